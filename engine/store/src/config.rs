@@ -1,0 +1,247 @@
+//! [`StoreConfig`]: the store's settings with RocketMQ 4.9.8's names (in Rust casing) and defaults.
+//!
+//! Reading `.properties` is the broker's business; this is what the store obeys.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// When a put is acknowledged relative to the disk (`flushDiskType`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlushDiskType {
+    /// The acknowledgement waits for the sync.
+    SyncFlush,
+    /// The acknowledgement does not wait.
+    #[default]
+    AsyncFlush,
+}
+
+/// The role of a broker in its group (`brokerRole`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BrokerRole {
+    /// Acknowledges without a slave.
+    #[default]
+    AsyncMaster,
+    /// Acknowledges once a slave has the record.
+    SyncMaster,
+    /// Copies its master's log and accepts no sends.
+    Slave,
+}
+
+/// Upstream behaviours that can be switched on by name to show what they cost. Without them the
+/// engine keeps the promise (docs/decisions.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UpstreamSwitch {
+    /// SYNC_FLUSH messages are consumable before they are synced.
+    DispatchUnflushed,
+    /// A failed sync advances the flushed position all the same.
+    FlushErrorCountsAsDone,
+    /// Truncation moves positions in memory and leaves the bytes on disk.
+    TruncateInMemory,
+    /// Group offsets beyond the end of a truncated queue are kept.
+    OffsetsBeyondEnd,
+    /// A slave's report beyond the master's log end counts as an acknowledgement.
+    AckBeyondLogEnd,
+    /// A slave with another history keeps its tail and appends behind it.
+    SpliceDiverged,
+    /// A blank slave is filled from the master's last file.
+    SlaveStartsAtLastFile,
+    /// Under SYNC_FLUSH the master sends bytes that it has not synced.
+    SendUnflushed,
+    /// A SYNC_FLUSH slave acknowledges what is in its page cache.
+    SlaveAcksPageCache,
+    /// A slave's first report waits for the heartbeat interval.
+    FirstReportLate,
+    /// A slave does not notice a silent master.
+    MasterSilenceUnnoticed,
+}
+
+impl UpstreamSwitch {
+    /// Every switch, in the order of docs/decisions.md.
+    pub const ALL: [UpstreamSwitch; 11] = [
+        UpstreamSwitch::DispatchUnflushed,
+        UpstreamSwitch::FlushErrorCountsAsDone,
+        UpstreamSwitch::TruncateInMemory,
+        UpstreamSwitch::OffsetsBeyondEnd,
+        UpstreamSwitch::AckBeyondLogEnd,
+        UpstreamSwitch::SpliceDiverged,
+        UpstreamSwitch::SlaveStartsAtLastFile,
+        UpstreamSwitch::SendUnflushed,
+        UpstreamSwitch::SlaveAcksPageCache,
+        UpstreamSwitch::FirstReportLate,
+        UpstreamSwitch::MasterSilenceUnnoticed,
+    ];
+
+    /// The name used in plans and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            UpstreamSwitch::DispatchUnflushed => "dispatch-unflushed",
+            UpstreamSwitch::FlushErrorCountsAsDone => "flush-error-counts-as-done",
+            UpstreamSwitch::TruncateInMemory => "truncate-in-memory",
+            UpstreamSwitch::OffsetsBeyondEnd => "offsets-beyond-end",
+            UpstreamSwitch::AckBeyondLogEnd => "ack-beyond-log-end",
+            UpstreamSwitch::SpliceDiverged => "splice-diverged",
+            UpstreamSwitch::SlaveStartsAtLastFile => "slave-starts-at-last-file",
+            UpstreamSwitch::SendUnflushed => "send-unflushed",
+            UpstreamSwitch::SlaveAcksPageCache => "slave-acks-page-cache",
+            UpstreamSwitch::FirstReportLate => "first-report-late",
+            UpstreamSwitch::MasterSilenceUnnoticed => "master-silence-unnoticed",
+        }
+    }
+}
+
+impl fmt::Display for UpstreamSwitch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for UpstreamSwitch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        UpstreamSwitch::ALL
+            .into_iter()
+            .find(|switch| switch.name() == text)
+            .ok_or_else(|| format!("no upstream switch is called {text:?}"))
+    }
+}
+
+/// Settings of one store. Times in milliseconds, sizes in bytes, as in RocketMQ.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `storePathRootDir`.
+    pub store_path_root_dir: PathBuf,
+    /// `storePathCommitLog`; derived from the root when absent.
+    pub store_path_commit_log: Option<PathBuf>,
+    /// `mappedFileSizeCommitLog`.
+    pub mapped_file_size_commit_log: usize,
+    /// `mappedFileSizeConsumeQueue`; the store rounds it up to a multiple of 20.
+    pub mapped_file_size_consume_queue: usize,
+    /// `flushDiskType`.
+    pub flush_disk_type: FlushDiskType,
+    /// `brokerRole`.
+    pub broker_role: BrokerRole,
+    /// `flushIntervalCommitLog`.
+    pub flush_interval_commit_log_ms: u64,
+    /// `flushCommitLogTimed`: the real-time flush sleeps its interval and ignores wake-ups.
+    pub flush_commit_log_timed: bool,
+    /// `flushCommitLogLeastPages`.
+    pub flush_commit_log_least_pages: usize,
+    /// `flushCommitLogThoroughInterval`.
+    pub flush_commit_log_thorough_interval_ms: u64,
+    /// `flushIntervalConsumeQueue`.
+    pub flush_interval_consume_queue_ms: u64,
+    /// `flushConsumeQueueLeastPages`.
+    pub flush_consume_queue_least_pages: usize,
+    /// `flushConsumeQueueThoroughInterval`.
+    pub flush_consume_queue_thorough_interval_ms: u64,
+    /// `syncFlushTimeout`.
+    pub sync_flush_timeout_ms: u64,
+    /// `slaveTimeout`.
+    pub slave_timeout_ms: u64,
+    /// `maxMessageSize`: limit of a body.
+    pub max_message_size: usize,
+    /// `checkCRCOnRecover`.
+    pub check_crc_on_recover: bool,
+    /// `maxTransferBytesOnMessageInMemory`.
+    pub max_transfer_bytes_on_message_in_memory: usize,
+    /// `maxTransferCountOnMessageInMemory`.
+    pub max_transfer_count_on_message_in_memory: usize,
+    /// `maxTransferBytesOnMessageInDisk`.
+    pub max_transfer_bytes_on_message_in_disk: usize,
+    /// `maxTransferCountOnMessageInDisk`.
+    pub max_transfer_count_on_message_in_disk: usize,
+    /// `accessMessageInMemoryMaxRatio`: percent of [`StoreConfig::total_memory_bytes`].
+    pub access_message_in_memory_max_ratio: u64,
+    /// Physical memory of the machine, for the ratio above.
+    pub total_memory_bytes: u64,
+    /// `offsetCheckInSlave`.
+    pub offset_check_in_slave: bool,
+    /// `osPageCacheBusyTimeOutMills`.
+    pub os_page_cache_busy_timeout_ms: u64,
+    /// `diskMaxUsedSpaceRatio`, percent.
+    pub disk_max_used_space_ratio: u64,
+    /// `deleteWhen`: local hours, split by `;`.
+    pub delete_when: String,
+    /// `fileReservedTime`, hours.
+    pub file_reserved_time_hours: u64,
+    /// `haListenPort`: always `listenPort + 1`.
+    pub ha_listen_port: u16,
+    /// `haMasterAddress`: a fixed HA target instead of the registered one.
+    pub ha_master_address: Option<String>,
+    /// `haSendHeartbeatInterval`.
+    pub ha_send_heartbeat_interval_ms: u64,
+    /// `haHousekeepingInterval`.
+    pub ha_housekeeping_interval_ms: u64,
+    /// `haTransferBatchSize`.
+    pub ha_transfer_batch_size: usize,
+    /// `haSlaveFallbehindMax`.
+    pub ha_slave_fallbehind_max: u64,
+    /// `haMaxDivergedBytes` (ours): a longer diverged tail is not quarantined, the slave refuses to
+    /// follow. Default: one CommitLog file.
+    pub ha_max_diverged_bytes: Option<u64>,
+    /// Upstream behaviours switched on.
+    pub upstream: BTreeSet<UpstreamSwitch>,
+}
+
+impl StoreConfig {
+    /// RocketMQ's defaults with the store under `store_path_root_dir`.
+    #[must_use]
+    pub fn at(store_path_root_dir: impl Into<PathBuf>) -> Self {
+        StoreConfig {
+            store_path_root_dir: store_path_root_dir.into(),
+            store_path_commit_log: None,
+            mapped_file_size_commit_log: 1 << 30,
+            mapped_file_size_consume_queue: 300_000 * 20,
+            flush_disk_type: FlushDiskType::AsyncFlush,
+            broker_role: BrokerRole::AsyncMaster,
+            flush_interval_commit_log_ms: 500,
+            flush_commit_log_timed: true,
+            flush_commit_log_least_pages: 4,
+            flush_commit_log_thorough_interval_ms: 10_000,
+            flush_interval_consume_queue_ms: 1_000,
+            flush_consume_queue_least_pages: 2,
+            flush_consume_queue_thorough_interval_ms: 60_000,
+            sync_flush_timeout_ms: 5_000,
+            slave_timeout_ms: 3_000,
+            max_message_size: 4 << 20,
+            check_crc_on_recover: true,
+            max_transfer_bytes_on_message_in_memory: 256 << 10,
+            max_transfer_count_on_message_in_memory: 32,
+            max_transfer_bytes_on_message_in_disk: 64 << 10,
+            max_transfer_count_on_message_in_disk: 8,
+            access_message_in_memory_max_ratio: 40,
+            total_memory_bytes: 16 << 30,
+            offset_check_in_slave: false,
+            os_page_cache_busy_timeout_ms: 1_000,
+            disk_max_used_space_ratio: 75,
+            delete_when: "04".to_owned(),
+            file_reserved_time_hours: 72,
+            ha_listen_port: 10_912,
+            ha_master_address: None,
+            ha_send_heartbeat_interval_ms: 5_000,
+            ha_housekeeping_interval_ms: 20_000,
+            ha_transfer_batch_size: 32 << 10,
+            ha_slave_fallbehind_max: 256 << 20,
+            ha_max_diverged_bytes: None,
+            upstream: BTreeSet::new(),
+        }
+    }
+
+    /// The CommitLog's directory.
+    #[must_use]
+    pub fn commit_log_dir(&self) -> PathBuf {
+        self.store_path_commit_log
+            .clone()
+            .unwrap_or_else(|| self.store_path_root_dir.join("commitlog"))
+    }
+
+    /// Whether an upstream behaviour is switched on.
+    #[must_use]
+    pub fn upstream(&self, switch: UpstreamSwitch) -> bool {
+        self.upstream.contains(&switch)
+    }
+}
