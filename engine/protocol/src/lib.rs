@@ -1,1 +1,3 @@
-//! Placeholder while the crate is being written.
+//! RocketMQ wire and file formats: bytes to values and back.
+
+pub mod properties_file;

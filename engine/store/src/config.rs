@@ -17,6 +17,20 @@ pub enum FlushDiskType {
     AsyncFlush,
 }
 
+impl FlushDiskType {
+    /// Every value, in RocketMQ's order.
+    pub const ALL: [FlushDiskType; 2] = [FlushDiskType::SyncFlush, FlushDiskType::AsyncFlush];
+
+    /// RocketMQ's name: `SYNC_FLUSH` or `ASYNC_FLUSH`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FlushDiskType::SyncFlush => "SYNC_FLUSH",
+            FlushDiskType::AsyncFlush => "ASYNC_FLUSH",
+        }
+    }
+}
+
 /// The role of a broker in its group (`brokerRole`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BrokerRole {
@@ -27,6 +41,22 @@ pub enum BrokerRole {
     SyncMaster,
     /// Copies its master's log and accepts no sends.
     Slave,
+}
+
+impl BrokerRole {
+    /// Every value, in RocketMQ's order.
+    pub const ALL: [BrokerRole; 3] =
+        [BrokerRole::AsyncMaster, BrokerRole::SyncMaster, BrokerRole::Slave];
+
+    /// RocketMQ's name: `ASYNC_MASTER`, `SYNC_MASTER` or `SLAVE`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            BrokerRole::AsyncMaster => "ASYNC_MASTER",
+            BrokerRole::SyncMaster => "SYNC_MASTER",
+            BrokerRole::Slave => "SLAVE",
+        }
+    }
 }
 
 /// Upstream behaviours that can be switched on by name to show what they cost. Without them the
