@@ -1,0 +1,105 @@
+//! The checkers: one property per file, each fed with facts and each with doctored histories that it
+//! must reject and clean ones that it must accept (in the tests of its file).
+//!
+//! | file | property |
+//! |---|---|
+//! | [`acked_durable`] | an acknowledged message is lost only where the mode permits it |
+//! | [`ack_predicate`] | at SEND_OK the mode's condition holds on the simulated disks |
+//! | [`no_phantom`] | what is delivered was sent, byte for byte |
+//! | [`offsets`] | queues are dense, injective, stable; groups miss nothing they need not miss |
+//! | [`replicas`] | logs agree, derived files equal a rebuild, recovery is idempotent |
+//! | [`liveness`] | life goes on in time after the last heal |
+//!
+//! Facts come from the clients' history and from the simulated disks, never from what the engine
+//! claims of itself; the engine's events explain, they do not prove.
+
+pub mod ack_predicate;
+pub mod acked_durable;
+pub mod bound;
+pub mod liveness;
+pub mod no_phantom;
+pub mod offsets;
+pub mod replicas;
+
+use std::fmt;
+
+/// Which checker found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checker {
+    /// [`acked_durable`].
+    AckedDurable,
+    /// [`ack_predicate`].
+    AckPredicate,
+    /// [`no_phantom`].
+    NoPhantom,
+    /// [`offsets`].
+    Offsets,
+    /// [`replicas`].
+    Replicas,
+    /// [`liveness`].
+    Liveness,
+    /// A process died of a panic.
+    Panic,
+    /// The clients' view and the disks disagree: the harness itself is wrong.
+    Harness,
+}
+
+impl fmt::Display for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Checker::AckedDurable => "acked durable",
+            Checker::AckPredicate => "ack predicate",
+            Checker::NoPhantom => "no phantom",
+            Checker::Offsets => "offsets",
+            Checker::Replicas => "replicas",
+            Checker::Liveness => "liveness",
+            Checker::Panic => "panic",
+            Checker::Harness => "harness",
+        })
+    }
+}
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Who found it.
+    pub checker: Checker,
+    /// What is wrong, one line.
+    pub text: String,
+    /// The message it is about, if it is about one.
+    pub number: Option<u32>,
+    /// The trace event that shows it, if one does.
+    pub ordinal: Option<u64>,
+}
+
+impl Violation {
+    /// A violation without message or event.
+    #[must_use]
+    pub fn new(checker: Checker, text: impl Into<String>) -> Self {
+        Violation { checker, text: text.into(), number: None, ordinal: None }
+    }
+
+    /// The same, about message `number`.
+    #[must_use]
+    pub fn of(mut self, number: u32) -> Self {
+        self.number = Some(number);
+        self
+    }
+
+    /// The same, shown by trace event `ordinal`.
+    #[must_use]
+    pub fn at(mut self, ordinal: u64) -> Self {
+        self.ordinal = Some(ordinal);
+        self
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (checker: {}", self.text, self.checker)?;
+        if let Some(ordinal) = self.ordinal {
+            write!(f, ", event #{ordinal}")?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,134 @@
+//! [`Bound`]: how much a mode may lose, as a sum of terms, and the positions that give it a value.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// One term of a bound. All are byte ranges of the group's log at the instant of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Term {
+    /// Above the end of the master's last completed sync.
+    MasterUnflushed,
+    /// The same for the first of two power losses.
+    FirstMasterUnflushed,
+    /// Above what the promoted slave had received.
+    Lag,
+    /// Above what the promoted slave had synced.
+    SlaveUnflushed,
+}
+
+impl Term {
+    const ALL: [(Term, &'static str); 4] = [
+        (Term::MasterUnflushed, "master_unflushed"),
+        (Term::FirstMasterUnflushed, "first_master_unflushed"),
+        (Term::Lag, "lag"),
+        (Term::SlaveUnflushed, "slave_unflushed"),
+    ];
+}
+
+/// A sum of terms; empty for a mode that loses nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    terms: BTreeSet<Term>,
+}
+
+impl Bound {
+    /// Whether nothing may be lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// Whether `term` belongs to the sum.
+    #[must_use]
+    pub fn has(&self, term: Term) -> bool {
+        self.terms.contains(&term)
+    }
+
+    /// Whether a lost record that ended at `end_offset` lies inside the bound, given the log
+    /// positions at the faults of the run.
+    #[must_use]
+    pub fn permits(&self, end_offset: u64, positions: &[FaultPositions]) -> bool {
+        positions.iter().enumerate().any(|(index, at)| {
+            self.terms.iter().any(|term| match term {
+                Term::MasterUnflushed => at.master_synced_to.is_some_and(|to| end_offset > to),
+                Term::FirstMasterUnflushed => {
+                    index == 0 && at.master_synced_to.is_some_and(|to| end_offset > to)
+                }
+                Term::Lag => at.slave_received_to.is_some_and(|to| end_offset > to),
+                Term::SlaveUnflushed => at.slave_synced_to.is_some_and(|to| end_offset > to),
+            })
+        })
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> =
+            Term::ALL.iter().filter(|(term, _)| self.has(*term)).map(|(_, name)| *name).collect();
+        f.write_str(&names.join("+"))
+    }
+}
+
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut bound = Bound::default();
+        for name in text.split('+').map(str::trim).filter(|name| !name.is_empty()) {
+            let (term, _) = Term::ALL
+                .iter()
+                .find(|(_, known)| *known == name)
+                .ok_or_else(|| format!("check.bound: {name:?} is no bound term"))?;
+            bound.terms.insert(*term);
+        }
+        Ok(bound)
+    }
+}
+
+/// Where a group's copies ended at the instant of one fault, read off the simulated disks. `None`:
+/// the fault does not touch that copy, so it bounds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultPositions {
+    /// Simulated time of the fault in microseconds.
+    pub at_us: u64,
+    /// Ordinal of the trace event of the fault.
+    pub ordinal: u64,
+    /// End of the master's last completed sync.
+    pub master_synced_to: Option<u64>,
+    /// End of what the slave to be promoted holds in its page cache.
+    pub slave_received_to: Option<u64>,
+    /// End of what that slave has synced.
+    pub slave_synced_to: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(master: u64, received: u64, synced: u64) -> FaultPositions {
+        FaultPositions {
+            master_synced_to: Some(master),
+            slave_received_to: Some(received),
+            slave_synced_to: Some(synced),
+            ..FaultPositions::default()
+        }
+    }
+
+    #[test]
+    fn a_bound_permits_only_what_its_terms_cover() {
+        let faults = [at(100, 200, 50), at(400, 500, 450)];
+        let permits = |bound: &str, end| bound.parse::<Bound>().unwrap().permits(end, &faults);
+        assert!(!permits("", u64::MAX));
+        assert!(permits("lag", 201) && !permits("lag", 200));
+        assert!(permits("slave_unflushed", 51) && !permits("slave_unflushed", 50));
+        assert!(permits("master_unflushed", 101) && !permits("master_unflushed", 100));
+        assert!(!permits("first_master_unflushed", 100) && permits("first_master_unflushed", 101));
+        assert!(permits("lag+slave_unflushed", 60));
+        assert!(!"lag".parse::<Bound>().unwrap().permits(900, &[FaultPositions::default()]));
+        assert_eq!(
+            "slave_unflushed + lag".parse::<Bound>().unwrap().to_string(),
+            "lag+slave_unflushed"
+        );
+    }
+}

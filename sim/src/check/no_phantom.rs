@@ -1,0 +1,62 @@
+//! What is delivered was sent under that key, byte for byte.
+
+use super::{Checker, Violation};
+use crate::history::{Delivery, History};
+
+/// Looks at every delivery, to the existing group and to the fresh one.
+#[must_use]
+pub fn check(history: &History) -> Vec<Violation> {
+    let read = history.read_back.values().flat_map(|queue| &queue.messages);
+    history.deliveries.iter().chain(read).filter_map(judge).collect()
+}
+
+fn judge(delivery: &Delivery) -> Option<Violation> {
+    let place =
+        format!("{} queue {} offset {}", delivery.group, delivery.queue_id, delivery.queue_offset);
+    let violation = match delivery.number {
+        None => {
+            let text = format!("delivered {:?} from {place}, which nobody sent", delivery.key);
+            Violation::new(Checker::NoPhantom, text)
+        }
+        Some(number) if !delivery.body_intact => {
+            let text = format!("delivered {} from {place} with another body", delivery.key);
+            Violation::new(Checker::NoPhantom, text).of(number)
+        }
+        Some(_) => return None,
+    };
+    Some(violation.at(delivery.ordinal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(number: Option<u32>, body_intact: bool) -> Delivery {
+        Delivery {
+            number,
+            key: "k000001".into(),
+            body_intact,
+            group: "a".into(),
+            queue_id: 0,
+            queue_offset: 0,
+            at_us: 0,
+            ordinal: 9,
+        }
+    }
+
+    #[test]
+    fn phantoms_and_altered_bodies_are_found_wherever_they_show() {
+        let mut history = History::default();
+        history.deliveries.push(delivery(Some(1), true));
+        let queue = history.read_back.entry(("a".into(), 0)).or_default();
+        queue.messages.push(delivery(Some(1), true));
+        assert_eq!(check(&history), vec![]);
+
+        history.deliveries.push(delivery(None, true));
+        let queue = history.read_back.entry(("a".into(), 0)).or_default();
+        queue.messages.push(delivery(Some(1), false));
+        let found = check(&history);
+        assert_eq!(found.len(), 2);
+        assert!(found[0].text.contains("nobody sent") && found[1].text.contains("another body"));
+    }
+}

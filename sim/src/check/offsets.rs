@@ -1,0 +1,233 @@
+//! Queue offsets are dense, injective and stable, and a group's committed offset passes nothing that
+//! the group was not given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Checker, Violation};
+use crate::history::{History, Outcome, QueueReading};
+
+/// A queue of the cluster.
+pub type QueueKey = (Arc<str>, u32);
+
+/// A committed offset of the existing group at the end of the run, per queue.
+pub type Committed = BTreeMap<QueueKey, u64>;
+
+/// Facts beside the history.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Where the existing group's committed offsets stand at the end.
+    pub committed: Committed,
+    /// Groups (`brokerName`) whose log was cut during the run: offsets above the cut were used again.
+    pub truncated: BTreeSet<Arc<str>>,
+}
+
+/// Looks at the read-back, the acknowledged places and the deliveries.
+#[must_use]
+pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (queue, reading) in &history.read_back {
+        violations.extend(dense(queue, reading));
+        violations.extend(committed_within(queue, reading, facts));
+    }
+    violations.extend(acked_places_hold(history, facts));
+    violations.extend(passed_over(history, facts));
+    violations
+}
+
+/// Read from minimum to maximum, every offset comes once and in order.
+fn dense(queue: &QueueKey, reading: &QueueReading) -> Option<Violation> {
+    let mut expected = reading.min_offset;
+    for message in &reading.messages {
+        if message.queue_offset != expected {
+            let text = format!(
+                "{} queue {}: offset {} follows {expected}",
+                queue.0, queue.1, message.queue_offset
+            );
+            return Some(Violation::new(Checker::Offsets, text).at(message.ordinal));
+        }
+        expected += 1;
+    }
+    (expected != reading.max_offset).then(|| {
+        let text = format!(
+            "{} queue {}: read up to {expected}, the broker says it ends at {}",
+            queue.0, queue.1, reading.max_offset
+        );
+        Violation::new(Checker::Offsets, text)
+    })
+}
+
+fn committed_within(queue: &QueueKey, reading: &QueueReading, facts: &Facts) -> Option<Violation> {
+    let committed = *facts.committed.get(queue)?;
+    (committed > reading.max_offset).then(|| {
+        let text = format!(
+            "{} queue {}: the group's offset {committed} stands beyond the end {}",
+            queue.0, queue.1, reading.max_offset
+        );
+        Violation::new(Checker::Offsets, text)
+    })
+}
+
+/// Two acknowledgements never name one place, and a message that is read back stands where its
+/// acknowledgement said, unless the log was cut meanwhile.
+fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut owners: BTreeMap<(Arc<str>, u32, u64), u32> = BTreeMap::new();
+    for send in history.sends.iter().filter(|send| send.outcome == Outcome::Acked) {
+        let Some(place) = &send.place else { continue };
+        if facts.truncated.contains(&place.group) {
+            continue;
+        }
+        let key = (Arc::clone(&place.group), place.queue_id, place.queue_offset);
+        if let Some(other) = owners.insert(key.clone(), send.number) {
+            let text = format!(
+                "messages {other} and {} were both acknowledged at {} queue {} offset {}",
+                send.number, key.0, key.1, key.2
+            );
+            violations
+                .push(Violation::new(Checker::Offsets, text).of(send.number).at(send.ordinal));
+            continue;
+        }
+        let reading = history.read_back.get(&(key.0, key.1));
+        let there = reading.and_then(|reading| {
+            let index = place.queue_offset.checked_sub(reading.min_offset)?;
+            reading.messages.get(usize::try_from(index).ok()?)
+        });
+        if let Some(there) = there.filter(|there| there.number != Some(send.number)) {
+            let text = format!(
+                "message {} was acknowledged at {} queue {} offset {}, where {} stands",
+                send.number, place.group, place.queue_id, place.queue_offset, there.key
+            );
+            violations
+                .push(Violation::new(Checker::Offsets, text).of(send.number).at(there.ordinal));
+        }
+    }
+    violations
+}
+
+/// Below a group's committed offset, every message that stands there was given to the group.
+fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
+    let delivered: BTreeSet<_> = history.deliveries.iter().filter_map(|d| d.number).collect();
+    let mut violations = Vec::new();
+    for ((group, queue_id), committed) in &facts.committed {
+        if facts.truncated.contains(group) {
+            continue;
+        }
+        let Some(reading) = history.read_back.get(&(Arc::clone(group), *queue_id)) else {
+            continue;
+        };
+        for message in reading.messages.iter().filter(|m| m.queue_offset < *committed) {
+            if let Some(number) = message.number.filter(|number| !delivered.contains(number)) {
+                let text = format!(
+                    "{group} queue {queue_id}: the group committed {committed} without being given \
+                     message {number} at {}",
+                    message.queue_offset
+                );
+                violations.push(Violation::new(Checker::Offsets, text).of(number));
+            }
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Delivery, Place, SendOp, message_key};
+
+    fn delivery(number: u32, queue_offset: u64) -> Delivery {
+        Delivery {
+            number: Some(number),
+            key: message_key(number).into(),
+            body_intact: true,
+            group: "a".into(),
+            queue_id: 0,
+            queue_offset,
+            at_us: 0,
+            ordinal: 5,
+        }
+    }
+
+    fn send(number: u32, queue_offset: u64) -> SendOp {
+        let place =
+            Place { group: "a".into(), queue_id: 0, queue_offset, phy_offset: queue_offset * 100 };
+        SendOp {
+            number,
+            started_us: 0,
+            ended_us: 0,
+            ordinal: 1,
+            outcome: Outcome::Acked,
+            status: "SEND_OK".into(),
+            group: Some("a".into()),
+            place: Some(place),
+        }
+    }
+
+    /// Three messages, all acknowledged, delivered, committed and read back.
+    fn clean() -> (History, Facts) {
+        let mut history = History::default();
+        let mut reading = QueueReading { min_offset: 0, max_offset: 3, messages: vec![] };
+        for n in 0..3 {
+            history.sends.push(send(n, u64::from(n)));
+            history.deliveries.push(delivery(n, u64::from(n)));
+            reading.messages.push(delivery(n, u64::from(n)));
+        }
+        history.read_back.insert(("a".into(), 0), reading);
+        let mut facts = Facts::default();
+        facts.committed.insert(("a".into(), 0), 3);
+        (history, facts)
+    }
+
+    fn complaint(doctor: impl FnOnce(&mut History, &mut Facts)) -> String {
+        let (mut history, mut facts) = clean();
+        doctor(&mut history, &mut facts);
+        let found = check(&history, &facts);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].text.clone()
+    }
+
+    fn reading(history: &mut History) -> &mut QueueReading {
+        history.read_back.get_mut(&("a".into(), 0)).unwrap()
+    }
+
+    #[test]
+    fn a_clean_queue_passes() {
+        let (history, facts) = clean();
+        assert_eq!(check(&history, &facts), vec![]);
+    }
+
+    #[test]
+    fn holes_ends_and_double_places_are_found() {
+        let text = complaint(|h, _| reading(h).messages[2].queue_offset = 4);
+        assert!(text.contains("offset 4 follows 2"), "{text}");
+        let text = complaint(|h, _| reading(h).max_offset = 4);
+        assert!(text.contains("ends at 4"), "{text}");
+        let text = complaint(|h, _| h.sends.push(send(9, 1)));
+        assert!(text.contains("both acknowledged"), "{text}");
+    }
+
+    #[test]
+    fn a_message_stands_where_it_was_acknowledged() {
+        let text = complaint(|h, _| {
+            h.sends.remove(1);
+            h.sends.push(send(7, 1));
+        });
+        assert!(text.contains("where k000001 stands"), "{text}");
+        let (mut history, mut facts) = clean();
+        history.sends.push(send(7, 1));
+        facts.truncated.insert("a".into());
+        assert_eq!(check(&history, &facts), vec![], "a cut log uses offsets again");
+    }
+
+    #[test]
+    fn committed_offsets_pass_nothing_and_stay_inside() {
+        let text = complaint(|h, _| {
+            h.deliveries.remove(1);
+        });
+        assert!(text.contains("without being given message 1"), "{text}");
+        let text = complaint(|_, f| {
+            f.committed.insert(("a".into(), 0), 4);
+        });
+        assert!(text.contains("beyond the end 3"), "{text}");
+    }
+}

@@ -1,0 +1,166 @@
+//! What the clients of a run saw: sends with their outcomes, deliveries, read-back.
+//!
+//! A message is known by its number in the workload; its key and body follow from the number and
+//! the seed, so that what comes back can be compared with what was sent without keeping it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What became of a send, as the producer knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// SEND_OK for a message with WAIT=true.
+    Acked,
+    /// The broker refused it before storing anything.
+    Rejected(Arc<str>),
+    /// A status or error that leaves it open (FLUSH_DISK_TIMEOUT, FLUSH_SLAVE_TIMEOUT,
+    /// SLAVE_NOT_AVAILABLE, time-outs, broken connections, SEND_OK with WAIT=false).
+    Unknown(Arc<str>),
+}
+
+/// Where a broker said it put a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `brokerName`.
+    pub group: Arc<str>,
+    /// Queue.
+    pub queue_id: u32,
+    /// Index in the queue.
+    pub queue_offset: u64,
+    /// Physical CommitLog offset, from the offset message id.
+    pub phy_offset: u64,
+}
+
+/// One send, from its start to its outcome (retries of the client included).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendOp {
+    /// The message's number.
+    pub number: u32,
+    /// Simulated microseconds at the start.
+    pub started_us: u64,
+    /// Simulated microseconds at the outcome.
+    pub ended_us: u64,
+    /// Ordinal of the trace event of the outcome.
+    pub ordinal: u64,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The send status or error in RocketMQ's words.
+    pub status: Arc<str>,
+    /// The `brokerName` the last attempt went to, where known.
+    pub group: Option<Arc<str>>,
+    /// Where it was put, for statuses that carry a place.
+    pub place: Option<Place>,
+}
+
+/// One message handed to a consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The message's number; `None` for a key that nobody sent.
+    pub number: Option<u32>,
+    /// The key as delivered.
+    pub key: Arc<str>,
+    /// Whether the body is the one sent under that key.
+    pub body_intact: bool,
+    /// `brokerName` of the queue.
+    pub group: Arc<str>,
+    /// Queue.
+    pub queue_id: u32,
+    /// Index in the queue.
+    pub queue_offset: u64,
+    /// Simulated microseconds.
+    pub at_us: u64,
+    /// Ordinal of the trace event.
+    pub ordinal: u64,
+}
+
+/// A queue as a fresh consumer group found it, minimum to maximum.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueReading {
+    /// Minimum offset as the broker says.
+    pub min_offset: u64,
+    /// Maximum offset (exclusive end) as the broker says.
+    pub max_offset: u64,
+    /// What was read, in order.
+    pub messages: Vec<Delivery>,
+}
+
+/// All that the clients of one run saw.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Sends by the time of their outcome.
+    pub sends: Vec<SendOp>,
+    /// Deliveries to the existing consumer group.
+    pub deliveries: Vec<Delivery>,
+    /// The queues as a fresh group read them after the end of the story, by (group, queue).
+    pub read_back: BTreeMap<(Arc<str>, u32), QueueReading>,
+}
+
+impl History {
+    /// The acknowledged sends.
+    pub fn acked(&self) -> impl Iterator<Item = &SendOp> {
+        self.sends.iter().filter(|send| send.outcome == Outcome::Acked)
+    }
+
+    /// How many sends ended with an outcome that leaves it open.
+    #[must_use]
+    pub fn unknown_count(&self) -> usize {
+        self.sends.iter().filter(|send| matches!(send.outcome, Outcome::Unknown(_))).count()
+    }
+
+    /// How often each send status occurred.
+    #[must_use]
+    pub fn statuses(&self) -> BTreeMap<Arc<str>, u32> {
+        let mut counts = BTreeMap::new();
+        for send in &self.sends {
+            *counts.entry(Arc::clone(&send.status)).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+/// The key of message `number`, as it stands in the `KEYS` property.
+#[must_use]
+pub fn message_key(number: u32) -> String {
+    format!("k{number:06}")
+}
+
+/// The number in a key made by [`message_key`].
+#[must_use]
+pub fn message_number(key: &str) -> Option<u32> {
+    key.strip_prefix('k').filter(|digits| digits.len() >= 6)?.parse().ok()
+}
+
+/// Writes the body of message `number` of a run with `seed` into `body`: the key, then bytes that
+/// depend on both, so that bytes of another message or another run are recognised.
+pub fn fill_body(seed: u64, number: u32, len: usize, body: &mut Vec<u8>) {
+    body.clear();
+    body.extend_from_slice(message_key(number).as_bytes());
+    let mut state = seed ^ (u64::from(number) << 32 | u64::from(number)) ^ 0x9e37_79b9_7f4a_7c15;
+    while body.len() < len {
+        // xorshift64*: cheap, and a different sequence for every (seed, number).
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        body.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes());
+    }
+    body.truncate(len);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_bodies_follow_from_the_number() {
+        assert_eq!(message_number(&message_key(217)), Some(217));
+        assert_eq!(message_number(&message_key(12_345_678)), Some(12_345_678));
+        assert_eq!(message_number("x000001"), None);
+        let (mut one, mut again, mut other) = (Vec::new(), Vec::new(), Vec::new());
+        fill_body(1, 7, 100, &mut one);
+        fill_body(1, 7, 100, &mut again);
+        fill_body(2, 7, 100, &mut other);
+        assert_eq!((one.len(), &one), (100, &again));
+        assert_ne!(one, other);
+        assert!(one.starts_with(b"k000007"));
+    }
+}

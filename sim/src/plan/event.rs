@@ -1,0 +1,138 @@
+//! What happens in a plan and when: [`EventPlan`], [`Trigger`], [`Action`].
+
+use serde::{Deserialize, Serialize};
+
+use super::duration::Millis;
+
+/// One event: a trigger, an action, and how long until its counterpart is due.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventPlan {
+    /// Counted from the first send of the workload. Exactly one of `at`, `when` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Millis>,
+    /// A condition instead of a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Trigger>,
+    /// Waits this long after the trigger.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delay: Millis,
+    /// What is done.
+    #[serde(rename = "do")]
+    pub action: Action,
+}
+
+fn is_zero(delay: &Millis) -> bool {
+    delay.0 == 0
+}
+
+/// A condition over the trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Trigger {
+    /// This many messages were acknowledged.
+    Acks(u32),
+    /// After this many acknowledgements, at the instant of the next one whose record no slave of
+    /// the group holds yet.
+    UnreplicatedAckAfter(u32),
+    /// The previous event of the list has been carried out.
+    Previous,
+    /// The named process began its recovery after a restart.
+    Recovering(String),
+    /// The named slave counts as connected with its master.
+    SlaveConnected(String),
+    /// The slaves of the named group hold what their master holds.
+    Replicated(String),
+    /// All sends of the workload have an outcome.
+    SendsDone,
+}
+
+/// A fault or an operation. `node` is a process name; machine faults hit the machine it runs on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Process kill: the page cache survives.
+    Kill {
+        /// The process.
+        node: String,
+    },
+    /// Power loss of the machine: un-synced pages are gone, torn or kept, independently.
+    PowerLoss {
+        /// A process on it.
+        node: String,
+    },
+    /// Power loss of all machines that run a broker of the group, at one instant.
+    PowerLossGroup {
+        /// The `brokerName`.
+        group: String,
+    },
+    /// Power loss and an empty disk.
+    DestroyDisk {
+        /// A process on the machine.
+        node: String,
+    },
+    /// The process is not scheduled any more (SIGSTOP, a long collection).
+    Pause {
+        /// The process.
+        node: String,
+    },
+    /// The paused process goes on.
+    Resume {
+        /// The process.
+        node: String,
+    },
+    /// Powers the machine on if needed and starts all its stopped processes with their configuration.
+    Restart {
+        /// A process on the machine (or the killed process).
+        node: String,
+    },
+    /// An operator's promotion: the group's old master is stopped, the slave restarted as master.
+    Promote {
+        /// The slave's process.
+        node: String,
+    },
+    /// A former master is started again as slave of the group's present master.
+    RejoinAsSlave {
+        /// The process.
+        node: String,
+    },
+    /// The machines of the two processes cannot reach each other.
+    Partition {
+        /// The two processes.
+        between: [String; 2],
+        /// Only what the first sends is held.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        one_way: bool,
+    },
+    /// Takes a partition away; what was held is delivered.
+    Heal {
+        /// The two processes.
+        between: [String; 2],
+    },
+    /// The link between two machines has this latency, both ways, from now on.
+    SlowLink {
+        /// The two processes.
+        between: [String; 2],
+        /// One-way latency.
+        latency: Millis,
+    },
+    /// Syncs of the machine's disk take this long from now on.
+    SlowDisk {
+        /// A process on the machine.
+        node: String,
+        /// Duration of each sync.
+        sync: Millis,
+    },
+    /// The next syncs of CommitLog files on the machine fail with an I/O error, Linux semantics.
+    FlushError {
+        /// A process on the machine.
+        node: String,
+        /// How many syncs fail.
+        count: u32,
+    },
+    /// Link and disk of the machine are as configured again.
+    Calm {
+        /// A process on the machine.
+        node: String,
+    },
+}
