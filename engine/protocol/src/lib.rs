@@ -1,3 +1,20 @@
-//! RocketMQ wire and file formats: bytes to values and back.
+//! RocketMQ 4.9 wire and file formats: bytes to values and back.
+//!
+//! Nothing here waits, reads a clock or touches a file. Modules in reading order:
+//!
+//! - [`codes`] numbers of requests, responses, languages and versions; [`sys_flag`] bit sets;
+//! - [`ext_fields`] the flattened custom header, [`header`] its typed views,
+//!   [`remoting_command`] the command around it;
+//! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
+//! - [`fastjson`] the JSON dialect of bodies: reader, writer;
+//! - [`properties_file`] the `.properties` files of brokers and name servers.
 
+pub mod codes;
+pub mod ext_fields;
+pub mod fastjson;
+pub mod frame;
+pub mod header;
 pub mod properties_file;
+pub mod remoting_command;
+pub mod serialize;
+pub mod sys_flag;

@@ -1,0 +1,145 @@
+//! Custom headers: the typed view of a command's ext fields.
+//!
+//! A header declares each field once, as `name: Type = "wireName"`. `Option` fields may be absent,
+//! others are required unless a default follows (`or 0`). Numbers are strict decimals; a boolean is
+//! true if it spells so in any case. Fields that are not declared are ignored.
+
+#[macro_use]
+mod declare;
+
+pub mod offset;
+pub mod pull_message;
+pub mod send_message;
+
+use std::fmt::Display;
+
+use crate::ext_fields::ExtFields;
+
+/// Why ext fields do not make up a header.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A required field is not there.
+    #[error("the custom field <{0}> is missing")]
+    Missing(&'static str),
+    /// A field's text is no value of its type.
+    #[error("the custom field <{field}> has no {expected} value: {value}")]
+    Malformed {
+        /// Wire name of the field.
+        field: &'static str,
+        /// What its type is.
+        expected: &'static str,
+        /// What it holds.
+        value: String,
+    },
+}
+
+/// A header that flattens into ext fields.
+pub trait CustomHeader {
+    /// Adds the fields that are set, and marks the ext fields as present.
+    fn encode(&self, fields: &mut ExtFields);
+
+    /// Reads the fields; extra ones are ignored.
+    ///
+    /// # Errors
+    /// Names the first field that is required and missing, or that does not parse.
+    fn decode(fields: &ExtFields) -> Result<Self, HeaderError>
+    where
+        Self: Sized;
+}
+
+/// No header: leaves the ext fields as they are.
+impl CustomHeader for () {
+    fn encode(&self, _: &mut ExtFields) {}
+
+    fn decode(_: &ExtFields) -> Result<Self, HeaderError> {
+        Ok(())
+    }
+}
+
+/// A value that one ext field holds.
+pub(crate) trait FieldValue: Sized {
+    fn encode(&self, field: &'static str, fields: &mut ExtFields);
+    fn parse(field: &'static str, text: &str) -> Result<Self, HeaderError>;
+
+    /// What an absent field means.
+    fn absent(field: &'static str) -> Result<Self, HeaderError> {
+        Err(HeaderError::Missing(field))
+    }
+
+    fn decode(field: &'static str, fields: &ExtFields) -> Result<Self, HeaderError> {
+        fields.get(field).map_or_else(|| Self::absent(field), |text| Self::parse(field, text))
+    }
+
+    fn decode_or(
+        field: &'static str,
+        fields: &ExtFields,
+        default: Self,
+    ) -> Result<Self, HeaderError> {
+        fields.get(field).map_or(Ok(default), |text| Self::parse(field, text))
+    }
+}
+
+impl FieldValue for String {
+    fn encode(&self, field: &'static str, fields: &mut ExtFields) {
+        fields.insert(field, self);
+    }
+
+    fn parse(_: &'static str, text: &str) -> Result<Self, HeaderError> {
+        Ok(text.to_owned())
+    }
+}
+
+/// Anything but "true", in whatever case, is false, as in Java.
+impl FieldValue for bool {
+    fn encode(&self, field: &'static str, fields: &mut ExtFields) {
+        fields.insert(field, if *self { "true" } else { "false" });
+    }
+
+    fn parse(_: &'static str, text: &str) -> Result<Self, HeaderError> {
+        Ok(text.eq_ignore_ascii_case("true"))
+    }
+}
+
+impl FieldValue for i32 {
+    fn encode(&self, field: &'static str, fields: &mut ExtFields) {
+        encode_number(field, fields, self);
+    }
+
+    fn parse(field: &'static str, text: &str) -> Result<Self, HeaderError> {
+        text.parse().map_err(|_| malformed(field, "int", text))
+    }
+}
+
+impl FieldValue for i64 {
+    fn encode(&self, field: &'static str, fields: &mut ExtFields) {
+        encode_number(field, fields, self);
+    }
+
+    fn parse(field: &'static str, text: &str) -> Result<Self, HeaderError> {
+        text.parse().map_err(|_| malformed(field, "long", text))
+    }
+}
+
+impl<T: FieldValue> FieldValue for Option<T> {
+    fn encode(&self, field: &'static str, fields: &mut ExtFields) {
+        if let Some(value) = self {
+            value.encode(field, fields);
+        }
+    }
+
+    fn parse(field: &'static str, text: &str) -> Result<Self, HeaderError> {
+        T::parse(field, text).map(Some)
+    }
+
+    fn absent(_: &'static str) -> Result<Self, HeaderError> {
+        Ok(None)
+    }
+}
+
+fn encode_number(field: &'static str, fields: &mut ExtFields, number: impl Display) {
+    fields.insert_display(field, number);
+}
+
+fn malformed(field: &'static str, expected: &'static str, value: &str) -> HeaderError {
+    HeaderError::Malformed { field, expected, value: value.to_owned() }
+}

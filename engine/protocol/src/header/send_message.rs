@@ -1,0 +1,182 @@
+//! Sending: codes 10, 310, 320, 324, 325, and sending back (36).
+
+use super::{CustomHeader, FieldValue, HeaderError};
+use crate::codes::RequestCode;
+use crate::ext_fields::ExtFields;
+
+/// Header of SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE and SEND_REPLY_MESSAGE(_V2).
+///
+/// On the wire the fields have long names (V1: codes 10 and 324) or one-letter names (V2: 310, 320,
+/// 325). Decoding accepts either, whatever the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SendMessageRequestHeader {
+    /// Producer group.
+    pub producer_group: String,
+    /// Topic.
+    pub topic: String,
+    /// Topic after whose pattern an unknown topic is created.
+    pub default_topic: String,
+    /// Queues to create an unknown topic with.
+    pub default_topic_queue_nums: i32,
+    /// Queue; negative lets the broker choose.
+    pub queue_id: i32,
+    /// [`MessageSysFlag`](crate::sys_flag::MessageSysFlag) bits.
+    pub sys_flag: i32,
+    /// When the client made the message, in ms.
+    pub born_timestamp: i64,
+    /// The user's flag.
+    pub flag: i32,
+    /// Properties string.
+    pub properties: Option<String>,
+    /// How often the message was consumed in vain.
+    pub reconsume_times: Option<i32>,
+    /// Unit mode.
+    pub unit_mode: Option<bool>,
+    /// When a message to a retry topic becomes a dead letter.
+    pub max_reconsume_times: Option<i32>,
+    /// The body is a batch.
+    pub batch: Option<bool>,
+    /// Broker name, from clients of 4.9.5 on.
+    pub broker_name: Option<String>,
+}
+
+/// The wire name of a field: one-letter and long.
+struct Name {
+    v2: &'static str,
+    v1: &'static str,
+}
+
+const PRODUCER_GROUP: Name = Name { v2: "a", v1: "producerGroup" };
+const TOPIC: Name = Name { v2: "b", v1: "topic" };
+const DEFAULT_TOPIC: Name = Name { v2: "c", v1: "defaultTopic" };
+const DEFAULT_TOPIC_QUEUE_NUMS: Name = Name { v2: "d", v1: "defaultTopicQueueNums" };
+const QUEUE_ID: Name = Name { v2: "e", v1: "queueId" };
+const SYS_FLAG: Name = Name { v2: "f", v1: "sysFlag" };
+const BORN_TIMESTAMP: Name = Name { v2: "g", v1: "bornTimestamp" };
+const FLAG: Name = Name { v2: "h", v1: "flag" };
+const PROPERTIES: Name = Name { v2: "i", v1: "properties" };
+const RECONSUME_TIMES: Name = Name { v2: "j", v1: "reconsumeTimes" };
+const UNIT_MODE: Name = Name { v2: "k", v1: "unitMode" };
+const MAX_RECONSUME_TIMES: Name = Name { v2: "l", v1: "maxReconsumeTimes" };
+const BATCH: Name = Name { v2: "m", v1: "batch" };
+const BROKER_NAME: Name = Name { v2: "n", v1: "bname" };
+
+impl SendMessageRequestHeader {
+    /// Adds the fields under the names that belong to request code `code`.
+    pub fn encode_for(&self, code: i32, fields: &mut ExtFields) {
+        let is_v1 = matches!(code, RequestCode::SEND_MESSAGE | RequestCode::SEND_REPLY_MESSAGE);
+        let pick = |name: Name| if is_v1 { name.v1 } else { name.v2 };
+        fields.mark_present();
+        self.producer_group.encode(pick(PRODUCER_GROUP), fields);
+        self.topic.encode(pick(TOPIC), fields);
+        self.default_topic.encode(pick(DEFAULT_TOPIC), fields);
+        self.default_topic_queue_nums.encode(pick(DEFAULT_TOPIC_QUEUE_NUMS), fields);
+        self.queue_id.encode(pick(QUEUE_ID), fields);
+        self.sys_flag.encode(pick(SYS_FLAG), fields);
+        self.born_timestamp.encode(pick(BORN_TIMESTAMP), fields);
+        self.flag.encode(pick(FLAG), fields);
+        self.properties.encode(pick(PROPERTIES), fields);
+        self.reconsume_times.encode(pick(RECONSUME_TIMES), fields);
+        self.unit_mode.encode(pick(UNIT_MODE), fields);
+        self.max_reconsume_times.encode(pick(MAX_RECONSUME_TIMES), fields);
+        self.batch.encode(pick(BATCH), fields);
+        self.broker_name.encode(pick(BROKER_NAME), fields);
+    }
+}
+
+/// Encodes the short names (V2), decodes either.
+impl CustomHeader for SendMessageRequestHeader {
+    fn encode(&self, fields: &mut ExtFields) {
+        self.encode_for(RequestCode::SEND_MESSAGE_V2, fields);
+    }
+
+    fn decode(fields: &ExtFields) -> Result<Self, HeaderError> {
+        Ok(SendMessageRequestHeader {
+            producer_group: either(PRODUCER_GROUP, fields)?,
+            topic: either(TOPIC, fields)?,
+            default_topic: either(DEFAULT_TOPIC, fields)?,
+            default_topic_queue_nums: either(DEFAULT_TOPIC_QUEUE_NUMS, fields)?,
+            queue_id: either(QUEUE_ID, fields)?,
+            sys_flag: either(SYS_FLAG, fields)?,
+            born_timestamp: either(BORN_TIMESTAMP, fields)?,
+            flag: either(FLAG, fields)?,
+            properties: either(PROPERTIES, fields)?,
+            reconsume_times: either(RECONSUME_TIMES, fields)?,
+            unit_mode: either(UNIT_MODE, fields)?,
+            max_reconsume_times: either(MAX_RECONSUME_TIMES, fields)?,
+            batch: either(BATCH, fields)?,
+            broker_name: either(BROKER_NAME, fields)?,
+        })
+    }
+}
+
+fn either<T: FieldValue>(name: Name, fields: &ExtFields) -> Result<T, HeaderError> {
+    match fields.get(name.v2) {
+        Some(text) => T::parse(name.v2, text),
+        None => T::decode(name.v1, fields),
+    }
+}
+
+custom_header! {
+    /// Header of the responses to sends that were stored (codes 0, 10, 11, 12).
+    SendMessageResponseHeader {
+        /// Offset message id; of a batch, all of them joined by commas.
+        msg_id: String = "msgId",
+        /// Queue that was written.
+        queue_id: i32 = "queueId",
+        /// Queue offset of the (first) message.
+        queue_offset: i64 = "queueOffset",
+        /// Never set by 4.9 brokers.
+        transaction_id: Option<String> = "transactionId",
+    }
+
+    /// Header of CONSUMER_SEND_MSG_BACK (36).
+    ConsumerSendMsgBackRequestHeader {
+        /// Physical offset of the message on the broker that is asked.
+        offset: i64 = "offset",
+        /// Consumer group.
+        group: String = "group",
+        /// Delay level; 0 lets the broker choose, negative makes a dead letter.
+        delay_level: i32 = "delayLevel",
+        /// Id of the message.
+        origin_msg_id: Option<String> = "originMsgId",
+        /// Its topic.
+        origin_topic: Option<String> = "originTopic",
+        /// Unit mode.
+        unit_mode: bool = "unitMode" or false,
+        /// When the message becomes a dead letter.
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes",
+    }
+
+    /// Header of PUSH_REPLY_MESSAGE_TO_CLIENT (326).
+    ReplyMessageRequestHeader {
+        /// Producer group of the reply.
+        producer_group: String = "producerGroup",
+        /// Reply topic.
+        topic: String = "topic",
+        /// Topic after whose pattern an unknown topic is created.
+        default_topic: String = "defaultTopic",
+        /// Queues to create an unknown topic with.
+        default_topic_queue_nums: i32 = "defaultTopicQueueNums",
+        /// Queue.
+        queue_id: i32 = "queueId",
+        /// [`MessageSysFlag`](crate::sys_flag::MessageSysFlag) bits.
+        sys_flag: i32 = "sysFlag",
+        /// When the client made the message, in ms.
+        born_timestamp: i64 = "bornTimestamp",
+        /// The user's flag.
+        flag: i32 = "flag",
+        /// Properties string.
+        properties: Option<String> = "properties",
+        /// How often the message was consumed in vain.
+        reconsume_times: Option<i32> = "reconsumeTimes",
+        /// Unit mode.
+        unit_mode: bool = "unitMode" or false,
+        /// Address of the replying client, `ip:port`.
+        born_host: String = "bornHost",
+        /// Address of the broker, `ip:port`.
+        store_host: String = "storeHost",
+        /// When the broker took the reply, in ms.
+        store_timestamp: i64 = "storeTimestamp",
+    }
+}
