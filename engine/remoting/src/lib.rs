@@ -1,1 +1,43 @@
-//! Placeholder while the crate is being written.
+//! Connections that carry `RemotingCommand`s in both directions.
+//!
+//! One TCP connection serves both sides: either may send requests, and replies may come in any
+//! order; they are matched by opaque. Reading order of the modules:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`error`] | what can go wrong with a request, and why a connection ended |
+//! | [`channel`] | [`Channel`], the handle of one connection, and [`Responder`] |
+//! | [`processor`] | [`RequestProcessor`], what answers requests, and the table of them |
+//! | `connection` | the task that reads, dispatches and writes one connection |
+//! | [`server`] | [`RemotingServer`]: listeners and the connections they accepted |
+//! | [`client`] | [`RemotingClient`]: one connection per address, opened when first needed |
+//!
+//! Invariants
+//! * One task per connection does all its reading and writing. Whoever sends encodes straight
+//!   into the connection's buffer; everything queued in one wake-up leaves in one write.
+//! * Every wait for a peer has a deadline of its own. Nothing sweeps, nothing polls: an idle
+//!   connection holds one timer, its idle limit.
+//! * A panic of a processor is not caught: it ends the process like that of any other task. What
+//!   the outside can cause is a [`ProcessError`] and becomes a reply.
+//!
+//! Not here: TLS, ACL signatures, the choice among name servers.
+
+pub mod error;
+
+pub mod channel;
+
+pub mod processor;
+
+mod connection;
+
+pub mod server;
+
+pub mod client;
+
+pub use channel::{Channel, ChannelId, Responder};
+pub use client::{RemotingClient, RemotingClientConfig};
+pub use error::{CloseReason, RemotingError};
+pub use processor::{
+    ProcessError, ProcessOutcome, ProcessResult, ProcessorTable, RequestProcessor,
+};
+pub use server::{ConnectionListener, RemotingServer, RemotingServerConfig};
