@@ -1,6 +1,10 @@
 //! Staticfire: runs a RocketMQ cluster in a simulated world until it breaks, and says which
 //! acknowledged messages were lost, and why.
 
-pub mod check;
-pub mod history;
 pub mod plan;
+pub mod matrix_rows;
+pub mod story;
+pub mod rows;
+pub mod history;
+pub mod check;
+pub mod report;

@@ -93,7 +93,9 @@ fn disagreement(message: &AckedMessage) -> Violation {
 fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
     let text = match facts.promise {
         Promise::All => return None,
-        Promise::May if facts.bound.permits(message.end_offset, facts.faults) => return None,
+        Promise::May if facts.bound.permits(message.acked_us, message.end_offset, facts.faults) => {
+            return None;
+        }
         Promise::May => format!(
             "message {} is lost outside the bound {}: its record ended at {}",
             message.number, facts.bound, message.end_offset

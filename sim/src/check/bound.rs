@@ -45,11 +45,12 @@ impl Bound {
         self.terms.contains(&term)
     }
 
-    /// Whether a lost record that ended at `end_offset` lies inside the bound, given the log
-    /// positions at the faults of the run.
+    /// Whether a lost record that was acknowledged at `acked_us` and ended at `end_offset` lies inside
+    /// the bound, given the log positions at the faults of the run. A fault excuses only what was
+    /// acknowledged before it: offsets above a cut are used again.
     #[must_use]
-    pub fn permits(&self, end_offset: u64, positions: &[FaultPositions]) -> bool {
-        positions.iter().enumerate().any(|(index, at)| {
+    pub fn permits(&self, acked_us: u64, end_offset: u64, positions: &[FaultPositions]) -> bool {
+        positions.iter().enumerate().filter(|(_, at)| acked_us <= at.at_us).any(|(index, at)| {
             self.terms.iter().any(|term| match term {
                 Term::MasterUnflushed => at.master_synced_to.is_some_and(|to| end_offset > to),
                 Term::FirstMasterUnflushed => {
@@ -106,8 +107,9 @@ pub struct FaultPositions {
 mod tests {
     use super::*;
 
-    fn at(master: u64, received: u64, synced: u64) -> FaultPositions {
+    fn at(at_us: u64, master: u64, received: u64, synced: u64) -> FaultPositions {
         FaultPositions {
+            at_us,
             master_synced_to: Some(master),
             slave_received_to: Some(received),
             slave_synced_to: Some(synced),
@@ -117,15 +119,18 @@ mod tests {
 
     #[test]
     fn a_bound_permits_only_what_its_terms_cover() {
-        let faults = [at(100, 200, 50), at(400, 500, 450)];
-        let permits = |bound: &str, end| bound.parse::<Bound>().unwrap().permits(end, &faults);
+        let faults = [at(10, 100, 200, 50), at(20, 400, 500, 450)];
+        let permits = |bound: &str, end| bound.parse::<Bound>().unwrap().permits(5, end, &faults);
         assert!(!permits("", u64::MAX));
         assert!(permits("lag", 201) && !permits("lag", 200));
         assert!(permits("slave_unflushed", 51) && !permits("slave_unflushed", 50));
         assert!(permits("master_unflushed", 101) && !permits("master_unflushed", 100));
         assert!(!permits("first_master_unflushed", 100) && permits("first_master_unflushed", 101));
         assert!(permits("lag+slave_unflushed", 60));
-        assert!(!"lag".parse::<Bound>().unwrap().permits(900, &[FaultPositions::default()]));
+        assert!(!"lag".parse::<Bound>().unwrap().permits(0, 900, &[FaultPositions::default()]));
+        let late = "lag".parse::<Bound>().unwrap();
+        assert!(!late.permits(15, 300, &faults), "acknowledged after the fault it would excuse");
+        assert!(late.permits(15, 501, &faults) && !late.permits(21, 501, &faults));
         assert_eq!(
             "slave_unflushed + lag".parse::<Bound>().unwrap().to_string(),
             "lag+slave_unflushed"

@@ -32,6 +32,8 @@ fn is_zero(delay: &Millis) -> bool {
 pub enum Trigger {
     /// This many messages were acknowledged.
     Acks(u32),
+    /// This many messages were acknowledged since the previous event of the list was carried out.
+    AcksSincePrevious(u32),
     /// After this many acknowledgements, at the instant of the next one whose record no slave of
     /// the group holds yet.
     UnreplicatedAckAfter(u32),
@@ -81,9 +83,10 @@ pub enum Action {
         /// The process.
         node: String,
     },
-    /// Powers the machine on if needed and starts all its stopped processes with their configuration.
+    /// Starts the process again with its configuration: powers its machine on (and starts whatever
+    /// else ran there) if it is off, stops the process gracefully first if it still runs.
     Restart {
-        /// A process on the machine (or the killed process).
+        /// The process.
         node: String,
     },
     /// An operator's promotion: the group's old master is stopped, the slave restarted as master.

@@ -95,8 +95,10 @@ pub fn validate(plan: &Plan) -> Result<(), String> {
         if event.at.is_some() == event.when.is_some() {
             return Err(format!("{place}: give either `at` or `when`"));
         }
-        if index == 0 && event.when == Some(Trigger::Previous) {
-            return Err(format!("{place}: `previous` has nothing before it"));
+        if index == 0
+            && matches!(event.when, Some(Trigger::Previous | Trigger::AcksSincePrevious(_)))
+        {
+            return Err(format!("{place}: no event comes before it"));
         }
         for node in nodes_of(&event.action) {
             if !names.contains(node) {

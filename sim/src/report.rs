@@ -1,0 +1,103 @@
+//! [`RunReport`]: the outcome of one run, as tables and `--json` show it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON objects; raised when a field changes its meaning or goes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a run proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every promise was kept (permitted loss included).
+    Kept,
+    /// The run shows nothing: a fault never bit, nothing was acknowledged, or nothing was synced.
+    Vacuous,
+    /// A promise was broken.
+    Broken,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Kept => "kept",
+            Verdict::Vacuous => "vacuous",
+            Verdict::Broken => "BROKEN",
+        })
+    }
+}
+
+/// A lost message and why, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostKey {
+    /// The message's key.
+    pub key: String,
+    /// Why it is gone.
+    pub reason: String,
+    /// Whether the mode permits it.
+    pub permitted: bool,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Title of the plan (matrix rows: the row's id).
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// Effective mode of the group under fault.
+    pub mode: String,
+    /// The faults in order.
+    pub fault: String,
+    /// What was done about them.
+    pub recovery: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Broken promises, or why the run is vacuous.
+    pub findings: Vec<String>,
+    /// Sends started.
+    pub sent: u32,
+    /// Sends acknowledged.
+    pub acked: u32,
+    /// Sends whose outcome is open.
+    pub unknown: u32,
+    /// Deliveries to the existing group.
+    pub delivered: u32,
+    /// Acknowledged messages that are gone.
+    pub lost: u32,
+    /// Acknowledged, stored, and never given to the existing group.
+    pub skipped: u32,
+    /// Deliveries beyond the first of a message.
+    pub duplicated: u32,
+    /// The lost messages.
+    pub lost_keys: Vec<LostKey>,
+    /// Faults that took effect.
+    pub bitten: Vec<String>,
+    /// Age of the oldest lost message at the fault that took it, milliseconds.
+    pub rpo_ms: u64,
+    /// Longest time from a fault to the next acknowledgement, milliseconds; `None`: never again.
+    pub unavailable_ms: Option<u64>,
+    /// Simulated time of the run, milliseconds.
+    pub sim_ms: u64,
+    /// Real time of the run, milliseconds; the only field that differs between two runs of a seed.
+    pub wall_ms: u64,
+    /// Digest of the whole trace.
+    pub trace_digest: String,
+    /// A command that runs this again.
+    pub repro: String,
+}
+
+impl RunReport {
+    /// The report as one line of JSON.
+    ///
+    /// # Panics
+    /// Never: a report is plain data.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a report is plain data")
+    }
+}
