@@ -1,0 +1,203 @@
+//! [`BrokerConfig`]: what a broker obeys, and how it and [`StoreConfig`] come out of a `.properties`
+//! file.
+//!
+//! RocketMQ 4.9 feeds one file to four beans by reflection and swallows every mistake: an unknown
+//! key has no effect, a value that does not parse leaves the default (a boolean becomes false).
+//! [`BrokerConfig::parse`] reads the same syntax and the same keys, and says instead of swallowing:
+//! a [`ConfigFinding`] per mistake, with its line, what is allowed, and what 4.9 would do.
+//!
+//! Modules in reading order: `key` (what a row of the table is), `keys` (the table of all keys),
+//! `finding`, `parse` (one value), `rules` (several keys of one file together).
+
+mod finding;
+mod key;
+mod keys;
+mod parse;
+mod rules;
+
+use std::path::PathBuf;
+
+use mq_protocol::properties_file::PropertiesFile;
+use mq_store::config::StoreConfig;
+
+pub use finding::{ConfigFinding, ConfigFindingKind, Severity};
+pub use parse::nearest;
+
+/// The port of a broker whose file names none.
+pub const DEFAULT_LISTEN_PORT: u16 = 10_911;
+
+/// What RocketMQ takes from the machine when the file does not say it.
+#[derive(Clone, Debug)]
+pub struct LocalDefaults {
+    /// The host name: the default of `brokerName`.
+    pub host_name: String,
+    /// The home directory: `storePathRootDir` defaults to `store` in it.
+    pub home_dir: PathBuf,
+    /// Physical memory, for `accessMessageInMemoryMaxRatio`.
+    pub total_memory_bytes: u64,
+}
+
+/// Settings of one broker outside its store. Times in milliseconds, as in RocketMQ.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// `brokerClusterName`.
+    pub broker_cluster_name: String,
+    /// `brokerName`: master and slaves of one group share it.
+    pub broker_name: String,
+    /// `brokerId`: 0 is the master.
+    pub broker_id: u64,
+    /// `brokerIP1`: the advertised address; the machine's when absent.
+    pub broker_ip1: Option<String>,
+    /// `brokerIP2`: the advertised address for replication; the machine's when absent.
+    pub broker_ip2: Option<String>,
+    /// `listenPort`; the VIP port is 2 below, HA listens 1 above.
+    pub listen_port: u16,
+    /// `namesrvAddr`, split at `;`.
+    pub namesrv_addrs: Vec<String>,
+    /// `brokerPermission`: 4 read, 2 write.
+    pub broker_permission: u32,
+    /// `registerNameServerPeriod`, within 10 s to 60 s.
+    pub register_name_server_period_ms: u64,
+    /// `registerBrokerTimeoutMills`.
+    pub register_broker_timeout_ms: u64,
+    /// `forceRegister`: register every time, also when the name server has the same data version.
+    pub force_register: bool,
+    /// `serverChannelMaxIdleTimeSeconds`: a silent connection is closed after this many seconds.
+    pub server_channel_max_idle_time_seconds: u64,
+    /// `startAcceptSendRequestTimeStamp`: sends before this wall-clock time are refused.
+    pub start_accept_send_request_timestamp_ms: u64,
+
+    /// `autoCreateTopicEnable`.
+    pub auto_create_topic_enable: bool,
+    /// `defaultTopicQueueNums`: upper bound of the queues of an automatically created topic.
+    pub default_topic_queue_nums: u32,
+    /// `autoCreateSubscriptionGroup`.
+    pub auto_create_subscription_group: bool,
+    /// `clusterTopicEnable`: a topic of the cluster's name exists.
+    pub cluster_topic_enable: bool,
+    /// `brokerTopicEnable`: a topic of the broker's name exists.
+    pub broker_topic_enable: bool,
+    /// `traceTopicEnable`.
+    pub trace_topic_enable: bool,
+    /// `msgTraceTopicName`.
+    pub msg_trace_topic_name: String,
+    /// `traceOn`: told to producers in the send response.
+    pub trace_on: bool,
+    /// `regionId`: told to producers in the send response.
+    pub region_id: String,
+
+    /// `slaveReadEnable`: a lagging consumer is sent to the slave.
+    pub slave_read_enable: bool,
+    /// `longPollingEnable`: a pull without messages is held.
+    pub long_polling_enable: bool,
+    /// `shortPollingTimeMills`: the hold without long polling.
+    pub short_polling_time_ms: u64,
+    /// `notifyConsumerIdsChangedEnable`.
+    pub notify_consumer_ids_changed_enable: bool,
+    /// `flushConsumerOffsetInterval`.
+    pub flush_consumer_offset_interval_ms: u64,
+    /// `enablePropertyFilter`: SQL92 subscriptions are allowed.
+    pub enable_property_filter: bool,
+    /// `storeReplyMessageEnable`.
+    pub store_reply_message_enable: bool,
+    /// `defaultQueryMaxNum`: messages of one query by key.
+    pub default_query_max_num: usize,
+    /// `rejectTransactionMessage`.
+    pub reject_transaction_message: bool,
+    /// `transactionTimeOut`: minimum age of a half message before it is checked.
+    pub transaction_timeout_ms: u64,
+    /// `transactionCheckMax`.
+    pub transaction_check_max: u32,
+    /// `transactionCheckInterval`.
+    pub transaction_check_interval_ms: u64,
+    /// `messageDelayLevel`: level 1 is the first.
+    pub message_delay_levels_ms: Vec<u64>,
+    /// `flushDelayOffsetInterval`.
+    pub flush_delay_offset_interval_ms: u64,
+}
+
+impl BrokerConfig {
+    /// RocketMQ's defaults for a broker of this name.
+    #[must_use]
+    pub fn new(broker_name: impl Into<String>) -> Self {
+        BrokerConfig {
+            broker_cluster_name: "DefaultCluster".to_owned(),
+            broker_name: broker_name.into(),
+            broker_id: 0,
+            broker_ip1: None,
+            broker_ip2: None,
+            listen_port: DEFAULT_LISTEN_PORT,
+            namesrv_addrs: Vec::new(),
+            broker_permission: 6,
+            register_name_server_period_ms: 30_000,
+            register_broker_timeout_ms: 6_000,
+            force_register: true,
+            server_channel_max_idle_time_seconds: 120,
+            start_accept_send_request_timestamp_ms: 0,
+            auto_create_topic_enable: true,
+            default_topic_queue_nums: 8,
+            auto_create_subscription_group: true,
+            cluster_topic_enable: true,
+            broker_topic_enable: true,
+            trace_topic_enable: false,
+            msg_trace_topic_name: "RMQ_SYS_TRACE_TOPIC".to_owned(),
+            trace_on: true,
+            region_id: "DefaultRegion".to_owned(),
+            slave_read_enable: false,
+            long_polling_enable: true,
+            short_polling_time_ms: 1_000,
+            notify_consumer_ids_changed_enable: true,
+            flush_consumer_offset_interval_ms: 5_000,
+            enable_property_filter: false,
+            store_reply_message_enable: true,
+            default_query_max_num: 32,
+            reject_transaction_message: false,
+            transaction_timeout_ms: 6_000,
+            transaction_check_max: 15,
+            transaction_check_interval_ms: 60_000,
+            message_delay_levels_ms: parse::delay_levels_ms(keys::MESSAGE_DELAY_LEVEL)
+                .expect("RocketMQ's own delay levels parse"),
+            flush_delay_offset_interval_ms: 10_000,
+        }
+    }
+
+    /// Reads a broker's file. With a finding of [`Severity::Error`] the result is not fit to run:
+    /// the key in question kept its default.
+    ///
+    /// The findings are in the order of their lines; values from outside the file come last.
+    #[must_use]
+    pub fn parse(
+        file: &PropertiesFile,
+        local: &LocalDefaults,
+    ) -> (BrokerConfig, StoreConfig, Vec<ConfigFinding>) {
+        let mut settings = Settings {
+            broker: BrokerConfig::new(&local.host_name),
+            store: StoreConfig::at(local.home_dir.join("store")),
+        };
+        settings.store.total_memory_bytes = local.total_memory_bytes;
+
+        let mut findings = Vec::new();
+        for entry in file.entries() {
+            parse::apply(entry, &mut settings, &mut findings);
+        }
+        settings.store.ha_listen_port = settings.broker.listen_port + 1;
+        rules::check(file, &mut settings, &mut findings);
+        findings.sort_by_key(|finding| finding.line.wrapping_sub(1));
+        (settings.broker, settings.store, findings)
+    }
+
+    /// The port of the second listener, which serves everything but pulls.
+    #[must_use]
+    pub fn vip_port(&self) -> u16 {
+        self.listen_port - 2
+    }
+}
+
+/// What a file is read into; the table's rows point at its fields.
+pub(crate) struct Settings {
+    pub(crate) broker: BrokerConfig,
+    pub(crate) store: StoreConfig,
+}
+
+#[cfg(test)]
+mod tests;

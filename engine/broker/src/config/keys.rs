@@ -1,0 +1,96 @@
+//! The table of keys: every setter of the four configuration classes of RocketMQ 4.9.8, what
+//! operators write besides, and what is this engine's own.
+
+mod broker;
+mod message_store;
+mod netty;
+
+use crate::config::key::KeyStatus::{Accepted, Ignored, Obeyed};
+use crate::config::key::ValueType::{Int, Long, Text};
+use crate::config::key::{ConfigKey, Field, Instead, KeyStatus, ValueType};
+
+/// RocketMQ's delay levels.
+pub(crate) const MESSAGE_DELAY_LEVEL: &str =
+    "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
+
+const INT_MAX: i64 = i32::MAX as i64;
+const ANY_INT: ValueType = Int(i32::MIN as i64, INT_MAX);
+const ANY_LONG: ValueType = Long(i64::MIN, i64::MAX);
+const COUNT: ValueType = Int(0, INT_MAX);
+const SIZE: ValueType = Int(1, INT_MAX);
+const LONG_COUNT: ValueType = Long(0, i64::MAX);
+const UNREAD: KeyStatus = Ignored(Instead::Text("has a setter, but no code of 4.9 reads it"));
+
+/// Keys of no configuration class that the start-up code of 4.9 reads.
+static STARTUP: [ConfigKey; 2] = [
+    row("rmqAddressServerDomain", Text, "jmenv.tbsite.net", Accepted),
+    row("rmqAddressServerSubGroup", Text, "nsaddr", Accepted),
+];
+
+/// Keys that 4.9 does not read although they are found in many files.
+static UNREAD_KEYS: [ConfigKey; 8] = [
+    renamed("mapedFileSizeCommitLog", "mappedFileSizeCommitLog"),
+    renamed("mapedFileSizeConsumeQueue", "mappedFileSizeConsumeQueue"),
+    store_path("storePathConsumeQueue", "consumequeue"),
+    store_path("storePathIndex", "index"),
+    store_path("storeCheckpoint", "checkpoint"),
+    store_path("abortFile", "abort"),
+    row(
+        "checkTransactionMessageEnable",
+        Text,
+        "",
+        Ignored(Instead::Text("is not read; a master checks half messages, a slave does not")),
+    ),
+    row(
+        "isEnableBatchPush",
+        Text,
+        "",
+        Ignored(Instead::Text("is not read, although 4.9 writes it; enableBatchPush is")),
+    ),
+];
+
+/// This engine's own keys.
+static OURS: [ConfigKey; 1] = [row(
+    "haMaxDivergedBytes",
+    LONG_COUNT,
+    "<mappedFileSizeCommitLog>",
+    Obeyed(Field::OptionalU64(|s| &mut s.store.ha_max_diverged_bytes)),
+)];
+
+/// Every row of the table.
+pub(crate) fn all() -> impl Iterator<Item = &'static ConfigKey> {
+    obeyed_by_someone().chain(&UNREAD_KEYS)
+}
+
+/// The rows whose keys have a meaning: what a misspelt key may have meant.
+pub(crate) fn obeyed_by_someone() -> impl Iterator<Item = &'static ConfigKey> {
+    broker::BROKER
+        .iter()
+        .chain(&netty::NETTY_SERVER)
+        .chain(&netty::NETTY_CLIENT)
+        .chain(&message_store::MESSAGE_STORE)
+        .chain(&STARTUP)
+        .chain(&OURS)
+}
+
+/// The row of a key.
+pub(crate) fn find(name: &str) -> Option<&'static ConfigKey> {
+    all().find(|key| key.name == name)
+}
+
+const fn row(
+    name: &'static str,
+    value_type: ValueType,
+    default: &'static str,
+    status: KeyStatus,
+) -> ConfigKey {
+    ConfigKey { name, value_type, default, status }
+}
+
+const fn renamed(name: &'static str, now: &'static str) -> ConfigKey {
+    row(name, Text, "", Ignored(Instead::Renamed(now)))
+}
+
+const fn store_path(name: &'static str, under_root: &'static str) -> ConfigKey {
+    row(name, Text, "", Ignored(Instead::StorePath(under_root)))
+}

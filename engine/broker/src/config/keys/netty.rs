@@ -1,0 +1,46 @@
+//! The keys of `NettyServerConfig` and `NettyClientConfig`: sockets.
+
+use super::{ANY_INT, ANY_LONG, COUNT, UNREAD, row};
+use crate::config::key::KeyStatus::{Accepted, Obeyed};
+use crate::config::key::ValueType::{Bool, Int};
+use crate::config::key::{ConfigKey, Field};
+
+/// Setters of `NettyServerConfig`, in the order of that class. The two `writeBuffer` keys feed the
+/// client class as well.
+pub(super) static NETTY_SERVER: [ConfigKey; 14] = [
+    row("listenPort", Int(3, 65_534), "10911", Obeyed(Field::U16(|s| &mut s.broker.listen_port))),
+    row("serverWorkerThreads", ANY_INT, "8", Accepted),
+    row("serverSelectorThreads", ANY_INT, "3", Accepted),
+    row("serverOnewaySemaphoreValue", ANY_INT, "256", Accepted),
+    row("serverCallbackExecutorThreads", ANY_INT, "0", Accepted),
+    row("serverAsyncSemaphoreValue", ANY_INT, "64", Accepted),
+    row(
+        "serverChannelMaxIdleTimeSeconds",
+        COUNT,
+        "120",
+        Obeyed(Field::U64(|s| &mut s.broker.server_channel_max_idle_time_seconds)),
+    ),
+    row("serverSocketSndBufSize", ANY_INT, "0", Accepted),
+    row("serverSocketRcvBufSize", ANY_INT, "0", Accepted),
+    row("serverSocketBacklog", ANY_INT, "1024", Accepted),
+    row("serverPooledByteBufAllocatorEnable", Bool, "true", Accepted),
+    row("useEpollNativeSelector", Bool, "false", Accepted),
+    row("writeBufferLowWaterMark", ANY_INT, "0", Accepted),
+    row("writeBufferHighWaterMark", ANY_INT, "0", Accepted),
+];
+
+/// Setters of `NettyClientConfig`, in the order of that class.
+pub(super) static NETTY_CLIENT: [ConfigKey; 12] = [
+    row("clientCloseSocketIfTimeout", Bool, "true", Accepted),
+    row("clientWorkerThreads", ANY_INT, "4", Accepted),
+    row("clientOnewaySemaphoreValue", ANY_INT, "65535", Accepted),
+    row("connectTimeoutMillis", ANY_INT, "3000", Accepted),
+    row("clientCallbackExecutorThreads", ANY_INT, "<processors>", Accepted),
+    row("channelNotActiveInterval", ANY_LONG, "60000", UNREAD),
+    row("clientAsyncSemaphoreValue", ANY_INT, "65535", Accepted),
+    row("clientChannelMaxIdleTimeSeconds", ANY_INT, "120", Accepted),
+    row("clientSocketSndBufSize", ANY_INT, "0", Accepted),
+    row("clientSocketRcvBufSize", ANY_INT, "0", Accepted),
+    row("clientPooledByteBufAllocatorEnable", Bool, "false", UNREAD),
+    row("useTLS", Bool, "false", Accepted),
+];

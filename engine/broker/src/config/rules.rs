@@ -1,0 +1,139 @@
+//! Rules over several keys of one file, and what happens instead of obeying a key.
+
+use mq_protocol::properties_file::{PropertiesFile, PropertyEntry};
+use mq_store::config::{BrokerRole, FlushDiskType};
+
+use crate::config::finding::{ConfigFinding, ConfigFindingKind, Severity};
+use crate::config::key::{Instead, KeyStatus};
+use crate::config::{Settings, keys};
+
+/// Checks a file whose values are in `settings`.
+pub(super) fn check(
+    file: &PropertiesFile,
+    settings: &mut Settings,
+    findings: &mut Vec<ConfigFinding>,
+) {
+    findings.extend(overridden_lines(file));
+    for entry in file.entries() {
+        if let Some(KeyStatus::Ignored(instead)) = keys::find(&entry.key).map(|key| key.status) {
+            findings.push(ignored(entry, instead, settings));
+        }
+    }
+    findings.extend(ha_listen_port(file, settings));
+    findings.extend(transient_pool(file, settings));
+    findings.extend(dledger(file));
+    if !has_error(findings, &["brokerRole", "brokerId", "enableDLegerCommitLog"]) {
+        findings.extend(role_and_id(file, settings));
+    }
+}
+
+fn has_error(findings: &[ConfigFinding], keys: &[&str]) -> bool {
+    findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error && keys.contains(&finding.key.as_str()))
+}
+
+fn overridden_lines(file: &PropertiesFile) -> impl Iterator<Item = ConfigFinding> + '_ {
+    file.overridden().iter().map(|overridden| {
+        let entry = &overridden.entry;
+        let text =
+            format!("{} is written again on line {}, which wins", entry.key, overridden.by_line);
+        ConfigFinding::new(Severity::Warning, ConfigFindingKind::OverriddenLine, entry, text)
+    })
+}
+
+/// What happens instead of obeying `entry`.
+fn ignored(entry: &PropertyEntry, instead: Instead, settings: &mut Settings) -> ConfigFinding {
+    let name = &entry.key;
+    match instead {
+        Instead::Renamed(now) => {
+            let key = keys::find(now).expect("the table has the key of today");
+            let in_force = key.value_in_force(settings);
+            let default = if in_force == key.default { " (default)" } else { "" };
+            let text =
+                format!("{name} is not read since 4.5; {now}={in_force}{default} is in force");
+            ConfigFinding::new(Severity::Warning, ConfigFindingKind::RenamedKey, entry, text)
+                .suggestion(Some(now))
+        }
+        Instead::StorePath(under_root) => {
+            let used = settings.store.store_path_root_dir.join(under_root);
+            let same =
+                if used.as_os_str() == entry.value.trim_end() { ", the same path" } else { "" };
+            let text = format!("{name} is not read; {} is used{same}", used.display());
+            ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnreadKey, entry, text)
+        }
+        Instead::Text(text) => {
+            let text = format!("{name} {text}");
+            ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnreadKey, entry, text)
+        }
+    }
+}
+
+fn ha_listen_port(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFinding> {
+    let entry = file.get("haListenPort")?;
+    let port = settings.store.ha_listen_port;
+    let text = format!("haListenPort is overwritten; HA listens on listenPort + 1 = {port}");
+    Some(ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnreadKey, entry, text))
+}
+
+/// The pool is the one setting whose absence here would show fewer losses than 4.9 has.
+fn transient_pool(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFinding> {
+    let entry = enabled(file, "transientStorePoolEnable")?;
+    let text = if settings.store.flush_disk_type == FlushDiskType::SyncFlush {
+        "transientStorePoolEnable has no effect under flushDiskType=SYNC_FLUSH"
+    } else if settings.store.broker_role == BrokerRole::Slave {
+        "transientStorePoolEnable has no effect under brokerRole=SLAVE"
+    } else {
+        "transientStorePoolEnable is not supported yet: with it 4.9 keeps acknowledged messages in \
+         the process for up to 200 ms, and a kill loses them; the runs here do not show that"
+    };
+    Some(ConfigFinding::new(Severity::Warning, ConfigFindingKind::TransientPool, entry, text))
+}
+
+fn dledger(file: &PropertiesFile) -> Vec<ConfigFinding> {
+    if let Some(entry) = enabled(file, "enableDLegerCommitLog") {
+        let text = "enableDLegerCommitLog = true: a DLedger CommitLog is not supported yet";
+        let kind = ConfigFindingKind::NotSupported;
+        let finding = ConfigFinding::new(Severity::Error, kind, entry, text);
+        return vec![finding.allowed("false, with brokerRole and brokerId for each broker")];
+    }
+    ["dLegerGroup", "dLegerPeers", "dLegerSelfId", "preferredLeaderId", "storePathDLedgerCommitLog"]
+        .into_iter()
+        .filter_map(|key| file.get(key))
+        .map(|entry| {
+            let text = format!("{} is read only with enableDLegerCommitLog=true", entry.key);
+            ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnreadKey, entry, text)
+        })
+        .collect()
+}
+
+fn enabled<'a>(file: &'a PropertiesFile, key: &str) -> Option<&'a PropertyEntry> {
+    file.get(key).filter(|entry| entry.value.trim_end().eq_ignore_ascii_case("true"))
+}
+
+/// A SLAVE has an id from 1, a master has id 0.
+fn role_and_id(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFinding> {
+    let (role, id) = (settings.store.broker_role, settings.broker.broker_id);
+    let is_slave = role == BrokerRole::Slave;
+    if is_slave == (id > 0) {
+        return None;
+    }
+    let entry = file.get("brokerId").or_else(|| file.get("brokerRole"))?;
+    let default = |key: &str| if file.get(key).is_some() { "" } else { " (default)" };
+    let text = format!(
+        "brokerId = {id}{} contradicts brokerRole = {}{}",
+        default("brokerId"),
+        role.name(),
+        default("brokerRole"),
+    );
+    let upstream = if is_slave {
+        "print it and exit with status -3"
+    } else {
+        "overwrite brokerId with 0 and run as one more master"
+    };
+    Some(
+        ConfigFinding::new(Severity::Error, ConfigFindingKind::RoleAndId, entry, text)
+            .allowed("0 with ASYNC_MASTER and SYNC_MASTER, from 1 with SLAVE")
+            .upstream(upstream),
+    )
+}
