@@ -7,6 +7,7 @@
 #[macro_use]
 mod declare;
 
+pub mod log_prefix;
 pub mod offset;
 pub mod pull_message;
 pub mod send_message;

@@ -6,6 +6,7 @@
 //! - [`ext_fields`] the flattened custom header, [`header`] its typed views,
 //!   [`remoting_command`] the command around it;
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
+//! - [`ha_frame`] the two streams of replication;
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer;
 //! - [`properties_file`] the `.properties` files of brokers and name servers.
 
@@ -13,6 +14,7 @@ pub mod codes;
 pub mod ext_fields;
 pub mod fastjson;
 pub mod frame;
+pub mod ha_frame;
 pub mod header;
 pub mod properties_file;
 pub mod remoting_command;
