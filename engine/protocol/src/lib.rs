@@ -8,15 +8,21 @@
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
 //! - [`ha_frame`] the two streams of replication;
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer;
+//! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
+//! - [`consume_queue_unit`] the unit of ConsumeQueue files;
 //! - [`properties_file`] the `.properties` files of brokers and name servers.
 
 pub mod codes;
+pub mod consume_queue_unit;
 pub mod ext_fields;
 pub mod fastjson;
 pub mod frame;
 pub mod ha_frame;
 pub mod header;
+pub mod message;
+pub mod message_codec;
 pub mod properties_file;
 pub mod remoting_command;
 pub mod serialize;
 pub mod sys_flag;
+mod text_map;
