@@ -5,6 +5,7 @@ pub mod plan;
 pub mod matrix_rows;
 pub mod story;
 pub mod rows;
+pub mod generate;
 pub mod history;
 pub mod check;
 pub mod report;

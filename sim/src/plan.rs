@@ -49,55 +49,52 @@ fn default_seeds() -> String {
 }
 
 /// Machines and what runs on them. Either `groups` (short form) or `brokers` and `namesrvs`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ClusterPlan {
     /// Number of name servers of the short form, each on a machine of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namesrv: Option<u32>,
-    /// Broker groups of the short form, every broker on a machine of its own.
-    #[serde(default, rename = "group", skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<GroupPlan>,
-    /// Properties that every broker of the short form gets.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub properties: BTreeMap<String, String>,
-    /// Name servers of the long form.
-    #[serde(default, rename = "name_server", skip_serializing_if = "Vec::is_empty")]
-    pub namesrvs: Vec<NamesrvPlan>,
-    /// Brokers of the long form.
-    #[serde(default, rename = "broker", skip_serializing_if = "Vec::is_empty")]
-    pub brokers: Vec<BrokerPlan>,
-    /// Host names, resolved on every machine.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub hosts: BTreeMap<String, String>,
     /// One-way latency between machines, whole milliseconds.
-    #[serde(default = "default_latency")]
     pub link_latency: Millis,
     /// Shortest and longest sync of a disk, whole milliseconds.
-    #[serde(default = "default_sync_latency")]
     pub sync_latency: [Millis; 2],
     /// Mean interval of the kernel's background writeback; 0 turns it off.
-    #[serde(default = "default_writeback")]
     pub writeback_interval: Millis,
     /// Capacity of each machine's disk in bytes.
-    #[serde(default = "default_disk_bytes")]
     pub disk_bytes: u64,
+    /// Host names, resolved on every machine.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, String>,
+    /// Properties that every broker of the short form gets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+    /// Broker groups of the short form, every broker on a machine of its own.
+    #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupPlan>,
+    /// Name servers of the long form.
+    #[serde(rename = "name_server", skip_serializing_if = "Vec::is_empty")]
+    pub namesrvs: Vec<NamesrvPlan>,
+    /// Brokers of the long form.
+    #[serde(rename = "broker", skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<BrokerPlan>,
 }
 
-fn default_latency() -> Millis {
-    Millis(1)
-}
-
-fn default_sync_latency() -> [Millis; 2] {
-    [Millis(1), Millis(4)]
-}
-
-fn default_writeback() -> Millis {
-    Millis(5_000)
-}
-
-fn default_disk_bytes() -> u64 {
-    64 << 30
+impl Default for ClusterPlan {
+    fn default() -> Self {
+        ClusterPlan {
+            namesrv: None,
+            link_latency: Millis(1),
+            sync_latency: [Millis(1), Millis(4)],
+            writeback_interval: Millis(5_000),
+            disk_bytes: 64 << 30,
+            hosts: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            groups: Vec::new(),
+            namesrvs: Vec::new(),
+            brokers: Vec::new(),
+        }
+    }
 }
 
 /// A broker group of the short form: a master and its slaves.
@@ -202,12 +199,13 @@ pub struct CheckPlan {
     /// for a `may` promise, e.g. `lag+slave_unflushed`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub bound: String,
-    /// Within this time after the last heal or recovery sends are acknowledged again. Absent: never
+    /// Within this time after the last heal or recovery sends are acknowledged again. `never`: not
     /// required (a story that ends without a writable master).
-    #[serde(default = "default_sends_within", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "default_sends_within", with = "duration::or_never")]
     pub sends_within: Option<Millis>,
-    /// Within this time after the last heal replicas hold equal logs and dispatch lag is zero.
-    #[serde(default = "default_equal_within", skip_serializing_if = "Option::is_none")]
+    /// Within this time after the last heal replicas hold equal logs and dispatch lag is zero, or
+    /// `never`.
+    #[serde(default = "default_equal_within", with = "duration::or_never")]
     pub replicas_equal_within: Option<Millis>,
     /// The run counts only if it lost something: for stories that show what a switch costs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -59,6 +59,43 @@ impl<'de> Deserialize<'de> for Millis {
     }
 }
 
+/// Serde for an optional deadline: a duration, or `never`.
+pub mod or_never {
+    use super::Millis;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const NEVER: &str = "never";
+
+    /// Writes the duration or `never`.
+    ///
+    /// # Errors
+    /// Those of the format.
+    pub fn serialize<S: Serializer>(
+        deadline: &Option<Millis>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match deadline {
+            Some(deadline) => deadline.serialize(serializer),
+            None => serializer.serialize_str(NEVER),
+        }
+    }
+
+    /// Reads a duration or `never`.
+    ///
+    /// # Errors
+    /// When the text is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Millis>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == NEVER {
+            Ok(None)
+        } else {
+            text.parse().map(Some).map_err(serde::de::Error::custom)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

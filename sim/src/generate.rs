@@ -1,0 +1,179 @@
+//! Plans for fuzzing: a proptest strategy over topology, modes, faults, workload and noise.
+//!
+//! The core of a plan is a row of the expected matrix, which says what is promised. Around it stand
+//! things that change no promise: more slaves and name servers, small files, other rates and
+//! windows, and *noise*, faults that heal by themselves and destroy nothing. Shrinking removes noise
+//! first, then makes the workload smaller.
+
+use mq_env::rng::Rng;
+use proptest::prelude::*;
+
+use crate::matrix_rows::{self, MatrixRow};
+use crate::plan::{Action, EventPlan, Millis, Plan, Trigger};
+use crate::rows;
+use crate::story::{self, Roles};
+
+/// A harmless disturbance: it strikes, and passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noise {
+    /// The link between master and slave is slow for a while.
+    SlowLink,
+    /// The slave is not scheduled for a while.
+    PauseSlave,
+    /// The master's disk is slow for a while.
+    SlowDisk,
+    /// Master and slave cannot reach each other for a while.
+    Partition,
+}
+
+/// What a generated plan is made of; proptest shrinks its parts.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Index of the row in the expected matrix.
+    pub row: usize,
+    /// Seed of the story's draws.
+    pub story_seed: u64,
+    /// Name servers.
+    pub namesrvs: u32,
+    /// Sends.
+    pub messages: u32,
+    /// Producers.
+    pub producers: u32,
+    /// Sends in flight per producer.
+    pub window: u32,
+    /// Sends per second and producer.
+    pub rate_per_second: u32,
+    /// `mappedFileSizeCommitLog`; 0 leaves the default.
+    pub commit_log_file_bytes: u32,
+    /// Longest body.
+    pub body_bytes_max: u32,
+    /// Disturbances: acknowledgements before it, milliseconds it lasts, what it is.
+    pub noise: Vec<(u32, u64, Noise)>,
+}
+
+/// Shapes of every row of the matrix, with equal weight.
+pub fn shapes() -> impl Strategy<Value = Shape> {
+    let noise = prop_oneof![
+        Just(Noise::SlowLink),
+        Just(Noise::PauseSlave),
+        Just(Noise::SlowDisk),
+        Just(Noise::Partition),
+    ];
+    let disturbance = (1..60_u32, 50..2_000_u64, noise);
+    let sizes = prop_oneof![Just(0_u32), Just(8_192), Just(16_384), Just(65_536)];
+    (
+        0..matrix_rows::all().len(),
+        any::<u64>(),
+        1..=2_u32,
+        (60..250_u32, 1..=3_u32, 1..=8_u32, 20..300_u32),
+        sizes,
+        32..2_000_u32,
+        prop::collection::vec(disturbance, 0..3),
+    )
+        .prop_map(
+            |(row, story_seed, namesrvs, work, commit_log_file_bytes, body_max, noise)| Shape {
+                row,
+                story_seed,
+                namesrvs,
+                messages: work.0,
+                producers: work.1,
+                window: work.2,
+                rate_per_second: work.3,
+                commit_log_file_bytes,
+                body_bytes_max: body_max,
+                noise,
+            },
+        )
+}
+
+impl Shape {
+    /// The row behind it.
+    ///
+    /// # Panics
+    /// When the shape was not made for this table.
+    #[must_use]
+    pub fn row(&self) -> MatrixRow {
+        matrix_rows::all().swap_remove(self.row)
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let row = self.row();
+        let mut plan = rows::plan(&row, self.story_seed, &[]);
+        plan.cluster.namesrv = Some(self.namesrvs);
+        plan.cluster.properties.clear();
+        if self.commit_log_file_bytes > 0 {
+            let mut set = |key: &str, value: u32| {
+                plan.cluster.properties.insert(key.to_owned(), value.to_string());
+            };
+            set("mappedFileSizeCommitLog", self.commit_log_file_bytes);
+            set("mappedFileSizeConsumeQueue", 400);
+        }
+        plan.workload.messages = self.messages;
+        plan.workload.producers = self.producers;
+        plan.workload.window = self.window;
+        plan.workload.rate_per_second = self.rate_per_second;
+        plan.workload.body_bytes = [32, self.body_bytes_max];
+        let slave = row.slave_flush.map(|_| "a-s");
+        let roles = Roles { group: "a", master: "a", slave };
+        let mut draw = Rng::from_seed(self.story_seed).child(&row.id).stream("story");
+        let story = story::events(&row.fault, row.recovery, roles, self.messages, &mut draw);
+        plan.events = self.noise_events(slave);
+        plan.events.extend(story);
+        plan
+    }
+
+    /// Noise comes first, each disturbance healed before the next event.
+    fn noise_events(&self, slave: Option<&str>) -> Vec<EventPlan> {
+        let mut events = Vec::new();
+        for (index, (acks, lasts_ms, noise)) in self.noise.iter().enumerate() {
+            let Some((strike, heal)) = noise_actions(*noise, slave) else { continue };
+            let when = if index == 0 || events.is_empty() {
+                Trigger::Acks(*acks)
+            } else {
+                Trigger::AcksSincePrevious(*acks)
+            };
+            events.push(EventPlan { at: None, when: Some(when), delay: Millis(0), action: strike });
+            let delay = Millis(*lasts_ms);
+            let when = Some(Trigger::Previous);
+            events.push(EventPlan { at: None, when, delay, action: heal });
+        }
+        events
+    }
+}
+
+/// A disturbance and its end; `None` for one that needs a slave where there is none.
+fn noise_actions(noise: Noise, slave: Option<&str>) -> Option<(Action, Action)> {
+    let master = "a".to_owned();
+    let calm = Action::Calm { node: master.clone() };
+    if noise == Noise::SlowDisk {
+        return Some((Action::SlowDisk { node: master, sync: Millis(200) }, calm));
+    }
+    let slave = slave?.to_owned();
+    let between = [master, slave.clone()];
+    Some(match noise {
+        Noise::SlowLink => (Action::SlowLink { between, latency: Millis(120) }, calm),
+        Noise::PauseSlave => {
+            (Action::Pause { node: slave.clone() }, Action::Resume { node: slave })
+        }
+        _ => (
+            Action::Partition { between: between.clone(), one_way: false },
+            Action::Heal { between },
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_shape_is_a_valid_plan_and_survives_its_file(shape in shapes()) {
+            let plan = shape.plan();
+            let again = Plan::parse(&plan.to_toml()).map_err(TestCaseError::fail)?;
+            prop_assert_eq!(again, plan);
+        }
+    }
+}
