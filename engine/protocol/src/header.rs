@@ -7,10 +7,15 @@
 #[macro_use]
 mod declare;
 
+pub mod admin;
+pub mod client;
 pub mod log_prefix;
+pub mod namesrv;
 pub mod offset;
 pub mod pull_message;
+pub mod query_message;
 pub mod send_message;
+pub mod transaction;
 
 use std::fmt::Display;
 
@@ -143,4 +148,69 @@ fn encode_number(field: &'static str, fields: &mut ExtFields, number: impl Displ
 
 fn malformed(field: &'static str, expected: &'static str, value: &str) -> HeaderError {
     HeaderError::Malformed { field, expected, value: value.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::offset::UpdateConsumerOffsetRequestHeader;
+    use super::pull_message::PullMessageRequestHeader;
+    use super::send_message::{ConsumerSendMsgBackRequestHeader, SendMessageRequestHeader};
+    use super::*;
+    use crate::codes::RequestCode;
+    use crate::remoting_command::RemotingCommand;
+
+    #[test]
+    fn a_header_survives_the_flattening() {
+        let header = UpdateConsumerOffsetRequestHeader {
+            consumer_group: "G".into(),
+            topic: "T".into(),
+            queue_id: 3,
+            commit_offset: i64::MAX,
+        };
+        let command = RemotingCommand::request(RequestCode::UPDATE_CONSUMER_OFFSET, &header);
+        assert_eq!(command.ext_fields.get("commitOffset"), Some("9223372036854775807"));
+        assert_eq!(command.header(), Ok(header));
+        assert!(!RemotingCommand::request(RequestCode::HEART_BEAT, &()).ext_fields.is_present());
+    }
+
+    #[test]
+    fn a_decode_error_names_the_field() {
+        let fields = |entries: &[(&'static str, &'static str)]| entries.iter().copied().collect();
+        let missing = PullMessageRequestHeader::decode(&fields(&[("consumerGroup", "G")]));
+        assert_eq!(missing, Err(HeaderError::Missing("topic")));
+        let mut malformed: ExtFields =
+            fields(&[("consumerGroup", "G"), ("topic", "T"), ("queueId", "1.0")]);
+        let error = PullMessageRequestHeader::decode(&malformed).unwrap_err();
+        assert_eq!(error.to_string(), "the custom field <queueId> has no int value: 1.0");
+        malformed.insert("queueId", "2147483648");
+        assert!(PullMessageRequestHeader::decode(&malformed).is_err());
+    }
+
+    #[test]
+    fn defaults_and_options_may_be_absent() {
+        let fields = [("offset", "1"), ("group", "G"), ("delayLevel", "-1"), ("unitMode", "TRUE")];
+        let mut fields: ExtFields = fields.into_iter().collect();
+        let header = ConsumerSendMsgBackRequestHeader::decode(&fields).unwrap();
+        assert!(header.unit_mode && header.max_reconsume_times.is_none());
+        fields.remove("unitMode");
+        assert!(!ConsumerSendMsgBackRequestHeader::decode(&fields).unwrap().unit_mode);
+    }
+
+    #[test]
+    fn both_namings_of_a_send_are_read_whatever_the_code() {
+        let header = SendMessageRequestHeader {
+            producer_group: "P".into(),
+            topic: "T".into(),
+            properties: Some("a\u{1}b".into()),
+            batch: Some(true),
+            ..Default::default()
+        };
+        let (mut long, mut short) = (ExtFields::absent(), ExtFields::absent());
+        header.encode_for(RequestCode::SEND_MESSAGE, &mut long);
+        header.encode_for(RequestCode::SEND_BATCH_MESSAGE, &mut short);
+        assert_eq!(long.get("producerGroup"), Some("P"));
+        assert_eq!((short.get("a"), short.get("m")), (Some("P"), Some("true")));
+        assert_eq!(SendMessageRequestHeader::decode(&long).as_ref(), Ok(&header));
+        assert_eq!(SendMessageRequestHeader::decode(&short), Ok(header));
+    }
 }
