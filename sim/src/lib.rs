@@ -9,3 +9,4 @@ pub mod generate;
 pub mod history;
 pub mod check;
 pub mod report;
+pub mod conf;

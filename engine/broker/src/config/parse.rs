@@ -67,18 +67,27 @@ pub(super) fn apply(
     }
 }
 
-/// The candidate that `word` was probably meant to be: equal but for case, or few edits away.
+/// The candidate that `word` was probably meant to be: equal but for case, few edits away, or begun
+/// with it.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
-    let edits_max = (word.chars().count() / 4).clamp(1, 4);
+    let letters = word.chars().count();
+    let edits_max = (letters / 4).clamp(1, 4);
     candidates
         .into_iter()
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate)
+        .filter_map(|candidate| {
+            let candidate_lower = candidate.to_lowercase();
+            let edits = strsim::damerau_levenshtein(&lower, &candidate_lower);
+            let is_begun = letters >= 4 && candidate_lower.starts_with(&lower);
+            // What is begun ranks behind what is misspelt.
+            match (edits <= edits_max, is_begun) {
+                (true, _) => Some((edits, candidate)),
+                (false, true) => Some((edits + edits_max, candidate)),
+                (false, false) => None,
+            }
         })
-        .filter(|(edits, _)| *edits <= edits_max)
-        .min_by_key(|(edits, _)| *edits)
+        .min_by_key(|(rank, _)| *rank)
         .map(|(_, candidate)| candidate)
 }
 

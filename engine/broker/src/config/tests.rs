@@ -279,3 +279,13 @@ fn values_from_outside_come_last() {
     let lines: Vec<usize> = findings.iter().map(|finding| finding.line).collect();
     assert_eq!(lines, [1, 0]);
 }
+
+#[test]
+fn nearest_words() {
+    let keys = ["brokerRole", "flushDiskType", "flushIntervalCommitLog"];
+    assert_eq!(nearest("brokerrole", keys), Some("brokerRole"));
+    assert_eq!(nearest("borkerRole", keys), Some("brokerRole"));
+    assert_eq!(nearest("flushDisk", keys), Some("flushDiskType"));
+    assert_eq!(nearest("flu", keys), None);
+    assert_eq!(nearest("listenPort", keys), None);
+}

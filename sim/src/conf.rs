@@ -1,0 +1,228 @@
+//! [`ClusterConf`]: a directory of `.properties` files, read as one cluster and checked across files.
+//!
+//! The directory holds one `.properties` file per broker, optionally `hosts` (address, then names)
+//! and `placement` (address, then the files that run there, without suffix). Name servers stand at
+//! the addresses of `namesrvAddr`; brokers where `brokerIP1` says, else where `placement` says, else
+//! each on a machine of its own.
+//!
+//! Modules in reading order: `source` (what lies in the directory), `overlay` (`--set`), `finding`,
+//! `machines` (who runs where), `group` (masters, slaves and modes), `rules` (what must agree between
+//! files), `render` (what the user sees).
+
+pub mod finding;
+mod group;
+mod machines;
+pub mod overlay;
+pub mod render;
+mod rules;
+pub mod source;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use mq_broker::config::{BrokerConfig, LocalDefaults, Severity};
+use mq_protocol::properties_file::PropertiesFile;
+use mq_store::config::StoreConfig;
+
+pub use finding::{Finding, FindingKind, Place};
+pub use group::BrokerGroup;
+pub use overlay::Overlay;
+pub use source::DirectorySource;
+
+use crate::plan::{BrokerPlan, ClusterPlan, NamesrvPlan};
+
+/// Home directory and memory of a simulated machine; the host name is the file's stem.
+const HOME_DIR: &str = "/root";
+const TOTAL_MEMORY_BYTES: u64 = 16 << 30;
+
+/// A cluster as a directory describes it, without errors.
+#[derive(Clone, Debug)]
+pub struct ClusterConf {
+    /// The distinct `brokerClusterName`s, in order.
+    pub names: Vec<String>,
+    /// The machines, by address.
+    pub machines: Vec<Machine>,
+    /// The name servers, by address.
+    pub namesrvs: Vec<NamesrvConf>,
+    /// The brokers, by file stem.
+    pub brokers: Vec<BrokerConf>,
+    /// The broker groups, by name.
+    pub groups: Vec<BrokerGroup>,
+    /// Host names and their addresses, in the order of `hosts`.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Warnings and notes, the weightiest first.
+    pub findings: Vec<Finding>,
+}
+
+/// A machine and the processes on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Its address.
+    pub address: IpAddr,
+    /// Ports of its name servers.
+    pub namesrv_ports: Vec<u16>,
+    /// Its brokers, masters first: indices into [`ClusterConf::brokers`].
+    pub brokers: Vec<usize>,
+}
+
+/// A name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamesrvConf {
+    /// Process name: `namesrv-1`, `namesrv-2`, …
+    pub name: String,
+    /// Address of its machine and its port.
+    pub address: SocketAddr,
+}
+
+/// One broker.
+#[derive(Clone, Debug)]
+pub struct BrokerConf {
+    /// Process name: the stem of its file.
+    pub stem: String,
+    /// Name of its file.
+    pub file_name: String,
+    /// Its entries, `--set` applied.
+    pub file: PropertiesFile,
+    /// What it obeys; addresses as written.
+    pub config: BrokerConfig,
+    /// What its store obeys.
+    pub store: StoreConfig,
+    /// Address of its machine.
+    pub address: IpAddr,
+    /// Its name servers, resolved.
+    pub namesrv_addrs: Vec<SocketAddr>,
+    /// Keys whose values have errors and stand at their defaults.
+    bad_keys: Vec<String>,
+}
+
+/// Reads and checks the cluster in `dir`, with `overlays` applied as if the files said so.
+///
+/// # Errors
+/// All findings, of which at least one is an error.
+pub fn load_dir(dir: &Path, overlays: &[Overlay]) -> Result<ClusterConf, Vec<Finding>> {
+    ClusterConf::check(&DirectorySource::read(dir)?, overlays)
+}
+
+impl ClusterConf {
+    /// Checks what was read from a directory.
+    ///
+    /// # Errors
+    /// All findings, of which at least one is an error.
+    pub fn check(
+        source: &DirectorySource,
+        overlays: &[Overlay],
+    ) -> Result<ClusterConf, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut files = source.parse_files(&mut findings);
+        overlay::apply(overlays, &mut files, &mut findings);
+        let mut brokers: Vec<BrokerConf> =
+            files.into_iter().map(|file| BrokerConf::parse(file, &mut findings)).collect();
+        let hosts = source.parse_hosts(&mut findings);
+        machines::place(source, &hosts, &mut brokers, &mut findings);
+        let namesrvs = machines::namesrvs(&brokers);
+        let machines = machines::gather(&brokers, &namesrvs);
+        let groups = group::gather(&brokers, &mut findings);
+        rules::check(&brokers, &groups, &machines, &mut findings);
+
+        finding::merge_set_findings(&mut findings);
+        findings.sort_by_key(Finding::order);
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(findings);
+        }
+        let mut names: Vec<String> =
+            brokers.iter().map(|broker| broker.config.broker_cluster_name.clone()).collect();
+        names.sort();
+        names.dedup();
+        Ok(ClusterConf { names, machines, namesrvs, brokers, groups, hosts, findings })
+    }
+
+    /// The broker that runs the group as its master.
+    #[must_use]
+    pub fn master(&self, group: &BrokerGroup) -> &BrokerConf {
+        &self.brokers[group.master]
+    }
+
+    /// The slaves of a group, by id.
+    pub fn slaves<'a>(&'a self, group: &'a BrokerGroup) -> impl Iterator<Item = &'a BrokerConf> {
+        group.slaves.iter().map(|slave| &self.brokers[*slave])
+    }
+
+    /// The cluster as part of a plan. Every process gets the addresses of the simulated machines:
+    /// host names are resolved, and a machine has one address, so `brokerIP1` and `brokerIP2` are
+    /// both that one.
+    #[must_use]
+    pub fn plan(&self) -> ClusterPlan {
+        let namesrvs = self.namesrvs.iter().map(|namesrv| NamesrvPlan {
+            name: namesrv.name.clone(),
+            address: namesrv.address.ip().to_string(),
+            port: namesrv.address.port(),
+        });
+        let hosts = self.hosts.iter().map(|(name, address)| (name.clone(), address.to_string()));
+        ClusterPlan {
+            namesrvs: namesrvs.collect(),
+            brokers: self.brokers.iter().map(BrokerConf::plan).collect(),
+            hosts: hosts.collect(),
+            ..ClusterPlan::default()
+        }
+    }
+}
+
+impl BrokerConf {
+    fn parse(file: source::ParsedFile, findings: &mut Vec<Finding>) -> BrokerConf {
+        let local = LocalDefaults {
+            host_name: file.stem.clone(),
+            home_dir: PathBuf::from(HOME_DIR),
+            total_memory_bytes: TOTAL_MEMORY_BYTES,
+        };
+        let (config, store, found) = BrokerConfig::parse(&file.properties, &local);
+        let errors = found.iter().filter(|finding| finding.severity == Severity::Error);
+        let bad_keys = errors.map(|finding| finding.key.clone()).collect();
+        findings.extend(found.into_iter().map(|finding| Finding::of_key(&file.name, finding)));
+        BrokerConf {
+            stem: file.stem,
+            file_name: file.name,
+            file: file.properties,
+            config,
+            store,
+            address: machines::UNPLACED,
+            namesrv_addrs: Vec::new(),
+            bad_keys,
+        }
+    }
+
+    /// Whether none of `keys` has an error, so that rules about them make sense.
+    fn is_sound(&self, keys: &[&str]) -> bool {
+        !self.bad_keys.iter().any(|bad| keys.contains(&bad.as_str()))
+    }
+
+    /// Where `key` is written; `default` says what holds when it is not.
+    fn place(&self, key: &str, default: &str) -> Place {
+        match self.file.get(key) {
+            Some(entry) => Place::of_entry(&self.file_name, entry.line, key, &entry.value),
+            None => Place::of_file(&self.file_name, format!("{key}={default} (default)")),
+        }
+    }
+
+    fn plan(&self) -> BrokerPlan {
+        let address = self.address.to_string();
+        let namesrvs: Vec<String> = self.namesrv_addrs.iter().map(SocketAddr::to_string).collect();
+        let mut properties: std::collections::BTreeMap<String, String> = self
+            .file
+            .entries()
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.value.trim_end().to_owned()))
+            .collect();
+        for (key, value) in [
+            ("brokerName", &self.config.broker_name),
+            ("brokerIP1", &address),
+            ("brokerIP2", &address),
+            ("namesrvAddr", &namesrvs.join(";")),
+        ] {
+            properties.insert(key.to_owned(), value.clone());
+        }
+        BrokerPlan { name: self.stem.clone(), address, properties }
+    }
+}
+
+#[cfg(test)]
+mod tests;
