@@ -7,6 +7,7 @@ pub mod story;
 pub mod rows;
 pub mod generate;
 pub mod history;
+pub mod env;
 pub mod check;
 pub mod report;
 pub mod conf;

@@ -1,0 +1,3 @@
+//! The simulator's side of the engine's seam: what a machine is made of.
+
+pub mod disk;

@@ -1,0 +1,312 @@
+//! The simulated disk of one machine: a page cache over a platter.
+//!
+//! [`SimDisk`] outlives processes. Each incarnation of a process gets a [`DiskHandle`], the engine's
+//! `Disk`; what one process writes the others of the machine see at once. What survives what:
+//!
+//! | | page cache | platter | locks, regions |
+//! |---|---|---|---|
+//! | [`process_died`](SimDisk::process_died) | stays | stays | gone for that process |
+//! | [`power_loss`](SimDisk::power_loss) | gone | stays, plus a seeded part of the rest | gone |
+//! | [`destroy`](SimDisk::destroy) | gone | gone | gone |
+//!
+//! **Content.** Bytes reach the page cache at once. A flush captures the dirty 4 KiB pages of its range
+//! at the call and puts them on the platter after a drawn latency; background
+//! [`writeback`](SimDisk::writeback) puts any dirty pages there in any order. At power loss each page
+//! that differs from the platter becomes new, old, or torn at 512 B sectors, independently of all
+//! others. Pages that a failed flush left clean differ as well, and are lost as well.
+//!
+//! **Names and sizes** wait in a journal, of which power loss keeps a seeded prefix. A sync of a
+//! directory commits its entries, a sync of a file its size, and neither commits more (see the module
+//! `journal` for the exact rule); in particular a new directory is durable only after a sync of its
+//! parent. Since pages do not follow the journal, a rename may survive without the data renamed.
+//! The size that `Disk::write` gives a file may be lost even where the rename survived.
+//!
+//! **Space.** Mapping reserves all blocks of the file, writing those of the data; both fail with
+//! `StorageFull`. A removed file gives its blocks back once no living process maps it.
+//!
+//! Everything is drawn from named streams or from the stream passed in: the same calls with the same
+//! seed give the same disk. A file of 1 GiB costs what was touched of it. Not simulated: symbolic and
+//! hard links, permissions, access times, bit rot and read errors, growing a file while it is mapped.
+//!
+//! Modules in reading order: `tree`, `journal`, `memory`, `region`, `state`, `flush`, `ticket`, `faults`,
+//! `power`, `image`, `observe`, `handle`, `inspect`.
+
+mod faults;
+mod flush;
+mod handle;
+mod image;
+mod inspect;
+mod journal;
+mod memory;
+mod observe;
+mod power;
+mod region;
+mod state;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod tree;
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mq_env::clock::Clock;
+use mq_env::rng::Rng;
+use rand::RngCore;
+use tokio::sync::Notify;
+
+pub use self::faults::{FlushErrorMode, FlushFault};
+pub use self::handle::DiskHandle;
+pub use self::image::DiskImage;
+pub use self::inspect::SyncNote;
+pub use self::journal::MetadataOp;
+pub use self::observe::{
+    DiskEvent, DiskObserver, DiskStats, FlushOutcome, MicroOp, MicroOpObserver,
+};
+pub use self::power::{FileLoss, PageFate, PageLoss, PowerLossReport, SECTOR_SIZE};
+pub use self::region::EpochId;
+
+use self::observe::MicroOps;
+use self::power::Dice;
+use self::state::State;
+use self::tree::{NodeId, Tree};
+
+/// What a disk is like when it is new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimDiskConfig {
+    /// Capacity in bytes; whole pages are used.
+    pub capacity_bytes: u64,
+    /// How long syncs take.
+    pub latency: LatencyProfile,
+}
+
+impl Default for SimDiskConfig {
+    /// 64 GiB with the default latency.
+    fn default() -> Self {
+        SimDiskConfig { capacity_bytes: 64 << 30, latency: LatencyProfile::default() }
+    }
+}
+
+/// How long syncs take, drawn evenly from ranges of whole milliseconds. A call that finds nothing to
+/// write takes no time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatencyProfile {
+    /// A flush of a region or a sync of a file.
+    pub flush_ms: RangeInclusive<u64>,
+    /// A sync of a directory.
+    pub dir_sync_ms: RangeInclusive<u64>,
+}
+
+impl LatencyProfile {
+    /// The same range for every kind of sync.
+    #[must_use]
+    pub fn uniform(range_ms: RangeInclusive<u64>) -> Self {
+        LatencyProfile { flush_ms: range_ms.clone(), dir_sync_ms: range_ms }
+    }
+}
+
+impl Default for LatencyProfile {
+    /// 1 to 4 ms: a datacenter disk.
+    fn default() -> Self {
+        LatencyProfile::uniform(1..=4)
+    }
+}
+
+/// The disk of one machine. See the module.
+pub struct SimDisk {
+    state: Mutex<State>,
+    micro_ops: Arc<MicroOps>,
+    observer: Mutex<Option<Arc<dyn DiskObserver>>>,
+    clock: Arc<dyn Clock>,
+    rng: Rng,
+    /// Wakes flushes that wait out a hang.
+    unhung: Notify,
+}
+
+impl SimDisk {
+    /// An empty disk. `clock` gives the files their times, `rng` the stream `disk.latency`.
+    #[must_use]
+    pub fn new(config: SimDiskConfig, clock: Arc<dyn Clock>, rng: Rng) -> Arc<Self> {
+        let latency = rng.stream("disk.latency");
+        Arc::new(SimDisk::with(State::new(config, Tree::new(), latency), clock, rng))
+    }
+
+    /// A disk as it was when `image` was taken, without processes and injected faults.
+    ///
+    /// # Panics
+    /// When the operating system refuses anonymous memory.
+    #[must_use]
+    pub fn from_image(image: &DiskImage) -> Arc<Self> {
+        let clock = Arc::clone(image.clock());
+        Arc::new(SimDisk::with(image.state(), clock, image.rng().clone()))
+    }
+
+    fn with(state: State, clock: Arc<dyn Clock>, rng: Rng) -> Self {
+        SimDisk {
+            state: Mutex::new(state),
+            micro_ops: Arc::default(),
+            observer: Mutex::new(None),
+            clock,
+            rng,
+            unhung: Notify::new(),
+        }
+    }
+
+    /// The disk as one new incarnation of `process` sees it. The name appears in error texts.
+    #[must_use]
+    pub fn handle(self: &Arc<Self>, process: &str) -> Arc<DiskHandle> {
+        let epoch = self.lock().new_epoch(process);
+        Arc::new(DiskHandle::new(Arc::clone(self), epoch))
+    }
+
+    /// The process behind the handle has died. Its locks are free, its flushes in the air never
+    /// return, its calls fail, and a write to a region that it mapped panics. The page cache stays.
+    /// Call it before dropping the process's tasks, so that no `Drop` code reaches the disk.
+    pub fn process_died(&self, epoch: EpochId) {
+        self.lock().end_epoch(epoch);
+    }
+
+    /// The machine loses power: all processes die as in [`SimDisk::process_died`], and of what was
+    /// not synced a seeded part survives. Regions of the dead keep showing the old bytes.
+    pub fn power_loss(&self, rng: &mut dyn RngCore) -> PowerLossReport {
+        self.cut_power(Dice::drawn(rng))
+    }
+
+    /// Like [`SimDisk::power_loss`], and nothing that was not synced survives.
+    pub fn power_loss_worst(&self) -> PowerLossReport {
+        self.cut_power(Dice::worst())
+    }
+
+    fn cut_power(&self, dice: Dice<'_>) -> PowerLossReport {
+        let report = self.lock().cut_power(dice, self.clock.now_millis());
+        self.emit(|| DiskEvent::PowerLost { report: &report });
+        report
+    }
+
+    /// Power loss, and the disk is empty afterwards.
+    pub fn destroy(&self) {
+        self.lock().destroy();
+        self.emit(|| DiskEvent::Destroyed);
+    }
+
+    /// Makes everything durable that is not, except what a failed flush left clean: what an orderly
+    /// unmount does. Takes no time and obeys no injected fault but keeps off the files of one.
+    pub fn settle(&self) {
+        self.lock().write_back_all(self.clock.now_millis());
+    }
+
+    /// Background writeback, all kernels do it sometime: a seeded subset of the dirty pages becomes
+    /// durable, and a seeded prefix of the metadata journal. Does nothing while the disk hangs, and
+    /// keeps off the files of an injected fault.
+    pub fn writeback(&self, rng: &mut dyn RngCore) {
+        let mut state = self.lock();
+        if state.hung {
+            return;
+        }
+        let (pages, metadata_ops) = state.write_back(rng, self.clock.now_millis());
+        drop(state);
+        if pages + metadata_ops > 0 {
+            self.emit(|| DiskEvent::WroteBack { pages, metadata_ops });
+        }
+    }
+
+    /// Lets flushes and syncs fail that end from now on.
+    pub fn fail_flushes(&self, fault: FlushFault) {
+        self.lock().faults.push(fault);
+    }
+
+    /// Takes all injected flush errors away.
+    pub fn clear_flush_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Sets how long syncs take that begin from now on.
+    pub fn set_latency(&self, latency: LatencyProfile) {
+        self.lock().latency = latency;
+    }
+
+    /// Multiplies what is drawn for syncs that begin from now on.
+    ///
+    /// # Panics
+    /// When `scale` is negative or no number.
+    pub fn set_latency_scale(&self, scale: f64) {
+        assert!(scale >= 0.0, "a latency scale of {scale}");
+        self.lock().latency_scale = scale;
+    }
+
+    /// Latency as configured again, scale 1.
+    pub fn reset_latency(&self) {
+        let mut state = self.lock();
+        state.latency = state.config.latency.clone();
+        state.latency_scale = 1.0;
+    }
+
+    /// From now on no flush or sync ends, those in the air included.
+    pub fn hang(&self) {
+        self.lock().hung = true;
+    }
+
+    /// Ends a hang: what was due is done at once.
+    pub fn unhang(&self) {
+        self.lock().hung = false;
+        self.unhung.notify_waiters();
+    }
+
+    /// Sets the capacity in bytes. What exceeds it stays.
+    pub fn set_capacity(&self, capacity_bytes: u64) {
+        self.lock().config.capacity_bytes = capacity_bytes;
+    }
+
+    /// The state at this instant.
+    #[must_use]
+    pub fn image(&self) -> DiskImage {
+        DiskImage::of(&self.lock(), &self.clock, &self.rng)
+    }
+
+    /// How many persistence micro-operations were done.
+    #[must_use]
+    pub fn micro_ops(&self) -> u64 {
+        self.micro_ops.count()
+    }
+
+    /// Has `observer` called after each micro-operation, or nobody.
+    pub fn observe_micro_ops(&self, observer: Option<MicroOpObserver>) {
+        self.micro_ops.observe(observer);
+    }
+
+    /// Has `observer` told of events, or nobody.
+    pub fn observe(&self, observer: Option<Arc<dyn DiskObserver>>) {
+        *self.observer.lock().unwrap_or_else(PoisonError::into_inner) = observer;
+    }
+
+    /// Counts since the disk was made.
+    #[must_use]
+    pub fn stats(&self) -> DiskStats {
+        self.lock().stats
+    }
+
+    /// Path of an inode for an event; absent, and not copied, while nobody listens.
+    fn path_if_observed(&self, state: &State, id: NodeId) -> Option<PathBuf> {
+        let observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        observer.as_ref().map(|_| state.tree.node(id).path.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Builds and reports an event if somebody listens. The disk must not be locked.
+    fn emit<'a>(&self, event: impl FnOnce() -> DiskEvent<'a>) {
+        let observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(observer) = observer {
+            observer.event(&event());
+        }
+    }
+}
+
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimDisk").field("micro_ops", &self.micro_ops()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,351 @@
+//! [`DiskHandle`]: the engine's `Disk` over a [`SimDisk`], for one incarnation of a process.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, MutexGuard};
+
+use mq_env::BoxFuture;
+use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion, PAGE_SIZE};
+use rustix::io::Errno;
+
+use super::SimDisk;
+use super::journal::Place;
+use super::observe::{DiskEvent, MicroOp};
+use super::region::{Epoch, EpochId, Mapping};
+use super::state::{Lock, State};
+use super::ticket::Ticket;
+use super::tree::{Body, NodeId, pages_of};
+
+/// A process's way to its machine's disk. Errors are those of Linux, errno included.
+pub struct DiskHandle {
+    disk: Arc<SimDisk>,
+    epoch: Arc<Epoch>,
+}
+
+impl DiskHandle {
+    pub(super) fn new(disk: Arc<SimDisk>, epoch: Arc<Epoch>) -> Self {
+        DiskHandle { disk, epoch }
+    }
+
+    /// Names this incarnation for [`SimDisk::process_died`].
+    #[must_use]
+    pub fn epoch(&self) -> EpochId {
+        self.epoch.id
+    }
+
+    /// The locked state, unless the process is dead.
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        self.epoch.check()?;
+        Ok(self.disk.lock())
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.disk.clock.now_millis()
+    }
+
+    /// The file at `path`, created if it is missing.
+    fn open_or_create(&self, path: &Path) -> io::Result<NodeId> {
+        let now_ms = self.now_ms();
+        let mut state = self.state()?;
+        if let Some(id) = state.tree.find_file(path)? {
+            return Ok(id);
+        }
+        let (dir, name) = state.tree.resolve_parent(path)?;
+        let id = state.tree.create(Place { dir, name: name.to_owned() }, path, false, now_ms);
+        drop(state);
+        self.disk.micro_ops.done(MicroOp::Create);
+        Ok(id)
+    }
+
+    /// Extends file `id` to `len` bytes with all blocks reserved.
+    fn reserve(&self, id: NodeId, path: &Path, len: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let present = state.tree.file(id).len;
+        if present > len {
+            let text = format!("{} has {present} bytes, more than {len}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if present == len {
+            return Ok(());
+        }
+        let (wanted, free) = (pages_of(len) - pages_of(present), state.free_pages());
+        if wanted > free {
+            return Err(self.no_space(state, path, wanted, free));
+        }
+        // Before the size changes: it may find that a region stands in the way.
+        state.memory(id, usize::try_from(len).map_err(io::Error::other)?)?;
+        state.tree.used_pages += wanted;
+        state.tree.extend(id, len);
+        state.tree.node_mut(id).modified_ms = self.now_ms();
+        drop(state);
+        self.disk.micro_ops.done(MicroOp::Extend);
+        Ok(())
+    }
+
+    fn no_space(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        path: &Path,
+        wanted: u64,
+        free: u64,
+    ) -> io::Error {
+        state.stats.no_space += 1;
+        drop(state);
+        let page = PAGE_SIZE as u64;
+        let (wanted_bytes, free_bytes) = (wanted * page, free * page);
+        self.disk.emit(|| DiskEvent::NoSpace { path, wanted_bytes, free_bytes });
+        Errno::NOSPC.into()
+    }
+
+    /// The file at `path`, created if it is missing, cut to nothing if it is not.
+    fn open_truncated(&self, path: &Path) -> io::Result<NodeId> {
+        let id = self.open_or_create(path)?;
+        let mut state = self.state()?;
+        if state.tree.file(id).len > 0 {
+            state.truncate(id);
+            drop(state);
+            self.disk.micro_ops.done(MicroOp::Truncate);
+        }
+        Ok(id)
+    }
+
+    fn begin_flush(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<Ticket> {
+        let mapping = Arc::clone(region.owner())
+            .downcast::<Mapping>()
+            .ok()
+            .filter(|mapping| Arc::ptr_eq(&mapping.micro_ops, &self.disk.micro_ops))
+            .ok_or_else(|| io::Error::other("region of another disk"))?;
+        if range.start > range.end || range.end > region.len() {
+            return Err(Errno::INVAL.into());
+        }
+        let range = range.start as u64..range.end as u64;
+        Ok(if mapping.epoch.is_alive() {
+            Ticket::begin(&self.disk, &self.epoch, mapping.node, range)
+        } else {
+            Ticket::of_the_dead(&self.disk, &mapping.epoch)
+        })
+    }
+
+    fn begin_sync(&self, path: &Path) -> io::Result<Ticket> {
+        if !self.epoch.is_alive() {
+            return Ok(Ticket::of_the_dead(&self.disk, &self.epoch));
+        }
+        let state = self.state()?;
+        let id = state.tree.resolve(path)?;
+        let len = match &state.tree.node(id).body {
+            Body::File(file) => file.len,
+            Body::Dir(_) => 0,
+        };
+        drop(state);
+        Ok(Ticket::begin(&self.disk, &self.epoch, id, 0..len))
+    }
+
+    /// Creates the first missing directory on the way to `path`; `false` when none is missing.
+    fn create_next_dir(&self, path: &Path) -> io::Result<bool> {
+        let now_ms = self.now_ms();
+        let mut state = self.state()?;
+        let mut missing = None;
+        for ancestor in path.ancestors() {
+            match state.tree.resolve(ancestor) {
+                Ok(id) if state.tree.is_dir(id) => break,
+                // A file in the place of the last directory, or of one on the way.
+                Ok(_) if missing.is_none() => return Err(Errno::EXIST.into()),
+                Ok(_) => return Err(Errno::NOTDIR.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => missing = Some(ancestor),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(path) = missing else { return Ok(false) };
+        let (dir, name) = state.tree.resolve_parent(path)?;
+        state.tree.create(Place { dir, name: name.to_owned() }, path, true, now_ms);
+        Ok(true)
+    }
+
+    fn unlink(&self, path: &Path, wants_dir: bool) -> io::Result<()> {
+        let now_ms = self.now_ms();
+        let mut state = self.state()?;
+        let id = state.tree.resolve(path)?;
+        match &state.tree.node(id).body {
+            Body::Dir(_) if !wants_dir => return Err(Errno::ISDIR.into()),
+            Body::File(_) if wants_dir => return Err(Errno::NOTDIR.into()),
+            Body::Dir(dir) if !dir.entries.is_empty() => return Err(Errno::NOTEMPTY.into()),
+            _ => {}
+        }
+        let (dir, name) = state.tree.resolve_parent(path)?;
+        state.tree.unlink(Place { dir, name: name.to_owned() }, id, now_ms);
+        drop(state);
+        self.disk.micro_ops.done(MicroOp::Remove);
+        Ok(())
+    }
+}
+
+impl Disk for DiskHandle {
+    fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        let id = self.open_or_create(path)?;
+        self.reserve(id, path, len as u64)?;
+        let mut state = self.state()?;
+        let mapping = Arc::new(Mapping {
+            node: id,
+            memory: state.memory(id, len)?,
+            epoch: Arc::clone(&self.epoch),
+            micro_ops: Arc::clone(&self.disk.micro_ops),
+            path: path.to_path_buf(),
+            len,
+        });
+        state.mapped(id, &mapping);
+        mapping.region()
+    }
+
+    fn flush<'a>(
+        &'a self,
+        region: &'a MappedRegion,
+        range: Range<usize>,
+    ) -> BoxFuture<'a, io::Result<()>> {
+        let ticket = self.begin_flush(region, range);
+        Box::pin(async move { ticket?.wait().await })
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let state = self.state()?;
+        let id = state.tree.find_file(path)?.ok_or(Errno::NOENT)?;
+        let len = usize::try_from(state.tree.file(id).len).map_err(io::Error::other)?;
+        let mut bytes = vec![0; len];
+        state.read_live(id, 0, &mut bytes);
+        Ok(bytes)
+    }
+
+    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        let id = self.open_truncated(path)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        let mut state = self.state()?;
+        let written = state.fill(id, data, now_ms)?;
+        let error = if written < data.len() {
+            let wanted = pages_of(data.len() as u64) - pages_of(written as u64);
+            let free = state.free_pages();
+            Some(self.no_space(state, path, wanted, free))
+        } else {
+            drop(state);
+            None
+        };
+        if written > 0 {
+            self.disk.micro_ops.done(MicroOp::FileWrite);
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
+        let ticket = self.begin_sync(path);
+        Box::pin(async move { ticket?.wait().await })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let now_ms = self.now_ms();
+        let mut state = self.state()?;
+        let id = state.tree.resolve(from)?;
+        let (from_dir, from_name) = state.tree.resolve_parent(from)?;
+        let (to_dir, to_name) = state.tree.resolve_parent(to)?;
+        let is_dir = state.tree.is_dir(id);
+        if let Some(replaced) = state.tree.dir(to_dir)?.entries.get(to_name) {
+            match &state.tree.node(*replaced).body {
+                _ if *replaced == id => return Ok(()),
+                Body::Dir(_) if !is_dir => return Err(Errno::ISDIR.into()),
+                Body::File(_) if is_dir => return Err(Errno::NOTDIR.into()),
+                Body::Dir(dir) if !dir.entries.is_empty() => return Err(Errno::NOTEMPTY.into()),
+                _ => {}
+            }
+        }
+        if is_dir && to.starts_with(from) {
+            return Err(Errno::INVAL.into());
+        }
+        let from = Place { dir: from_dir, name: from_name.to_owned() };
+        let place = Place { dir: to_dir, name: to_name.to_owned() };
+        state.tree.rename(id, from, place, to, now_ms);
+        drop(state);
+        self.disk.micro_ops.done(MicroOp::Rename);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.unlink(path, false)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.unlink(path, true)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        while self.create_next_dir(path)? {
+            self.disk.micro_ops.done(MicroOp::Create);
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let state = self.state()?;
+        let id = state.tree.resolve(dir)?;
+        let entries = state.tree.dir(id)?.entries.iter();
+        let entry = |(name, id): (&String, &NodeId)| {
+            let (len, is_dir) = match &state.tree.node(*id).body {
+                Body::File(file) => (file.len, false),
+                Body::Dir(_) => (0, true),
+            };
+            DirEntry { name: name.clone(), len, is_dir }
+        };
+        Ok(entries.map(entry).collect())
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        let state = self.state()?;
+        let node = state.tree.node(state.tree.resolve(path)?);
+        let (len, is_dir) = match &node.body {
+            Body::File(file) => (file.len, false),
+            Body::Dir(_) => (0, true),
+        };
+        Ok(FileStat { len, is_dir, modified_ms: node.modified_ms })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<FileLock> {
+        let id = self.open_or_create(path)?;
+        let mut state = self.state()?;
+        let number = state.next_lock;
+        let open = state.open.entry(id).or_default();
+        if open.lock.is_some() {
+            return Err(Errno::AGAIN.into());
+        }
+        open.lock = Some(Lock { epoch: self.epoch.id, number });
+        state.next_lock += 1;
+        Ok(FileLock::new(Box::new(Holder { disk: Arc::clone(&self.disk), file: id, number })))
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
+        let mut state = self.state()?;
+        state.tree.resolve(dir)?;
+        let free_bytes = state.free_pages() * PAGE_SIZE as u64;
+        Ok(DiskSpace { total_bytes: state.config.capacity_bytes, free_bytes })
+    }
+}
+
+impl std::fmt::Debug for DiskHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskHandle").field("epoch", &self.epoch.id).finish_non_exhaustive()
+    }
+}
+
+/// Releases a file's lock when dropped, if it is still the one that was taken.
+struct Holder {
+    disk: Arc<SimDisk>,
+    file: NodeId,
+    number: u64,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        if let Some(open) = self.disk.lock().open.get_mut(&self.file) {
+            open.lock.take_if(|lock| lock.number == self.number);
+        }
+    }
+}
