@@ -7,11 +7,12 @@
 //!   [`remoting_command`] the command around it;
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
 //! - [`ha_frame`] the two streams of replication;
-//! - [`fastjson`] the JSON dialect of bodies: reader, writer;
+//! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
 //! - [`consume_queue_unit`] the unit of ConsumeQueue files;
 //! - [`properties_file`] the `.properties` files of brokers and name servers.
 
+pub mod body;
 pub mod codes;
 pub mod consume_queue_unit;
 pub mod ext_fields;

@@ -1,0 +1,27 @@
+//! Bodies of commands, and the files that hold the same texts: JSON in fastjson's dialect.
+//!
+//! A body declares each property once, as `name: Type = "jsonName"`, in alphabetical order, in
+//! which it is written; null properties are left out. When reading, a property that is missing or
+//! null has its default (`or 6`, else that of its type), as in Java peers.
+
+#[macro_use]
+mod declare;
+
+pub mod cluster;
+pub mod connection;
+pub mod consume_stats;
+pub mod heartbeat;
+pub mod lock;
+pub mod message_queue;
+pub mod offset_table;
+pub mod running_info;
+pub mod subscription_group;
+pub mod tables;
+pub mod topic_config;
+pub mod topic_route;
+
+/// A map in the order of its insertion, as JSON objects are.
+pub type OrderedMap<K, V> = indexmap::IndexMap<K, V, rustc_hash::FxBuildHasher>;
+
+#[cfg(test)]
+mod tests;
