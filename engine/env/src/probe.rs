@@ -202,6 +202,12 @@ impl Probe {
         Probe::to(Arc::new(Log))
     }
 
+    /// Whether anybody listens: for events whose fields cost something to find.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Reports an event.
     pub fn emit(&self, event: &Event<'_>) {
         if let Some(observer) = &self.observer {

@@ -1,1 +1,15 @@
-//! Placeholder while the crate is being written.
+//! Fixed-size mapped files and the sequence of them: [`MappedFile`], [`MappedFileQueue`].
+//!
+//! The CommitLog and every ConsumeQueue are such a sequence. A file is named after the offset of
+//! its first byte in 20 decimal digits. Bytes go straight into the environment's
+//! [`mq_env::disk::MappedRegion`]; positions are atomics published after the bytes. What a sync
+//! promises, and what a failed one means, is said at [`MappedFile::flush`].
+//!
+//! Java origin: `MappedFile`, `MappedFileQueue` and `SelectMappedBufferResult` of RocketMQ 4.9.
+//! Reference counting became `Arc`: whoever holds a [`SelectedBuffer`] keeps the bytes mapped.
+
+mod mapped_file;
+mod mapped_file_queue;
+
+pub use mapped_file::{MappedFile, SelectedBuffer};
+pub use mapped_file_queue::{Cut, FlushError, LoadError, MappedFileQueue, create_dir};

@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::delay_level::DelayLevels;
+
 /// When a put is acknowledged relative to the disk (`flushDiskType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlushDiskType {
@@ -213,8 +215,13 @@ pub struct StoreConfig {
     /// `haMaxDivergedBytes` (ours): a longer diverged tail is not quarantined, the slave refuses to
     /// follow. Default: one CommitLog file.
     pub ha_max_diverged_bytes: Option<u64>,
+    /// `messageDelayLevel`.
+    pub message_delay_level: DelayLevels,
     /// Upstream behaviours switched on.
     pub upstream: BTreeSet<UpstreamSwitch>,
+    /// Bugs planted to prove that the simulator finds them.
+    #[cfg(feature = "plants")]
+    pub plants: BTreeSet<crate::plant::Plant>,
 }
 
 impl StoreConfig {
@@ -257,7 +264,10 @@ impl StoreConfig {
             ha_transfer_batch_size: 32 << 10,
             ha_slave_fallbehind_max: 256 << 20,
             ha_max_diverged_bytes: None,
+            message_delay_level: DelayLevels::default(),
             upstream: BTreeSet::new(),
+            #[cfg(feature = "plants")]
+            plants: BTreeSet::new(),
         }
     }
 

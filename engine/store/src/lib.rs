@@ -1,3 +1,51 @@
 //! Everything under `storePathRootDir`: the CommitLog, what is derived from it, and its replication.
+//!
+//! Entry point: [`MessageStore::open`]. Modules in reading order:
+//!
+//! - [`config`], [`error`], `plant`: settings, failures, planted bugs;
+//! - `message_inner`, `put_result`, `get_result`: what goes in and comes out;
+//! - `message_store`: the store itself: start-up, puts, reads, truncation, shutdown;
+//! - `commit_log` with `record`, `topic_queue_table`: append, flush services, recovery walk, what
+//!   replication needs;
+//! - `consume_queue`, `consume_queue_store`, `dispatch`, [`delay_level`]: from log to queues;
+//! - `checkpoint`, `durable_mark`, `marks`: what is written down about durability;
+//! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves;
+//! - [`metadata_file`]: small files that are replaced as a whole;
+//! - `running_flags`, `tick_grid`, `sync`: small parts.
 
 pub mod config;
+pub mod delay_level;
+pub mod error;
+pub mod metadata_file;
+pub mod plant;
+
+mod checkpoint;
+mod commit_log;
+mod consume_queue;
+mod consume_queue_store;
+mod dispatch;
+mod durable_mark;
+mod get_result;
+mod marks;
+mod message_inner;
+mod message_store;
+mod put_result;
+mod record;
+mod replica_gate;
+mod running_flags;
+mod sync;
+mod tick_grid;
+mod topic_queue_table;
+
+pub use commit_log::CommitLog;
+pub use consume_queue::ConsumeQueue;
+pub use consume_queue_store::ConsumeQueueStore;
+pub use dispatch::MessageArrivingListener;
+pub use durable_mark::Mark;
+pub use error::StoreError;
+pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
+pub use message_inner::MessageInner;
+pub use message_store::MessageStore;
+pub use mq_mapped_file::SelectedBuffer;
+pub use put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
+pub use replica_gate::ReplicaWait;

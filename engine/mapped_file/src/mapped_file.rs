@@ -1,0 +1,304 @@
+//! [`MappedFile`]: one mapped segment with its positions, and [`SelectedBuffer`], a view of it.
+//!
+//! `wrote_position >= flushed_position`. One appender at a time (the caller's lock); any number of
+//! readers, who stay below `wrote_position`. It is published with release ordering after the bytes.
+
+use std::io;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
+
+/// [`MappedFile::erase`] takes a run of this many zero bytes for the untouched rest of the file.
+const ERASE_STOPS_AFTER_BYTES: usize = 64 << 20;
+
+/// One fixed-size segment of a [`crate::MappedFileQueue`] (RocketMQ 4.9 `MappedFile`).
+#[derive(Debug)]
+pub struct MappedFile {
+    path: PathBuf,
+    file_from_offset: u64,
+    region: MappedRegion,
+    wrote_position: AtomicUsize,
+    flushed_position: AtomicUsize,
+    store_timestamp_ms: AtomicU64,
+}
+
+impl MappedFile {
+    /// Opens or creates the file `path` of `len` bytes, whose first byte has offset
+    /// `file_from_offset` in its queue. All positions are 0.
+    ///
+    /// # Errors
+    /// What [`Disk::map`] says.
+    pub fn open(
+        disk: &dyn Disk,
+        path: PathBuf,
+        file_from_offset: u64,
+        len: usize,
+    ) -> io::Result<Self> {
+        let region = disk.map(&path, len)?;
+        Ok(MappedFile {
+            path,
+            file_from_offset,
+            region,
+            wrote_position: AtomicUsize::new(0),
+            flushed_position: AtomicUsize::new(0),
+            store_timestamp_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Offset of the file's first byte in its queue.
+    #[must_use]
+    pub fn file_from_offset(&self) -> u64 {
+        self.file_from_offset
+    }
+
+    /// Offset of the first byte behind the file.
+    #[must_use]
+    pub fn file_end_offset(&self) -> u64 {
+        self.file_from_offset + self.region.len() as u64
+    }
+
+    /// Size of the file in bytes.
+    #[must_use]
+    pub fn file_size(&self) -> usize {
+        self.region.len()
+    }
+
+    /// End of what was appended, in bytes from the file's start.
+    #[must_use]
+    pub fn wrote_position(&self) -> usize {
+        self.wrote_position.load(Ordering::Acquire)
+    }
+
+    /// End of what is known to be durable, in bytes from the file's start.
+    #[must_use]
+    pub fn flushed_position(&self) -> usize {
+        self.flushed_position.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing more fits.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.wrote_position() == self.file_size()
+    }
+
+    /// Store time of the last record appended with one, in milliseconds; 0 when there was none.
+    #[must_use]
+    pub fn store_timestamp_ms(&self) -> u64 {
+        self.store_timestamp_ms.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the store time of the record appended last.
+    pub fn set_store_timestamp_ms(&self, store_timestamp_ms: u64) {
+        self.store_timestamp_ms.store(store_timestamp_ms, Ordering::Relaxed);
+    }
+
+    /// Copies `bytes` behind the end and publishes them; the position of the first one, or nothing
+    /// when they do not fit. One appender at a time.
+    pub fn append(&self, bytes: &[u8]) -> Option<usize> {
+        let position = self.wrote_position();
+        if bytes.len() > self.file_size() - position {
+            return None;
+        }
+        self.region.write(position, bytes);
+        self.publish(position + bytes.len());
+        Some(position)
+    }
+
+    /// Copies `bytes` behind the end and makes the whole rest of the file belong to them: how the
+    /// blank record fills a CommitLog file.
+    ///
+    /// # Panics
+    /// When the bytes do not fit.
+    pub fn append_to_end(&self, bytes: &[u8]) {
+        self.region.write(self.wrote_position(), bytes);
+        self.publish(self.file_size());
+    }
+
+    /// Sets both positions, as recovery finds them.
+    ///
+    /// # Panics
+    /// When `position` lies outside the file.
+    pub fn set_positions(&self, position: usize) {
+        assert!(position <= self.file_size(), "position {position} leaves {}", self.path.display());
+        self.wrote_position.store(position, Ordering::Release);
+        self.flushed_position.store(position, Ordering::Release);
+    }
+
+    /// Ends the file at `position`: what lies behind is neither appended nor flushed any more.
+    pub fn lower_positions(&self, position: usize) {
+        self.wrote_position.fetch_min(position, Ordering::AcqRel);
+        self.flushed_position.fetch_min(position, Ordering::AcqRel);
+    }
+
+    /// The `len` bytes at `position`, or nothing when they are not all appended.
+    #[must_use]
+    pub fn select(self: &Arc<Self>, position: usize, len: usize) -> Option<SelectedBuffer> {
+        let end = position.checked_add(len)?;
+        (end <= self.wrote_position())
+            .then(|| SelectedBuffer { file: Arc::clone(self), range: position..end })
+    }
+
+    /// Everything appended from `position` on; nothing when `position` is not below the end.
+    #[must_use]
+    pub fn select_from(self: &Arc<Self>, position: usize) -> Option<SelectedBuffer> {
+        let end = self.wrote_position();
+        (position < end).then(|| SelectedBuffer { file: Arc::clone(self), range: position..end })
+    }
+
+    /// The bytes of `range` whether or not they are below the end: recovery's view.
+    ///
+    /// # Panics
+    /// When the range leaves the file.
+    #[must_use]
+    pub fn raw(&self, range: Range<usize>) -> &[u8] {
+        self.region.slice(range)
+    }
+
+    /// Whether a flush is due: the file is full, or `least_pages` pages are dirty, or with
+    /// `least_pages` 0 anything is (RocketMQ 4.9 `MappedFile.isAbleToFlush`).
+    #[must_use]
+    pub fn is_able_to_flush(&self, least_pages: usize) -> bool {
+        let (wrote, flushed) = (self.wrote_position(), self.flushed_position());
+        if wrote <= flushed {
+            return false;
+        }
+        self.is_full() || wrote / PAGE_SIZE - flushed / PAGE_SIZE >= least_pages
+    }
+
+    /// Makes durable what was appended before this call and returns the new flushed position. It
+    /// advances on success only: after a failure the pages are clean but not durable, so the
+    /// caller must not take a later success for theirs.
+    ///
+    /// # Errors
+    /// What the sync said; the flushed position stays.
+    pub async fn flush(&self, disk: &dyn Disk) -> io::Result<usize> {
+        let (flushed, wrote) = (self.flushed_position(), self.wrote_position());
+        if wrote > flushed {
+            disk.flush(&self.region, flushed..wrote).await?;
+            self.flushed_position.fetch_max(wrote, Ordering::AcqRel);
+        }
+        Ok(wrote)
+    }
+
+    /// Counts everything appended so far as flushed without a sync: upstream's answer to a failed
+    /// one, behind its switch.
+    pub fn pretend_flushed(&self) -> usize {
+        let wrote = self.wrote_position();
+        self.flushed_position.fetch_max(wrote, Ordering::AcqRel);
+        wrote
+    }
+
+    /// Syncs the bytes of `range` without touching positions.
+    ///
+    /// # Errors
+    /// What the sync said.
+    pub async fn flush_range(&self, disk: &dyn Disk, range: Range<usize>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        disk.flush(&self.region, range).await
+    }
+
+    /// Writes the bytes of `range` over themselves, so that their pages are dirty again and the
+    /// next sync covers them.
+    pub fn touch(&self, range: Range<usize>) {
+        let mut page = [0_u8; PAGE_SIZE];
+        let mut position = range.start;
+        while position < range.end {
+            let len = (range.end - position).min(PAGE_SIZE);
+            page[..len].copy_from_slice(self.region.slice(position..position + len));
+            self.region.write(position, &page[..len]);
+            position += len;
+        }
+    }
+
+    /// Zeroes what is not zero behind `position`, up to the file's end or to 64 MiB of zeros, and
+    /// returns the range from `position` to the last byte that was not zero. Not durable before
+    /// [`MappedFile::flush_range`] of that range.
+    pub fn erase(&self, position: usize) -> Range<usize> {
+        let zeros = [0_u8; PAGE_SIZE];
+        let mut erased_to = position;
+        let mut at = position;
+        while at < self.file_size() && at - erased_to < ERASE_STOPS_AFTER_BYTES {
+            let end = (at / PAGE_SIZE + 1) * PAGE_SIZE;
+            let end = end.min(self.file_size());
+            let used = self.region.slice(at..end).iter().rposition(|byte| *byte != 0);
+            if let Some(last) = used {
+                self.region.write(at, &zeros[..=last]);
+                erased_to = at + last + 1;
+            }
+            at = end;
+        }
+        position..erased_to
+    }
+
+    fn publish(&self, wrote_position: usize) {
+        self.wrote_position.store(wrote_position, Ordering::Release);
+    }
+}
+
+/// Appended bytes of one [`MappedFile`] (RocketMQ 4.9 `SelectMappedBufferResult`). Holding it keeps
+/// the file mapped, even when it is removed meanwhile.
+#[derive(Clone, Debug)]
+pub struct SelectedBuffer {
+    file: Arc<MappedFile>,
+    range: Range<usize>,
+}
+
+impl SelectedBuffer {
+    /// Offset of the first byte in the queue of files.
+    #[must_use]
+    pub fn start_offset(&self) -> u64 {
+        self.file.file_from_offset() + self.range.start as u64
+    }
+
+    /// The file it is a part of.
+    #[must_use]
+    pub fn file(&self) -> &Arc<MappedFile> {
+        &self.file
+    }
+
+    /// The first `len` bytes of this buffer, or all when there are fewer.
+    #[must_use]
+    pub fn truncated(mut self, len: usize) -> Self {
+        self.range.end = self.range.end.min(self.range.start.saturating_add(len));
+        self
+    }
+
+    /// The bytes of `range` of this buffer.
+    ///
+    /// # Panics
+    /// When the range leaves the buffer.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.range.len(), "{range:?} leaves");
+        let start = self.range.start;
+        SelectedBuffer {
+            file: Arc::clone(&self.file),
+            range: start + range.start..start + range.end,
+        }
+    }
+}
+
+impl Deref for SelectedBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.file.region.slice(self.range.clone())
+    }
+}
+
+impl AsRef<[u8]> for SelectedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}

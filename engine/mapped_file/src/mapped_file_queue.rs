@@ -1,0 +1,492 @@
+//! [`MappedFileQueue`]: the sequence of mapped files that makes one log.
+//!
+//! Appending is the caller's business (it holds the lock and the last file); the queue rolls,
+//! finds, loads, flushes and truncates. Entries of new files are made durable by the next flush,
+//! before the flushed position passes them.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use mq_env::disk::Disk;
+
+use crate::{MappedFile, SelectedBuffer};
+
+/// Fixed-size files in a row under one directory (RocketMQ 4.9 `MappedFileQueue`).
+pub struct MappedFileQueue {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    file_size: usize,
+    files: RwLock<Vec<Arc<MappedFile>>>,
+    flushed_where: AtomicU64,
+    unsynced: Mutex<Unsynced>,
+    flush_error_counts_as_done: bool,
+}
+
+/// What a power loss could undo although its bytes are flushed.
+#[derive(Debug, Default)]
+struct Unsynced {
+    files: Vec<PathBuf>,
+    dirs: Vec<PathBuf>,
+}
+
+impl MappedFileQueue {
+    /// An empty queue over `dir`. Nothing is touched before the first call.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, file_size: usize) -> Self {
+        MappedFileQueue {
+            disk,
+            dir,
+            file_size,
+            files: RwLock::new(Vec::new()),
+            flushed_where: AtomicU64::new(0),
+            unsynced: Mutex::new(Unsynced::default()),
+            flush_error_counts_as_done: false,
+        }
+    }
+
+    /// A failed sync is logged and counts as done, as in RocketMQ 4.9 `MappedFile.flush`.
+    #[must_use]
+    pub fn with_flush_errors_as_done(mut self, flush_error_counts_as_done: bool) -> Self {
+        self.flush_error_counts_as_done = flush_error_counts_as_done;
+        self
+    }
+
+    /// Maps the files of the directory; their positions stand at their ends until recovery knows
+    /// better. Bytes below `trusted_end` must be there: a missing or short file is an error below
+    /// it. Above it a short file is filled up with zeros, and files behind a gap are removed.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(&self, trusted_end: u64) -> Result<(), LoadError> {
+        let found = self.list_files()?;
+        let mut files = Vec::with_capacity(found.len());
+        let mut expected = None;
+        for (index, (from, len)) in found.iter().copied().enumerate() {
+            let path = self.file_path(from);
+            if expected.is_some_and(|expected| expected != from) {
+                self.drop_behind_gap(expected.unwrap_or(0), &found[index..], trusted_end)?;
+                break;
+            }
+            let is_last = index + 1 == found.len();
+            if len < self.file_size as u64 {
+                if !is_last && from + len < trusted_end {
+                    return Err(LoadError::Length { path, len, expected: self.file_size });
+                }
+                tracing::warn!(path = %path.display(), len, "short file is filled up with zeros");
+                self.unsynced().files.push(path.clone());
+            }
+            let file = MappedFile::open(&*self.disk, path.clone(), from, self.file_size)
+                .map_err(|source| LoadError::Io { path, source })?;
+            file.set_positions(self.file_size);
+            expected = Some(file.file_end_offset());
+            files.push(Arc::new(file));
+        }
+        *self.write_files() = files;
+        Ok(())
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Size of each file in bytes.
+    #[must_use]
+    pub fn file_size(&self) -> usize {
+        self.file_size
+    }
+
+    /// Whether there is no file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.read_files().is_empty()
+    }
+
+    /// A snapshot of the files, oldest first.
+    #[must_use]
+    pub fn files(&self) -> Vec<Arc<MappedFile>> {
+        self.read_files().clone()
+    }
+
+    /// The oldest file.
+    #[must_use]
+    pub fn first(&self) -> Option<Arc<MappedFile>> {
+        self.read_files().first().cloned()
+    }
+
+    /// The newest file.
+    #[must_use]
+    pub fn last(&self) -> Option<Arc<MappedFile>> {
+        self.read_files().last().cloned()
+    }
+
+    /// Offset of the oldest byte, if there is a file.
+    #[must_use]
+    pub fn min_offset(&self) -> Option<u64> {
+        self.read_files().first().map(|file| file.file_from_offset())
+    }
+
+    /// Offset behind the newest appended byte; 0 without files.
+    #[must_use]
+    pub fn max_offset(&self) -> u64 {
+        let files = self.read_files();
+        files.last().map_or(0, |file| file.file_from_offset() + file.wrote_position() as u64)
+    }
+
+    /// Everything below is durable.
+    #[must_use]
+    pub fn flushed_where(&self) -> u64 {
+        self.flushed_where.load(Ordering::Acquire)
+    }
+
+    /// Sets what counts as durable, as recovery finds it.
+    pub fn set_flushed_where(&self, offset: u64) {
+        self.flushed_where.store(offset, Ordering::Release);
+    }
+
+    /// The file to append to: the last one, or a new one behind it when it is full, or the one that
+    /// contains `start_offset` when there is none yet (RocketMQ 4.9 `getLastMappedFile`).
+    ///
+    /// # Errors
+    /// What creating the file says; no file is added then.
+    pub fn last_or_create(&self, start_offset: u64) -> io::Result<Arc<MappedFile>> {
+        let last = self.last();
+        let from = match last {
+            Some(last) if !last.is_full() => return Ok(last),
+            Some(last) => last.file_end_offset(),
+            None => start_offset - start_offset % self.file_size as u64,
+        };
+        let is_first = self.is_empty();
+        let fresh_dirs = if is_first { create_dir(&*self.disk, &self.dir)? } else { Vec::new() };
+        let path = self.file_path(from);
+        let file = Arc::new(MappedFile::open(&*self.disk, path.clone(), from, self.file_size)?);
+        let mut unsynced = self.unsynced();
+        unsynced.dirs.extend(fresh_dirs);
+        unsynced.files.push(path);
+        drop(unsynced);
+        if is_first {
+            self.set_flushed_where(from);
+        }
+        self.write_files().push(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// The file that contains `offset`.
+    #[must_use]
+    pub fn find(&self, offset: u64) -> Option<Arc<MappedFile>> {
+        let files = self.read_files();
+        let first = files.first()?.file_from_offset();
+        let index = offset.checked_sub(first)? / self.file_size as u64;
+        files.get(usize::try_from(index).ok()?).cloned()
+    }
+
+    /// The `len` appended bytes at `offset`, if they lie in one file.
+    #[must_use]
+    pub fn select(&self, offset: u64, len: usize) -> Option<SelectedBuffer> {
+        let file = self.find(offset)?;
+        file.select(self.position(offset), len)
+    }
+
+    /// Everything appended from `offset` on in the file that contains it.
+    #[must_use]
+    pub fn select_from(&self, offset: u64) -> Option<SelectedBuffer> {
+        let file = self.find(offset)?;
+        file.select_from(self.position(offset))
+    }
+
+    /// Position of `offset` in its file.
+    #[must_use]
+    pub fn position(&self, offset: u64) -> usize {
+        // A remainder of a usize fits a usize.
+        (offset % self.file_size as u64) as usize
+    }
+
+    /// Whether [`MappedFileQueue::flush`] would sync anything.
+    #[must_use]
+    pub fn is_able_to_flush(&self, least_pages: usize) -> bool {
+        self.unflushed_files().first().is_some_and(|file| file.is_able_to_flush(least_pages))
+    }
+
+    /// Syncs what was appended before the call, file by file, and the directory entries of new
+    /// files; the range that became durable. With `least_pages` above 0 a file is left alone until
+    /// it is full or so many of its pages are dirty. One caller at a time.
+    ///
+    /// # Errors
+    /// The failed range and what the sync said. Nothing of that range may ever count as durable in
+    /// this process, whatever a later sync says.
+    pub async fn flush(&self, least_pages: usize) -> Result<Range<u64>, FlushError> {
+        let start = self.flushed_where();
+        let mut end = start;
+        for file in self.unflushed_files() {
+            if !file.is_able_to_flush(least_pages) {
+                break;
+            }
+            let to = file.file_from_offset() + file.wrote_position() as u64;
+            let flushed = match self.flush_file(&file).await {
+                Err(source) if !self.flush_error_counts_as_done => {
+                    return Err(FlushError { from: end, to, source });
+                }
+                Err(source) => {
+                    tracing::error!(path = %file.path().display(), %source, "flush failed");
+                    file.pretend_flushed()
+                }
+                Ok(flushed) => flushed,
+            };
+            end = file.file_from_offset() + flushed as u64;
+            self.flushed_where.store(end, Ordering::Release);
+        }
+        Ok(start..end)
+    }
+
+    /// Ends the queue at `offset` in memory: later files leave the queue, positions are lowered,
+    /// and (`erase`) the bytes behind the new end are zeroed. Nothing may be appended before
+    /// [`MappedFileQueue::settle`] made that durable. The caller excludes appender and flusher.
+    pub fn cut(&self, offset: u64, erase: bool) -> Cut {
+        let mut files = self.write_files();
+        let kept = files.partition_point(|file| file.file_from_offset() <= offset);
+        let removed = files.split_off(kept);
+        let last = files.last().filter(|last| offset < last.file_end_offset());
+        let erased = last.map(|last| {
+            let position = self.position(offset);
+            last.lower_positions(position);
+            let range = if erase { last.erase(position) } else { position..position };
+            (Arc::clone(last), range)
+        });
+        drop(files);
+        self.flushed_where.fetch_min(offset, Ordering::AcqRel);
+        Cut { erased, removed }
+    }
+
+    /// Takes every file out of the queue, so that the next append may be at any offset.
+    pub fn cut_all(&self) -> Cut {
+        let removed = std::mem::take(&mut *self.write_files());
+        self.set_flushed_where(0);
+        Cut { erased: None, removed }
+    }
+
+    /// Makes a cut durable: syncs the zeroed bytes, removes the later files, syncs the directory.
+    ///
+    /// # Errors
+    /// What the disk says; the cut may then be undone by a power loss.
+    pub async fn settle(&self, cut: Cut) -> io::Result<()> {
+        if let Some((file, range)) = &cut.erased {
+            file.flush_range(&*self.disk, range.clone()).await?;
+        }
+        self.remove_files(&cut.removed).await
+    }
+
+    /// Makes the bytes of `range` dirty again and syncs them with their directory entries.
+    ///
+    /// # Errors
+    /// What the sync said.
+    pub async fn rewrite(&self, range: Range<u64>) -> Result<(), FlushError> {
+        for file in self.files() {
+            let from = file.file_from_offset();
+            let start = range.start.max(from);
+            let end = range.end.min(from + file.wrote_position() as u64);
+            if start < end {
+                let part = (start - from) as usize..(end - from) as usize;
+                file.touch(part.clone());
+                let synced = file.flush_range(&*self.disk, part).await;
+                synced.map_err(|source| FlushError { from: start, to: end, source })?;
+            }
+        }
+        let synced = self.sync_entries().await;
+        synced.map_err(|source| FlushError { from: range.start, to: range.end, source })
+    }
+
+    async fn flush_file(&self, file: &MappedFile) -> io::Result<usize> {
+        let flushed = file.flush(&*self.disk).await?;
+        self.sync_entries().await?;
+        Ok(flushed)
+    }
+
+    /// Syncs new files (their length) and the directories that got new entries.
+    async fn sync_entries(&self) -> io::Result<()> {
+        let unsynced = std::mem::take(&mut *self.unsynced());
+        if unsynced.files.is_empty() && unsynced.dirs.is_empty() {
+            return Ok(());
+        }
+        for file in &unsynced.files {
+            self.disk.sync(file).await?;
+        }
+        self.disk.sync(&self.dir).await?;
+        for dir in &unsynced.dirs {
+            self.disk.sync(dir).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_files(&self, removed: &[Arc<MappedFile>]) -> io::Result<()> {
+        if removed.is_empty() {
+            return Ok(());
+        }
+        for file in removed {
+            self.unsynced().files.retain(|path| path != file.path());
+            match self.disk.remove(file.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.disk.sync(&self.dir).await
+    }
+
+    /// The files from the one that contains `flushed_where` on.
+    fn unflushed_files(&self) -> Vec<Arc<MappedFile>> {
+        let flushed_where = self.flushed_where();
+        let files = self.read_files();
+        let start = files.partition_point(|file| file.file_end_offset() <= flushed_where);
+        files[start..].to_vec()
+    }
+
+    /// Offsets and lengths of the directory's files, oldest first.
+    fn list_files(&self) -> Result<Vec<(u64, u64)>, LoadError> {
+        let entries = match self.disk.list(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(LoadError::Io { path: self.dir.clone(), source }),
+            Ok(entries) => entries,
+        };
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let path = self.dir.join(&entry.name);
+            let from = parse_file_name(&entry.name).filter(|_| !entry.is_dir);
+            let Some(from) = from else {
+                tracing::warn!(path = %path.display(), "not a file of the log, left alone");
+                continue;
+            };
+            if from % self.file_size as u64 != 0 || entry.len > self.file_size as u64 {
+                return Err(LoadError::Length { path, len: entry.len, expected: self.file_size });
+            }
+            found.push((from, entry.len));
+        }
+        Ok(found)
+    }
+
+    /// Files behind a gap are unreachable: above the trusted end they go.
+    fn drop_behind_gap(
+        &self,
+        gap: u64,
+        behind: &[(u64, u64)],
+        trusted_end: u64,
+    ) -> Result<(), LoadError> {
+        if gap < trusted_end {
+            return Err(LoadError::Missing { path: self.file_path(gap) });
+        }
+        for (from, _) in behind {
+            let path = self.file_path(*from);
+            tracing::warn!(path = %path.display(), gap, "file behind a gap is removed");
+            self.disk.remove(&path).map_err(|source| LoadError::Io { path, source })?;
+        }
+        // The next flush syncs the directory.
+        self.unsynced().dirs.push(self.dir.clone());
+        Ok(())
+    }
+
+    fn file_path(&self, file_from_offset: u64) -> PathBuf {
+        self.dir.join(format!("{file_from_offset:020}"))
+    }
+
+    fn read_files(&self) -> RwLockReadGuard<'_, Vec<Arc<MappedFile>>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_files(&self) -> RwLockWriteGuard<'_, Vec<Arc<MappedFile>>> {
+        self.files.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, Unsynced> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What [`MappedFileQueue::cut`] left to be made durable.
+#[must_use = "a cut is durable only after `settle`"]
+#[derive(Debug)]
+pub struct Cut {
+    erased: Option<(Arc<MappedFile>, Range<usize>)>,
+    removed: Vec<Arc<MappedFile>>,
+}
+
+impl Cut {
+    /// Bytes behind the new end that were not zero, and files that go.
+    #[must_use]
+    pub fn dropped_bytes(&self) -> u64 {
+        let erased = self.erased.as_ref().map_or(0, |(_, range)| range.len() as u64);
+        let removed = self.removed.iter().map(|file| file.wrote_position() as u64).sum::<u64>();
+        erased + removed
+    }
+}
+
+/// A sync failed: the range is not durable and never will be known to be.
+#[derive(Debug, thiserror::Error)]
+#[error("sync of {from}..{to} failed: {source}")]
+pub struct FlushError {
+    /// Where the durable part ends.
+    pub from: u64,
+    /// Where it would have ended.
+    pub to: u64,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+/// A directory does not hold a sound sequence of files.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file has a length or a name that the configured file size does not allow.
+    #[error(
+        "{} has {len} bytes: length not matched message store config value {expected}",
+        path.display()
+    )]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        len: u64,
+        /// The configured size.
+        expected: usize,
+    },
+    /// A file is missing although later bytes were known to be durable.
+    #[error("{} is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// Creates a directory and its missing parents and returns the directories that got an entry by it:
+/// the new ones survive a power loss once these are synced, innermost first.
+///
+/// # Errors
+/// What the disk says.
+pub fn create_dir(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut parents = Vec::new();
+    let mut missing = dir;
+    while disk.stat(missing).is_err() {
+        let Some(parent) = missing.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+            break;
+        };
+        parents.push(parent.to_path_buf());
+        missing = parent;
+    }
+    disk.create_dir_all(dir)?;
+    Ok(parents)
+}
+
+/// The offset that a file name of 20 digits stands for.
+fn parse_file_name(name: &str) -> Option<u64> {
+    (name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| name.parse().ok())
+        .flatten()
+}

@@ -1,0 +1,73 @@
+//! [`StoreCheckpoint`]: the 4096-byte file `checkpoint`, as RocketMQ 4.9 writes it.
+//!
+//! Three store times in milliseconds, big-endian: CommitLog at 0, ConsumeQueues at 8, index at 16
+//! (kept as it is found).
+//! Each says: messages stored up to then are durable there. The page is written only with values
+//! that are true of the disk at that moment, so it may reach the disk at any time.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
+
+const PHYSIC_AT: usize = 0;
+const LOGICS_AT: usize = 8;
+/// Recovery starts this much before the oldest of the times.
+const SLACK_MS: u64 = 3_000;
+
+/// The checkpoint file of a store.
+pub(crate) struct StoreCheckpoint {
+    disk: Arc<dyn Disk>,
+    region: MappedRegion,
+}
+
+impl StoreCheckpoint {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
+        let region = disk.map(path, PAGE_SIZE)?;
+        Ok(StoreCheckpoint { disk, region })
+    }
+
+    /// Store time of the last message that is durable in the CommitLog.
+    pub(crate) fn physic_msg_timestamp_ms(&self) -> u64 {
+        self.get(PHYSIC_AT)
+    }
+
+    /// Store time of the last message that is durable in its ConsumeQueue.
+    pub(crate) fn logics_msg_timestamp_ms(&self) -> u64 {
+        self.get(LOGICS_AT)
+    }
+
+    /// Where an abnormal recovery by 4.9's rules may start (`getMinTimestamp`).
+    pub(crate) fn min_timestamp_ms(&self) -> u64 {
+        self.physic_msg_timestamp_ms().min(self.logics_msg_timestamp_ms()).saturating_sub(SLACK_MS)
+    }
+
+    /// Records new times and syncs the file. Both only advance.
+    ///
+    /// # Errors
+    /// What the sync said.
+    pub(crate) async fn advance(&self, physic_ms: u64, logics_ms: u64) -> io::Result<()> {
+        let physic_ms = physic_ms.max(self.physic_msg_timestamp_ms());
+        let logics_ms = logics_ms.max(self.logics_msg_timestamp_ms());
+        let mut times = [0; 16];
+        times[PHYSIC_AT..][..8].copy_from_slice(&physic_ms.to_be_bytes());
+        times[LOGICS_AT..][..8].copy_from_slice(&logics_ms.to_be_bytes());
+        if self.region.slice(0..16) == times {
+            return Ok(());
+        }
+        self.region.write(0, &times);
+        self.disk.flush(&self.region, 0..PAGE_SIZE).await
+    }
+
+    fn get(&self, at: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(self.region.slice(at..at + 8));
+        // A negative time of Java counts as none.
+        u64::try_from(i64::from_be_bytes(bytes)).unwrap_or(0)
+    }
+}

@@ -1,0 +1,269 @@
+//! [`CommitLog`]: the one append-only file sequence of a broker.
+//!
+//! Positions, all physical offsets in bytes: `min_offset <= flushed_offset <= max_offset`. Bytes
+//! below `max_offset` are readable; below `flushed_offset` they survive a power loss. Both ends are
+//! watch channels, so that dispatch, replication and waiting puts wake on work.
+//!
+//! A failed sync is final: the log is *poisoned*, `flushed_offset` never moves again in this
+//! process, and the store refuses writes. `append` holds the put path, `flush` the services,
+//! `recover` the walk at start-up, `replica` what replication needs.
+//!
+//! Java origin: `CommitLog` of RocketMQ 4.9.
+
+mod append;
+mod flush;
+mod recover;
+mod replica;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard};
+
+use mq_env::Env;
+use mq_env::probe::Event;
+use mq_mapped_file::{Cut, MappedFileQueue, SelectedBuffer};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::config::{StoreConfig, UpstreamSwitch};
+use crate::error::StoreError;
+use crate::plant::Plant;
+use crate::running_flags::{Refusal, RunningFlags};
+use crate::sync::lock;
+use crate::topic_queue_table::TopicQueueTable;
+
+pub(crate) use append::counts_in_queue;
+pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
+pub(crate) use recover::RecoverFrom;
+
+/// The CommitLog of a store.
+pub struct CommitLog {
+    env: Env,
+    config: Arc<StoreConfig>,
+    flags: Arc<RunningFlags>,
+    queue: MappedFileQueue,
+    /// The put lock: appending and the queue offsets that go with it.
+    put: Mutex<TopicQueueTable>,
+    put_locked_since_ms: AtomicU64,
+    created: Instant,
+    max_offset: watch::Sender<u64>,
+    flushed_offset: watch::Sender<u64>,
+    /// Woken by appends: the flush service waits on it.
+    appended: Notify,
+    /// Held by whoever moves the flushed end: flush services, truncation.
+    flushing: tokio::sync::Mutex<()>,
+}
+
+impl CommitLog {
+    /// An empty log over the configured directory; recovery fills it.
+    pub(crate) fn new(env: Env, config: Arc<StoreConfig>, flags: Arc<RunningFlags>) -> Self {
+        let flush_errors_as_done = config.upstream(UpstreamSwitch::FlushErrorCountsAsDone)
+            || config.planted(Plant::SyncedOnFlushError);
+        let queue = MappedFileQueue::new(
+            Arc::clone(&env.disk),
+            config.commit_log_dir(),
+            config.mapped_file_size_commit_log,
+        )
+        .with_flush_errors_as_done(flush_errors_as_done);
+        CommitLog {
+            env,
+            config,
+            flags,
+            queue,
+            put: Mutex::new(TopicQueueTable::default()),
+            put_locked_since_ms: AtomicU64::new(0),
+            created: Instant::now(),
+            max_offset: watch::Sender::new(0),
+            flushed_offset: watch::Sender::new(0),
+            appended: Notify::new(),
+            flushing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Offset of the oldest byte; 0 without files.
+    #[must_use]
+    pub fn min_offset(&self) -> u64 {
+        self.queue.min_offset().unwrap_or(0)
+    }
+
+    /// Offset behind the newest readable byte.
+    #[must_use]
+    pub fn max_offset(&self) -> u64 {
+        *self.max_offset.borrow()
+    }
+
+    /// Everything below survives a power loss.
+    #[must_use]
+    pub fn flushed_offset(&self) -> u64 {
+        *self.flushed_offset.borrow()
+    }
+
+    /// Follows [`CommitLog::max_offset`]; truncation lowers it.
+    #[must_use]
+    pub fn watch_max_offset(&self) -> watch::Receiver<u64> {
+        self.max_offset.subscribe()
+    }
+
+    /// Follows [`CommitLog::flushed_offset`]; truncation lowers it.
+    #[must_use]
+    pub fn watch_flushed_offset(&self) -> watch::Receiver<u64> {
+        self.flushed_offset.subscribe()
+    }
+
+    /// Size of each file in bytes.
+    #[must_use]
+    pub fn file_size(&self) -> usize {
+        self.queue.file_size()
+    }
+
+    /// The file that contains `phy_offset`.
+    #[must_use]
+    pub fn file_path(&self, phy_offset: u64) -> Option<PathBuf> {
+        self.queue.find(phy_offset).map(|file| file.path().to_path_buf())
+    }
+
+    /// Everything readable from `phy_offset` on in the file that contains it; nothing at or beyond
+    /// the end, or below the start (RocketMQ 4.9 `CommitLog.getData`).
+    #[must_use]
+    pub fn data(&self, phy_offset: u64) -> Option<SelectedBuffer> {
+        self.queue.select_from(phy_offset)
+    }
+
+    /// The `size` bytes at `phy_offset`, if they are readable and lie in one file.
+    #[must_use]
+    pub fn message(&self, phy_offset: u64, size: usize) -> Option<SelectedBuffer> {
+        self.queue.select(phy_offset, size)
+    }
+
+    /// Whether a sync failed: nothing is written any more, and the flushed end is final.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.flags.has(Refusal::SyncFailed)
+    }
+
+    /// Start of the file behind the one that contains `phy_offset` (RocketMQ 4.9 `rollNextFile`).
+    #[must_use]
+    pub fn roll_next_file(&self, phy_offset: u64) -> u64 {
+        let size = self.queue.file_size() as u64;
+        phy_offset - phy_offset % size + size
+    }
+
+    /// Syncs what was appended so far; with `least_pages` above 0 only if so many pages are dirty
+    /// or a file is full.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`] after a failed sync, [`StoreError::Flush`] for the one that fails.
+    pub(crate) async fn flush(&self, least_pages: usize) -> Result<(), StoreError> {
+        let _flushing = self.flushing.lock().await;
+        if self.is_poisoned() {
+            return Err(StoreError::Poisoned);
+        }
+        match self.queue.flush(least_pages).await {
+            Ok(range) => {
+                self.publish_flushed(range);
+                Ok(())
+            }
+            Err(error) => {
+                // Whole files before the failed one may have been synced.
+                self.publish_flushed(self.flushed_offset()..error.from);
+                self.poison(&error);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether bytes wait for a sync that may still succeed.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.flushed_offset() < self.max_offset() && !self.is_poisoned()
+    }
+
+    /// Whether a flush with `least_pages` would do something.
+    pub(crate) fn is_able_to_flush(&self, least_pages: usize) -> bool {
+        self.queue.is_able_to_flush(least_pages) && !self.is_poisoned()
+    }
+
+    /// Resolves after something was appended; one waiter.
+    pub(crate) async fn appended(&self) {
+        self.appended.notified().await;
+    }
+
+    /// The put lock's content.
+    pub(crate) fn lock_put(&self) -> MutexGuard<'_, TopicQueueTable> {
+        lock(&self.put)
+    }
+
+    /// Excludes flushes while the flushed end is lowered.
+    pub(crate) async fn lock_flushing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.flushing.lock().await
+    }
+
+    /// Ends the log at `phy_offset` in memory and, unless told otherwise, zeroes what lies behind.
+    /// The caller holds the put lock and the flushing lock and settles the cut.
+    pub(crate) fn cut(&self, phy_offset: u64) -> Cut {
+        let erase = !self.truncates_in_memory();
+        let cut = self.queue.cut(phy_offset, erase);
+        self.max_offset.send_replace(phy_offset);
+        self.flushed_offset.send_if_modified(|flushed| {
+            let lowered = phy_offset < *flushed;
+            *flushed = phy_offset.min(*flushed);
+            lowered
+        });
+        cut
+    }
+
+    /// Takes everything out of the log; under the same conditions as [`CommitLog::cut`].
+    pub(crate) fn cut_all(&self) -> Cut {
+        let cut = self.queue.cut_all();
+        self.max_offset.send_replace(0);
+        self.flushed_offset.send_replace(0);
+        cut
+    }
+
+    /// Begins an empty log with the file that starts at `phy_offset`, durably.
+    pub(crate) async fn begin_at(&self, phy_offset: u64) -> Result<(), StoreError> {
+        self.queue.last_or_create(phy_offset).map_err(StoreError::io("create a file"))?;
+        self.queue.rewrite(phy_offset..phy_offset).await?;
+        self.max_offset.send_replace(phy_offset);
+        self.flushed_offset.send_replace(phy_offset);
+        Ok(())
+    }
+
+    /// Makes a cut durable.
+    pub(crate) async fn settle(&self, cut: Cut) -> Result<(), StoreError> {
+        let dir = self.queue.dir().display();
+        self.queue.settle(cut).await.map_err(StoreError::io(format!("truncate in {dir}")))
+    }
+
+    /// Refuses writes from now on.
+    pub(crate) fn poison(&self, error: &mq_mapped_file::FlushError) {
+        if self.flags.set(Refusal::SyncFailed) {
+            tracing::error!(%error, "sync of the CommitLog failed: the store refuses writes");
+            let text = error.source.to_string();
+            let (from, to) = (error.from, error.to);
+            self.env.probe.emit(&Event::SyncFailed { from, to, error: &text });
+        }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.queue.dir()
+    }
+
+    fn truncates_in_memory(&self) -> bool {
+        self.config.upstream(UpstreamSwitch::TruncateInMemory)
+            || self.config.planted(Plant::TruncateInMemoryOnly)
+    }
+
+    fn publish_max(&self, max_offset: u64) {
+        self.max_offset.send_replace(max_offset);
+        self.appended.notify_one();
+    }
+
+    fn publish_flushed(&self, range: Range<u64>) {
+        if range.start < range.end {
+            self.flushed_offset.send_replace(range.end);
+            self.env.probe.emit(&Event::Synced { from: range.start, to: range.end });
+        }
+    }
+}

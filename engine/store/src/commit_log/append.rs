@@ -1,0 +1,162 @@
+//! The put path: encoded records go behind the log's end.
+//!
+//! Under the put lock the records get their store time, their offsets and their places in the
+//! queue, and are copied into the file in one piece. Queue offsets are counted only once that
+//! succeeded, so a refused message leaves no hole.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mq_env::probe::Event;
+use mq_mapped_file::MappedFile;
+use mq_protocol::message_codec::{END_FILE_MIN_BLANK_BYTES, assign_positions, encode_blank};
+use mq_protocol::sys_flag::MessageSysFlag;
+
+use super::CommitLog;
+use crate::message_inner::MessageInner;
+use crate::put_result::{AppendMessageResult, PutMessageStatus};
+use crate::record::{EncodedRecords, uniq_key};
+
+impl CommitLog {
+    /// Appends the records of one queue, all or none, behind one another in one file.
+    ///
+    /// # Errors
+    /// The status of a put that stored nothing.
+    pub(crate) fn append(
+        &self,
+        message: &MessageInner,
+        records: &mut EncodedRecords,
+    ) -> Result<AppendMessageResult, PutMessageStatus> {
+        let mut table = self.lock_put();
+        let _timer = PutLockTimer::start(self);
+        let file = self.file_with_room(records.bytes().len())?;
+        let in_queue = counts_in_queue(message.sys_flag);
+        let queue_offset = if in_queue { table.next(&message.topic, message.queue_id) } else { 0 };
+        let appended = self.place(records, &file, queue_offset);
+        if file.append(records.bytes()).is_none() {
+            return Err(PutMessageStatus::UnknownError);
+        }
+        file.set_store_timestamp_ms(appended.store_timestamp_ms);
+        if in_queue {
+            table.advance(&message.topic, message.queue_id, records.count() as u64);
+        }
+        self.report_appended(message, records, &appended);
+        self.publish_max(appended.end_offset());
+        Ok(appended)
+    }
+
+    /// Whether a put has held the lock for longer than `osPageCacheBusyTimeOutMills`.
+    #[must_use]
+    pub fn is_os_page_cache_busy(&self) -> bool {
+        let since = self.put_locked_since_ms.load(Ordering::Acquire);
+        let limit = self.config.os_page_cache_busy_timeout_ms;
+        since != 0 && self.now_ms().saturating_sub(since) > limit
+    }
+
+    /// The last file if `len` bytes and a blank fit, else the next one.
+    fn file_with_room(&self, len: usize) -> Result<Arc<MappedFile>, PutMessageStatus> {
+        let needed = len + END_FILE_MIN_BLANK_BYTES;
+        if needed > self.queue.file_size() {
+            tracing::error!(len, "a record does not fit into a CommitLog file");
+            return Err(PutMessageStatus::UnknownError);
+        }
+        let file = self.last_or_create()?;
+        let room = file.file_size() - file.wrote_position();
+        if needed <= room {
+            return Ok(file);
+        }
+        let mut blank = [0; END_FILE_MIN_BLANK_BYTES];
+        encode_blank(room, &mut &mut blank[..]);
+        file.append_to_end(&blank);
+        self.publish_max(file.file_end_offset());
+        self.last_or_create()
+    }
+
+    fn last_or_create(&self) -> Result<Arc<MappedFile>, PutMessageStatus> {
+        self.queue.last_or_create(0).map_err(|error| {
+            tracing::error!(%error, "the next CommitLog file cannot be created");
+            PutMessageStatus::CreateMappedFileFailed
+        })
+    }
+
+    /// Gives the records their offsets and store time.
+    fn place(
+        &self,
+        records: &mut EncodedRecords,
+        file: &MappedFile,
+        queue_offset: u64,
+    ) -> AppendMessageResult {
+        let store_timestamp_ms = self.env.clock.now_millis();
+        let phy_offset = file.file_from_offset() + file.wrote_position() as u64;
+        let mut batch_phy_offsets = Vec::new();
+        let is_batch = records.is_batch();
+        let mut at = phy_offset;
+        records.for_each(|index, record| {
+            let queue_offset = queue_offset + index as u64;
+            assign_positions(record, queue_offset as i64, at as i64, store_timestamp_ms as i64);
+            if is_batch {
+                batch_phy_offsets.push(at);
+            }
+            at += record.len() as u64;
+        });
+        AppendMessageResult {
+            phy_offset,
+            wrote_bytes: records.bytes().len() as u32,
+            store_timestamp_ms,
+            queue_offset,
+            batch_phy_offsets,
+        }
+    }
+
+    fn report_appended(
+        &self,
+        message: &MessageInner,
+        records: &mut EncodedRecords,
+        appended: &AppendMessageResult,
+    ) {
+        if !self.env.probe.is_listening() {
+            return;
+        }
+        let mut at = appended.phy_offset;
+        records.for_each(|index, record| {
+            self.env.probe.emit(&Event::Appended {
+                phy_offset: at,
+                size_bytes: record.len() as u32,
+                topic: &message.topic,
+                queue_id: message.queue_id,
+                queue_offset: appended.queue_offset + index as u64,
+                uniq_key: uniq_key(record),
+            });
+            at += record.len() as u64;
+        });
+    }
+
+    /// Milliseconds since the log was made, plus one so that 0 can mean "not".
+    fn now_ms(&self) -> u64 {
+        self.created.elapsed().as_millis() as u64 + 1
+    }
+}
+
+/// Prepared and rolled-back transaction records are in no queue and take no queue offset.
+pub(crate) fn counts_in_queue(sys_flag: i32) -> bool {
+    matches!(
+        MessageSysFlag::transaction_type(sys_flag),
+        MessageSysFlag::TRANSACTION_NOT | MessageSysFlag::TRANSACTION_COMMIT
+    )
+}
+
+/// Says since when the put lock is held. Dropping it ends that on every path, panics included.
+struct PutLockTimer<'a>(&'a CommitLog);
+
+impl<'a> PutLockTimer<'a> {
+    fn start(log: &'a CommitLog) -> Self {
+        log.put_locked_since_ms.store(log.now_ms(), Ordering::Release);
+        PutLockTimer(log)
+    }
+}
+
+impl Drop for PutLockTimer<'_> {
+    fn drop(&mut self) {
+        self.0.put_locked_since_ms.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,193 @@
+//! The flush services: [`GroupCommitService`] for SYNC_FLUSH, [`FlushRealTimeService`] for
+//! ASYNC_FLUSH (RocketMQ 4.9 classes of these names; `FlushDiskWatcher` is part of the former).
+//!
+//! Both sleep until something is appended. An idle log arms no timer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mq_env::task::TaskGroup;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::CommitLog;
+use crate::config::StoreConfig;
+use crate::error::StoreError;
+use crate::put_result::PutMessageStatus;
+use crate::sync::lock;
+use crate::tick_grid::TickGrid;
+
+/// Syncs for waiting puts: one sync serves every put that it covers.
+pub(crate) struct GroupCommitService {
+    log: Arc<CommitLog>,
+    timeout: Duration,
+    requests: Mutex<VecDeque<GroupCommitRequest>>,
+    /// Tells a running sync that there is a deadline to watch.
+    submitted: Notify,
+}
+
+/// A put that waits until everything below `end_offset` is synced.
+struct GroupCommitRequest {
+    end_offset: u64,
+    deadline: Instant,
+    done: oneshot::Sender<PutMessageStatus>,
+}
+
+impl GroupCommitService {
+    pub(crate) fn new(log: Arc<CommitLog>, config: &StoreConfig) -> Self {
+        GroupCommitService {
+            log,
+            timeout: Duration::from_millis(config.sync_flush_timeout_ms),
+            requests: Mutex::default(),
+            submitted: Notify::new(),
+        }
+    }
+
+    /// Registers a put that ends at `end_offset`; resolves to its flush status. A receiver whose
+    /// sender is gone stands for FLUSH_DISK_TIMEOUT.
+    pub(crate) fn submit(&self, end_offset: u64) -> oneshot::Receiver<PutMessageStatus> {
+        let (done, outcome) = oneshot::channel();
+        let deadline = Instant::now() + self.timeout;
+        let mut requests = lock(&self.requests);
+        // Seen under the lock: whoever poisons the log empties the list afterwards.
+        if !self.log.is_poisoned() {
+            requests.push_back(GroupCommitRequest { end_offset, deadline, done });
+            self.submitted.notify_one();
+        }
+        outcome
+    }
+
+    /// Syncs whenever there is something to sync, until the group is cancelled or a sync fails.
+    pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup) {
+        loop {
+            if tasks.is_cancelled() {
+                return;
+            }
+            if !self.log.is_dirty() {
+                tokio::select! {
+                    biased;
+                    () = tasks.cancelled() => return,
+                    () = self.log.appended() => continue,
+                }
+            }
+            if self.sync_once().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Answers the puts whose bytes are synced or never will be; the rest keeps waiting.
+    pub(crate) fn complete(&self) {
+        let flushed = self.log.flushed_offset();
+        let failed = self.log.is_poisoned();
+        self.answer_while(|request| {
+            if request.end_offset <= flushed {
+                Some(PutMessageStatus::PutOk)
+            } else {
+                failed.then_some(PutMessageStatus::FlushDiskTimeout)
+            }
+        });
+    }
+
+    /// One sync; puts whose deadline passes meanwhile are answered without it.
+    async fn sync_once(&self) -> Result<(), StoreError> {
+        let flush = self.log.flush(0);
+        tokio::pin!(flush);
+        loop {
+            let deadline = lock(&self.requests).front().map(|request| request.deadline);
+            let expired = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => self.submitted.notified().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                outcome = &mut flush => {
+                    self.complete();
+                    return outcome;
+                }
+                () = expired => self.expire(),
+            }
+        }
+    }
+
+    /// Answers the puts whose time is up, even if their sync succeeds later.
+    fn expire(&self) {
+        let now = Instant::now();
+        self.answer_while(|request| {
+            (request.deadline <= now).then_some(PutMessageStatus::FlushDiskTimeout)
+        });
+    }
+
+    /// Answers the oldest puts as long as there is an answer for them.
+    fn answer_while(&self, answer: impl Fn(&GroupCommitRequest) -> Option<PutMessageStatus>) {
+        let mut requests = lock(&self.requests);
+        while let Some(status) = requests.front().and_then(&answer) {
+            // A put whose caller is gone needs no answer.
+            let _ = requests.pop_front().map(|request| request.done.send(status));
+        }
+    }
+}
+
+/// Syncs in the background: every `flushIntervalCommitLog` if `flushCommitLogLeastPages` pages are
+/// dirty, and everything every `flushCommitLogThoroughInterval`.
+pub(crate) struct FlushRealTimeService {
+    log: Arc<CommitLog>,
+    grid: TickGrid,
+    is_timed: bool,
+    least_pages: usize,
+}
+
+impl FlushRealTimeService {
+    pub(crate) fn new(log: Arc<CommitLog>, config: &StoreConfig) -> Self {
+        FlushRealTimeService {
+            log,
+            grid: TickGrid::start(
+                config.flush_interval_commit_log_ms,
+                config.flush_commit_log_thorough_interval_ms,
+            ),
+            is_timed: config.flush_commit_log_timed,
+            least_pages: config.flush_commit_log_least_pages,
+        }
+    }
+
+    /// Syncs on the grid until the group is cancelled or a sync fails.
+    pub(crate) async fn run(self, tasks: TaskGroup) {
+        // A flush that was begun is ended: only waiting is given up.
+        loop {
+            let is_thorough = tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                is_thorough = self.next_tick() => is_thorough,
+            };
+            let least_pages = if is_thorough { 0 } else { self.least_pages };
+            if self.log.flush(least_pages).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next tick that has work; whether it is a thorough one.
+    async fn next_tick(&self) -> bool {
+        loop {
+            while !self.log.is_dirty() {
+                self.log.appended().await;
+            }
+            let tick = self.grid.next();
+            // With too few dirty pages only an append or the thorough tick makes a difference.
+            let waits_for_pages = !self.log.is_able_to_flush(self.least_pages);
+            let due = if waits_for_pages { self.grid.next_thorough() } else { tick };
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due.at) => return due.is_thorough,
+                () = self.log.appended(), if waits_for_pages => {
+                    if !self.is_timed && self.log.is_able_to_flush(self.least_pages) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What replication needs of the log: raw appends, comparison, record boundaries, copies.
+
+use std::ops::Range;
+use std::path::Path;
+
+use mq_mapped_file::create_dir;
+use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
+
+use super::CommitLog;
+use crate::error::StoreError;
+
+impl CommitLog {
+    /// Appends bytes of the master's log, which may be any piece of it within one file. Into an
+    /// empty log they may go at any offset, else only at the end. They are readable at once and
+    /// durable once [`CommitLog::watch_flushed_offset`] passes them (RocketMQ 4.9
+    /// `CommitLog.appendData`). One caller at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::Offset`] when the bytes do not join the log or cross a file's end,
+    /// [`StoreError::Poisoned`] after a failed sync, and what creating a file says.
+    pub fn append_raw(&self, phy_offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.is_poisoned() {
+            return Err(StoreError::Poisoned);
+        }
+        let _put = self.lock_put();
+        let is_empty = self.queue.is_empty();
+        let end = self.max_offset();
+        if !is_empty && phy_offset != end {
+            let what =
+                format!("bytes for offset {phy_offset} do not join a log that ends at {end}");
+            return Err(StoreError::Offset { what });
+        }
+        let file = self.queue.last_or_create(phy_offset).map_err(StoreError::io("append"))?;
+        if is_empty {
+            file.set_positions(self.queue.position(phy_offset));
+            self.queue.set_flushed_where(phy_offset);
+            self.flushed_offset.send_replace(phy_offset);
+        }
+        if file.append(bytes).is_none() {
+            let what = format!("{} bytes at {phy_offset} cross the file's end", bytes.len());
+            return Err(StoreError::Offset { what });
+        }
+        self.publish_max(phy_offset + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// CRC-32 of the log's bytes in `range`; nothing unless all of them are readable.
+    #[must_use]
+    pub fn crc_of(&self, range: Range<u64>) -> Option<u32> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut at = range.start;
+        while at < range.end {
+            let piece = self.data(at)?.truncated((range.end - at) as usize);
+            hasher.update(&piece);
+            at += piece.len() as u64;
+        }
+        Some(hasher.finalize())
+    }
+
+    /// The largest offset at or below `phy_offset` where a record starts or the log ends; nothing
+    /// when the log does not reach from its file's start to `phy_offset`.
+    #[must_use]
+    pub fn record_boundary_at_or_below(&self, phy_offset: u64) -> Option<u64> {
+        if phy_offset == self.max_offset() && self.data(phy_offset).is_none() {
+            // The end itself may be no boundary on a slave: look from the byte before.
+            let before = phy_offset.checked_sub(1).filter(|before| *before >= self.min_offset());
+            return match before {
+                Some(before) => self.boundary_in_file(before, phy_offset),
+                None => Some(phy_offset),
+            };
+        }
+        self.boundary_in_file(phy_offset, phy_offset)
+    }
+
+    /// Copies the log's bytes in `range` into files under `dir`, one per CommitLog file and named by
+    /// the offset of their first byte, durably.
+    ///
+    /// # Errors
+    /// [`StoreError::Offset`] when not all of the range is readable, and what the disk says.
+    pub async fn copy_out(&self, range: Range<u64>, dir: &Path) -> Result<(), StoreError> {
+        let disk = &*self.env.disk;
+        let what = || format!("copy of {range:?} to {}", dir.display());
+        let parents = create_dir(disk, dir).map_err(StoreError::io(what()))?;
+        let mut at = range.start;
+        while at < range.end {
+            let piece = self.data(at).map(|data| data.truncated((range.end - at) as usize));
+            let Some(piece) = piece else {
+                return Err(StoreError::Offset { what: format!("no data at {at}") });
+            };
+            let path = dir.join(format!("{at:020}"));
+            let region = disk.map(&path, piece.len()).map_err(StoreError::io(what()))?;
+            region.write(0, &piece);
+            disk.flush(&region, 0..piece.len()).await.map_err(StoreError::io(what()))?;
+            disk.sync(&path).await.map_err(StoreError::io(what()))?;
+            at += piece.len() as u64;
+        }
+        disk.sync(dir).await.map_err(StoreError::io(what()))?;
+        for parent in parents {
+            disk.sync(&parent).await.map_err(StoreError::io(what()))?;
+        }
+        Ok(())
+    }
+
+    /// Walks the file that contains `inside` up to `limit`.
+    fn boundary_in_file(&self, inside: u64, limit: u64) -> Option<u64> {
+        let start = inside - self.queue.position(inside) as u64;
+        let bytes = self.data(start)?;
+        let rules = RecordRules { phy_offset: None, body_crc: false, texts: false };
+        let mut position = 0;
+        loop {
+            let boundary = start + position as u64;
+            if boundary == limit {
+                return Some(boundary);
+            }
+            let next = match check_record(&bytes[position..], &rules) {
+                RecordCheck::Valid(record) => boundary + record.size() as u64,
+                RecordCheck::Blank { .. } => self.roll_next_file(start),
+                RecordCheck::Zeros | RecordCheck::Torn(_) => return Some(boundary),
+            };
+            if next > limit {
+                return Some(boundary);
+            }
+            position = (next - start) as usize;
+        }
+    }
+}

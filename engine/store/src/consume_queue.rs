@@ -1,0 +1,257 @@
+//! [`ConsumeQueue`]: the index of one queue, 20 bytes per message.
+//!
+//! Unit `n` is at byte `20 × n` and points at the message with queue offset `n`. Units are dense
+//! and their physical offsets ascend. One writer (the dispatcher); readers stay below the end.
+//!
+//! Java origin: `ConsumeQueue` of RocketMQ 4.9, without the extension file.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mq_env::disk::Disk;
+use mq_mapped_file::{Cut, LoadError, MappedFile, MappedFileQueue, SelectedBuffer};
+use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
+
+const UNIT: u64 = CQ_STORE_UNIT_BYTES as u64;
+
+/// The index of one queue.
+pub struct ConsumeQueue {
+    topic: String,
+    queue_id: u32,
+    queue: MappedFileQueue,
+    /// End of the record that the last unit points at.
+    max_physic_offset: AtomicU64,
+    /// Byte offset of the first unit that points into the log.
+    min_logic_offset: AtomicU64,
+}
+
+impl ConsumeQueue {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        file_size: usize,
+        topic: &str,
+        queue_id: u32,
+    ) -> Self {
+        ConsumeQueue {
+            topic: topic.to_owned(),
+            queue_id,
+            queue: MappedFileQueue::new(disk, dir, file_size),
+            max_physic_offset: AtomicU64::new(0),
+            min_logic_offset: AtomicU64::new(0),
+        }
+    }
+
+    /// The queue's topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The queue's id.
+    #[must_use]
+    pub fn queue_id(&self) -> u32 {
+        self.queue_id
+    }
+
+    /// Queue offset of the oldest message.
+    #[must_use]
+    pub fn min_offset_in_queue(&self) -> u64 {
+        self.min_logic_offset.load(Ordering::Acquire) / UNIT
+    }
+
+    /// Queue offset behind the newest message.
+    #[must_use]
+    pub fn max_offset_in_queue(&self) -> u64 {
+        self.queue.max_offset() / UNIT
+    }
+
+    /// Physical offset behind the record that the last unit points at; 0 without units.
+    #[must_use]
+    pub fn max_physic_offset(&self) -> u64 {
+        self.max_physic_offset.load(Ordering::Acquire)
+    }
+
+    /// The units from `queue_offset` on in the file that holds it (RocketMQ 4.9 `getIndexBuffer`).
+    #[must_use]
+    pub fn units_from(&self, queue_offset: u64) -> Option<SelectedBuffer> {
+        let offset = queue_offset.checked_mul(UNIT)?;
+        if offset < self.min_logic_offset.load(Ordering::Acquire) {
+            return None;
+        }
+        self.queue.select_from(offset)
+    }
+
+    /// The unit at `queue_offset`.
+    #[must_use]
+    pub fn unit(&self, queue_offset: u64) -> Option<ConsumeQueueUnit> {
+        ConsumeQueueUnit::decode(&self.units_from(queue_offset)?)
+    }
+
+    /// First queue offset of the file behind the one that holds `queue_offset`.
+    #[must_use]
+    pub fn roll_next_file(&self, queue_offset: u64) -> u64 {
+        let units_per_file = self.queue.file_size() as u64 / UNIT;
+        queue_offset - queue_offset % units_per_file + units_per_file
+    }
+
+    /// Adds the unit of the record at `unit.phy_offset` with queue offset `queue_offset`. A record
+    /// that already has its unit is passed over, so dispatching again is harmless.
+    ///
+    /// # Errors
+    /// When the next file cannot be created; nothing was added then.
+    pub(crate) fn put_message_position_info(
+        &self,
+        unit: ConsumeQueueUnit,
+        queue_offset: u64,
+    ) -> io::Result<()> {
+        let end_offset = unit.phy_offset as u64 + unit.size as u64;
+        if end_offset <= self.max_physic_offset() {
+            return Ok(());
+        }
+        let expected = queue_offset * UNIT;
+        let file = self.queue.last_or_create(expected)?;
+        if self.queue.max_offset() == file.file_from_offset() && self.is_first(&file) {
+            self.fill_before(&file, expected);
+        }
+        let end = self.queue.max_offset();
+        if expected < end {
+            tracing::warn!(
+                topic = self.topic,
+                queue_id = self.queue_id,
+                queue_offset,
+                end = end / UNIT,
+                "record repeats a queue offset and gets no unit"
+            );
+            return Ok(());
+        }
+        if expected > end {
+            tracing::error!(
+                topic = self.topic,
+                queue_id = self.queue_id,
+                queue_offset,
+                end = end / UNIT,
+                "units are missing; fillers take their places"
+            );
+            return self.fill_gap_and_append(expected, unit, end_offset);
+        }
+        file.append(&unit.encode());
+        self.max_physic_offset.store(end_offset, Ordering::Release);
+        Ok(())
+    }
+
+    /// Maps the files.
+    pub(crate) fn load(&self) -> Result<(), LoadError> {
+        self.queue.load(0)
+    }
+
+    /// Ends the queue, after [`ConsumeQueue::load`], before its first unit that does not point
+    /// below `phy_offset`. What is kept counts as durable.
+    pub(crate) fn recover(&self, phy_offset: u64, erase: bool) -> Cut {
+        let cut = self.truncate(phy_offset, erase);
+        self.queue.set_flushed_where(self.queue.max_offset());
+        cut
+    }
+
+    /// Ends the queue before its first unit that does not point below `phy_offset`.
+    pub(crate) fn truncate(&self, phy_offset: u64, erase: bool) -> Cut {
+        let files = self.queue.files();
+        let starts_below = |file: &&Arc<MappedFile>| {
+            file.wrote_position() >= CQ_STORE_UNIT_BYTES
+                && ConsumeQueueUnit::decode(file.raw(0..CQ_STORE_UNIT_BYTES))
+                    .is_some_and(|unit| is_below(&unit, phy_offset))
+        };
+        // Units ascend: the end lies in the last file that starts below.
+        let Some(last) = files.iter().rev().find(starts_below) else {
+            self.max_physic_offset.store(0, Ordering::Release);
+            self.min_logic_offset.store(0, Ordering::Release);
+            return self.queue.cut_all();
+        };
+        let (end, max_physic_offset) = sound_units(last, phy_offset);
+        self.max_physic_offset.store(max_physic_offset, Ordering::Release);
+        self.queue.cut(end, erase)
+    }
+
+    pub(crate) async fn settle(&self, cut: Cut) -> io::Result<()> {
+        self.queue.settle(cut).await
+    }
+
+    /// Moves the minimum to the first unit that points at or above `min_phy_offset`.
+    pub(crate) fn correct_min_offset(&self, min_phy_offset: u64) {
+        let Some(first) = self.queue.first() else { return };
+        let units = first.raw(0..first.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
+        let found = units.map(ConsumeQueueUnit::decode).position(|unit| {
+            unit.is_some_and(|unit| {
+                unit != ConsumeQueueUnit::FILLER && unit.phy_offset as u64 >= min_phy_offset
+            })
+        });
+        if let Some(index) = found {
+            let offset = first.file_from_offset() + index as u64 * UNIT;
+            self.min_logic_offset.store(offset, Ordering::Release);
+        }
+    }
+
+    /// Whether [`ConsumeQueue::flush`] would sync anything.
+    pub(crate) fn is_able_to_flush(&self, least_pages: usize) -> bool {
+        self.queue.is_able_to_flush(least_pages)
+    }
+
+    pub(crate) async fn flush(&self, least_pages: usize) -> Result<(), mq_mapped_file::FlushError> {
+        self.queue.flush(least_pages).await.map(|_| ())
+    }
+
+    fn is_first(&self, file: &Arc<MappedFile>) -> bool {
+        self.queue.min_offset() == Some(file.file_from_offset())
+    }
+
+    /// A queue that does not begin at 0 begins inside its first file: fillers stand before.
+    fn fill_before(&self, file: &MappedFile, offset: u64) {
+        let filler = ConsumeQueueUnit::FILLER.encode();
+        while file.file_from_offset() + (file.wrote_position() as u64) < offset {
+            file.append(&filler);
+        }
+        if offset > 0 {
+            self.min_logic_offset.store(offset, Ordering::Release);
+        }
+    }
+
+    fn fill_gap_and_append(
+        &self,
+        offset: u64,
+        unit: ConsumeQueueUnit,
+        end_offset: u64,
+    ) -> io::Result<()> {
+        let filler = ConsumeQueueUnit::FILLER.encode();
+        while self.queue.max_offset() < offset {
+            self.queue.last_or_create(offset)?.append(&filler);
+        }
+        self.queue.last_or_create(offset)?.append(&unit.encode());
+        self.max_physic_offset.store(end_offset, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Whether a unit is one, and points below `phy_offset`.
+fn is_below(unit: &ConsumeQueueUnit, phy_offset: u64) -> bool {
+    unit.size > 0 && u64::try_from(unit.phy_offset).is_ok_and(|offset| offset < phy_offset)
+}
+
+/// End of the leading sound units of a file (a byte offset of the queue), and the end of the record
+/// that the last of them points at.
+fn sound_units(file: &MappedFile, phy_offset: u64) -> (u64, u64) {
+    let mut end = file.file_from_offset();
+    let mut max_physic_offset = 0;
+    for unit in file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES) {
+        let Some(unit) = ConsumeQueueUnit::decode(unit).filter(|unit| is_below(unit, phy_offset))
+        else {
+            break;
+        };
+        end += UNIT;
+        if unit != ConsumeQueueUnit::FILLER {
+            max_physic_offset = unit.phy_offset as u64 + unit.size as u64;
+        }
+    }
+    (end, max_physic_offset)
+}

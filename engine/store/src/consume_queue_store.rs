@@ -1,0 +1,199 @@
+//! [`ConsumeQueueStore`]: every ConsumeQueue of a store, by topic and queue id.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use mq_env::disk::Disk;
+use mq_mapped_file::Cut;
+use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
+
+use crate::config::{StoreConfig, UpstreamSwitch};
+use crate::consume_queue::ConsumeQueue;
+use crate::error::StoreError;
+use crate::topic_queue_table::TopicQueueTable;
+
+type Topics = BTreeMap<String, BTreeMap<u32, Arc<ConsumeQueue>>>;
+
+/// The table of ConsumeQueues.
+pub struct ConsumeQueueStore {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    file_size: usize,
+    erase: bool,
+    topics: RwLock<Topics>,
+    /// Held by whoever syncs or truncates.
+    flushing: tokio::sync::Mutex<()>,
+    is_suspect: AtomicBool,
+}
+
+/// Cuts of many queues, to be made durable.
+pub(crate) type Cuts = Vec<(Arc<ConsumeQueue>, Cut)>;
+
+impl ConsumeQueueStore {
+    pub(crate) fn new(disk: Arc<dyn Disk>, config: &StoreConfig) -> Self {
+        let file_size = config.mapped_file_size_consume_queue.max(1);
+        ConsumeQueueStore {
+            disk,
+            dir: config.store_path_root_dir.join("consumequeue"),
+            file_size: file_size.next_multiple_of(CQ_STORE_UNIT_BYTES),
+            erase: !config.upstream(UpstreamSwitch::TruncateInMemory),
+            topics: RwLock::default(),
+            flushing: tokio::sync::Mutex::new(()),
+            is_suspect: AtomicBool::new(false),
+        }
+    }
+
+    /// The queue, if it exists.
+    #[must_use]
+    pub fn find(&self, topic: &str, queue_id: u32) -> Option<Arc<ConsumeQueue>> {
+        self.read_topics().get(topic)?.get(&queue_id).cloned()
+    }
+
+    /// Every queue, by topic and id.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ConsumeQueue>> {
+        self.read_topics().values().flat_map(|queues| queues.values().cloned()).collect()
+    }
+
+    /// Queue ids of a topic.
+    #[must_use]
+    pub fn queue_ids(&self, topic: &str) -> Vec<u32> {
+        self.read_topics()
+            .get(topic)
+            .map_or_else(Vec::new, |queues| queues.keys().copied().collect())
+    }
+
+    /// Every topic that has a queue.
+    #[must_use]
+    pub fn topics(&self) -> Vec<String> {
+        self.read_topics().keys().cloned().collect()
+    }
+
+    pub(crate) fn find_or_create(&self, topic: &str, queue_id: u32) -> Arc<ConsumeQueue> {
+        if let Some(queue) = self.find(topic, queue_id) {
+            return queue;
+        }
+        let mut topics = self.write_topics();
+        let queues = topics.entry(topic.to_owned()).or_default();
+        let queue = queues.entry(queue_id).or_insert_with(|| self.open(topic, queue_id));
+        Arc::clone(queue)
+    }
+
+    /// Maps the queues that the directory holds: `<topic>/<queueId>/`.
+    pub(crate) fn load(&self) -> Result<(), StoreError> {
+        for topic in self.directories(self.dir.clone())? {
+            for queue_id in self.directories(self.dir.join(&topic))? {
+                let Ok(queue_id) = queue_id.parse() else { continue };
+                self.find_or_create(&topic, queue_id).load()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every queue before its first unit that does not point below `phy_offset`; what is kept
+    /// counts as durable.
+    pub(crate) fn recover(&self, phy_offset: u64) -> Cuts {
+        let cut = |queue: Arc<ConsumeQueue>| {
+            let cut = queue.recover(phy_offset, self.erase);
+            (queue, cut)
+        };
+        self.all().into_iter().map(cut).collect()
+    }
+
+    /// Ends every queue before its first unit that does not point below `phy_offset`.
+    pub(crate) fn truncate(&self, phy_offset: u64) -> Cuts {
+        let cut = |queue: Arc<ConsumeQueue>| {
+            let cut = queue.truncate(phy_offset, self.erase);
+            (queue, cut)
+        };
+        self.all().into_iter().map(cut).collect()
+    }
+
+    /// Makes cuts durable.
+    pub(crate) async fn settle(&self, cuts: Cuts) -> Result<(), StoreError> {
+        for (queue, cut) in cuts {
+            let settled = queue.settle(cut).await;
+            settled.map_err(StoreError::io(format!("truncate queue {}", queue.topic())))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the minimum of every queue to the log's.
+    pub(crate) fn correct_min_offset(&self, min_phy_offset: u64) {
+        for queue in self.all() {
+            queue.correct_min_offset(min_phy_offset);
+        }
+    }
+
+    /// End of the last record that any queue points at.
+    pub(crate) fn max_physic_offset(&self) -> u64 {
+        self.all().iter().map(|queue| queue.max_physic_offset()).max().unwrap_or(0)
+    }
+
+    /// The queue offsets that the queues' next messages get.
+    pub(crate) fn topic_queue_table(&self) -> TopicQueueTable {
+        let mut table = TopicQueueTable::default();
+        for queue in self.all() {
+            table.set(queue.topic(), queue.queue_id(), queue.max_offset_in_queue());
+        }
+        table
+    }
+
+    pub(crate) fn is_able_to_flush(&self, least_pages: usize) -> bool {
+        !self.is_suspect() && self.all().iter().any(|queue| queue.is_able_to_flush(least_pages))
+    }
+
+    /// Syncs every queue with enough dirty pages; whether everything that should be durable is. A
+    /// failed sync makes that `false` for the rest of the process: the units are rebuilt at the
+    /// next start.
+    pub(crate) async fn flush(&self, least_pages: usize) -> bool {
+        let _flushing = self.flushing.lock().await;
+        if self.is_suspect() {
+            return false;
+        }
+        for queue in self.all() {
+            if let Err(error) = queue.flush(least_pages).await {
+                let (topic, queue_id) = (queue.topic(), queue.queue_id());
+                tracing::error!(topic, queue_id, %error, "ConsumeQueue sync failed");
+                self.is_suspect.store(true, Ordering::Release);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether a sync of a queue failed.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.is_suspect.load(Ordering::Acquire)
+    }
+
+    /// Excludes syncs while queues are truncated.
+    pub(crate) async fn lock_flushing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.flushing.lock().await
+    }
+
+    fn open(&self, topic: &str, queue_id: u32) -> Arc<ConsumeQueue> {
+        let dir = self.dir.join(topic).join(queue_id.to_string());
+        Arc::new(ConsumeQueue::new(Arc::clone(&self.disk), dir, self.file_size, topic, queue_id))
+    }
+
+    fn directories(&self, dir: PathBuf) -> Result<Vec<String>, StoreError> {
+        let what = format!("list {}", dir.display());
+        let entries = match self.disk.list(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(StoreError::io(what))?,
+        };
+        Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+    }
+
+    fn read_topics(&self) -> RwLockReadGuard<'_, Topics> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_topics(&self) -> RwLockWriteGuard<'_, Topics> {
+        self.topics.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

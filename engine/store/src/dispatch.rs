@@ -1,0 +1,275 @@
+//! [`ReputMessageService`]: records of the CommitLog become units of the ConsumeQueues.
+//!
+//! A record is visible to consumers once it is dispatched. The limit is the flushed end under
+//! SYNC_FLUSH, so that nothing is seen that a power loss could take back, and the readable end
+//! under ASYNC_FLUSH. Replication does not delay visibility.
+//!
+//! Java origin: `ReputMessageService`, `CommitLogDispatcherBuildConsumeQueue` of RocketMQ 4.9.
+
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use mq_env::probe::{Event, Probe};
+use mq_env::task::TaskGroup;
+use mq_mapped_file::SelectedBuffer;
+use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
+use mq_protocol::message::{MessageConst, PropertiesView, tags_code};
+use mq_protocol::message_codec::{
+    RecordCheck, RecordError, RecordRules, RecordView, TornReason, check_record,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::commit_log::{CommitLog, counts_in_queue};
+use crate::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::consume_queue_store::ConsumeQueueStore;
+use crate::delay_level::SCHEDULE_TOPIC;
+use crate::plant::Plant;
+use crate::running_flags::{Refusal, RunningFlags};
+use crate::sync::lock;
+
+/// Records dispatched before other tasks get a turn.
+const RECORDS_PER_TURN: usize = 256;
+/// Pause before a ConsumeQueue that could not be written is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Told of every message that becomes visible on a master: topic, queue id, queue offset plus one,
+/// tags code (RocketMQ 4.9 `MessageArrivingListener`). Must not block.
+pub type MessageArrivingListener = Arc<dyn Fn(&str, u32, u64, i64) + Send + Sync>;
+
+/// The dispatcher.
+pub(crate) struct ReputMessageService {
+    log: Arc<CommitLog>,
+    queues: Arc<ConsumeQueueStore>,
+    config: Arc<StoreConfig>,
+    flags: Arc<RunningFlags>,
+    probe: Probe,
+    progress: Mutex<DispatchProgress>,
+    listener: OnceLock<MessageArrivingListener>,
+    /// Woken when units were added: the ConsumeQueue flush service waits on it.
+    dispatched: Notify,
+}
+
+/// How far the log is dispatched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DispatchProgress {
+    /// Everything below is dispatched; a record starts here, or the log ends.
+    pub(crate) reput_from_offset: u64,
+    /// Store time of the last dispatched record, in milliseconds.
+    pub(crate) store_timestamp_ms: u64,
+}
+
+/// What a turn of dispatching came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Nothing is left below the limit, or only the part of a record.
+    CaughtUp,
+    /// There is more.
+    More,
+}
+
+impl ReputMessageService {
+    pub(crate) fn new(
+        log: Arc<CommitLog>,
+        queues: Arc<ConsumeQueueStore>,
+        config: Arc<StoreConfig>,
+        flags: Arc<RunningFlags>,
+        probe: Probe,
+    ) -> Self {
+        ReputMessageService {
+            log,
+            queues,
+            config,
+            flags,
+            probe,
+            progress: Mutex::default(),
+            listener: OnceLock::new(),
+            dispatched: Notify::new(),
+        }
+    }
+
+    /// Sets the listener; the first one stays.
+    pub(crate) fn set_listener(&self, listener: MessageArrivingListener) {
+        let _ = self.listener.set(listener);
+    }
+
+    pub(crate) fn progress(&self) -> DispatchProgress {
+        *lock(&self.progress)
+    }
+
+    /// Runs `change` while nothing is dispatched, and goes on from what it leaves.
+    pub(crate) fn pause<T>(&self, change: impl FnOnce(&mut DispatchProgress) -> T) -> T {
+        change(&mut lock(&self.progress))
+    }
+
+    /// Resolves after units were added; one waiter.
+    pub(crate) async fn dispatched(&self) {
+        self.dispatched.notified().await;
+    }
+
+    /// Dispatches what there is now: recovery's way to catch up before anybody is served.
+    ///
+    /// # Errors
+    /// When a ConsumeQueue cannot be written.
+    pub(crate) async fn catch_up(&self) -> io::Result<()> {
+        while self.dispatch_turn()? == Turn::More {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Dispatches as the log grows, until the group is cancelled.
+    pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup) {
+        let mut growth = self.growth();
+        loop {
+            growth.mark_unchanged();
+            match self.catch_up().await {
+                Ok(()) => {
+                    self.flags.clear(Refusal::LogicsError);
+                    tokio::select! {
+                        biased;
+                        () = tasks.cancelled() => return,
+                        _ = growth.changed() => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "ConsumeQueue cannot be written");
+                    self.flags.set(Refusal::LogicsError);
+                    tokio::select! {
+                        biased;
+                        () = tasks.cancelled() => return,
+                        () = tokio::time::sleep(RETRY_PAUSE) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The offset that dispatching must not pass.
+    fn limit(&self) -> u64 {
+        if self.waits_for_sync() { self.log.flushed_offset() } else { self.log.max_offset() }
+    }
+
+    /// Follows what [`Self::limit`] reads.
+    fn growth(&self) -> watch::Receiver<u64> {
+        if self.waits_for_sync() {
+            self.log.watch_flushed_offset()
+        } else {
+            self.log.watch_max_offset()
+        }
+    }
+
+    fn waits_for_sync(&self) -> bool {
+        self.config.flush_disk_type == FlushDiskType::SyncFlush
+            && !self.config.upstream(UpstreamSwitch::DispatchUnflushed)
+            && !self.config.planted(Plant::DispatchAboveSynced)
+    }
+
+    fn dispatch_turn(&self) -> io::Result<Turn> {
+        let mut progress = lock(&self.progress);
+        let mut dispatched = 0;
+        while dispatched < RECORDS_PER_TURN {
+            let from = progress.reput_from_offset.max(self.log.min_offset());
+            progress.reput_from_offset = from;
+            let limit = self.limit();
+            let data = self.log.data(from).filter(|_| from < limit);
+            let Some(data) = data else { return Ok(Turn::CaughtUp) };
+            let data = data.truncated((limit - from) as usize);
+            let before = dispatched;
+            self.dispatch_data(&data, &mut progress, &mut dispatched)?;
+            if dispatched > before {
+                self.dispatched.notify_one();
+            }
+            if progress.reput_from_offset == from {
+                return Ok(Turn::CaughtUp);
+            }
+        }
+        Ok(Turn::More)
+    }
+
+    /// Dispatches the records of one file's readable part; stops at the part of one.
+    fn dispatch_data(
+        &self,
+        data: &SelectedBuffer,
+        progress: &mut DispatchProgress,
+        dispatched: &mut usize,
+    ) -> io::Result<()> {
+        let mut position = 0;
+        while position < data.len() && *dispatched < RECORDS_PER_TURN {
+            let phy_offset = data.start_offset() + position as u64;
+            let rules =
+                RecordRules { phy_offset: Some(phy_offset as i64), body_crc: false, texts: false };
+            match check_record(&data[position..], &rules) {
+                RecordCheck::Valid(record) => {
+                    self.dispatch_record(&record, phy_offset)?;
+                    position += record.size();
+                    progress.store_timestamp_ms = record.store_timestamp() as u64;
+                    progress.reput_from_offset = phy_offset + record.size() as u64;
+                    *dispatched += 1;
+                }
+                RecordCheck::Blank { .. } => {
+                    progress.reput_from_offset = self.log.roll_next_file(phy_offset);
+                    return Ok(());
+                }
+                RecordCheck::Torn(TornReason::NoRoom)
+                | RecordCheck::Torn(TornReason::Layout(RecordError::TotalSize { .. })) => {
+                    return Ok(());
+                }
+                bad => {
+                    self.pass_over(&bad, phy_offset, progress);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn dispatch_record(&self, record: &RecordView<'_>, phy_offset: u64) -> io::Result<()> {
+        if !counts_in_queue(record.sys_flag()) {
+            return Ok(());
+        }
+        let topic = record.topic();
+        let (queue_id, queue_offset) = (record.queue_id() as u32, record.queue_offset() as u64);
+        let tags_code = self.tags_code_of(record, &topic);
+        let unit = ConsumeQueueUnit {
+            phy_offset: phy_offset as i64,
+            size: record.size() as i32,
+            tags_code,
+        };
+        let queue = self.queues.find_or_create(&topic, queue_id);
+        queue.put_message_position_info(unit, queue_offset)?;
+        self.probe.emit(&Event::Dispatched { phy_offset, topic: &topic, queue_id, queue_offset });
+        if self.config.broker_role != BrokerRole::Slave
+            && let Some(listener) = self.listener.get()
+        {
+            listener(&topic, queue_id, queue_offset + 1, tags_code);
+        }
+        Ok(())
+    }
+
+    /// The hash of the tag; for a delayed message the time of its delivery.
+    fn tags_code_of(&self, record: &RecordView<'_>, topic: &str) -> i64 {
+        let properties = record.properties();
+        let properties = PropertiesView::new(&properties);
+        if topic == SCHEDULE_TOPIC
+            && let Some(level) = properties.get(MessageConst::DELAY)
+            && let Ok(level) = level.parse::<i64>()
+            && level > 0
+        {
+            let levels = &self.config.message_delay_level;
+            let stored_ms = record.store_timestamp() as u64;
+            return levels.deliver_time_ms(level as usize, stored_ms) as i64;
+        }
+        tags_code(properties.get(MessageConst::TAGS))
+    }
+
+    /// Something that is no record lies below the limit. A master, whose own appends were whole,
+    /// goes on with the next file as 4.9 does; a slave waits for its master to set it right.
+    fn pass_over(&self, bad: &RecordCheck<'_>, phy_offset: u64, progress: &mut DispatchProgress) {
+        tracing::error!(phy_offset, ?bad, "no record where one should be");
+        let next_file = self.log.roll_next_file(phy_offset);
+        if self.config.broker_role != BrokerRole::Slave && next_file < self.log.max_offset() {
+            progress.reput_from_offset = next_file;
+        }
+    }
+}

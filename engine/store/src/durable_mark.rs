@@ -1,0 +1,131 @@
+//! [`DurableMark`]: the file `durable`, which says up to where the log is known to be on disk.
+//!
+//! Ours; Java does not know it and leaves it alone. Two slots of one 512-byte sector each are
+//! written in turn, so that a torn write leaves the other one:
+//!
+//! ```text
+//! 0 magic u64 | 8 sequence u64 | 16 log end u64 | 24 logics end u64 | 32 CRC-32 of 0..32 u32
+//! ```
+//!
+//! *Log end*: every CommitLog byte below is synced, and it is the start of a record or the end of
+//! the log. *Logics end*: every record below has its synced unit in its ConsumeQueue.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
+
+const MAGIC: u64 = u64::from_be_bytes(*b"SFDURABL");
+const SLOT_BYTES: usize = 512;
+const CHECKED_BYTES: usize = 32;
+
+/// What is known to be durable; physical offsets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// End of the synced part of the CommitLog.
+    pub log_end: u64,
+    /// End of the part whose ConsumeQueue units are synced.
+    pub logics_end: u64,
+}
+
+/// The watermark file of a store.
+pub(crate) struct DurableMark {
+    disk: Arc<dyn Disk>,
+    region: MappedRegion,
+    latest: Mutex<Latest>,
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Latest {
+    sequence: u64,
+    mark: Mark,
+}
+
+impl DurableMark {
+    /// Opens or creates the file; the mark that it holds, if it holds one.
+    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> io::Result<(Self, Option<Mark>)> {
+        let region = disk.map(path, PAGE_SIZE)?;
+        let slots = [read_slot(&region, 0), read_slot(&region, 1)];
+        let latest = slots.into_iter().flatten().max_by_key(|latest| latest.sequence);
+        let durable_mark = DurableMark {
+            disk,
+            region,
+            latest: Mutex::new(latest.unwrap_or_default()),
+            writing: tokio::sync::Mutex::new(()),
+        };
+        Ok((durable_mark, latest.map(|latest| latest.mark)))
+    }
+
+    /// The mark last written.
+    pub(crate) fn mark(&self) -> Mark {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).mark
+    }
+
+    /// Raises the mark to what was just synced and makes it durable.
+    pub(crate) async fn advance(&self, mark: Mark) -> io::Result<()> {
+        self.store(|present| Mark {
+            log_end: present.log_end.max(mark.log_end),
+            logics_end: present.logics_end.max(mark.logics_end),
+        })
+        .await
+    }
+
+    /// Lowers the mark durably, before bytes above it are destroyed.
+    pub(crate) async fn lower(&self, end: u64) -> io::Result<()> {
+        self.store(|present| Mark {
+            log_end: present.log_end.min(end),
+            logics_end: present.logics_end.min(end),
+        })
+        .await
+    }
+
+    /// Sets the mark durably, as recovery found the store.
+    pub(crate) async fn set(&self, mark: Mark) -> io::Result<()> {
+        let _writing = self.writing.lock().await;
+        self.write(mark).await
+    }
+
+    async fn store(&self, change: impl FnOnce(Mark) -> Mark) -> io::Result<()> {
+        let _writing = self.writing.lock().await;
+        let present = self.mark();
+        let mark = change(present);
+        if mark == present {
+            return Ok(());
+        }
+        self.write(mark).await
+    }
+
+    async fn write(&self, mark: Mark) -> io::Result<()> {
+        let latest = {
+            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            *latest = Latest { sequence: latest.sequence + 1, mark };
+            *latest
+        };
+        let at = (latest.sequence % 2) as usize * SLOT_BYTES;
+        self.region.write(at, &encode_slot(latest));
+        self.disk.flush(&self.region, 0..PAGE_SIZE).await
+    }
+}
+
+fn encode_slot(latest: Latest) -> [u8; CHECKED_BYTES + 4] {
+    let mut slot = [0; CHECKED_BYTES + 4];
+    slot[0..8].copy_from_slice(&MAGIC.to_be_bytes());
+    slot[8..16].copy_from_slice(&latest.sequence.to_be_bytes());
+    slot[16..24].copy_from_slice(&latest.mark.log_end.to_be_bytes());
+    slot[24..32].copy_from_slice(&latest.mark.logics_end.to_be_bytes());
+    let crc = crc32fast::hash(&slot[..CHECKED_BYTES]);
+    slot[CHECKED_BYTES..].copy_from_slice(&crc.to_be_bytes());
+    slot
+}
+
+fn read_slot(region: &MappedRegion, slot: usize) -> Option<Latest> {
+    let at = slot * SLOT_BYTES;
+    let bytes = region.slice(at..at + CHECKED_BYTES + 4);
+    let number =
+        |at: usize| bytes[at..at + 8].try_into().map(u64::from_be_bytes).unwrap_or_default();
+    let latest =
+        Latest { sequence: number(8), mark: Mark { log_end: number(16), logics_end: number(24) } };
+    (number(0) == MAGIC && encode_slot(latest) == bytes).then_some(latest)
+}

@@ -1,0 +1,127 @@
+//! What is written down about durability: the watermark once a second, the ConsumeQueues and the
+//! checkpoint on their own schedule (RocketMQ 4.9 `FlushConsumeQueueService`).
+//!
+//! Neither ever claims more than is on disk: positions are sampled before the sync and recorded
+//! after it succeeded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_env::task::TaskGroup;
+
+use crate::checkpoint::StoreCheckpoint;
+use crate::commit_log::CommitLog;
+use crate::config::{BrokerRole, StoreConfig};
+use crate::consume_queue_store::ConsumeQueueStore;
+use crate::dispatch::ReputMessageService;
+use crate::durable_mark::{DurableMark, Mark};
+use crate::tick_grid::TickGrid;
+
+/// How often the watermark follows the flushed end.
+const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The record keepers of a store.
+pub(crate) struct Marks {
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) queues: Arc<ConsumeQueueStore>,
+    pub(crate) dispatcher: Arc<ReputMessageService>,
+    pub(crate) checkpoint: StoreCheckpoint,
+    pub(crate) durable: DurableMark,
+    pub(crate) config: Arc<StoreConfig>,
+}
+
+impl Marks {
+    /// Writes the watermark at most once a second, while the flushed end moves.
+    pub(crate) async fn run_watermark(self: Arc<Self>, tasks: TaskGroup) {
+        let mut flushed = self.log.watch_flushed_offset();
+        loop {
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                _ = flushed.changed() => {}
+            }
+            self.write_watermark().await;
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                () = tokio::time::sleep(WATERMARK_INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Syncs ConsumeQueues as units are added: every `flushIntervalConsumeQueue` those with
+    /// `flushConsumeQueueLeastPages` dirty pages, every `flushConsumeQueueThoroughInterval` all of
+    /// them and then the checkpoint.
+    pub(crate) async fn run_flush_consume_queue(self: Arc<Self>, tasks: TaskGroup) {
+        let least_pages = self.config.flush_consume_queue_least_pages;
+        let grid = TickGrid::start(
+            self.config.flush_interval_consume_queue_ms,
+            self.config.flush_consume_queue_thorough_interval_ms,
+        );
+        loop {
+            let is_thorough = tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                is_thorough = self.next_tick(&grid, least_pages) => is_thorough,
+            };
+            if is_thorough {
+                self.flush_all_queues().await;
+            } else {
+                self.queues.flush(least_pages).await;
+            }
+        }
+    }
+
+    /// Writes the watermark.
+    pub(crate) async fn write_watermark(&self) {
+        let mark = Mark { log_end: self.durable_log_end(), logics_end: 0 };
+        if let Err(error) = self.durable.advance(mark).await {
+            tracing::warn!(%error, "the durable watermark was not written");
+        }
+    }
+
+    /// Syncs every ConsumeQueue, then records how far: watermark and checkpoint.
+    pub(crate) async fn flush_all_queues(&self) {
+        let dispatched = self.dispatcher.progress();
+        if !self.queues.flush(0).await {
+            return;
+        }
+        let log_end = self.durable_log_end();
+        let mark = Mark { log_end, logics_end: dispatched.reput_from_offset };
+        let logics_ms = dispatched.store_timestamp_ms;
+        let physic_ms = if log_end >= dispatched.reput_from_offset { logics_ms } else { 0 };
+        let written = match self.durable.advance(mark).await {
+            Ok(()) => self.checkpoint.advance(physic_ms, logics_ms).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "watermark or checkpoint was not written");
+        }
+    }
+
+    /// Up to where the log is synced, at the start of a record. A slave's log is synced in pieces
+    /// of records; what is dispatched is whole.
+    fn durable_log_end(&self) -> u64 {
+        let flushed = self.log.flushed_offset();
+        match self.config.broker_role {
+            BrokerRole::Slave => flushed.min(self.dispatcher.progress().reput_from_offset),
+            BrokerRole::AsyncMaster | BrokerRole::SyncMaster => flushed,
+        }
+    }
+
+    /// Waits for the next tick that has work; whether it is a thorough one.
+    async fn next_tick(&self, grid: &TickGrid, least_pages: usize) -> bool {
+        loop {
+            while !self.queues.is_able_to_flush(0) {
+                self.dispatcher.dispatched().await;
+            }
+            let has_pages = self.queues.is_able_to_flush(least_pages);
+            let due = if has_pages { grid.next() } else { grid.next_thorough() };
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due.at) => return due.is_thorough,
+                () = self.dispatcher.dispatched(), if !has_pages => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! [`MessageStore`]: everything under `storePathRootDir` (RocketMQ 4.9 `DefaultMessageStore`).
+//!
+//! [`MessageStore::open`] locks, recovers and catches up before it returns; from then on puts and
+//! reads are served and the services run. [`MessageStore::shutdown`] makes everything durable. A
+//! store that is dropped instead is a killed one: nothing is lost but what the page cache loses.
+//!
+//! `put` holds the put path, `get` and `query` the reads, `open` start-up, `truncate` what a slave
+//! does to its log.
+
+mod get;
+mod open;
+mod put;
+mod query;
+mod truncate;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use mq_env::disk::FileLock;
+use mq_env::task::TaskGroup;
+use mq_env::{BoxFuture, Env};
+
+use crate::commit_log::{CommitLog, GroupCommitService};
+use crate::config::StoreConfig;
+use crate::consume_queue_store::ConsumeQueueStore;
+use crate::dispatch::{MessageArrivingListener, ReputMessageService};
+use crate::durable_mark::Mark;
+use crate::error::StoreError;
+use crate::marks::Marks;
+use crate::replica_gate::{ReplicaGate, ReplicaWait};
+use crate::running_flags::{Refusal, RunningFlags};
+use crate::sync::lock;
+
+/// The store of one broker.
+pub struct MessageStore {
+    env: Env,
+    config: Arc<StoreConfig>,
+    tasks: TaskGroup,
+    flags: Arc<RunningFlags>,
+    log: Arc<CommitLog>,
+    queues: Arc<ConsumeQueueStore>,
+    dispatcher: Arc<ReputMessageService>,
+    group_commit: Arc<GroupCommitService>,
+    marks: Arc<Marks>,
+    replica_gate: ReplicaGate,
+    file_lock: Mutex<Option<FileLock>>,
+}
+
+impl MessageStore {
+    /// Opens the store of `config`, recovers it, and starts its services on a child of `env`'s task
+    /// group.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process has it, [`StoreError::Damaged`] when durable
+    /// bytes are gone, and what the disk says.
+    pub fn open(
+        env: Env,
+        config: Arc<StoreConfig>,
+    ) -> BoxFuture<'static, Result<Arc<Self>, StoreError>> {
+        Box::pin(open::open(env, config))
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Arc<StoreConfig> {
+        &self.config
+    }
+
+    /// The CommitLog.
+    #[must_use]
+    pub fn commit_log(&self) -> &Arc<CommitLog> {
+        &self.log
+    }
+
+    /// The ConsumeQueues.
+    #[must_use]
+    pub fn consume_queues(&self) -> &Arc<ConsumeQueueStore> {
+        &self.queues
+    }
+
+    /// Lets replication answer the puts of a SYNC_MASTER. Without it they are answered
+    /// SLAVE_NOT_AVAILABLE. The first call stays.
+    pub fn set_replica_wait(&self, wait: ReplicaWait) {
+        self.replica_gate.set(wait);
+    }
+
+    /// Sets who is told of messages that become visible on a master. The first call stays.
+    pub fn set_message_arriving_listener(&self, listener: MessageArrivingListener) {
+        self.dispatcher.set_listener(listener);
+    }
+
+    /// Whether puts are taken: not after a failed sync, not while ConsumeQueues cannot be written,
+    /// not during shutdown, not when an operator said so.
+    #[must_use]
+    pub fn is_writeable(&self) -> bool {
+        self.flags.is_writeable()
+    }
+
+    /// Refuses or takes puts, as an operator says.
+    pub fn set_writeable(&self, is_writeable: bool) {
+        if is_writeable {
+            self.flags.clear(Refusal::Operator);
+        } else {
+            self.flags.set(Refusal::Operator);
+        }
+    }
+
+    /// Up to where the CommitLog and the ConsumeQueues are written down as durable.
+    #[must_use]
+    pub fn durable_mark(&self) -> Mark {
+        self.marks.durable.mark()
+    }
+
+    /// Physical offset up to which records are visible to consumers.
+    #[must_use]
+    pub fn dispatched_offset(&self) -> u64 {
+        self.dispatcher.progress().reput_from_offset
+    }
+
+    /// Bytes of the CommitLog that are not dispatched yet (RocketMQ 4.9 `dispatchBehindBytes`).
+    #[must_use]
+    pub fn dispatch_behind_bytes(&self) -> u64 {
+        self.log.max_offset().saturating_sub(self.dispatched_offset())
+    }
+
+    /// Stops the services, makes everything durable and lets go of the lock. The mark of an unclean
+    /// end stays when something is not durable. A second call does nothing.
+    pub fn shutdown(self: &Arc<Self>) -> BoxFuture<'static, ()> {
+        let store = Arc::clone(self);
+        Box::pin(async move { store.close().await })
+    }
+
+    async fn close(&self) {
+        if !self.flags.set(Refusal::Shutdown) {
+            return;
+        }
+        self.tasks.shutdown().await;
+        let is_flushed = self.log.flush(0).await.is_ok();
+        self.group_commit.complete();
+        let is_dispatched = self.dispatcher.catch_up().await.is_ok();
+        self.marks.write_watermark().await;
+        self.marks.flush_all_queues().await;
+        let is_clean = is_flushed && is_dispatched && !self.queues.is_suspect();
+        if is_clean && let Err(error) = self.remove_abort_file().await {
+            tracing::warn!(%error, "the abort file stays");
+        }
+        lock(&self.file_lock).take();
+    }
+
+    async fn remove_abort_file(&self) -> std::io::Result<()> {
+        self.env.disk.remove(&abort_file(&self.config))?;
+        self.env.disk.sync(&self.config.store_path_root_dir).await
+    }
+}
+
+/// Exists while the store runs.
+fn abort_file(config: &StoreConfig) -> PathBuf {
+    config.store_path_root_dir.join("abort")
+}

@@ -1,0 +1,198 @@
+//! Reading a queue (RocketMQ 4.9 `getMessage`).
+
+use std::sync::Arc;
+
+use mq_mapped_file::SelectedBuffer;
+use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
+
+use super::MessageStore;
+use crate::config::BrokerRole;
+use crate::consume_queue::ConsumeQueue;
+use crate::get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
+
+/// Bytes of a ConsumeQueue that one read looks at, at least.
+const SCAN_BYTES_MIN: usize = 16_000;
+
+impl MessageStore {
+    /// Up to `max_msg_nums` messages of a queue from `offset` on that pass `filter`, within the
+    /// configured transfer limits. Never crosses a ConsumeQueue file; the first message is served
+    /// however large it is.
+    #[must_use]
+    pub fn get_message(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        offset: u64,
+        max_msg_nums: usize,
+        filter: &MessageFilter,
+    ) -> GetMessageResult {
+        let queue = self.queues.find(topic, queue_id);
+        let (min_offset, max_offset) = queue
+            .as_ref()
+            .map_or((0, 0), |queue| (queue.min_offset_in_queue(), queue.max_offset_in_queue()));
+        let outside = |status, next_begin_offset| GetMessageResult {
+            status,
+            next_begin_offset: self.correct_offset(offset, next_begin_offset),
+            min_offset,
+            max_offset,
+            messages: Vec::new(),
+            buffer_total_bytes: 0,
+            suggest_pulling_from_slave: false,
+        };
+        let Some(queue) = queue.filter(|_| max_offset > 0) else {
+            return outside(GetMessageStatus::NoMessageInQueue, 0);
+        };
+        if offset < min_offset {
+            return outside(GetMessageStatus::OffsetTooSmall, min_offset);
+        }
+        if offset == max_offset {
+            return outside(GetMessageStatus::OffsetOverflowOne, offset);
+        }
+        if offset > max_offset {
+            return outside(GetMessageStatus::OffsetOverflowBadly, max_offset);
+        }
+        let Some(units) = queue.units_from(offset) else {
+            return outside(GetMessageStatus::OffsetFoundNull, queue.roll_next_file(offset));
+        };
+        let mut scan = Scan::new(self, max_msg_nums);
+        scan.run(&units, filter);
+        GetMessageResult {
+            status: scan.status,
+            next_begin_offset: offset + scan.units_scanned,
+            min_offset,
+            max_offset,
+            buffer_total_bytes: scan.total_bytes,
+            suggest_pulling_from_slave: self.is_in_disk(scan.last_phy_offset),
+            messages: scan.messages,
+        }
+    }
+
+    /// Oldest queue offset; 0 for a queue without messages.
+    #[must_use]
+    pub fn min_offset_in_queue(&self, topic: &str, queue_id: u32) -> u64 {
+        self.find_queue(topic, queue_id).map_or(0, |queue| queue.min_offset_in_queue())
+    }
+
+    /// Queue offset behind the newest visible message; 0 for a queue without messages.
+    #[must_use]
+    pub fn max_offset_in_queue(&self, topic: &str, queue_id: u32) -> u64 {
+        self.find_queue(topic, queue_id).map_or(0, |queue| queue.max_offset_in_queue())
+    }
+
+    /// Whether the message at `queue_offset` is older than what 4.9 takes for cached (the 40 %
+    /// rule); `false` where there is none (RocketMQ 4.9 `checkInDiskByConsumeOffset`).
+    #[must_use]
+    pub fn is_in_disk_by_consume_offset(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        queue_offset: u64,
+    ) -> bool {
+        self.find_queue(topic, queue_id)
+            .and_then(|queue| queue.unit(queue_offset))
+            .is_some_and(|unit| self.is_in_disk(unit.phy_offset as u64))
+    }
+
+    pub(super) fn find_queue(&self, topic: &str, queue_id: u32) -> Option<Arc<ConsumeQueue>> {
+        self.queues.find(topic, queue_id)
+    }
+
+    fn is_in_disk(&self, phy_offset: u64) -> bool {
+        let config = &self.config;
+        let cached = config.total_memory_bytes / 100 * config.access_message_in_memory_max_ratio;
+        self.log.max_offset().saturating_sub(phy_offset) > cached
+    }
+
+    /// A slave leaves a consumer's offset alone unless told to check.
+    fn correct_offset(&self, asked: u64, corrected: u64) -> u64 {
+        let corrects =
+            self.config.broker_role != BrokerRole::Slave || self.config.offset_check_in_slave;
+        if corrects { corrected } else { asked }
+    }
+}
+
+/// One walk over the units of a read.
+struct Scan<'a> {
+    store: &'a MessageStore,
+    max_msg_nums: usize,
+    status: GetMessageStatus,
+    messages: Vec<SelectedBuffer>,
+    total_bytes: usize,
+    units_scanned: u64,
+    last_phy_offset: u64,
+}
+
+impl<'a> Scan<'a> {
+    fn new(store: &'a MessageStore, max_msg_nums: usize) -> Self {
+        Scan {
+            store,
+            max_msg_nums,
+            status: GetMessageStatus::NoMatchedMessage,
+            messages: Vec::new(),
+            total_bytes: 0,
+            units_scanned: 0,
+            last_phy_offset: 0,
+        }
+    }
+
+    fn run(&mut self, units: &[u8], filter: &MessageFilter) {
+        let scan_bytes = SCAN_BYTES_MIN.max(self.max_msg_nums.saturating_mul(CQ_STORE_UNIT_BYTES));
+        // Behind bytes that the log no longer has, units of the same file are passed over.
+        let mut skip_below = 0;
+        for unit in units[..units.len().min(scan_bytes)].chunks_exact(CQ_STORE_UNIT_BYTES) {
+            let Some(unit) = ConsumeQueueUnit::decode(unit) else { break };
+            let (phy_offset, size) = (unit.phy_offset as u64, unit.size as usize);
+            if unit != ConsumeQueueUnit::FILLER && phy_offset >= skip_below {
+                if self.is_full(size, self.store.is_in_disk(phy_offset)) {
+                    break;
+                }
+                self.last_phy_offset = phy_offset;
+                if filter.matches(unit.tags_code) {
+                    skip_below = self.take(phy_offset, size);
+                }
+            }
+            self.units_scanned += 1;
+        }
+    }
+
+    /// Adds a message; where to go on when the log no longer has it.
+    fn take(&mut self, phy_offset: u64, size: usize) -> u64 {
+        match self.store.log.message(phy_offset, size) {
+            Some(message) => {
+                self.total_bytes += size;
+                self.messages.push(message);
+                self.status = GetMessageStatus::Found;
+                0
+            }
+            None => {
+                if self.messages.is_empty() {
+                    self.status = GetMessageStatus::MessageWasRemoving;
+                }
+                self.store.log.roll_next_file(phy_offset)
+            }
+        }
+    }
+
+    /// Whether a message of `size` bytes has to wait for the next read (RocketMQ 4.9
+    /// `isTheBatchFull`); never the first one.
+    fn is_full(&self, size: usize, is_in_disk: bool) -> bool {
+        if self.messages.is_empty() {
+            return false;
+        }
+        let config = &self.store.config;
+        let (bytes_max, count_max) = if is_in_disk {
+            (
+                config.max_transfer_bytes_on_message_in_disk,
+                config.max_transfer_count_on_message_in_disk,
+            )
+        } else {
+            (
+                config.max_transfer_bytes_on_message_in_memory,
+                config.max_transfer_count_on_message_in_memory,
+            )
+        };
+        self.messages.len() >= self.max_msg_nums
+            || self.messages.len() >= count_max
+            || self.total_bytes + size > bytes_max
+    }
+}

@@ -1,0 +1,189 @@
+//! Start-up: lock, load, recover, catch up, serve.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use mq_env::Env;
+use mq_env::disk::{Disk, FileLock};
+use mq_mapped_file::create_dir;
+
+use super::{MessageStore, abort_file};
+use crate::checkpoint::StoreCheckpoint;
+use crate::commit_log::{CommitLog, FlushRealTimeService, GroupCommitService, RecoverFrom};
+use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
+use crate::consume_queue_store::ConsumeQueueStore;
+use crate::dispatch::ReputMessageService;
+use crate::durable_mark::{DurableMark, Mark};
+use crate::error::StoreError;
+use crate::marks::Marks;
+use crate::plant::Plant;
+use crate::replica_gate::ReplicaGate;
+use crate::running_flags::RunningFlags;
+use crate::topic_queue_table::TopicQueueTable;
+
+/// See [`MessageStore::open`].
+pub(super) async fn open(
+    env: Env,
+    config: Arc<StoreConfig>,
+) -> Result<Arc<MessageStore>, StoreError> {
+    let file_lock = lock_root(&env, &config).await?;
+    let was_aborted = env.disk.stat(&abort_file(&config)).is_ok();
+    let root = &config.store_path_root_dir;
+    let checkpoint = StoreCheckpoint::open(Arc::clone(&env.disk), &root.join("checkpoint"))
+        .map_err(StoreError::io("open the checkpoint"))?;
+    let (durable, mark) = DurableMark::open(Arc::clone(&env.disk), &root.join("durable"))
+        .map_err(StoreError::io("open the durable watermark"))?;
+    let store = build(env, config, checkpoint, durable, file_lock);
+    store.recover(mark, was_aborted).await?;
+    store.mark_running().await?;
+    store.start_services();
+    Ok(Arc::new(store))
+}
+
+/// Creates the root directory and takes its lock.
+async fn lock_root(env: &Env, config: &StoreConfig) -> Result<FileLock, StoreError> {
+    let root = &config.store_path_root_dir;
+    let parents = create_dir(&*env.disk, root).map_err(StoreError::io("create the root"))?;
+    for parent in parents {
+        env.disk.sync(&parent).await.map_err(StoreError::io("sync the root's parent"))?;
+    }
+    let path = root.join("lock");
+    let file_lock = env.disk.lock(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked,
+        _ => StoreError::Io { what: format!("lock {}", path.display()), source },
+    })?;
+    write_once(&*env.disk, &path, b"lock").map_err(StoreError::io("write the lock file"))?;
+    Ok(file_lock)
+}
+
+fn build(
+    env: Env,
+    config: Arc<StoreConfig>,
+    checkpoint: StoreCheckpoint,
+    durable: DurableMark,
+    file_lock: FileLock,
+) -> MessageStore {
+    let flags = Arc::new(RunningFlags::default());
+    let log = Arc::new(CommitLog::new(env.clone(), Arc::clone(&config), Arc::clone(&flags)));
+    let queues = Arc::new(ConsumeQueueStore::new(Arc::clone(&env.disk), &config));
+    let dispatcher = Arc::new(ReputMessageService::new(
+        Arc::clone(&log),
+        Arc::clone(&queues),
+        Arc::clone(&config),
+        Arc::clone(&flags),
+        env.probe.clone(),
+    ));
+    let marks = Arc::new(Marks {
+        log: Arc::clone(&log),
+        queues: Arc::clone(&queues),
+        dispatcher: Arc::clone(&dispatcher),
+        checkpoint,
+        durable,
+        config: Arc::clone(&config),
+    });
+    MessageStore {
+        tasks: env.tasks.child(),
+        group_commit: Arc::new(GroupCommitService::new(Arc::clone(&log), &config)),
+        replica_gate: ReplicaGate::default(),
+        file_lock: Mutex::new(Some(file_lock)),
+        env,
+        config,
+        flags,
+        log,
+        queues,
+        dispatcher,
+        marks,
+    }
+}
+
+impl MessageStore {
+    /// Brings log, queues and marks to one state, everything of it durable or dirty.
+    async fn recover(&self, mark: Option<Mark>, was_aborted: bool) -> Result<(), StoreError> {
+        let from = match mark {
+            Some(mark) => RecoverFrom::Durable(mark),
+            None if was_aborted => RecoverFrom::AbortedJava(&self.marks.checkpoint),
+            None => RecoverFrom::CleanJava,
+        };
+        let walked_from = self.log.recover(from).await?;
+        let end = self.log.max_offset();
+        // Units above are not known to be durable: they are made again.
+        let trusted_units = match from {
+            RecoverFrom::Durable(mark) => mark.logics_end.min(end),
+            RecoverFrom::CleanJava => end,
+            RecoverFrom::AbortedJava(_) => walked_from.min(end),
+        };
+        self.queues.load()?;
+        let cuts = self.queues.recover(trusted_units);
+        self.queues.settle(cuts).await?;
+        // Lower than the mark where ConsumeQueues were deleted by hand.
+        let reput_from = trusted_units.min(self.queues.max_physic_offset());
+        let mark = Mark { log_end: end, logics_end: reput_from };
+        let written = self.marks.durable.set(mark).await;
+        written.map_err(StoreError::io("write the durable watermark"))?;
+        self.dispatcher.pause(|progress| progress.reput_from_offset = reput_from);
+        self.dispatcher.catch_up().await.map_err(StoreError::io("write a ConsumeQueue"))?;
+        self.queues.correct_min_offset(self.log.min_offset());
+        let table = self.queues.topic_queue_table();
+        *self.log.lock_put() = self.planted_table(table).await?;
+        Ok(())
+    }
+
+    /// Writes the mark of an unclean end and makes the root's new entries durable.
+    async fn mark_running(&self) -> Result<(), StoreError> {
+        let (disk, root) = (&*self.env.disk, &self.config.store_path_root_dir);
+        write_once(disk, &abort_file(&self.config), b"")
+            .map_err(StoreError::io("write the abort file"))?;
+        for file in ["checkpoint", "durable"] {
+            let synced = disk.sync(&root.join(file)).await;
+            synced.map_err(StoreError::io(format!("sync {file}")))?;
+        }
+        disk.sync(root).await.map_err(StoreError::io("sync the root"))
+    }
+
+    fn start_services(&self) {
+        let tasks = &self.tasks;
+        match self.config.flush_disk_type {
+            FlushDiskType::SyncFlush => {
+                let service = Arc::clone(&self.group_commit);
+                tasks.spawn("group-commit", service.run(tasks.clone()));
+            }
+            FlushDiskType::AsyncFlush => {
+                let service = FlushRealTimeService::new(Arc::clone(&self.log), &self.config);
+                tasks.spawn("flush-real-time", service.run(tasks.clone()));
+            }
+        }
+        tasks.spawn("reput", Arc::clone(&self.dispatcher).run(tasks.clone()));
+        tasks.spawn("watermark", Arc::clone(&self.marks).run_watermark(tasks.clone()));
+        let marks = Arc::clone(&self.marks);
+        tasks.spawn("flush-consume-queue", marks.run_flush_consume_queue(tasks.clone()));
+    }
+
+    /// The table as it should be, unless the plant puts back what it was when this store last
+    /// started as a slave.
+    async fn planted_table(&self, table: TopicQueueTable) -> Result<TopicQueueTable, StoreError> {
+        if !self.config.planted(Plant::StaleQueueOffsetsOnPromotion) {
+            return Ok(table);
+        }
+        let (disk, path) =
+            (&*self.env.disk, self.config.store_path_root_dir.join("planted-queue-offsets"));
+        let what = || StoreError::io("the planted queue offsets");
+        if self.config.broker_role == BrokerRole::Slave {
+            disk.write(&path, table.to_text().as_bytes()).map_err(what())?;
+            disk.sync(&path).await.map_err(what())?;
+            return Ok(table);
+        }
+        match disk.read(&path) {
+            Ok(text) => Ok(TopicQueueTable::from_text(&String::from_utf8_lossy(&text))),
+            Err(_) => Ok(table),
+        }
+    }
+}
+
+/// Writes a marker file unless it is there already with that content.
+fn write_once(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    if disk.read(path).is_ok_and(|present| present == content) {
+        return Ok(());
+    }
+    disk.write(path, content)
+}

@@ -1,0 +1,203 @@
+//! Puts: checks, append, then flush and replica outcomes in parallel.
+
+use mq_env::BoxFuture;
+use mq_env::probe::{Event, Probe};
+use mq_protocol::message::{MessageConst, PROPERTIES_BYTES_MAX, PropertiesView, TOPIC_BYTES_MAX};
+use mq_protocol::message_codec::{decode_batch, join_batch_properties};
+use mq_protocol::sys_flag::MessageSysFlag;
+use tokio::sync::oneshot;
+
+use super::MessageStore;
+use crate::config::{BrokerRole, FlushDiskType};
+use crate::message_inner::MessageInner;
+use crate::plant::Plant;
+use crate::put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
+use crate::record::EncodedRecords;
+
+/// What a record may have beyond `maxMessageSize` for everything that is not its body.
+const RECORD_OVERHEAD_MAX: usize = 64 << 10;
+
+/// What is still to come of a stored message's status.
+#[derive(Default)]
+struct Outstanding {
+    flush: Option<oneshot::Receiver<PutMessageStatus>>,
+    replica: Option<BoxFuture<'static, PutMessageStatus>>,
+}
+
+impl MessageStore {
+    /// Stores a message (RocketMQ 4.9 `asyncPutMessage`). It is appended before this returns, so
+    /// calls in order are records in order; the future waits for what the mode asks for.
+    pub fn put_message(&self, message: &MessageInner) -> BoxFuture<'static, PutMessageResult> {
+        let appended =
+            self.check_store().and_then(|()| check_message(self, message)).and_then(|()| {
+                EncodedRecords::with_reused(|records| {
+                    records.encode(message).map_err(|_| PutMessageStatus::MessageIllegal)?;
+                    self.log.append(message, records)
+                })
+            });
+        self.answer(message.wait_store_ok, appended)
+    }
+
+    /// Stores a batch: its body holds the messages, which become one record each, behind one
+    /// another and all or none (RocketMQ 4.9 `asyncPutMessages`).
+    pub fn put_messages(&self, batch: &MessageInner) -> BoxFuture<'static, PutMessageResult> {
+        let appended = self.check_store().and_then(|()| check_batch(self, batch)).and_then(|()| {
+            EncodedRecords::with_reused(|records| {
+                self.encode_batch(batch, records)?;
+                self.log.append(batch, records)
+            })
+        });
+        self.answer(batch.wait_store_ok, appended)
+    }
+
+    /// Whether the store takes puts at the moment.
+    fn check_store(&self) -> Result<(), PutMessageStatus> {
+        if self.config.broker_role == BrokerRole::Slave || !self.flags.is_writeable() {
+            return Err(PutMessageStatus::ServiceNotAvailable);
+        }
+        if self.log.is_os_page_cache_busy() {
+            return Err(PutMessageStatus::OsPageCacheBusy);
+        }
+        Ok(())
+    }
+
+    fn encode_batch(
+        &self,
+        batch: &MessageInner,
+        records: &mut EncodedRecords,
+    ) -> Result<(), PutMessageStatus> {
+        let entries = decode_batch(&batch.body).map_err(|_| PutMessageStatus::MessageIllegal)?;
+        if entries.is_empty() {
+            return Err(PutMessageStatus::MessageIllegal);
+        }
+        let mut properties = String::new();
+        for entry in &entries {
+            properties.clear();
+            join_batch_properties(entry.properties, &batch.properties, &mut properties);
+            check_properties(&properties)?;
+            if entry.body.len() > self.config.max_message_size {
+                return Err(PutMessageStatus::MessageIllegal);
+            }
+            let encoded = records.encode_entry(batch, entry, &properties);
+            encoded.map_err(|_| PutMessageStatus::MessageIllegal)?;
+        }
+        if records.bytes().len() > self.record_size_max() {
+            return Err(PutMessageStatus::MessageIllegal);
+        }
+        Ok(())
+    }
+
+    fn record_size_max(&self) -> usize {
+        self.config.max_message_size + RECORD_OVERHEAD_MAX
+    }
+
+    /// Registers the waits of a stored message and combines their outcomes.
+    fn answer(
+        &self,
+        wait: bool,
+        appended: Result<AppendMessageResult, PutMessageStatus>,
+    ) -> BoxFuture<'static, PutMessageResult> {
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(status) => {
+                report_done(&self.env.probe, status, None);
+                return Box::pin(std::future::ready(PutMessageResult::refused(status)));
+            }
+        };
+        let outstanding =
+            if wait { self.outstanding(appended.end_offset()) } else { Outstanding::default() };
+        let probe = self.env.probe.clone();
+        Box::pin(async move {
+            let status = outstanding.status().await;
+            report_done(&probe, status, Some(&appended));
+            PutMessageResult { status, append: Some(appended) }
+        })
+    }
+
+    /// What a message that ends at `end_offset` has to wait for.
+    fn outstanding(&self, end_offset: u64) -> Outstanding {
+        let waits_for_sync = self.config.flush_disk_type == FlushDiskType::SyncFlush
+            && !self.config.planted(Plant::SendOkBeforeFlush);
+        let waits_for_slave = self.config.broker_role == BrokerRole::SyncMaster;
+        Outstanding {
+            flush: waits_for_sync.then(|| self.group_commit.submit(end_offset)),
+            replica: waits_for_slave.then(|| self.replica_gate.wait(end_offset)),
+        }
+    }
+}
+
+impl Outstanding {
+    /// The flush status first; a replica status that is not OK replaces it.
+    async fn status(self) -> PutMessageStatus {
+        let flush = async {
+            match self.flush {
+                // The sender goes unused when the log is poisoned or the store is closed.
+                Some(flush) => flush.await.unwrap_or(PutMessageStatus::FlushDiskTimeout),
+                None => PutMessageStatus::PutOk,
+            }
+        };
+        let replica = async {
+            match self.replica {
+                Some(replica) => replica.await,
+                None => PutMessageStatus::PutOk,
+            }
+        };
+        match futures::future::join(flush, replica).await {
+            (flush, PutMessageStatus::PutOk) => flush,
+            (_, replica) => replica,
+        }
+    }
+}
+
+fn check_message(store: &MessageStore, message: &MessageInner) -> Result<(), PutMessageStatus> {
+    check_topic(&message.topic)?;
+    check_properties(&message.properties)?;
+    let record_size = message.body.len() + message.properties.len() + message.topic.len();
+    if message.body.len() > store.config.max_message_size || record_size > store.record_size_max() {
+        return Err(PutMessageStatus::MessageIllegal);
+    }
+    Ok(())
+}
+
+fn check_batch(store: &MessageStore, batch: &MessageInner) -> Result<(), PutMessageStatus> {
+    check_topic(&batch.topic)?;
+    check_properties(&batch.properties)?;
+    let is_transaction = MessageSysFlag::transaction_type(batch.sys_flag) != 0;
+    let delay = PropertiesView::new(&batch.properties).get(MessageConst::DELAY);
+    let is_delayed = delay.and_then(|level| level.parse::<i32>().ok()).is_some_and(|it| it > 0);
+    if is_transaction || is_delayed || batch.body.len() > store.record_size_max() {
+        return Err(PutMessageStatus::MessageIllegal);
+    }
+    Ok(())
+}
+
+fn check_topic(topic: &str) -> Result<(), PutMessageStatus> {
+    if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
+        return Err(PutMessageStatus::MessageIllegal);
+    }
+    Ok(())
+}
+
+/// Java counts UTF-16 units first and encoded bytes later. A NUL would make the record look torn.
+fn check_properties(properties: &str) -> Result<(), PutMessageStatus> {
+    if properties.len() > PROPERTIES_BYTES_MAX {
+        let is_long_text = properties.encode_utf16().count() > PROPERTIES_BYTES_MAX;
+        return Err(if is_long_text {
+            PutMessageStatus::MessageIllegal
+        } else {
+            PutMessageStatus::PropertiesSizeExceeded
+        });
+    }
+    if properties.as_bytes().contains(&0) {
+        return Err(PutMessageStatus::MessageIllegal);
+    }
+    Ok(())
+}
+
+fn report_done(probe: &Probe, status: PutMessageStatus, appended: Option<&AppendMessageResult>) {
+    probe.emit(&Event::PutDone {
+        phy_offset: appended.map(|appended| appended.phy_offset),
+        end_offset: appended.map(AppendMessageResult::end_offset),
+        status: status.name(),
+    });
+}

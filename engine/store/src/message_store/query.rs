@@ -1,0 +1,76 @@
+//! Looking up single messages and offsets by time.
+
+use mq_mapped_file::SelectedBuffer;
+use mq_protocol::message_codec::decode_record;
+
+use super::MessageStore;
+use crate::consume_queue::ConsumeQueue;
+
+impl MessageStore {
+    /// The record at `phy_offset`, if a record starts there (RocketMQ 4.9 `lookMessageByOffset`).
+    #[must_use]
+    pub fn look_message_by_offset(&self, phy_offset: u64) -> Option<SelectedBuffer> {
+        let data = self.log.data(phy_offset)?;
+        let record = decode_record(&data).ok()?;
+        // Arbitrary bytes that look like a record say another offset.
+        let size = (record.phy_offset() as u64 == phy_offset).then(|| record.size())?;
+        Some(data.truncated(size))
+    }
+
+    /// Store time in milliseconds of the message at `queue_offset`.
+    #[must_use]
+    pub fn message_store_timestamp(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        queue_offset: u64,
+    ) -> Option<u64> {
+        let queue = self.find_queue(topic, queue_id)?;
+        self.store_timestamp_at(&queue, queue_offset)
+    }
+
+    /// Store time in milliseconds of the queue's oldest message.
+    #[must_use]
+    pub fn earliest_message_time(&self, topic: &str, queue_id: u32) -> Option<u64> {
+        let queue = self.find_queue(topic, queue_id)?;
+        self.store_timestamp_at(&queue, queue.min_offset_in_queue())
+    }
+
+    /// Queue offset of the message stored at `timestamp_ms`, or of its nearer neighbour; 0 for a
+    /// queue without messages (RocketMQ 4.9 `getOffsetInQueueByTime`). Store times are taken to
+    /// ascend.
+    #[must_use]
+    pub fn offset_in_queue_by_time(&self, topic: &str, queue_id: u32, timestamp_ms: u64) -> u64 {
+        let Some(queue) = self.find_queue(topic, queue_id) else { return 0 };
+        let (min, max) = (queue.min_offset_in_queue(), queue.max_offset_in_queue());
+        let stored_at = |offset| self.store_timestamp_at(&queue, offset);
+        let (mut low, mut high) = (min, max);
+        // Ends at the first message that was stored at or after the time.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if stored_at(middle).is_some_and(|stored_ms| stored_ms < timestamp_ms) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let before = low.checked_sub(1).filter(|before| *before >= min);
+        let (Some(before), true) = (before, low < max) else {
+            return if low < max { low } else { max.saturating_sub(1).max(min) };
+        };
+        match (stored_at(before), stored_at(low)) {
+            (Some(earlier_ms), Some(later_ms))
+                if timestamp_ms - earlier_ms < later_ms - timestamp_ms =>
+            {
+                before
+            }
+            _ => low,
+        }
+    }
+
+    fn store_timestamp_at(&self, queue: &ConsumeQueue, queue_offset: u64) -> Option<u64> {
+        let unit = queue.unit(queue_offset)?;
+        let message = self.log.message(unit.phy_offset as u64, unit.size as usize)?;
+        u64::try_from(decode_record(&message).ok()?.store_timestamp()).ok()
+    }
+}

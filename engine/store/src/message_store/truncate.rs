@@ -1,0 +1,90 @@
+//! What a slave does to its own log: cutting a diverged tail, starting again elsewhere.
+
+use mq_env::BoxFuture;
+use mq_env::probe::Event;
+use std::sync::Arc;
+
+use super::MessageStore;
+use crate::durable_mark::Mark;
+use crate::error::StoreError;
+
+impl MessageStore {
+    /// Ends the log at `phy_offset`, a record's start, and the ConsumeQueues with it. When this
+    /// resolves the cut survives a power loss: the watermark was lowered, what lay behind is zeroed
+    /// and synced. Nobody may append meanwhile. An offset at or beyond the end changes nothing.
+    ///
+    /// # Errors
+    /// What the disk says; the store is then to be opened again.
+    pub fn truncate_to(
+        self: &Arc<Self>,
+        phy_offset: u64,
+        reason: &str,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        let (store, reason) = (Arc::clone(self), reason.to_owned());
+        Box::pin(async move { store.truncate(phy_offset, &reason).await })
+    }
+
+    /// Empties log and queues and begins at `min_phy_offset`, the start of a CommitLog file: how a
+    /// slave begins at its master's minimum. Nobody may append meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Offset`] when no file starts there, and what the disk says.
+    pub fn reset_to(
+        self: &Arc<Self>,
+        min_phy_offset: u64,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        let store = Arc::clone(self);
+        Box::pin(async move { store.reset(min_phy_offset).await })
+    }
+
+    async fn truncate(&self, phy_offset: u64, reason: &str) -> Result<(), StoreError> {
+        let from = self.log.max_offset();
+        if phy_offset >= from {
+            return Ok(());
+        }
+        let _flushing = self.log.lock_flushing().await;
+        let _flushing_queues = self.queues.lock_flushing().await;
+        let lowered = self.marks.durable.lower(phy_offset).await;
+        lowered.map_err(StoreError::io("lower the durable watermark"))?;
+        let (cut, cuts) = self.dispatcher.pause(|progress| {
+            let mut table = self.log.lock_put();
+            let cut = self.log.cut(phy_offset);
+            let cuts = self.queues.truncate(phy_offset);
+            progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
+            *table = self.queues.topic_queue_table();
+            (cut, cuts)
+        });
+        self.log.settle(cut).await?;
+        self.queues.settle(cuts).await?;
+        self.env.probe.emit(&Event::Truncated { from, to: phy_offset, reason });
+        Ok(())
+    }
+
+    async fn reset(&self, min_phy_offset: u64) -> Result<(), StoreError> {
+        if !min_phy_offset.is_multiple_of(self.log.file_size() as u64) {
+            let what = format!("no CommitLog file starts at {min_phy_offset}");
+            return Err(StoreError::Offset { what });
+        }
+        let from = self.log.max_offset();
+        let _flushing = self.log.lock_flushing().await;
+        let _flushing_queues = self.queues.lock_flushing().await;
+        let lowered = self.marks.durable.lower(0).await;
+        lowered.map_err(StoreError::io("lower the durable watermark"))?;
+        let (cut, cuts) = self.dispatcher.pause(|progress| {
+            let mut table = self.log.lock_put();
+            let cuts = self.queues.truncate(0);
+            progress.reput_from_offset = min_phy_offset;
+            *table = self.queues.topic_queue_table();
+            (self.log.cut_all(), cuts)
+        });
+        self.queues.settle(cuts).await?;
+        self.log.settle(cut).await?;
+        self.log.begin_at(min_phy_offset).await?;
+        let mark = Mark { log_end: min_phy_offset, logics_end: min_phy_offset };
+        let written = self.marks.durable.set(mark).await;
+        written.map_err(StoreError::io("write the durable watermark"))?;
+        let reason = "the log begins again at the master's minimum";
+        self.env.probe.emit(&Event::Truncated { from, to: min_phy_offset, reason });
+        Ok(())
+    }
+}

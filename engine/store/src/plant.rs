@@ -1,0 +1,84 @@
+//! Planted bugs: single lines that are wrong on purpose, to prove that the simulator finds them.
+//!
+//! They exist only with the feature `plants`, which no shipped build turns on. Without it
+//! [`StoreConfig::planted`] is a constant `false` and the lines vanish.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::config::StoreConfig;
+
+/// A bug that can be planted into one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plant {
+    /// Under SYNC_FLUSH a put is answered PUT_OK without waiting for the sync.
+    SendOkBeforeFlush,
+    /// A failed sync counts as one that succeeded.
+    SyncedOnFlushError,
+    /// Records are dispatched before they are synced.
+    DispatchAboveSynced,
+    /// Truncation moves positions and leaves the bytes.
+    TruncateInMemoryOnly,
+    /// A slave's report beyond the log's end counts as an acknowledgement.
+    AckBeyondLogEnd,
+    /// A promoted slave goes on with the queue offsets of the day it became a slave.
+    StaleQueueOffsetsOnPromotion,
+}
+
+impl Plant {
+    /// Every plant of the store.
+    pub const ALL: [Plant; 6] = [
+        Plant::SendOkBeforeFlush,
+        Plant::SyncedOnFlushError,
+        Plant::DispatchAboveSynced,
+        Plant::TruncateInMemoryOnly,
+        Plant::AckBeyondLogEnd,
+        Plant::StaleQueueOffsetsOnPromotion,
+    ];
+
+    /// The name used in plans and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Plant::SendOkBeforeFlush => "send-ok-before-flush",
+            Plant::SyncedOnFlushError => "synced-on-flush-error",
+            Plant::DispatchAboveSynced => "dispatch-above-synced",
+            Plant::TruncateInMemoryOnly => "truncate-in-memory-only",
+            Plant::AckBeyondLogEnd => "ack-beyond-log-end",
+            Plant::StaleQueueOffsetsOnPromotion => "stale-queue-offsets-on-promotion",
+        }
+    }
+}
+
+impl fmt::Display for Plant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Plant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Plant::ALL
+            .into_iter()
+            .find(|plant| plant.name() == text)
+            .ok_or_else(|| format!("the store has no plant called {text:?}"))
+    }
+}
+
+impl StoreConfig {
+    /// Whether a bug is planted in this store.
+    #[cfg(feature = "plants")]
+    #[must_use]
+    pub fn planted(&self, plant: Plant) -> bool {
+        self.plants.contains(&plant)
+    }
+
+    /// Whether a bug is planted in this store: never, without the feature `plants`.
+    #[cfg(not(feature = "plants"))]
+    #[must_use]
+    pub const fn planted(&self, _plant: Plant) -> bool {
+        false
+    }
+}

@@ -1,0 +1,48 @@
+//! [`RunningFlags`]: whether the store takes writes (RocketMQ 4.9 `RunningFlags`).
+//!
+//! Kept in memory only. What Java latches until a restart (a ConsumeQueue error) ends here with its
+//! cause; only a failed sync is final.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A reason to refuse writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Refusal {
+    /// The store is shutting down.
+    Shutdown = 1,
+    /// A sync of the CommitLog failed.
+    SyncFailed = 2,
+    /// The ConsumeQueues cannot be written at the moment.
+    LogicsError = 4,
+    /// An operator said so.
+    Operator = 8,
+}
+
+/// The reasons that hold at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct RunningFlags {
+    bits: AtomicU32,
+}
+
+impl RunningFlags {
+    /// Adds a reason; whether it is new.
+    pub(crate) fn set(&self, refusal: Refusal) -> bool {
+        self.bits.fetch_or(refusal as u32, Ordering::AcqRel) & refusal as u32 == 0
+    }
+
+    /// Takes a reason away; whether it held.
+    pub(crate) fn clear(&self, refusal: Refusal) -> bool {
+        self.bits.fetch_and(!(refusal as u32), Ordering::AcqRel) & refusal as u32 != 0
+    }
+
+    /// Whether a reason holds.
+    pub(crate) fn has(&self, refusal: Refusal) -> bool {
+        self.bits.load(Ordering::Acquire) & refusal as u32 != 0
+    }
+
+    /// Whether no reason holds.
+    pub(crate) fn is_writeable(&self) -> bool {
+        self.bits.load(Ordering::Acquire) == 0
+    }
+}
