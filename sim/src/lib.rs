@@ -1,6 +1,7 @@
 //! Staticfire: runs a RocketMQ cluster in a simulated world until it breaks, and says which
 //! acknowledged messages were lost, and why.
 
+pub mod seeds;
 pub mod plan;
 pub mod matrix_rows;
 pub mod story;
