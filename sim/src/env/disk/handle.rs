@@ -245,21 +245,22 @@ impl Disk for DiskHandle {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let now_ms = self.now_ms();
         let mut state = self.state()?;
-        let id = state.tree.resolve(from)?;
         let (from_dir, from_name) = state.tree.resolve_parent(from)?;
         let (to_dir, to_name) = state.tree.resolve_parent(to)?;
+        let id = state.tree.resolve(from)?;
         let is_dir = state.tree.is_dir(id);
+        if from != to && to.starts_with(from) {
+            return Err(Errno::INVAL.into());
+        }
         if let Some(replaced) = state.tree.dir(to_dir)?.entries.get(to_name) {
             match &state.tree.node(*replaced).body {
                 _ if *replaced == id => return Ok(()),
+                _ if from.starts_with(to) => return Err(Errno::NOTEMPTY.into()),
                 Body::Dir(_) if !is_dir => return Err(Errno::ISDIR.into()),
                 Body::File(_) if is_dir => return Err(Errno::NOTDIR.into()),
                 Body::Dir(dir) if !dir.entries.is_empty() => return Err(Errno::NOTEMPTY.into()),
                 _ => {}
             }
-        }
-        if is_dir && to.starts_with(from) {
-            return Err(Errno::INVAL.into());
         }
         let from = Place { dir: from_dir, name: from_name.to_owned() };
         let place = Place { dir: to_dir, name: to_name.to_owned() };

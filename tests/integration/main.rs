@@ -1,0 +1,4 @@
+//! Tests across crates, in one binary.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+mod parity;
