@@ -31,10 +31,6 @@ pub use source::DirectorySource;
 
 use crate::plan::{BrokerPlan, ClusterPlan, NamesrvPlan};
 
-/// Home directory and memory of a simulated machine; the host name is the file's stem.
-const HOME_DIR: &str = "/root";
-const TOTAL_MEMORY_BYTES: u64 = 16 << 30;
-
 /// A cluster as a directory describes it, without errors.
 #[derive(Clone, Debug)]
 pub struct ClusterConf {
@@ -103,6 +99,17 @@ pub fn load_dir(dir: &Path, overlays: &[Overlay]) -> Result<ClusterConf, Vec<Fin
     ClusterConf::check(&DirectorySource::read(dir)?, overlays)
 }
 
+/// What RocketMQ takes from a simulated machine where a broker's file says nothing: the host name is
+/// the process's, the home directory `/root`, memory 16 GiB.
+#[must_use]
+pub fn local_defaults(process: &str) -> LocalDefaults {
+    LocalDefaults {
+        host_name: process.to_owned(),
+        home_dir: PathBuf::from("/root"),
+        total_memory_bytes: 16 << 30,
+    }
+}
+
 impl ClusterConf {
     /// Checks what was read from a directory.
     ///
@@ -169,12 +176,8 @@ impl ClusterConf {
 
 impl BrokerConf {
     fn parse(file: source::ParsedFile, findings: &mut Vec<Finding>) -> BrokerConf {
-        let local = LocalDefaults {
-            host_name: file.stem.clone(),
-            home_dir: PathBuf::from(HOME_DIR),
-            total_memory_bytes: TOTAL_MEMORY_BYTES,
-        };
-        let (config, store, found) = BrokerConfig::parse(&file.properties, &local);
+        let (config, store, found) =
+            BrokerConfig::parse(&file.properties, &local_defaults(&file.stem));
         let errors = found.iter().filter(|finding| finding.severity == Severity::Error);
         let bad_keys = errors.map(|finding| finding.key.clone()).collect();
         findings.extend(found.into_iter().map(|finding| Finding::of_key(&file.name, finding)));

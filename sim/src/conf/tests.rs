@@ -136,6 +136,25 @@ fn the_plan_has_resolved_addresses() {
 }
 
 #[test]
+fn the_plan_is_one_that_runs() {
+    for name in ["hosts-2m-2s-sync", "noslave-2m", "public-2m-2s-sync"] {
+        let cluster = load_dir(&published(name), &[]).expect("sound");
+        let row = cluster.groups[0].rows().remove(0);
+        let mut plan = crate::rows::plan(&row, 0, &[]);
+        plan.workload.group.clone_from(&cluster.groups[0].name);
+        plan.cluster = cluster.plan();
+        plan.events.clear();
+        crate::plan::expand::validate(&plan).expect("a plan without contradictions");
+        for broker in &plan.cluster.brokers {
+            let mut file = PropertiesFile::default();
+            broker.properties.iter().for_each(|(key, value)| file.set(key, value));
+            let (config, ..) = BrokerConfig::parse(&file, &local_defaults(&broker.name));
+            assert_eq!(config.broker_ip1.as_deref(), Some(broker.address.as_str()));
+        }
+    }
+}
+
+#[test]
 fn value_errors_name_file_line_key_and_what_is_allowed() {
     let master = format!("{MASTER}brokerRole=SYNCMASTER\nlistenPort=1o911\ntraceOn=1\n");
     insta::assert_snapshot!(rendered(&[("broker-a.properties", &master)], &[]), @r#"
