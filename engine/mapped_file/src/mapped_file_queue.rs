@@ -279,6 +279,23 @@ impl MappedFileQueue {
         self.remove_files(&cut.removed).await
     }
 
+    /// Like [`MappedFileQueue::settle`], but the later files go to the existing directory `aside`
+    /// instead of being removed.
+    ///
+    /// # Errors
+    /// What the disk says; some files may have gone, the oldest first.
+    pub async fn settle_aside(&self, cut: Cut, aside: &Path) -> io::Result<()> {
+        if let Some((file, range)) = &cut.erased {
+            file.flush_range(&*self.disk, range.clone()).await?;
+        }
+        for file in &cut.removed {
+            self.unsynced().files.retain(|path| path != file.path());
+            self.disk.rename(file.path(), &aside.join(file_name(file.file_from_offset())))?;
+        }
+        self.disk.sync(aside).await?;
+        self.disk.sync(&self.dir).await
+    }
+
     /// Makes the bytes of `range` dirty again and syncs them with their directory entries.
     ///
     /// # Errors
@@ -387,7 +404,7 @@ impl MappedFileQueue {
     }
 
     fn file_path(&self, file_from_offset: u64) -> PathBuf {
-        self.dir.join(format!("{file_from_offset:020}"))
+        self.dir.join(file_name(file_from_offset))
     }
 
     fn read_files(&self) -> RwLockReadGuard<'_, Vec<Arc<MappedFile>>> {
@@ -482,6 +499,11 @@ pub fn create_dir(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     disk.create_dir_all(dir)?;
     Ok(parents)
+}
+
+/// The name of the file that begins at an offset.
+fn file_name(file_from_offset: u64) -> String {
+    format!("{file_from_offset:020}")
 }
 
 /// The offset that a file name of 20 digits stands for.

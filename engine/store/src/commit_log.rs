@@ -236,6 +236,12 @@ impl CommitLog {
         self.queue.settle(cut).await.map_err(StoreError::io(format!("truncate in {dir}")))
     }
 
+    /// Makes a cut durable, with the files that it removes in `aside`.
+    pub(crate) async fn settle_aside(&self, cut: Cut, aside: &Path) -> Result<(), StoreError> {
+        let what = format!("move files of {} to {}", self.queue.dir().display(), aside.display());
+        self.queue.settle_aside(cut, aside).await.map_err(StoreError::io(what))
+    }
+
     /// Refuses writes from now on.
     pub(crate) fn poison(&self, error: &mq_mapped_file::FlushError) {
         if self.flags.set(Refusal::SyncFailed) {

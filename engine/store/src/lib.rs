@@ -9,13 +9,14 @@
 //!   replication needs;
 //! - `consume_queue`, `consume_queue_store`, `dispatch`, [`delay_level`]: from log to queues;
 //! - `checkpoint`, `durable_mark`, `marks`: what is written down about durability;
-//! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves;
+//! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
 //! - `running_flags`, `tick_grid`, `sync`: small parts.
 
 pub mod config;
 pub mod delay_level;
 pub mod error;
+pub mod ha;
 pub mod metadata_file;
 pub mod plant;
 

@@ -2,6 +2,7 @@
 
 use mq_env::BoxFuture;
 use mq_env::probe::Event;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::MessageStore;
@@ -25,16 +26,18 @@ impl MessageStore {
     }
 
     /// Empties log and queues and begins at `min_phy_offset`, the start of a CommitLog file: how a
-    /// slave begins at its master's minimum. Nobody may append meanwhile.
+    /// slave begins at its master's minimum. The log's files go to the existing directory `aside`.
+    /// Nobody may append meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Offset`] when no file starts there, and what the disk says.
     pub fn reset_to(
         self: &Arc<Self>,
         min_phy_offset: u64,
+        aside: &Path,
     ) -> BoxFuture<'static, Result<(), StoreError>> {
-        let store = Arc::clone(self);
-        Box::pin(async move { store.reset(min_phy_offset).await })
+        let (store, aside) = (Arc::clone(self), aside.to_path_buf());
+        Box::pin(async move { store.reset(min_phy_offset, &aside).await })
     }
 
     async fn truncate(&self, phy_offset: u64, reason: &str) -> Result<(), StoreError> {
@@ -60,7 +63,7 @@ impl MessageStore {
         Ok(())
     }
 
-    async fn reset(&self, min_phy_offset: u64) -> Result<(), StoreError> {
+    async fn reset(&self, min_phy_offset: u64, aside: &Path) -> Result<(), StoreError> {
         if !min_phy_offset.is_multiple_of(self.log.file_size() as u64) {
             let what = format!("no CommitLog file starts at {min_phy_offset}");
             return Err(StoreError::Offset { what });
@@ -78,7 +81,7 @@ impl MessageStore {
             (self.log.cut_all(), cuts)
         });
         self.queues.settle(cuts).await?;
-        self.log.settle(cut).await?;
+        self.log.settle_aside(cut, aside).await?;
         self.log.begin_at(min_phy_offset).await?;
         let mark = Mark { log_end: min_phy_offset, logics_end: min_phy_offset };
         let written = self.marks.durable.set(mark).await;

@@ -1,0 +1,270 @@
+//! [`HaClient`]: a slave's side of replication.
+//!
+//! Connect, prove that the own log is a prefix of the master's (setting aside what is not), report
+//! the log's end, append what arrives. The proof comes after the connection is made: a master that
+//! dies between the two takes the connection with it, so bytes are only ever appended from the very
+//! process that the proof was about, or an older one with the same history.
+//!
+//! A SYNC_FLUSH slave reports what it has synced, any other what its page cache holds.
+//!
+//! Java origin: `HAService.HAClient` of RocketMQ 4.9, which appends to whatever it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_env::Env;
+use mq_env::net::Stream;
+use mq_env::probe::Event;
+use mq_protocol::ha_frame::{TransferDecoder, encode_report};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::follow_state::FollowState;
+use super::joining::{Joined, Joining};
+use crate::commit_log::CommitLog;
+use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
+
+/// Limit of one attempt to connect, and least time between the starts of two attempts.
+const CONNECT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Room for what one read takes in: two slices of the default size with their headers.
+const READ_BYTES: usize = 72 << 10;
+
+/// Follows a master for as long as the store runs.
+pub(crate) struct HaClient {
+    pub(crate) env: Env,
+    pub(crate) config: Arc<StoreConfig>,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) joining: Arc<Joining>,
+    /// The master's HA address as the broker knows it.
+    pub(crate) master_address: watch::Receiver<Option<String>>,
+    pub(crate) state: watch::Sender<FollowState>,
+}
+
+impl HaClient {
+    /// Follows until cancelled.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let master = self.next_master().await;
+            let attempt = Instant::now();
+            self.attempt(&master).await;
+            tokio::time::sleep_until(attempt + CONNECT_INTERVAL).await;
+        }
+    }
+
+    /// The configured master, else the one that the broker names, as soon as it does.
+    async fn next_master(&mut self) -> String {
+        // 4.9 takes a shorter text for none.
+        if let Some(fixed) = self.config.ha_master_address.as_ref().filter(|text| text.len() >= 6) {
+            return fixed.clone();
+        }
+        match self.master_address.wait_for(Option::is_some).await.map(|address| address.clone()) {
+            Ok(Some(address)) => address,
+            // The service is gone, and this task with it.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// One connection from the first proof to its end.
+    async fn attempt(&self, master: &str) {
+        // A master that must not be followed is not even connected to: it would count this slave.
+        let stream = match self.joining.join(master).await {
+            Joined::May { .. } => self.connect(master).await,
+            Joined::Refused { reason } => return self.refuse(reason),
+            Joined::Later { reason } => return self.idle(master, &reason),
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(reason) => return self.idle(master, &reason),
+        };
+        let is_proven = match self.joining.join(master).await {
+            Joined::May { is_proven } => is_proven,
+            Joined::Refused { reason } => return self.refuse(reason),
+            Joined::Later { reason } => return self.idle(master, &reason),
+        };
+        tracing::info!(master, is_proven, end = self.log.max_offset(), "following");
+        let following = FollowState::Following { master: master.to_owned(), is_proven };
+        self.state.send_replace(following);
+        let reason = match Session::open(self, stream).await {
+            Ok(mut session) => session.run().await,
+            Err(reason) => reason,
+        };
+        self.idle(master, &reason);
+    }
+
+    async fn connect(&self, master: &str) -> Result<Stream, String> {
+        match tokio::time::timeout(CONNECT_INTERVAL, self.env.net.connect(master)).await {
+            Err(_) => Err(format!("no connection within {CONNECT_INTERVAL:?}")),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(stream)) => Ok(stream),
+        }
+    }
+
+    fn idle(&self, master: &str, reason: &str) {
+        tracing::info!(master, reason, "not following");
+        self.state.send_replace(FollowState::Idle);
+    }
+
+    /// Says it once per reason, for the operator to act on.
+    fn refuse(&self, reason: String) {
+        if self.state.borrow().refusal() == Some(&reason) {
+            return;
+        }
+        tracing::error!("{reason}");
+        self.env.probe.emit(&Event::RefusedToFollow { reason: &reason });
+        self.state.send_replace(FollowState::Refused { reason });
+    }
+}
+
+/// One connection on which the slave reports.
+struct Session<'a> {
+    log: &'a CommitLog,
+    env: &'a Env,
+    stream: tokio::io::ReadHalf<Stream>,
+    reports: Reports,
+    decoder: TransferDecoder,
+    /// Nothing when the master's silence goes unnoticed.
+    silence_max: Option<Duration>,
+    last_read: Instant,
+}
+
+/// The reports of one connection.
+struct Reports {
+    master: WriteHalf<Stream>,
+    write_timeout: Duration,
+    heartbeat_interval: Duration,
+    last_report: Instant,
+    reported: u64,
+    /// Follows what may be reported.
+    reportable: watch::Receiver<u64>,
+}
+
+impl<'a> Session<'a> {
+    /// Makes everything reportable that the log holds, and sends the first report.
+    async fn open(client: &'a HaClient, stream: Stream) -> Result<Session<'a>, String> {
+        let (config, log) = (&*client.config, &*client.log);
+        let reports_synced = config.flush_disk_type == FlushDiskType::SyncFlush
+            && !config.upstream(UpstreamSwitch::SlaveAcksPageCache);
+        let mut reportable = if reports_synced {
+            // The first report says where the transfer begins, so it has to be the log's end.
+            log.flush(0).await.map_err(|error| error.to_string())?;
+            log.watch_flushed_offset()
+        } else {
+            log.watch_max_offset()
+        };
+        reportable.mark_unchanged();
+        let housekeeping = Duration::from_millis(config.ha_housekeeping_interval_ms);
+        let (stream, master) = tokio::io::split(stream);
+        let now = Instant::now();
+        let mut reports = Reports {
+            master,
+            write_timeout: housekeeping,
+            heartbeat_interval: Duration::from_millis(config.ha_send_heartbeat_interval_ms),
+            last_report: now,
+            reported: log.max_offset(),
+            reportable,
+        };
+        if !config.upstream(UpstreamSwitch::FirstReportLate) {
+            reports.send(reports.reported).await?;
+        }
+        let is_unnoticed = config.upstream(UpstreamSwitch::MasterSilenceUnnoticed);
+        Ok(Session {
+            log,
+            env: &client.env,
+            stream,
+            reports,
+            decoder: TransferDecoder::new(log.file_size()),
+            silence_max: (!is_unnoticed).then_some(housekeeping),
+            last_read: now,
+        })
+    }
+
+    /// Appends and reports until the connection ends; why it did.
+    async fn run(&mut self) -> String {
+        loop {
+            let heartbeat_due = self.reports.heartbeat_due();
+            let silence_due = self.silence_max.map(|silence_max| self.last_read + silence_max);
+            let silence = async {
+                match silence_due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let step = tokio::select! {
+                biased;
+                read = self.stream.read_buf(self.decoder.buffer(READ_BYTES)) => match read {
+                    Err(error) => Err(error.to_string()),
+                    Ok(0) => Err("closed by the master".to_owned()),
+                    Ok(_) => {
+                        self.last_read = Instant::now();
+                        self.take_frames().await
+                    }
+                },
+                changed = self.reports.reportable.changed() => match changed {
+                    Err(_) => Err("the log is closed".to_owned()),
+                    Ok(()) => self.reports.send_progress().await,
+                },
+                () = tokio::time::sleep_until(heartbeat_due) => {
+                    self.reports.send(self.reports.reported).await
+                }
+                () = silence => Err("the master is silent".to_owned()),
+            };
+            if let Err(reason) = step {
+                return reason;
+            }
+        }
+    }
+
+    /// Appends every frame that is complete, and reports after each.
+    async fn take_frames(&mut self) -> Result<(), String> {
+        while let Some(header) = self.decoder.header().map_err(|error| error.to_string())? {
+            let end = self.log.max_offset();
+            // Checked before the body arrives. An empty log takes any offset.
+            if end != 0 && header.phy_offset != end {
+                let offset = header.phy_offset;
+                return Err(format!("the master sends from {offset}, this log ends at {end}"));
+            }
+            let frame = self.decoder.take_frame().map_err(|error| error.to_string())?;
+            let Some(frame) = frame else { return Ok(()) };
+            if !frame.body.is_empty() {
+                let from = header.phy_offset;
+                self.log.append_raw(from, &frame.body).map_err(|error| error.to_string())?;
+                let to = from + frame.body.len() as u64;
+                self.env.probe.emit(&Event::HaReceived { from, to });
+            }
+            self.reports.send_progress().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Reports {
+    fn heartbeat_due(&self) -> Instant {
+        self.last_report + self.heartbeat_interval
+    }
+
+    /// Reports what became reportable since the last report.
+    async fn send_progress(&mut self) -> Result<(), String> {
+        let reportable = *self.reportable.borrow_and_update();
+        if reportable > self.reported {
+            self.send(reportable).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, offset: u64) -> Result<(), String> {
+        let write = async {
+            self.master.write_all(&encode_report(offset)).await?;
+            self.master.flush().await
+        };
+        match tokio::time::timeout(self.write_timeout, write).await {
+            Err(_) => return Err("the master takes no reports".to_owned()),
+            Ok(Err(error)) => return Err(error.to_string()),
+            Ok(Ok(())) => {}
+        }
+        self.reported = offset;
+        self.last_report = Instant::now();
+        Ok(())
+    }
+}

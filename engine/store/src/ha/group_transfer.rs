@@ -1,0 +1,97 @@
+//! [`GroupTransferService`]: where the puts of a SYNC_MASTER wait for a slave.
+//!
+//! A put waits for itself alone: acknowledgements wake exactly those they cover, and every put has
+//! its own deadline. (RocketMQ 4.9 serves one request after the other, so that those behind a stuck
+//! one share its delay.)
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_env::BoxFuture;
+use tokio::time::Instant;
+
+use super::replicas::Replicas;
+use crate::config::StoreConfig;
+use crate::put_result::PutMessageStatus;
+
+/// Answers whether a slave has a record (RocketMQ 4.9 `GroupTransferService`).
+pub(crate) struct GroupTransferService {
+    replicas: Arc<Replicas>,
+    slave_timeout: Duration,
+}
+
+impl GroupTransferService {
+    pub(crate) fn new(replicas: Arc<Replicas>, config: &StoreConfig) -> Self {
+        let slave_timeout = Duration::from_millis(config.slave_timeout_ms);
+        GroupTransferService { replicas, slave_timeout }
+    }
+
+    /// The replication status of a record that ends at `end_offset`: SLAVE_NOT_AVAILABLE at once
+    /// when no slave is near, else PUT_OK when one confirms it within `slaveTimeout` of this call,
+    /// else FLUSH_SLAVE_TIMEOUT. The record stays stored whatever comes out.
+    pub(crate) fn submit(&self, end_offset: u64) -> BoxFuture<'static, PutMessageStatus> {
+        if !self.replicas.is_slave_ok(end_offset) {
+            return Box::pin(std::future::ready(PutMessageStatus::SlaveNotAvailable));
+        }
+        let deadline = Instant::now() + self.slave_timeout;
+        let replicas = Arc::clone(&self.replicas);
+        Box::pin(async move {
+            match tokio::time::timeout_at(deadline, replicas.confirmed(end_offset)).await {
+                Ok(()) => PutMessageStatus::PutOk,
+                Err(_) => PutMessageStatus::FlushSlaveTimeout,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn service() -> (GroupTransferService, Arc<Replicas>) {
+        let mut config = StoreConfig::at("unused");
+        config.ha_slave_fallbehind_max = 1_000;
+        let replicas = Arc::new(Replicas::new(&config));
+        (GroupTransferService::new(Arc::clone(&replicas), &config), replicas)
+    }
+
+    fn peer() -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], 1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_near_slave_the_answer_is_immediate() {
+        let (service, replicas) = service();
+        let start = Instant::now();
+        assert_eq!(service.submit(10).await, PutMessageStatus::SlaveNotAvailable);
+        let slave = replicas.connect(peer());
+        assert_eq!(service.submit(1_000).await, PutMessageStatus::SlaveNotAvailable);
+        replicas.report(slave, 1, 5_000);
+        assert_eq!(service.submit(1).await, PutMessageStatus::PutOk);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_put_has_its_own_deadline() {
+        let (service, replicas) = service();
+        let slave = replicas.connect(peer());
+        let start = Instant::now();
+        let never = service.submit(300);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let soon = service.submit(100);
+        let later = service.submit(200);
+        let acks = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            replicas.report(slave, 100, 300);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            replicas.report(slave, 250, 300);
+        };
+        let timed = async |put: BoxFuture<'static, _>| (put.await, start.elapsed().as_millis());
+        let (never, soon, later, ()) = tokio::join!(timed(never), timed(soon), timed(later), acks);
+        assert_eq!(soon, (PutMessageStatus::PutOk, 1_001));
+        assert_eq!(never, (PutMessageStatus::FlushSlaveTimeout, 3_000));
+        assert_eq!(later, (PutMessageStatus::PutOk, 3_001));
+    }
+}

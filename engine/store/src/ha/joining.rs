@@ -1,0 +1,181 @@
+//! [`Joining`]: what has to be settled before a slave may follow a master.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use mq_env::Env;
+use mq_env::probe::Event;
+use mq_protocol::header::log_prefix::{LOG_SAMPLE_BYTES_MAX, LogSample, SampleVerdict};
+
+use super::prefix::{OwnLog, PrefixError, PrefixOracle, PrefixQuery, Relation, compare};
+use super::quarantine::{Quarantine, begin_aside, copy_aside, finish_aside, record_boundaries};
+use crate::commit_log::CommitLog;
+use crate::config::{StoreConfig, UpstreamSwitch};
+use crate::error::StoreError;
+use crate::message_store::MessageStore;
+use crate::sync::lock;
+
+const WHAT_TO_DO: &str = "This slave does not follow and keeps its log and its tables. If its \
+    messages are the ones to keep, promote it: stop the master, set brokerRole=ASYNC_MASTER or \
+    SYNC_MASTER and brokerId=0 here, restart. If the master's are, stop this slave, move its store \
+    directory away and start it blank.";
+
+/// Asks a master, and makes the own log a prefix of the master's where that is permitted.
+pub(crate) struct Joining {
+    env: Env,
+    config: Arc<StoreConfig>,
+    store: Arc<MessageStore>,
+    oracle: Option<PrefixOracle>,
+    quarantines: Mutex<Vec<Quarantine>>,
+}
+
+/// Whether a slave may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// It may.
+    May {
+        /// Whether its log was proven a prefix of the master's.
+        is_proven: bool,
+    },
+    /// It must not, and an operator has to decide.
+    Refused {
+        /// What is the matter and what to do.
+        reason: String,
+    },
+    /// It cannot be said now.
+    Later {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Joining {
+    pub(crate) fn new(env: Env, store: Arc<MessageStore>, oracle: Option<PrefixOracle>) -> Self {
+        let config = Arc::clone(store.config());
+        Joining { env, config, store, oracle, quarantines: Mutex::default() }
+    }
+
+    /// What was set aside since the start, oldest first.
+    pub(crate) fn quarantines(&self) -> Vec<Quarantine> {
+        lock(&self.quarantines).clone()
+    }
+
+    /// Settles whether the slave may follow `master`. A tail that the master does not have is set
+    /// aside and cut, within bounds. Nothing appends to the log meanwhile.
+    pub(crate) async fn join(&self, master: &str) -> Joined {
+        let log = self.log();
+        if log.is_poisoned() {
+            let reason = "a sync of this slave's log failed: mend its disk and restart it";
+            return Joined::Refused { reason: reason.to_owned() };
+        }
+        let Some(oracle) = self.oracle() else { return Joined::May { is_proven: false } };
+        let own = OwnLog {
+            min_offset: log.min_offset(),
+            end_offset: log.max_offset(),
+            crc: &|range| log.crc_of(range),
+            boundaries: &|range| record_boundaries(log, range),
+            file_start: &|offset| offset - offset % log.file_size() as u64,
+        };
+        let settled = match compare(own, oracle, self.diverged_bytes_max()).await {
+            Err(PrefixError::Unsupported) => return Joined::May { is_proven: false },
+            Err(error) => return Joined::Later { reason: error.to_string() },
+            Ok(Relation::Foreign(foreign)) => {
+                let reason = format!("master {master}: {foreign}. {WHAT_TO_DO}");
+                return Joined::Refused { reason };
+            }
+            Ok(Relation::Prefix) => Ok(()),
+            Ok(Relation::Diverged { common }) => self.cut_tail(common, master).await,
+            Ok(Relation::BelowMinimum { master_min }) => self.start_over(master_min, master).await,
+        };
+        match settled {
+            Ok(()) => Joined::May { is_proven: true },
+            Err(error) => {
+                tracing::error!(%error, "this slave's log could not be made the master's prefix");
+                Joined::Later { reason: error.to_string() }
+            }
+        }
+    }
+
+    /// Whether the master still has the end of this slave's log: one short question, while
+    /// following or not. `Ok(false)` when it has not.
+    pub(crate) async fn confirm(&self) -> Result<bool, PrefixError> {
+        let Some(oracle) = self.oracle() else { return Ok(true) };
+        let log = self.log();
+        let end_offset = log.max_offset();
+        let from = end_offset.saturating_sub(u64::from(LOG_SAMPLE_BYTES_MAX)).max(log.min_offset());
+        if from == end_offset {
+            return Ok(true);
+        }
+        let changed = || PrefixError::Unreachable("the slave's own log changed".to_owned());
+        let crc = log.crc_of(from..end_offset).ok_or_else(changed)?;
+        let sample = LogSample { from, size_bytes: (end_offset - from) as u32, crc };
+        let query = PrefixQuery { end_offset, samples: vec![sample] };
+        match oracle(query).await {
+            Ok(answer) => Ok(answer.verdicts == [SampleVerdict::Same]),
+            Err(PrefixError::Unsupported) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The tail from `common` on is the slave's alone.
+    async fn cut_tail(&self, common: u64, master: &str) -> Result<(), StoreError> {
+        let log = self.log();
+        let range = common..log.max_offset();
+        let reason = "the master has other bytes, or none, in this range";
+        let root = &self.config.store_path_root_dir;
+        let quarantine = copy_aside(&self.env, log, root, range, reason, master).await?;
+        self.store.truncate_to(common, reason).await?;
+        self.report(quarantine);
+        Ok(())
+    }
+
+    /// The master's log begins where this one ended or later: its bytes go aside, and the log starts
+    /// again at the master's minimum.
+    async fn start_over(&self, master_min: u64, master: &str) -> Result<(), StoreError> {
+        let log = self.log();
+        let Range { start, end } = log.min_offset()..log.max_offset();
+        tracing::warn!(
+            master,
+            "this slave's log ({start} to {end}) ends below its master's minimum {master_min}: it is \
+             refilled from there; the gap of {} bytes is nowhere in this group",
+            master_min - end
+        );
+        let reason = "the master's log begins behind this range";
+        let root = &self.config.store_path_root_dir;
+        log.flush(0).await?;
+        let quarantine = begin_aside(&self.env, log, root, reason, master).await?;
+        self.store.reset_to(master_min, &quarantine.dir).await?;
+        finish_aside(&self.env, &quarantine).await?;
+        self.report(quarantine);
+        Ok(())
+    }
+
+    fn report(&self, quarantine: Quarantine) {
+        let Quarantine { from, to, messages, .. } = quarantine;
+        self.env.probe.emit(&Event::Quarantined { from, to, messages });
+        tracing::warn!(
+            from,
+            to,
+            messages,
+            master = quarantine.master,
+            reason = quarantine.reason,
+            dir = %quarantine.dir.display(),
+            "bytes of this slave's log were set aside"
+        );
+        lock(&self.quarantines).push(quarantine);
+    }
+
+    fn oracle(&self) -> Option<&PrefixOracle> {
+        let splices = self.config.upstream(UpstreamSwitch::SpliceDiverged);
+        self.oracle.as_ref().filter(|_| !splices)
+    }
+
+    fn diverged_bytes_max(&self) -> u64 {
+        let file_bytes = self.config.mapped_file_size_commit_log as u64;
+        self.config.ha_max_diverged_bytes.unwrap_or(file_bytes)
+    }
+
+    fn log(&self) -> &CommitLog {
+        self.store.commit_log()
+    }
+}

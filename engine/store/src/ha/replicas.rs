@@ -1,0 +1,270 @@
+//! What a master knows of its slaves: [`Replicas`], the book of their connections and reports.
+//!
+//! A report counts up to the end of the master's own log when it arrives, so a slave that is ahead
+//! (it kept a tail that the master lost) confirms nothing that it never got. The highest counted
+//! report is `push2_slave_max_offset`, which never falls: that some slave had those bytes stays
+//! true. Whether slaves are close enough is asked of those that are connected now.
+//!
+//! The protocol names no replica; its address without the port is its identity, so that a slave
+//! that reconnects is not taken for one that has nothing.
+//!
+//! Java origin: `HAService.push2SlaveMaxOffset`, `connectionCount` and `isSlaveOK` of RocketMQ 4.9,
+//! where one all-time maximum over whatever was reported serves every purpose.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+
+use crate::config::{StoreConfig, UpstreamSwitch};
+use crate::plant::Plant;
+use crate::sync::lock;
+
+/// The slaves of one master.
+pub(crate) struct Replicas {
+    fallbehind_bytes_max: u64,
+    counts_beyond_end: bool,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    connections: BTreeMap<ConnectionId, Connected>,
+    next_connection: u64,
+    /// Last counted report of each replica, connected or not.
+    acks: BTreeMap<IpAddr, u64>,
+    push2_slave_max_offset: u64,
+    /// Who waits for an offset, in order of offset, then of arrival.
+    waiting: BTreeMap<WaitKey, oneshot::Sender<()>>,
+    next_wait: u64,
+}
+
+struct Connected {
+    peer: SocketAddr,
+    ack: Option<u64>,
+}
+
+type WaitKey = (u64, u64);
+
+/// Names one connection for as long as the master runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(u64);
+
+/// A connected slave, for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlaveStatus {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The end of its log as counted last; nothing before its first report.
+    pub push_ack_offset: Option<u64>,
+}
+
+impl Replicas {
+    pub(crate) fn new(config: &StoreConfig) -> Self {
+        Replicas {
+            fallbehind_bytes_max: config.ha_slave_fallbehind_max,
+            counts_beyond_end: counts_beyond_end(config),
+            book: Mutex::default(),
+        }
+    }
+
+    /// Enters an accepted connection, which counts from now on (RocketMQ 4.9 `connectionCount`).
+    pub(crate) fn connect(&self, peer: SocketAddr) -> ConnectionId {
+        let mut book = lock(&self.book);
+        let id = ConnectionId(book.next_connection);
+        book.next_connection += 1;
+        book.connections.insert(id, Connected { peer, ack: None });
+        id
+    }
+
+    /// Strikes a connection out.
+    pub(crate) fn disconnect(&self, id: ConnectionId) {
+        lock(&self.book).connections.remove(&id);
+    }
+
+    /// Enters a report of `offset` while the own log ends at `own_end`; what it counts for.
+    pub(crate) fn report(&self, id: ConnectionId, offset: u64, own_end: u64) -> u64 {
+        let counted = if self.counts_beyond_end { offset } else { offset.min(own_end) };
+        let mut book = lock(&self.book);
+        if let Some(connected) = book.connections.get_mut(&id) {
+            connected.ack = Some(counted);
+            let identity = connected.peer.ip();
+            book.acks.insert(identity, counted);
+        }
+        if counted > book.push2_slave_max_offset {
+            book.push2_slave_max_offset = counted;
+            // Everything from here on waits for more than `counted`.
+            let still_waiting = book.waiting.split_off(&(counted + 1, 0));
+            for (_, done) in std::mem::replace(&mut book.waiting, still_waiting) {
+                // Whoever stopped waiting needs no answer.
+                let _ = done.send(());
+            }
+        }
+        counted
+    }
+
+    /// Number of connections, whether or not they have reported.
+    pub(crate) fn connection_count(&self) -> usize {
+        lock(&self.book).connections.len()
+    }
+
+    /// The highest offset that any slave confirmed (RocketMQ 4.9 `push2SlaveMaxOffset`).
+    pub(crate) fn push2_slave_max_offset(&self) -> u64 {
+        lock(&self.book).push2_slave_max_offset
+    }
+
+    /// Connected slaves in order of connecting.
+    pub(crate) fn slaves(&self) -> Vec<SlaveStatus> {
+        let book = lock(&self.book);
+        let status = |connected: &Connected| SlaveStatus {
+            address: connected.peer,
+            push_ack_offset: connected.ack,
+        };
+        book.connections.values().map(status).collect()
+    }
+
+    /// Whether a slave is connected that lags behind `end_offset` by less than
+    /// `haSlaveFallbehindMax` (RocketMQ 4.9 `isSlaveOK`).
+    pub(crate) fn is_slave_ok(&self, end_offset: u64) -> bool {
+        let book = lock(&self.book);
+        let known = |connected: &Connected| {
+            let remembered = || book.acks.get(&connected.peer.ip()).copied().unwrap_or(0);
+            connected.ack.unwrap_or_else(remembered)
+        };
+        let Some(best) = book.connections.values().map(known).max() else { return false };
+        let best = if self.counts_beyond_end { book.push2_slave_max_offset } else { best };
+        end_offset.saturating_sub(best) < self.fallbehind_bytes_max
+    }
+
+    /// Resolves once a slave has confirmed `end_offset`; at once if one has.
+    pub(crate) async fn confirmed(&self, end_offset: u64) {
+        let (key, confirmed) = {
+            let mut book = lock(&self.book);
+            if end_offset <= book.push2_slave_max_offset {
+                return;
+            }
+            let (done, confirmed) = oneshot::channel();
+            let key = (end_offset, book.next_wait);
+            book.next_wait += 1;
+            book.waiting.insert(key, done);
+            (key, confirmed)
+        };
+        let _entry = WaitEntry { replicas: self, key };
+        // The sender leaves the book by being used, or with the entry.
+        let _ = confirmed.await;
+    }
+}
+
+/// Whether reports beyond the own log's end count as they stand.
+pub(crate) fn counts_beyond_end(config: &StoreConfig) -> bool {
+    config.upstream(UpstreamSwitch::AckBeyondLogEnd) || config.planted(Plant::AckBeyondLogEnd)
+}
+
+/// Takes a waiter out of the book when it stops waiting.
+struct WaitEntry<'a> {
+    replicas: &'a Replicas,
+    key: WaitKey,
+}
+
+impl Drop for WaitEntry<'_> {
+    fn drop(&mut self) {
+        lock(&self.replicas.book).waiting.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn replicas(upstream: Option<UpstreamSwitch>) -> Replicas {
+        let mut config = StoreConfig::at("unused");
+        config.ha_slave_fallbehind_max = 100;
+        config.upstream.extend(upstream);
+        Replicas::new(&config)
+    }
+
+    fn peer(last: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], port))
+    }
+
+    fn is_ready(future: impl Future<Output = ()>) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        pin!(future).poll(&mut context) == Poll::Ready(())
+    }
+
+    #[test]
+    fn a_report_beyond_the_end_counts_up_to_the_end() {
+        let replicas = replicas(None);
+        let slave = replicas.connect(peer(1, 1));
+        assert_eq!(replicas.report(slave, 1_000, 600), 600);
+        assert_eq!(replicas.push2_slave_max_offset(), 600);
+        assert!(is_ready(replicas.confirmed(600)));
+        assert!(!is_ready(replicas.confirmed(601)));
+    }
+
+    #[test]
+    fn upstream_believes_any_report() {
+        let replicas = replicas(Some(UpstreamSwitch::AckBeyondLogEnd));
+        let slave = replicas.connect(peer(1, 1));
+        replicas.report(slave, 1_000, 600);
+        replicas.disconnect(slave);
+        assert!(is_ready(replicas.confirmed(1_000)));
+        assert!(!replicas.is_slave_ok(1_000));
+        replicas.connect(peer(2, 1));
+        assert!(replicas.is_slave_ok(1_099));
+    }
+
+    #[test]
+    fn what_was_confirmed_stays_confirmed() {
+        let replicas = replicas(None);
+        let slave = replicas.connect(peer(1, 1));
+        replicas.report(slave, 500, 600);
+        replicas.report(slave, 300, 600);
+        replicas.disconnect(slave);
+        assert_eq!((replicas.push2_slave_max_offset(), replicas.connection_count()), (500, 0));
+        assert!(is_ready(replicas.confirmed(500)));
+    }
+
+    #[test]
+    fn lag_is_measured_at_connected_slaves() {
+        let replicas = replicas(None);
+        assert!(!replicas.is_slave_ok(0));
+        let (near, far) = (replicas.connect(peer(1, 1)), replicas.connect(peer(2, 1)));
+        assert!(replicas.is_slave_ok(99));
+        assert!(!replicas.is_slave_ok(100));
+        replicas.report(near, 500, 600);
+        replicas.report(far, 300, 600);
+        assert!(replicas.is_slave_ok(599));
+        replicas.disconnect(near);
+        assert!(!replicas.is_slave_ok(599));
+        // The near one comes back from another port: it is remembered before it reports.
+        let near = replicas.connect(peer(1, 2));
+        assert!(replicas.is_slave_ok(599));
+        replicas.report(near, 0, 600);
+        assert!(!replicas.is_slave_ok(599));
+        let slaves = replicas.slaves();
+        assert_eq!(slaves[0], SlaveStatus { address: peer(2, 1), push_ack_offset: Some(300) });
+        assert_eq!(slaves[1], SlaveStatus { address: peer(1, 2), push_ack_offset: Some(0) });
+    }
+
+    #[test]
+    fn waiters_leave_no_trace() {
+        let replicas = replicas(None);
+        let slave = replicas.connect(peer(1, 1));
+        assert!(!is_ready(replicas.confirmed(10)));
+        assert!(lock(&replicas.book).waiting.is_empty());
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut low, mut high) = (pin!(replicas.confirmed(10)), pin!(replicas.confirmed(11)));
+        assert!(low.as_mut().poll(&mut context).is_pending());
+        assert!(high.as_mut().poll(&mut context).is_pending());
+        replicas.report(slave, 10, 20);
+        assert!(low.poll(&mut context).is_ready());
+        assert!(high.poll(&mut context).is_pending());
+        assert_eq!(lock(&replicas.book).waiting.len(), 1);
+    }
+}
