@@ -1,1 +1,28 @@
-//! Placeholder while the crate is being written.
+//! The name server: brokers register, clients ask for routes.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | [`NamesrvConfig`] |
+//! | [`route_info_manager`] | [`RouteInfoManager`], the tables and their rules, without clock or sockets |
+//! | [`kv_config`] | [`KvConfigManager`], the one thing on disk |
+//! | `processor` | the answer to each request |
+//! | [`controller`] | [`NamesrvController`], start, housekeeping, shutdown |
+//!
+//! Name servers know nothing of each other. Nobody is told of a change: clients ask again.
+//!
+//! [`NamesrvConfig`]: config::NamesrvConfig
+//! [`RouteInfoManager`]: route_info_manager::RouteInfoManager
+//! [`KvConfigManager`]: kv_config::KvConfigManager
+
+pub mod config;
+
+pub mod route_info_manager;
+
+pub mod kv_config;
+
+mod processor;
+
+pub mod controller;
+
+pub use config::NamesrvConfig;
+pub use controller::NamesrvController;

@@ -1,0 +1,264 @@
+//! [`DefaultRequestProcessor`]: the answers of a name server (RocketMQ 4.9 `DefaultRequestProcessor`).
+//!
+//! A code that nobody knows is answered REQUEST_CODE_NOT_SUPPORTED; RocketMQ 4.9 says nothing and
+//! lets the caller wait.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use mq_env::probe::{Event, Probe};
+use mq_protocol::body::cluster::TopicList;
+use mq_protocol::body::topic_config::{
+    DataVersion, RegisterBrokerBody, TopicConfigSerializeWrapper, decode_bare_topic_table,
+    register_body_crc32,
+};
+use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
+use mq_protocol::fastjson::{from_slice, to_bytes};
+use mq_protocol::header::namesrv::{
+    AddWritePermOfBrokerResponseHeader, BrokerIdentityRequestHeader, DeleteTopicRequestHeader,
+    GetKvConfigResponseHeader, GetKvListByNamespaceRequestHeader, GetRouteInfoRequestHeader,
+    GetTopicsByClusterRequestHeader, KvConfigRequestHeader, PutKvConfigRequestHeader,
+    QueryDataVersionResponseHeader, RegisterBrokerRequestHeader,
+    WipeWritePermOfBrokerResponseHeader, WritePermOfBrokerRequestHeader,
+};
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::processor::not_supported;
+use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::kv_config::{KvConfigManager, NAMESPACE_ORDER_TOPIC_CONFIG};
+use crate::route_info_manager::RouteInfoManager;
+
+/// What RocketMQ's texts about unknown topics end with.
+const SEE_FAQ: &str = "\nSee http://rocketmq.apache.org/docs/faq/ for further details.";
+
+/// Answers every request of a name server.
+pub(crate) struct DefaultRequestProcessor {
+    routes: RwLock<RouteInfoManager>,
+    kv_config: Arc<KvConfigManager>,
+    order_message_enable: bool,
+    probe: Probe,
+    /// Signalled at every registration: the housekeeping sleeps while no broker is known.
+    registered: Notify,
+}
+
+impl DefaultRequestProcessor {
+    pub(crate) fn new(
+        kv_config: KvConfigManager,
+        order_message_enable: bool,
+        probe: Probe,
+    ) -> Self {
+        DefaultRequestProcessor {
+            routes: RwLock::default(),
+            kv_config: Arc::new(kv_config),
+            order_message_enable,
+            probe,
+            registered: Notify::new(),
+        }
+    }
+
+    /// The tables, for reading.
+    pub(crate) fn routes(&self) -> RwLockReadGuard<'_, RouteInfoManager> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tables, for writing.
+    pub(crate) fn routes_mut(&self) -> RwLockWriteGuard<'_, RouteInfoManager> {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes who waits for a registration.
+    pub(crate) fn signal_registered(&self) {
+        self.registered.notify_one();
+    }
+
+    /// Resolves after the next registration.
+    pub(crate) async fn registered(&self) {
+        self.registered.notified().await;
+    }
+
+    /// Reports a change of the tables.
+    pub(crate) fn emit_route(&self, what: &str) {
+        tracing::info!(what, "route changed");
+        self.probe.emit(&Event::Route { what });
+    }
+}
+
+impl RequestProcessor for DefaultRequestProcessor {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
+        match request.code {
+            RequestCode::REGISTER_BROKER => self.register_broker(channel, &request),
+            RequestCode::UNREGISTER_BROKER => self.unregister_broker(&request),
+            RequestCode::QUERY_DATA_VERSION => self.query_data_version(&request),
+            RequestCode::GET_ROUTEINFO_BY_TOPIC => self.get_route_info_by_topic(&request),
+            RequestCode::GET_BROKER_CLUSTER_INFO => {
+                Ok(success().with_body(to_bytes(&self.routes().cluster_info())).into())
+            }
+            RequestCode::PUT_KV_CONFIG => self.put_kv_config(&request),
+            RequestCode::GET_KV_CONFIG => self.get_kv_config(&request),
+            RequestCode::DELETE_KV_CONFIG => self.delete_kv_config(&request),
+            RequestCode::GET_KVLIST_BY_NAMESPACE => self.get_kv_list(&request),
+            RequestCode::WIPE_WRITE_PERM_OF_BROKER => self.wipe_write_perm(&request),
+            RequestCode::ADD_WRITE_PERM_OF_BROKER => self.add_write_perm(&request),
+            RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => {
+                Ok(topic_list(self.routes().all_topic_list(), None))
+            }
+            RequestCode::GET_TOPICS_BY_CLUSTER => self.get_topics_by_cluster(&request),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => {
+                let (topics, broker_addr) = self.routes().system_topic_list();
+                Ok(topic_list(topics, broker_addr))
+            }
+            RequestCode::DELETE_TOPIC_IN_NAMESRV => self.delete_topic(&request),
+            code => Err(not_supported(code)),
+        }
+    }
+}
+
+impl DefaultRequestProcessor {
+    fn register_broker(&self, channel: &Channel, request: &RemotingCommand) -> ProcessResult {
+        let header: RegisterBrokerRequestHeader = request.header()?;
+        let body = &request.body;
+        if header.body_crc32 != 0 && register_body_crc32(body) != header.body_crc32 {
+            return Err(ProcessError::system("crc32 not match"));
+        }
+        let topics = if body.is_empty() {
+            TopicConfigSerializeWrapper::default()
+        } else if request.version < MqVersion::V3_0_11 {
+            decode_bare_topic_table(body)?.topic_config_serialize_wrapper
+        } else {
+            RegisterBrokerBody::decode(body, header.compressed)?.topic_config_serialize_wrapper
+        };
+        let known = self.routes().is_live(&header.broker_addr);
+        let result =
+            self.routes_mut().register_broker(&header, &topics, channel.id(), Instant::now());
+        self.signal_registered();
+        if !known {
+            let (name, id, addr) = (&header.broker_name, header.broker_id, &header.broker_addr);
+            self.emit_route(&format!("broker {name}-{id} at {addr} registered"));
+        }
+        let mut response = RemotingCommand::success(&result);
+        if let Some(table) = self.kv_config.list_by_namespace(NAMESPACE_ORDER_TOPIC_CONFIG) {
+            response = response.with_body(to_bytes(&table));
+        }
+        Ok(response.into())
+    }
+
+    fn unregister_broker(&self, request: &RemotingCommand) -> ProcessResult {
+        let header: BrokerIdentityRequestHeader = request.header()?;
+        self.routes_mut().unregister_broker(&header);
+        let (name, id, addr) = (&header.broker_name, header.broker_id, &header.broker_addr);
+        self.emit_route(&format!("broker {name}-{id} at {addr} unregistered"));
+        Ok(success().into())
+    }
+
+    fn query_data_version(&self, request: &RemotingCommand) -> ProcessResult {
+        let header: BrokerIdentityRequestHeader = request.header()?;
+        let asked: DataVersion = match request.body.is_empty() {
+            true => DataVersion::default(),
+            false => from_slice(&request.body)?,
+        };
+        let now = Instant::now();
+        let (changed, known) =
+            self.routes_mut().query_data_version(&header.broker_addr, asked, now);
+        let mut response = RemotingCommand::success(&QueryDataVersionResponseHeader { changed });
+        if let Some(known) = known {
+            response = response.with_body(to_bytes(&known));
+        }
+        Ok(response.into())
+    }
+
+    fn get_route_info_by_topic(&self, request: &RemotingCommand) -> ProcessResult {
+        let header: GetRouteInfoRequestHeader = request.header()?;
+        let topic = &header.topic;
+        let Some(mut route) = self.routes().pickup_topic_route_data(topic) else {
+            let remark =
+                format!("No topic route info in name server for the topic: {topic}{SEE_FAQ}");
+            return Err(ProcessError::new(ResponseCode::TOPIC_NOT_EXIST, remark));
+        };
+        if self.order_message_enable {
+            route.order_topic_conf = self.kv_config.get(NAMESPACE_ORDER_TOPIC_CONFIG, topic);
+        }
+        let standard = header.accept_standard_json_only.unwrap_or(false);
+        Ok(success().with_body(route.encode_for(request.version, standard)).into())
+    }
+
+    fn put_kv_config(&self, request: &RemotingCommand) -> ProcessResult {
+        let header: PutKvConfigRequestHeader = request.header()?;
+        let kv_config = Arc::clone(&self.kv_config);
+        Ok(ProcessOutcome::later(async move {
+            kv_config.put(header.namespace, header.key, header.value).await?;
+            Ok(Some(success()))
+        }))
+    }
+
+    fn get_kv_config(&self, request: &RemotingCommand) -> ProcessResult {
+        let KvConfigRequestHeader { namespace, key } = request.header()?;
+        match self.kv_config.get(&namespace, &key) {
+            Some(value) => {
+                let header = GetKvConfigResponseHeader { value: Some(value) };
+                Ok(RemotingCommand::success(&header).into())
+            }
+            None => {
+                let remark = format!("No config item, Namespace: {namespace} Key: {key}");
+                Err(ProcessError::new(ResponseCode::QUERY_NOT_FOUND, remark))
+            }
+        }
+    }
+
+    fn delete_kv_config(&self, request: &RemotingCommand) -> ProcessResult {
+        let KvConfigRequestHeader { namespace, key } = request.header()?;
+        let kv_config = Arc::clone(&self.kv_config);
+        Ok(ProcessOutcome::later(async move {
+            kv_config.delete(&namespace, &key).await?;
+            Ok(Some(success()))
+        }))
+    }
+
+    fn get_kv_list(&self, request: &RemotingCommand) -> ProcessResult {
+        let GetKvListByNamespaceRequestHeader { namespace } = request.header()?;
+        match self.kv_config.list_by_namespace(&namespace) {
+            Some(table) => Ok(success().with_body(to_bytes(&table)).into()),
+            None => {
+                let remark = format!("No config item, Namespace: {namespace}");
+                Err(ProcessError::new(ResponseCode::QUERY_NOT_FOUND, remark))
+            }
+        }
+    }
+
+    fn wipe_write_perm(&self, request: &RemotingCommand) -> ProcessResult {
+        let WritePermOfBrokerRequestHeader { broker_name } = request.header()?;
+        let wipe_topic_count = self.routes_mut().wipe_write_perm_of_broker(&broker_name);
+        self.emit_route(&format!("write permission of broker {broker_name} wiped"));
+        let header = WipeWritePermOfBrokerResponseHeader { wipe_topic_count };
+        Ok(RemotingCommand::success(&header).into())
+    }
+
+    fn add_write_perm(&self, request: &RemotingCommand) -> ProcessResult {
+        let WritePermOfBrokerRequestHeader { broker_name } = request.header()?;
+        let add_topic_count = self.routes_mut().add_write_perm_of_broker(&broker_name);
+        self.emit_route(&format!("write permission of broker {broker_name} added"));
+        let header = AddWritePermOfBrokerResponseHeader { add_topic_count };
+        Ok(RemotingCommand::success(&header).into())
+    }
+
+    fn get_topics_by_cluster(&self, request: &RemotingCommand) -> ProcessResult {
+        let GetTopicsByClusterRequestHeader { cluster } = request.header()?;
+        Ok(topic_list(self.routes().topics_by_cluster(&cluster), None))
+    }
+
+    fn delete_topic(&self, request: &RemotingCommand) -> ProcessResult {
+        let DeleteTopicRequestHeader { topic, cluster_name } = request.header()?;
+        let cluster = cluster_name.as_deref().filter(|cluster| !cluster.is_empty());
+        self.routes_mut().delete_topic(&topic, cluster);
+        self.emit_route(&format!("topic {topic} deleted"));
+        Ok(success().into())
+    }
+}
+
+fn success() -> RemotingCommand {
+    RemotingCommand::success(&())
+}
+
+fn topic_list(topic_list: Vec<String>, broker_addr: Option<String>) -> ProcessOutcome {
+    success().with_body(to_bytes(&TopicList { broker_addr, topic_list })).into()
+}
