@@ -3,7 +3,8 @@
 //! A logical line is `key`, a separator (`=`, `:` or blanks) and a value. `#` and `!` open a comment
 //! line, an odd number of backslashes at the end joins the next line, `\uXXXX` and `\t \n \r \f` are
 //! escapes, any other escaped character stands for itself. Bytes are ISO-8859-1, lines end with LF,
-//! CR or CR LF. Blanks at the end of a value belong to the value: whoever uses it decides.
+//! CR or CR LF. Blanks at the end of a value belong to the value: whoever uses it decides. Unlike in
+//! Java, a lone backslash on the last line is no entry.
 
 use std::iter::Peekable;
 use std::slice::Iter;
@@ -139,8 +140,7 @@ impl LogicalLines<'_> {
                     self.read_to_line_end(&mut Vec::new());
                 }
                 Some(_) => {
-                    let text = self.read_joined();
-                    if !text.is_empty() {
+                    if let Some(text) = self.read_joined() {
                         return Some((first_line, text));
                     }
                 }
@@ -149,39 +149,39 @@ impl LogicalLines<'_> {
     }
 
     /// One natural line and, while it ends in an odd number of backslashes, the lines after it.
-    fn read_joined(&mut self) -> Vec<u8> {
+    /// `None` when there is nothing in it: then the next line begins anew, a comment perhaps.
+    fn read_joined(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         loop {
-            let ended_by_newline = self.read_to_line_end(&mut text);
+            self.read_to_line_end(&mut text);
             let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
             if backslashes % 2 == 0 {
-                return text;
+                return (!text.is_empty()).then_some(text);
             }
             text.pop();
-            if !ended_by_newline {
-                return text;
-            }
             self.skip_blanks();
+            if text.is_empty() {
+                return None;
+            }
         }
     }
 
-    /// Appends the rest of the natural line; false when the file ends without a line end.
-    fn read_to_line_end(&mut self, text: &mut Vec<u8>) -> bool {
+    /// Appends the rest of the natural line.
+    fn read_to_line_end(&mut self, text: &mut Vec<u8>) {
         for byte in self.bytes.by_ref() {
             match byte {
                 b'\n' => {
                     self.line += 1;
-                    return true;
+                    return;
                 }
                 b'\r' => {
                     self.bytes.next_if(|next| **next == b'\n');
                     self.line += 1;
-                    return true;
+                    return;
                 }
                 byte => text.push(*byte),
             }
         }
-        false
     }
 
     fn skip_blanks(&mut self) {
@@ -283,6 +283,8 @@ mod tests {
         check("a=1\\\n#2", "1: a=\"1#2\"");
         check("a=1\\\n\nb=2", "1: a=\"1\"\n3: b=\"2\"");
         check("a=1\\", "1: a=\"1\"");
+        check("\\\n#a\n\\\n\n  b=2", "5: b=\"2\"");
+        check("a=1\n\\\n", "1: a=\"1\"");
     }
 
     #[test]
