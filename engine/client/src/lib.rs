@@ -1,1 +1,55 @@
-//! Placeholder while the crate is being written.
+//! Producer and consumers of RocketMQ, over `mq-env`.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`error`] | [`ClientError`], [`SendError`] |
+//! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
+//! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
+//! | [`instance`] | [`ClientInstance`]: connections and services shared by producers and consumers |
+//! | [`producer`] | [`Producer`] |
+//! | [`pull_client`] | [`PullClient`], reading without a group |
+//! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
+//! | [`allocate`], `rebalance` | which queues it owns |
+//! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
+//!
+//! Not here: transactions, orderly consumption, broadcasting, batches, ACL, namespaces.
+
+pub mod error;
+
+mod route;
+
+mod name_servers;
+
+mod unique_id;
+
+pub mod api;
+
+pub mod instance;
+
+pub mod producer;
+
+pub mod pull_client;
+
+pub mod push_consumer;
+
+pub mod allocate;
+
+mod rebalance;
+
+mod pull_service;
+
+pub mod process_queue;
+
+mod consume_service;
+
+mod offset_store;
+
+pub use api::{PullResult, PullStatus, SendResult, SendStatus};
+pub use error::{ClientError, SendError};
+pub use instance::{ClientConfig, ClientInstance};
+pub use process_queue::FlowControl;
+pub use producer::{Producer, ProducerConfig};
+pub use pull_client::PullClient;
+pub use push_consumer::{
+    ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig,
+};
