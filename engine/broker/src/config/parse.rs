@@ -136,7 +136,7 @@ fn parse_value(value_type: ValueType, text: &str) -> Result<Value, Invalid> {
         }
         ValueType::Addresses => addresses(text),
         ValueType::Hours => {
-            let is_hour = |hour: &str| hour.trim().parse::<u8>().is_ok_and(|hour| hour < 24);
+            let is_hour = |hour: &str| hour.parse::<u8>().is_ok_and(|hour| hour < 24);
             if text.split(';').all(is_hour) {
                 Ok(Value::Text(text.to_owned()))
             } else {
@@ -186,10 +186,11 @@ fn by_name<T: Copy, const N: usize>(
 
 /// `host:port;host:port`. Empty items at the end are dropped, as Java's `split` does.
 fn addresses(text: &str) -> Result<Value, Invalid> {
-    let items: Vec<&str> = text.trim_end_matches(';').split(';').map(str::trim).collect();
+    let items: Vec<&str> = text.trim_end_matches(';').split(';').collect();
     let is_address = |item: &&str| {
         item.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+            let is_host = !host.is_empty() && !host.contains(char::is_whitespace);
+            is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
         })
     };
     if items.iter().all(is_address) {
@@ -297,8 +298,8 @@ fn upstream_of_invalid(key: &ConfigKey) -> String {
             format!("ignore this line and run as {}", key.default)
         }
         ValueType::Text | ValueType::Directory => "keep the blank as part of it".to_owned(),
-        ValueType::Addresses => "print it and exit with status -3".to_owned(),
-        ValueType::Hours => "fail whenever it looks whether files are to be deleted".to_owned(),
+        ValueType::Addresses => "exit with status -3, or never find that host".to_owned(),
+        ValueType::Hours => "find no such hour, or fail at every look for expired files".to_owned(),
         ValueType::DelayLevels => "not start".to_owned(),
     }
 }

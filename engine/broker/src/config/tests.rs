@@ -176,10 +176,18 @@ fn values_that_do_not_parse() {
          error:6 maxMessageSize = \"4294967296\" does not fit into 32 bits | allowed: a whole number from 0 to 2147483647 | 4.9 would ignore this line and keep 4194304
          error:7 sendMessageThreadPoolNums = \"many\" is no whole number | allowed: a whole number from -2147483648 to 2147483647 | 4.9 would ignore this line and keep <min(processors, 4)>
          error:8 listenPort = \"10 912\" is no whole number | allowed: a whole number from 3 to 65534 | 4.9 would ignore this line and keep 10911
-         error:9 deleteWhen = \"04;24\" is no list of hours | allowed: hours from 00 to 23, several split by ; | 4.9 would fail whenever it looks whether files are to be deleted
+         error:9 deleteWhen = \"04;24\" is no list of hours | allowed: hours from 00 to 23, several split by ; | 4.9 would find no such hour, or fail at every look for expired files
          error:10 messageDelayLevel = \"1s 5x\" is no list of delays | allowed: durations such as 1s 5m 2h 1d, split by one blank | 4.9 would not start
-         error:11 namesrvAddr = \"ns1;ns2:9876\" is no list of addresses | allowed: host:port, several split by ; | 4.9 would print it and exit with status -3",
+         error:11 namesrvAddr = \"ns1;ns2:9876\" is no list of addresses | allowed: host:port, several split by ; | 4.9 would exit with status -3, or never find that host",
     );
+}
+
+#[test]
+fn lists_have_no_blanks_inside() {
+    let (broker, store, findings) = parse("namesrvAddr=ns1:9876; ns2:9876\ndeleteWhen=04; 05");
+    let errors: Vec<&str> = findings.iter().map(|finding| finding.key.as_str()).collect();
+    assert_eq!(errors, ["namesrvAddr", "deleteWhen"]);
+    assert_eq!((broker.namesrv_addrs.len(), store.delete_when.as_str()), (0, "04"));
 }
 
 #[test]
