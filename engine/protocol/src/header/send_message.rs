@@ -110,10 +110,13 @@ impl CustomHeader for SendMessageRequestHeader {
     }
 }
 
+/// An error names the field as the rest of the header does.
 fn either<T: FieldValue>(name: Name, fields: &ExtFields) -> Result<T, HeaderError> {
-    match fields.get(name.v2) {
-        Some(text) => T::parse(name.v2, text),
-        None => T::decode(name.v1, fields),
+    let is_v1 = fields.get(TOPIC.v1).is_some();
+    let (usual, other) = if is_v1 { (name.v1, name.v2) } else { (name.v2, name.v1) };
+    match fields.get(other) {
+        Some(text) if fields.get(usual).is_none() => T::parse(other, text),
+        _ => T::decode(usual, fields),
     }
 }
 
