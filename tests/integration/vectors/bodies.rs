@@ -76,7 +76,7 @@ fn register_body(command: &RemotingCommand) -> Result<Vec<u8>, JsonReadError> {
     }
     let again = RegisterBrokerBody::decode(&value.encode(true), true);
     assert_eq!(again.as_ref(), Ok(&value));
-    assert!(value.topic_config_serialize_wrapper.topic_config_table.len() > 0);
+    assert!(!value.topic_config_serialize_wrapper.topic_config_table.is_empty());
     Ok(command.body.to_vec())
 }
 
