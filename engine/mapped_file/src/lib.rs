@@ -8,8 +8,13 @@
 //! Java origin: `MappedFile`, `MappedFileQueue` and `SelectMappedBufferResult` of RocketMQ 4.9.
 //! Reference counting became `Arc`: whoever holds a [`SelectedBuffer`] keeps the bytes mapped.
 
+mod error;
 mod mapped_file;
 mod mapped_file_queue;
 
+pub use error::{FlushError, LoadError};
 pub use mapped_file::{MappedFile, SelectedBuffer};
-pub use mapped_file_queue::{Cut, FlushError, LoadError, MappedFileQueue, create_dir};
+pub use mapped_file_queue::{Cut, MappedFileQueue, create_dir};
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use mq_env::disk::Disk;
 
-use crate::{MappedFile, SelectedBuffer};
+use crate::{FlushError, LoadError, MappedFile, SelectedBuffer};
 
 /// Fixed-size files in a row under one directory (RocketMQ 4.9 `MappedFileQueue`).
 pub struct MappedFileQueue {
@@ -55,34 +55,32 @@ impl MappedFileQueue {
     }
 
     /// Maps the files of the directory; their positions stand at their ends until recovery knows
-    /// better. Bytes below `trusted_end` must be there: a missing or short file is an error below
-    /// it. Above it a short file is filled up with zeros, and files behind a gap are removed.
+    /// better. Bytes below `durable_end` must be there: a missing or short file is an error below
+    /// it. Above it a short file is filled up with zeros, and files behind a gap, which nothing
+    /// reaches, are removed. With `None` nothing is known of the queue, and any file may be first.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(&self, trusted_end: u64) -> Result<(), LoadError> {
+    pub fn load(&self, durable_end: Option<u64>) -> Result<(), LoadError> {
         let found = self.list_files()?;
+        let known = durable_end.unwrap_or(0);
         let mut files = Vec::with_capacity(found.len());
-        let mut expected = None;
+        let mut reached = match (found.first(), durable_end) {
+            (Some((first, _)), Some(durable_end)) => (*first).min(durable_end),
+            (first, _) => first.map_or(0, |(first, _)| *first),
+        };
         for (index, (from, len)) in found.iter().copied().enumerate() {
-            let path = self.file_path(from);
-            if expected.is_some_and(|expected| expected != from) {
-                self.drop_behind_gap(expected.unwrap_or(0), &found[index..], trusted_end)?;
+            if from != reached {
+                self.drop_behind_gap(reached, &found[index..], known)?;
                 break;
             }
             let is_last = index + 1 == found.len();
-            if len < self.file_size as u64 {
-                if !is_last && from + len < trusted_end {
-                    return Err(LoadError::Length { path, len, expected: self.file_size });
-                }
-                tracing::warn!(path = %path.display(), len, "short file is filled up with zeros");
-                self.unsynced().files.push(path.clone());
+            if !is_last && len < self.file_size as u64 && from + len < known {
+                let path = self.file_path(from);
+                return Err(LoadError::Length { path, len, expected: self.file_size });
             }
-            let file = MappedFile::open(&*self.disk, path.clone(), from, self.file_size)
-                .map_err(|source| LoadError::Io { path, source })?;
-            file.set_positions(self.file_size);
-            expected = Some(file.file_end_offset());
-            files.push(Arc::new(file));
+            files.push(Arc::new(self.map_whole(from, len)?));
+            reached = from + self.file_size as u64;
         }
         *self.write_files() = files;
         Ok(())
@@ -383,14 +381,27 @@ impl MappedFileQueue {
         Ok(found)
     }
 
-    /// Files behind a gap are unreachable: above the trusted end they go.
+    /// Maps a file found with `len` bytes.
+    fn map_whole(&self, from: u64, len: u64) -> Result<MappedFile, LoadError> {
+        let path = self.file_path(from);
+        if len < self.file_size as u64 {
+            tracing::warn!(path = %path.display(), len, "short file is filled up with zeros");
+            self.unsynced().files.push(path.clone());
+        }
+        let file = MappedFile::open(&*self.disk, path.clone(), from, self.file_size)
+            .map_err(|source| LoadError::Io { path, source })?;
+        file.set_positions(self.file_size);
+        Ok(file)
+    }
+
+    /// Files behind a gap are unreachable: above the durable end they go.
     fn drop_behind_gap(
         &self,
         gap: u64,
         behind: &[(u64, u64)],
-        trusted_end: u64,
+        durable_end: u64,
     ) -> Result<(), LoadError> {
-        if gap < trusted_end {
+        if gap < durable_end {
             return Err(LoadError::Missing { path: self.file_path(gap) });
         }
         for (from, _) in behind {
@@ -429,57 +440,16 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Bytes behind the new end that were not zero, and files that go.
+    /// Bytes behind the new end, up to the last one in each file that was not zero.
     #[must_use]
     pub fn dropped_bytes(&self) -> u64 {
         let erased = self.erased.as_ref().map_or(0, |(_, range)| range.len() as u64);
-        let removed = self.removed.iter().map(|file| file.wrote_position() as u64).sum::<u64>();
-        erased + removed
+        let used = |file: &Arc<MappedFile>| {
+            let bytes = file.raw(0..file.wrote_position());
+            bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+        };
+        erased + self.removed.iter().map(used).sum::<u64>()
     }
-}
-
-/// A sync failed: the range is not durable and never will be known to be.
-#[derive(Debug, thiserror::Error)]
-#[error("sync of {from}..{to} failed: {source}")]
-pub struct FlushError {
-    /// Where the durable part ends.
-    pub from: u64,
-    /// Where it would have ended.
-    pub to: u64,
-    /// What the operating system said.
-    pub source: io::Error,
-}
-
-/// A directory does not hold a sound sequence of files.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// A file has a length or a name that the configured file size does not allow.
-    #[error(
-        "{} has {len} bytes: length not matched message store config value {expected}",
-        path.display()
-    )]
-    Length {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        len: u64,
-        /// The configured size.
-        expected: usize,
-    },
-    /// A file is missing although later bytes were known to be durable.
-    #[error("{} is missing", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The disk refused.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// File or directory.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
 }
 
 /// Creates a directory and its missing parents and returns the directories that got an entry by it:

@@ -46,7 +46,7 @@ pub struct CommitLog {
     queue: MappedFileQueue,
     /// The put lock: appending and the queue offsets that go with it.
     put: Mutex<TopicQueueTable>,
-    put_locked_since_ms: AtomicU64,
+    pub(crate) put_locked_since_ms: AtomicU64,
     created: Instant,
     max_offset: watch::Sender<u64>,
     flushed_offset: watch::Sender<u64>,

@@ -144,7 +144,7 @@ impl ConsumeQueue {
 
     /// Maps the files.
     pub(crate) fn load(&self) -> Result<(), LoadError> {
-        self.queue.load(0)
+        self.queue.load(None)
     }
 
     /// Ends the queue, after [`ConsumeQueue::load`], before its first unit that does not point

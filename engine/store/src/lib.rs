@@ -50,3 +50,6 @@ pub use message_store::MessageStore;
 pub use mq_mapped_file::SelectedBuffer;
 pub use put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
 pub use replica_gate::ReplicaWait;
+
+#[cfg(test)]
+mod tests;

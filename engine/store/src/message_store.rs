@@ -35,13 +35,13 @@ use crate::sync::lock;
 pub struct MessageStore {
     env: Env,
     config: Arc<StoreConfig>,
-    tasks: TaskGroup,
+    pub(crate) tasks: TaskGroup,
     flags: Arc<RunningFlags>,
-    log: Arc<CommitLog>,
+    pub(crate) log: Arc<CommitLog>,
     queues: Arc<ConsumeQueueStore>,
     dispatcher: Arc<ReputMessageService>,
     group_commit: Arc<GroupCommitService>,
-    marks: Arc<Marks>,
+    pub(crate) marks: Arc<Marks>,
     replica_gate: ReplicaGate,
     file_lock: Mutex<Option<FileLock>>,
 }

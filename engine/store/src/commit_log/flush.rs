@@ -175,18 +175,16 @@ impl FlushRealTimeService {
             while !self.log.is_dirty() {
                 self.log.appended().await;
             }
-            let tick = self.grid.next();
             // With too few dirty pages only an append or the thorough tick makes a difference.
-            let waits_for_pages = !self.log.is_able_to_flush(self.least_pages);
-            let due = if waits_for_pages { self.grid.next_thorough() } else { tick };
+            let has_pages = self.log.is_able_to_flush(self.least_pages);
+            if has_pages && !self.is_timed {
+                return false;
+            }
+            let due = if has_pages { self.grid.next() } else { self.grid.next_thorough() };
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(due.at) => return due.is_thorough,
-                () = self.log.appended(), if waits_for_pages => {
-                    if !self.is_timed && self.log.is_able_to_flush(self.least_pages) {
-                        return false;
-                    }
-                }
+                () = self.log.appended(), if !has_pages => {}
             }
         }
     }

@@ -42,11 +42,12 @@ impl CommitLog {
     /// # Errors
     /// [`StoreError::Damaged`] when durable bytes are gone, and what the disk says.
     pub(crate) async fn recover(&self, from: RecoverFrom<'_>) -> Result<u64, StoreError> {
-        let durable_end = match from {
-            RecoverFrom::Durable(mark) => mark.log_end,
-            RecoverFrom::CleanJava | RecoverFrom::AbortedJava(_) => 0,
+        // Java knows no gaps: without marks every file found has to be whole but the last.
+        let (durable_end, files_end) = match from {
+            RecoverFrom::Durable(mark) => (mark.log_end, mark.log_end),
+            RecoverFrom::CleanJava | RecoverFrom::AbortedJava(_) => (0, u64::MAX),
         };
-        self.queue.load(durable_end)?;
+        self.queue.load(Some(files_end))?;
         let files = self.queue.files();
         let start = first_file_to_walk(&files, from);
         let walked_from = files.get(start).map_or(0, |file| file.file_from_offset());

@@ -57,19 +57,17 @@ impl CommitLog {
         Some(hasher.finalize())
     }
 
-    /// The largest offset at or below `phy_offset` where a record starts or the log ends; nothing
-    /// when the log does not reach from its file's start to `phy_offset`.
+    /// The largest offset at or below `phy_offset` where a record starts or could start; nothing
+    /// below the log's start and beyond its end.
     #[must_use]
     pub fn record_boundary_at_or_below(&self, phy_offset: u64) -> Option<u64> {
-        if phy_offset == self.max_offset() && self.data(phy_offset).is_none() {
-            // The end itself may be no boundary on a slave: look from the byte before.
-            let before = phy_offset.checked_sub(1).filter(|before| *before >= self.min_offset());
-            return match before {
-                Some(before) => self.boundary_in_file(before, phy_offset),
-                None => Some(phy_offset),
-            };
+        let (min, max) = (self.min_offset(), self.max_offset());
+        if phy_offset == min {
+            return Some(min);
         }
-        self.boundary_in_file(phy_offset, phy_offset)
+        // The end itself has no byte, and on a slave it may lie within a record.
+        let inside = if phy_offset == max { max - 1 } else { phy_offset };
+        (min..max).contains(&inside).then(|| self.boundary_in_file(inside, phy_offset)).flatten()
     }
 
     /// Copies the log's bytes in `range` into files under `dir`, one per CommitLog file and named by

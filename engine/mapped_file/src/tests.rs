@@ -1,0 +1,157 @@
+//! The queue of files on the operating system's disk.
+
+use std::fs;
+use std::path::Path;
+
+use mq_env::Env;
+
+use crate::{LoadError, MappedFileQueue};
+
+const SIZE: usize = 8192;
+
+fn queue(dir: &Path) -> MappedFileQueue {
+    MappedFileQueue::new(Env::os().disk, dir.join("a/log"), SIZE)
+}
+
+fn fill(queue: &MappedFileQueue, pieces: &[&[u8]]) {
+    for piece in pieces {
+        queue.last_or_create(0).unwrap().append(piece).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn files_roll_and_are_named_by_their_first_offset() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path());
+    fill(&queue, &[&[1; SIZE], &[2; 10]]);
+    assert_eq!(queue.max_offset(), SIZE as u64 + 10);
+    assert_eq!(queue.min_offset(), Some(0));
+    let names: Vec<_> =
+        queue.files().iter().map(|file| file.path().file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["00000000000000000000", "00000000000000008192"]);
+    assert_eq!(*queue.select(8192 + 3, 7).unwrap(), [2; 7]);
+    assert!(queue.select(8192 + 3, 8).is_none(), "beyond the end");
+    assert!(queue.select(8190, 4).is_none(), "across files");
+    assert!(queue.select_from(8202).is_none());
+    assert!(queue.find(2 * 8192).is_none());
+}
+
+#[tokio::test]
+async fn a_queue_may_begin_anywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path());
+    let file = queue.last_or_create(3 * 8192 + 5).unwrap();
+    assert_eq!(file.file_from_offset(), 3 * 8192);
+    assert_eq!((queue.min_offset(), queue.max_offset()), (Some(3 * 8192), 3 * 8192));
+    assert_eq!(queue.flushed_where(), 3 * 8192);
+    assert!(queue.find(0).is_none());
+}
+
+#[tokio::test]
+async fn a_flush_covers_every_file_and_waits_for_enough_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path());
+    fill(&queue, &[&[1; 4096 + 8]]);
+    assert!(!queue.is_able_to_flush(2));
+    assert_eq!(queue.flush(2).await.unwrap(), 0..0);
+    assert_eq!(queue.flush(1).await.unwrap(), 0..4104);
+    fill(&queue, &[&[1; SIZE - 4104], &[2; 10]]);
+    assert!(queue.is_able_to_flush(4), "a full file never waits");
+    assert_eq!(queue.flush(4).await.unwrap(), 4104..8192);
+    assert_eq!(queue.flush(0).await.unwrap(), 8192..8202);
+    assert!(!queue.is_able_to_flush(0));
+}
+
+#[tokio::test]
+async fn a_cut_erases_what_lies_behind_and_removes_later_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path());
+    fill(&queue, &[&[1; SIZE], &[2; SIZE], &[3; 10]]);
+    let cut = queue.cut(8192 + 100, true);
+    assert_eq!(cut.dropped_bytes(), 8092 + 10);
+    queue.settle(cut).await.unwrap();
+    assert_eq!(queue.max_offset(), 8292);
+    let file = fs::read(dir.path().join("a/log/00000000000000008192")).unwrap();
+    assert!(file[..100].iter().all(|byte| *byte == 2));
+    assert!(file[100..].iter().all(|byte| *byte == 0));
+    assert!(!dir.path().join("a/log/00000000000000016384").exists());
+    queue.settle(queue.cut(8192, true)).await.unwrap();
+    assert_eq!(queue.max_offset(), 8192, "the file that starts there stays, empty");
+    queue.settle(queue.cut(20_000, true)).await.unwrap();
+    assert_eq!(queue.max_offset(), 8192, "a cut behind the end changes nothing");
+    queue.settle(queue.cut_all()).await.unwrap();
+    assert!(queue.is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_in_memory_leaves_the_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path());
+    fill(&queue, &[&[1; 100]]);
+    queue.settle(queue.cut(50, false)).await.unwrap();
+    assert_eq!(queue.max_offset(), 50);
+    let file = fs::read(dir.path().join("a/log/00000000000000000000")).unwrap();
+    assert_eq!(file[50..100], [1; 50]);
+}
+
+#[tokio::test]
+async fn selected_bytes_outlive_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path());
+    fill(&queue, &[&[7; 100]]);
+    let selected = queue.select(10, 20).unwrap();
+    queue.settle(queue.cut_all()).await.unwrap();
+    assert_eq!(*selected.part(5..9), [7; 4]);
+    assert_eq!((selected.start_offset(), selected.truncated(3).len()), (10, 3));
+}
+
+#[tokio::test]
+async fn a_short_last_file_is_filled_up_and_a_longer_one_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a/log");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("00000000000000000000"), [1; SIZE]).unwrap();
+    fs::write(log.join("00000000000000008192"), []).unwrap();
+    fs::write(log.join("notes.txt"), [1]).unwrap();
+    let queue = queue(dir.path());
+    queue.load(Some(8192)).unwrap();
+    assert_eq!(queue.files().len(), 2);
+    assert_eq!(fs::metadata(log.join("00000000000000008192")).unwrap().len(), 8192);
+
+    fs::write(log.join("00000000000000008192"), [1; SIZE + 1]).unwrap();
+    let error = queue.load(Some(0)).unwrap_err();
+    assert!(error.to_string().contains("length not matched message store config value"));
+}
+
+#[tokio::test]
+async fn files_behind_a_gap_go_unless_the_gap_was_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a/log");
+    fs::create_dir_all(&log).unwrap();
+    for name in ["00000000000000008192", "00000000000000024576"] {
+        fs::write(log.join(name), [1; SIZE]).unwrap();
+    }
+    let queue = queue(dir.path());
+    assert!(matches!(queue.load(Some(16385)), Err(LoadError::Missing { .. })));
+    queue.load(Some(16384)).unwrap();
+    assert_eq!((queue.min_offset(), queue.max_offset()), (Some(8192), 16384));
+    assert!(!log.join("00000000000000024576").exists());
+    queue.load(None).unwrap();
+    assert_eq!(queue.min_offset(), Some(8192));
+    // The log is known to be durable only below its first file: what is there was never joined.
+    queue.load(Some(100)).unwrap();
+    assert!(queue.is_empty() && !log.join("00000000000000008192").exists());
+}
+
+#[tokio::test]
+async fn a_short_file_in_the_middle_of_durable_bytes_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a/log");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("00000000000000000000"), [1; 100]).unwrap();
+    fs::write(log.join("00000000000000008192"), [1; SIZE]).unwrap();
+    let queue = queue(dir.path());
+    assert!(matches!(queue.load(Some(101)), Err(LoadError::Length { .. })));
+    queue.load(Some(100)).unwrap();
+    assert_eq!(queue.files().len(), 2);
+}

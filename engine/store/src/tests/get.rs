@@ -1,0 +1,182 @@
+//! Reads: every status, filters, limits, single messages, offsets by time.
+
+use super::*;
+use crate::GetMessageStatus::*;
+use crate::config::BrokerRole;
+use crate::{GetMessageResult, GetMessageStatus, SelectedBuffer};
+
+fn get(store: &MessageStore, offset: u64) -> GetMessageResult {
+    store.get_message("T", 0, offset, 32, &MessageFilter::All)
+}
+
+fn outcome(result: &GetMessageResult) -> (GetMessageStatus, u64, usize) {
+    (result.status, result.next_begin_offset, result.messages.len())
+}
+
+#[tokio::test]
+async fn every_status_of_a_read() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    assert_eq!(outcome(&get(&store, 5)), (NoMessageInQueue, 0, 0));
+    put_numbers(&store, 0..150).await;
+    until_dispatched(&store).await;
+    assert_eq!(outcome(&get(&store, 0)), (Found, 32, 32));
+    assert_eq!(outcome(&get(&store, 90)), (Found, 100, 10), "never across a queue file");
+    assert_eq!(outcome(&get(&store, 149)), (Found, 150, 1));
+    assert_eq!(outcome(&get(&store, 150)), (OffsetOverflowOne, 150, 0));
+    assert_eq!(outcome(&get(&store, 151)), (OffsetOverflowBadly, 150, 0));
+    let none = MessageFilter::TagsCodes(vec![1]);
+    let result = store.get_message("T", 0, 3, 32, &none);
+    assert_eq!(outcome(&result), (NoMatchedMessage, 100, 0));
+    assert_eq!((result.min_offset, result.max_offset), (0, 150));
+    let queue = store.consume_queues().find("T", 0).unwrap();
+    queue.correct_min_offset(record_len(100) * 7);
+    assert_eq!(outcome(&get(&store, 6)), (OffsetTooSmall, 7, 0));
+    assert_eq!(get(&store, 7).status, Found);
+}
+
+#[tokio::test]
+async fn a_read_skips_what_the_log_no_longer_has() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    put_numbers(&store, 0..60).await;
+    until_dispatched(&store).await;
+    store.shutdown().await;
+    drop(store);
+    // As if the second of three files had gone: its units stay until the queue is cleaned.
+    let log = machine.log_file(0);
+    machine.disk.remove(&log).unwrap();
+    let store = machine.open().await;
+    let removed = LOG_FILE as u64 / record_len(100);
+    assert_eq!(store.min_offset_in_queue("T", 0), removed);
+    let queue = store.consume_queues().find("T", 0).unwrap();
+    queue.correct_min_offset(0);
+    let result = get(&store, 0);
+    assert_eq!(result.status, Found);
+    let first = decode_record(&result.messages[0]).unwrap();
+    assert_eq!(first.queue_offset() as u64, removed);
+    let nothing = store.get_message("T", 0, 0, 0, &MessageFilter::TagsCodes(vec![1]));
+    assert_eq!(nothing.status, NoMatchedMessage);
+}
+
+#[tokio::test]
+async fn a_slave_leaves_offsets_alone() {
+    let machine = Machine::with(|config| config.broker_role = BrokerRole::Slave);
+    let store = machine.open().await;
+    assert_eq!(outcome(&get(&store, 5)), (NoMessageInQueue, 5, 0));
+    drop(store);
+    let machine = Machine::with(|config| {
+        config.broker_role = BrokerRole::Slave;
+        config.offset_check_in_slave = true;
+    });
+    let store = machine.open().await;
+    assert_eq!(outcome(&get(&store, 5)), (NoMessageInQueue, 0, 0));
+}
+
+#[tokio::test]
+async fn filters_compare_hash_codes_of_tags() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    for tags in ["a", "b", "", "Aa", "BB", "a"] {
+        let mut tagged = message(tags.as_bytes());
+        if !tags.is_empty() {
+            tagged.properties = format!("TAGS\u{1}{tags}");
+        }
+        store.put_message(&tagged).await;
+    }
+    until_dispatched(&store).await;
+    let bodies = |codes: Vec<i32>| {
+        let result = store.get_message("T", 0, 0, 32, &MessageFilter::TagsCodes(codes));
+        assert_eq!(result.next_begin_offset, 6);
+        let body = |record: &SelectedBuffer| decode_record(record).unwrap().body().to_vec();
+        result.messages.iter().map(body).collect::<Vec<_>>()
+    };
+    assert_eq!(bodies(vec![97]), [b"a", b"a"]);
+    assert_eq!(bodies(vec![98, 97]), [b"a", b"b", b"a"]);
+    assert_eq!(bodies(vec![2112]), [b"Aa", b"BB"], "a collision passes");
+    assert_eq!(bodies(vec![0]), [b""]);
+}
+
+#[tokio::test]
+async fn reads_keep_to_the_transfer_limits() {
+    let machine = Machine::with(|config| {
+        config.max_transfer_bytes_on_message_in_memory = 500;
+        config.max_transfer_count_on_message_in_disk = 2;
+        config.max_transfer_bytes_on_message_in_disk = 700;
+    });
+    let store = machine.open().await;
+    put_numbers(&store, 0..20).await;
+    put(&store, &vec![0; 3000]).await;
+    until_dispatched(&store).await;
+    let count = |offset, max| {
+        let result = store.get_message("T", 0, offset, max, &MessageFilter::All);
+        let total: usize = result.messages.iter().map(|message| message.len()).sum();
+        assert_eq!(total, result.buffer_total_bytes);
+        result.messages.len()
+    };
+    assert_eq!(count(0, 32), 2, "500 bytes hold two records");
+    assert_eq!(count(0, 1), 1);
+    assert_eq!(count(0, 0), 1, "the first one always goes");
+    assert_eq!(count(20, 32), 1, "however large");
+    store.shutdown().await;
+    drop(store);
+
+    let mut machine = machine;
+    machine.config.total_memory_bytes = 10_000;
+    let store = machine.open().await;
+    assert!(get(&store, 0).suggest_pulling_from_slave);
+    assert_eq!(get(&store, 0).messages.len(), 2);
+    assert!(!get(&store, 20).suggest_pulling_from_slave, "3092 bytes behind, of 4000");
+    assert!(store.is_in_disk_by_consume_offset("T", 0, 0));
+    assert!(!store.is_in_disk_by_consume_offset("T", 0, 20));
+}
+
+#[tokio::test]
+async fn single_messages_are_found_by_offset() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    put_numbers(&store, 0..3).await;
+    let len = record_len(100);
+    let found = store.look_message_by_offset(len).unwrap();
+    assert_eq!(found.len() as u64, len);
+    assert_eq!(decode_record(&found).unwrap().body(), numbered(1));
+    assert!(store.look_message_by_offset(len + 1).is_none());
+    assert!(store.look_message_by_offset(3 * len).is_none());
+}
+
+#[tokio::test]
+async fn offsets_are_found_by_time() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    assert_eq!(store.offset_in_queue_by_time("T", 0, 0), 0);
+    let start = machine.clock.now_millis();
+    for number in 0..20 {
+        put_numbers(&store, number..number + 1).await;
+        machine.clock.advance(100);
+    }
+    until_dispatched(&store).await;
+    let by_time = |after: u64| store.offset_in_queue_by_time("T", 0, start + after);
+    assert_eq!(store.offset_in_queue_by_time("T", 0, 0), 0);
+    assert_eq!((by_time(0), by_time(700), by_time(1_900)), (0, 7, 19));
+    assert_eq!((by_time(730), by_time(770)), (7, 8), "the nearer neighbour");
+    assert_eq!(by_time(1_000_000), 19, "the last message, not the end");
+    assert_eq!(store.message_store_timestamp("T", 0, 3), Some(start + 300));
+    assert_eq!(store.earliest_message_time("T", 0), Some(start));
+    assert_eq!(store.message_store_timestamp("T", 0, 20), None);
+}
+
+#[tokio::test]
+async fn delayed_messages_carry_their_delivery_time() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    let mut delayed = message(b"x");
+    delayed.topic = "SCHEDULE_TOPIC_XXXX".to_owned();
+    for (level, delay_ms) in [("3", 10_000), ("18", 7_200_000), ("99", 7_200_000)] {
+        delayed.properties = format!("DELAY\u{1}{level}");
+        let stored = store.put_message(&delayed).await.append.unwrap();
+        until_dispatched(&store).await;
+        let queue = store.consume_queues().find("SCHEDULE_TOPIC_XXXX", 0).unwrap();
+        let unit = queue.unit(stored.queue_offset).unwrap();
+        assert_eq!(unit.tags_code as u64, machine.clock.now_millis() + delay_ms, "level {level}");
+    }
+}

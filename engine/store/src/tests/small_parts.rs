@@ -1,0 +1,112 @@
+//! Metadata files, ConsumeQueue gaps, delay levels, names.
+
+use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
+
+use super::*;
+use crate::consume_queue::ConsumeQueue;
+use crate::delay_level::DelayLevels;
+use crate::metadata_file::{load_metadata, store_metadata};
+use crate::plant::Plant;
+
+fn parse(content: &[u8]) -> Result<u32, String> {
+    let text = std::str::from_utf8(content).map_err(|error| error.to_string())?;
+    text.parse().map_err(|_| format!("{text:?} is no number"))
+}
+
+#[tokio::test]
+async fn metadata_gives_way_to_its_backup() {
+    let machine = Machine::new();
+    let disk = &*machine.disk;
+    let path = machine.root().join("config/number.json");
+    let backup = machine.root().join("config/number.json.bak");
+    assert_eq!(load_metadata(disk, &path, parse), None);
+    store_metadata(disk, &path, b"1").await.unwrap();
+    assert_eq!(load_metadata(disk, &path, parse), Some(1));
+    store_metadata(disk, &path, b"2").await.unwrap();
+    assert_eq!(disk.read(&backup).unwrap(), b"1");
+    assert_eq!(load_metadata(disk, &path, parse), Some(2));
+    for damaged in [&b""[..], b"2x"] {
+        disk.write(&path, damaged).unwrap();
+        assert_eq!(load_metadata(disk, &path, parse), Some(1));
+    }
+    disk.remove(&path).unwrap();
+    assert_eq!(load_metadata(disk, &path, parse), Some(1));
+    disk.write(&backup, b"").unwrap();
+    assert_eq!(load_metadata(disk, &path, parse), None);
+}
+
+fn queue(machine: &Machine) -> ConsumeQueue {
+    let disk = Arc::clone(&machine.disk) as Arc<dyn Disk>;
+    ConsumeQueue::new(disk, machine.root().join("consumequeue/T/0"), 200, "T", 0)
+}
+
+fn unit(phy_offset: i64) -> ConsumeQueueUnit {
+    ConsumeQueueUnit { phy_offset, size: 10, tags_code: 0 }
+}
+
+#[tokio::test]
+async fn a_record_gets_one_unit_however_often_it_is_dispatched() {
+    let machine = Machine::new();
+    let queue = queue(&machine);
+    for _ in 0..2 {
+        for number in 0..15 {
+            queue.put_message_position_info(unit(number * 10), number as u64).unwrap();
+        }
+    }
+    assert_eq!((queue.min_offset_in_queue(), queue.max_offset_in_queue()), (0, 15));
+    assert_eq!(queue.unit(12), Some(unit(120)));
+    assert_eq!(queue.unit(15), None);
+    assert_eq!((queue.roll_next_file(3), queue.roll_next_file(10)), (10, 20));
+    queue.put_message_position_info(unit(500), 3).unwrap();
+    assert_eq!(queue.max_offset_in_queue(), 15, "a repeated queue offset gets no unit");
+}
+
+#[tokio::test]
+async fn missing_units_are_filled_so_that_offsets_agree() {
+    let machine = Machine::new();
+    let queue = queue(&machine);
+    queue.put_message_position_info(unit(0), 0).unwrap();
+    queue.put_message_position_info(unit(900), 25).unwrap();
+    assert_eq!(queue.max_offset_in_queue(), 26);
+    assert_eq!(queue.unit(25), Some(unit(900)));
+    assert_eq!(queue.unit(12), Some(ConsumeQueueUnit::FILLER));
+    assert_eq!(queue.max_physic_offset(), 910);
+}
+
+#[tokio::test]
+async fn a_queue_that_begins_late_is_filled_up_to_its_first_unit() {
+    let machine = Machine::new();
+    let queue = queue(&machine);
+    queue.put_message_position_info(unit(5_000), 17).unwrap();
+    assert_eq!((queue.min_offset_in_queue(), queue.max_offset_in_queue()), (17, 18));
+    assert!(queue.units_from(16).is_none());
+    let file = machine.disk.read(&machine.queue_file("T", 0, 200)).unwrap();
+    assert_eq!(file[..20], ConsumeQueueUnit::FILLER.encode());
+    queue.settle(queue.truncate(5_000, true)).await.unwrap();
+    let again = self::queue(&machine);
+    again.load().unwrap();
+    let _ = again.recover(10_000, true);
+    again.correct_min_offset(4_000);
+    assert_eq!(again.max_offset_in_queue(), 17, "fillers stay");
+}
+
+#[test]
+fn delay_levels_are_javas() {
+    let text = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
+    assert_eq!(DelayLevels::parse(text), Ok(DelayLevels::default()));
+    let levels = DelayLevels::parse("2s 1d").unwrap();
+    assert_eq!((levels.deliver_time_ms(1, 10), levels.deliver_time_ms(9, 0)), (2_010, 86_400_000));
+    assert_eq!(levels.deliver_time_ms(0, 10), 1_010);
+    for text in ["5", "s", "5x", "-1s", "5ä"] {
+        assert!(DelayLevels::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn plants_are_found_by_name() {
+    for plant in Plant::ALL {
+        assert_eq!(plant.name().parse(), Ok(plant));
+        assert_eq!(plant.to_string(), plant.name());
+    }
+    assert!("no-such-plant".parse::<Plant>().is_err());
+}
