@@ -95,6 +95,13 @@ impl Machine {
         self.root().join(format!("consumequeue/{topic}/{queue_id}/{from:020}"))
     }
 
+    /// A directory for what a store gives up.
+    fn aside(&self) -> PathBuf {
+        let aside = self.root().join("aside");
+        self.disk.create_dir_all(&aside).unwrap();
+        aside
+    }
+
     /// Changes a file behind the store's back.
     fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut content = self.disk.read(path).unwrap();

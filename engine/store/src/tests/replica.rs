@@ -92,8 +92,10 @@ async fn a_blank_slave_begins_where_its_master_does() {
     let store = machine.open().await;
     let min = LOG_FILE as u64;
     store.commit_log().append_raw(0, &[0; 10]).unwrap();
-    assert!(store.reset_to(min + 1).await.is_err());
-    store.reset_to(min).await.unwrap();
+    let aside = machine.aside();
+    assert!(store.reset_to(min + 1, &aside).await.is_err());
+    store.reset_to(min, &aside).await.unwrap();
+    assert_eq!(machine.disk.list(&aside).unwrap().len(), 1, "what it had is kept");
     assert_eq!((store.commit_log().min_offset(), store.commit_log().max_offset()), (min, min));
     copy(master.commit_log(), store.commit_log(), 1000, master.commit_log().max_offset());
     until_dispatched(&store).await;
@@ -113,7 +115,7 @@ async fn a_reset_slave_survives_a_kill_before_its_first_bytes() {
     let machine = slave();
     let store = machine.open().await;
     store.commit_log().append_raw(0, &[0; 10]).unwrap();
-    store.reset_to(3 * LOG_FILE as u64).await.unwrap();
+    store.reset_to(3 * LOG_FILE as u64, &machine.aside()).await.unwrap();
     machine.kill(store).await;
     let store = machine.open().await;
     assert_eq!(store.commit_log().max_offset(), 3 * LOG_FILE as u64);
