@@ -1,0 +1,377 @@
+//! [`Trace`]: everything that happened in a run, in order, with its simulated time.
+//!
+//! The trace is where a run is looked at from outside: checkers and forensics read it, scenarios
+//! wait for events in it ([`Trace::on`]), and its digest says whether two runs of one seed were the
+//! same. Recording costs no allocation for the frequent events: names are shared.
+//!
+//! Besides the recorded events the digest covers every delivered segment ([`Trace::fold`]), and each
+//! record carries the digest up to itself: the first record whose digest differs bounds where two
+//! runs parted.
+//!
+//! Modules: [`event`] (what is recorded), [`fault`] (the stories of faults), `convert` (from probe
+//! events), `render` (one line per event), [`digest`].
+
+mod convert;
+pub mod digest;
+pub mod event;
+pub mod fault;
+mod render;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use mq_env::collections::HashSet;
+use mq_env::probe::{Event, Observer, Probe};
+
+use crate::env::clock::WorldTime;
+
+pub use digest::Digest;
+pub use event::{MachineStep, ProcessStep, TraceEvent, UniqKey};
+pub use fault::{FaultId, FaultKind, FaultSummary};
+
+/// A shared text: a process, machine, topic, group or reason.
+pub type Name = Arc<str>;
+
+/// One event with its time and origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceRecord {
+    /// Its place in the trace, from 0.
+    pub ordinal: u64,
+    /// Simulated microseconds since the world began.
+    pub at_us: u64,
+    /// The process it happened in, else the machine, else `net` or `world`.
+    pub source: Name,
+    /// The incarnation of the process, from 1; 0 where there is no process.
+    pub incarnation: u32,
+    /// The digest of the run up to and including this event.
+    pub digest: u64,
+    /// What happened.
+    pub event: TraceEvent,
+}
+
+impl fmt::Display for TraceRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        render::record(self, f)
+    }
+}
+
+/// A handle to the trace of a run; clones share it. It outlives the world.
+#[derive(Clone)]
+pub struct Trace {
+    time: WorldTime,
+    state: Arc<Mutex<State>>,
+    interrupt: Arc<AtomicBool>,
+}
+
+type Listener = Box<dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send>;
+
+#[derive(Default)]
+struct State {
+    records: Vec<TraceRecord>,
+    digest: Digest,
+    names: Names,
+    faults: Vec<FaultSummary>,
+    listeners: Vec<Listener>,
+}
+
+/// The texts that occurred so far.
+#[derive(Default)]
+struct Names(HashSet<Name>);
+
+impl Names {
+    fn get(&mut self, text: &str) -> Name {
+        if let Some(name) = self.0.get(text) {
+            return Arc::clone(name);
+        }
+        let name = Name::from(text);
+        self.0.insert(Arc::clone(&name));
+        name
+    }
+}
+
+impl Trace {
+    /// An empty trace that takes its times from `time`.
+    #[must_use]
+    pub fn new(time: WorldTime) -> Self {
+        Trace { time, state: Arc::default(), interrupt: Arc::default() }
+    }
+
+    /// The shared form of `text`.
+    #[must_use]
+    pub fn name(&self, text: &str) -> Name {
+        self.lock().names.get(text)
+    }
+
+    /// Records an event of `source` now; returns its ordinal.
+    pub fn record(&self, source: &Name, incarnation: u32, event: TraceEvent) -> u64 {
+        let mut state = self.lock();
+        state.push(self.time.now_us(), source, incarnation, event);
+        self.tell_listeners(state)
+    }
+
+    /// Records a remark of the scenario; returns its ordinal.
+    pub fn note(&self, what: &str) -> u64 {
+        let (world, what) = (self.name("world"), self.name(what));
+        self.record(&world, 0, TraceEvent::Note { what })
+    }
+
+    /// Records the start or the end of client operation `op` of process `source`, in words.
+    pub fn op(&self, source: &Name, op: u64, what: &str) -> u64 {
+        let what = self.name(what);
+        self.record(source, 0, TraceEvent::Op { op, what })
+    }
+
+    /// Mixes a value into the digest without recording an event.
+    pub fn fold(&self, word: u64) {
+        self.lock().digest.write_u64(word);
+    }
+
+    /// A probe whose events become records of `source`, for as long as `alive` is set: what runs
+    /// while a dead process is torn down never happened.
+    #[must_use]
+    pub fn probe(&self, source: &Name, incarnation: u32, alive: Arc<AtomicBool>) -> Probe {
+        let source = Arc::clone(source);
+        Probe::to(Arc::new(ProcessObserver { trace: self.clone(), source, incarnation, alive }))
+    }
+
+    /// Resolves with the first event recorded from now on that `matches`. The process that caused
+    /// it does not run beyond its current await before the scenario had its turn, so a fault
+    /// injected on an event strikes at that event.
+    ///
+    /// `matches` runs inside the event, on whatever task caused it: it may look at disks and at the
+    /// trace, and must not touch the world or the network.
+    pub fn on(
+        &self,
+        mut matches: impl FnMut(&TraceRecord) -> bool + Send + 'static,
+    ) -> TriggerFuture {
+        let shared = Arc::new(Mutex::new(TriggerState::default()));
+        let weak = Arc::downgrade(&shared);
+        let interrupt = Arc::clone(&self.interrupt);
+        self.listen(move |record| {
+            let Some(shared) = weak.upgrade() else { return ControlFlow::Break(()) };
+            if !matches(record) {
+                return ControlFlow::Continue(());
+            }
+            interrupt.store(true, Ordering::Relaxed);
+            let mut trigger = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            trigger.hit = Some(record.clone());
+            if let Some(waker) = trigger.waker.take() {
+                waker.wake();
+            }
+            ControlFlow::Break(())
+        });
+        TriggerFuture { shared }
+    }
+
+    /// Calls `listener` with every event recorded from now on, inside the event and before anything
+    /// else runs, until it breaks. Events that a listener itself records are not announced. It must
+    /// not touch the world or the network.
+    pub fn listen(&self, listener: impl FnMut(&TraceRecord) -> ControlFlow<()> + Send + 'static) {
+        self.lock().listeners.push(Box::new(listener));
+    }
+
+    /// Number of events recorded.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().records.len()
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The digest of the run so far.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.lock().digest.finish()
+    }
+
+    /// Looks at the events so far without copying them. `look` must not use the trace.
+    pub fn read<R>(&self, look: impl FnOnce(&[TraceRecord]) -> R) -> R {
+        look(&self.lock().records)
+    }
+
+    /// A copy of the events so far.
+    #[must_use]
+    pub fn records(&self) -> Vec<TraceRecord> {
+        self.lock().records.clone()
+    }
+
+    /// The faults so far, in the order of their injection.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FaultSummary> {
+        self.lock().faults.clone()
+    }
+
+    /// Records that a fault was injected.
+    pub fn fault_started(&self, kind: FaultKind, target: &Name, detail: &str) -> FaultId {
+        let mut state = self.lock();
+        let at_us = self.time.now_us();
+        let fault = FaultId(u32::try_from(state.faults.len()).unwrap_or(u32::MAX));
+        let detail = state.names.get(detail);
+        state.faults.push(FaultSummary {
+            id: fault,
+            kind,
+            target: Arc::clone(target),
+            detail: Arc::clone(&detail),
+            started_us: at_us,
+            bitten_us: None,
+            healed_us: None,
+        });
+        state.push(at_us, target, 0, TraceEvent::FaultStarted { fault, kind, detail });
+        self.tell_listeners(state);
+        fault
+    }
+
+    /// Records that a fault took effect, the first time it is told so.
+    pub fn fault_bit(&self, fault: FaultId, what: &str) {
+        let mut state = self.lock();
+        if state.push_bite(self.time.now_us(), fault, what) {
+            self.tell_listeners(state);
+        }
+    }
+
+    /// The same without calling listeners, for places where a listener could not do its work: a
+    /// disk reads its clock while it is locked.
+    pub(crate) fn fault_bit_unheard(&self, fault: FaultId, what: &str) {
+        self.lock().push_bite(self.time.now_us(), fault, what);
+    }
+
+    /// Records that a fault was taken away, the first time it is told so.
+    pub fn fault_healed(&self, fault: FaultId, effect: &str) {
+        let mut state = self.lock();
+        let at_us = self.time.now_us();
+        let Some(summary) = state.faults.get_mut(fault.0 as usize) else { return };
+        if summary.healed_us.is_some() {
+            return;
+        }
+        summary.healed_us = Some(at_us);
+        let (kind, target) = (summary.kind, Arc::clone(&summary.target));
+        let effect = state.names.get(effect);
+        state.push(at_us, &target, 0, TraceEvent::FaultHealed { fault, kind, effect });
+        self.tell_listeners(state);
+    }
+
+    /// The flag that is set while a trigger has fired and the scenario has not had its turn.
+    pub(crate) fn interrupt(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupt)
+    }
+
+    /// Forgets all listeners (they may hold what holds the trace).
+    pub(crate) fn forget_listeners(&self) {
+        let listeners = std::mem::take(&mut self.lock().listeners);
+        drop(listeners);
+    }
+
+    /// Announces the record pushed last; listeners run without the lock. Returns its ordinal.
+    fn tell_listeners(&self, mut state: MutexGuard<'_, State>) -> u64 {
+        let ordinal = state.records.len() as u64 - 1;
+        if state.listeners.is_empty() {
+            return ordinal;
+        }
+        let mut listeners = std::mem::take(&mut state.listeners);
+        let record = state.records.last().cloned();
+        drop(state);
+        if let Some(record) = record {
+            listeners.retain_mut(|listener| listener(&record).is_continue());
+        }
+        let mut state = self.lock();
+        listeners.append(&mut state.listeners);
+        state.listeners = listeners;
+        ordinal
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Records the first effect of a fault; returns whether it was the first.
+    fn push_bite(&mut self, at_us: u64, fault: FaultId, what: &str) -> bool {
+        let Some(summary) = self.faults.get_mut(fault.0 as usize) else { return false };
+        if summary.bitten_us.is_some() {
+            return false;
+        }
+        summary.bitten_us = Some(at_us);
+        let (kind, target) = (summary.kind, Arc::clone(&summary.target));
+        let what = self.names.get(what);
+        self.push(at_us, &target, 0, TraceEvent::FaultBit { fault, kind, what });
+        true
+    }
+
+    fn push(&mut self, at_us: u64, source: &Name, incarnation: u32, event: TraceEvent) {
+        (at_us, source, incarnation, &event).hash(&mut self.digest);
+        let source = Arc::clone(source);
+        let digest = self.digest.finish();
+        let ordinal = self.records.len() as u64;
+        self.records.push(TraceRecord { ordinal, at_us, source, incarnation, digest, event });
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lock().records.iter().try_for_each(|record| writeln!(f, "{record}"))
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trace({} events, digest {:016x})", self.len(), self.digest())
+    }
+}
+
+struct ProcessObserver {
+    trace: Trace,
+    source: Name,
+    incarnation: u32,
+    alive: Arc<AtomicBool>,
+}
+
+impl Observer for ProcessObserver {
+    fn event(&self, event: &Event<'_>) {
+        if !self.alive.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.trace.lock();
+        let event = convert::owned(event, &mut state.names);
+        state.push(self.trace.time.now_us(), &self.source, self.incarnation, event);
+        self.trace.tell_listeners(state);
+    }
+}
+
+/// Waits for an event; see [`Trace::on`]. Dropping it gives up waiting.
+pub struct TriggerFuture {
+    shared: Arc<Mutex<TriggerState>>,
+}
+
+#[derive(Default)]
+struct TriggerState {
+    hit: Option<TraceRecord>,
+    waker: Option<Waker>,
+}
+
+impl Future for TriggerFuture {
+    type Output = TraceRecord;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TraceRecord> {
+        let mut trigger = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match trigger.hit.take() {
+            Some(record) => Poll::Ready(record),
+            None => {
+                trigger.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
