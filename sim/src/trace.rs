@@ -233,15 +233,16 @@ impl Trace {
     /// Records that a fault took effect, the first time it is told so.
     pub fn fault_bit(&self, fault: FaultId, what: &str) {
         let mut state = self.lock();
-        if state.push_bite(self.time.now_us(), fault, what) {
-            self.tell_listeners(state);
+        let at_us = self.time.now_us();
+        let Some(summary) = state.faults.get_mut(fault.0 as usize) else { return };
+        if summary.bitten_us.is_some() {
+            return;
         }
-    }
-
-    /// The same without calling listeners, for places where a listener could not do its work: a
-    /// disk reads its clock while it is locked.
-    pub(crate) fn fault_bit_unheard(&self, fault: FaultId, what: &str) {
-        self.lock().push_bite(self.time.now_us(), fault, what);
+        summary.bitten_us = Some(at_us);
+        let (kind, target) = (summary.kind, Arc::clone(&summary.target));
+        let what = state.names.get(what);
+        state.push(at_us, &target, 0, TraceEvent::FaultBit { fault, kind, what });
+        self.tell_listeners(state);
     }
 
     /// Records that a fault was taken away, the first time it is told so.
@@ -294,19 +295,6 @@ impl Trace {
 }
 
 impl State {
-    /// Records the first effect of a fault; returns whether it was the first.
-    fn push_bite(&mut self, at_us: u64, fault: FaultId, what: &str) -> bool {
-        let Some(summary) = self.faults.get_mut(fault.0 as usize) else { return false };
-        if summary.bitten_us.is_some() {
-            return false;
-        }
-        summary.bitten_us = Some(at_us);
-        let (kind, target) = (summary.kind, Arc::clone(&summary.target));
-        let what = self.names.get(what);
-        self.push(at_us, &target, 0, TraceEvent::FaultBit { fault, kind, what });
-        true
-    }
-
     fn push(&mut self, at_us: u64, source: &Name, incarnation: u32, event: TraceEvent) {
         (at_us, source, incarnation, &event).hash(&mut self.digest);
         let source = Arc::clone(source);

@@ -47,7 +47,6 @@ mod driver;
 mod faults;
 mod handle;
 mod machine;
-mod machine_disk;
 mod panics;
 mod process;
 mod ready;
@@ -69,7 +68,6 @@ use driver::Driver;
 
 pub use handle::{Partition, WorldHandle};
 pub use machine::{MachineConfig, MachineHandle};
-pub use machine_disk::NoDisk;
 pub use process::{Exit, ProcessContext, ProcessGone, ProcessHandle, ProcessStatus, StopOutcome};
 
 /// What a world is like before anything happens.
@@ -79,6 +77,8 @@ pub struct WorldConfig {
     pub net: NetProfile,
     /// What the wall clocks show when the world begins, milliseconds since the Unix epoch.
     pub epoch_ms: u64,
+    /// Mean interval of the kernels' background writeback, machine by machine; 0 turns it off.
+    pub writeback_interval_ms: u64,
     /// The run ends as [`Stopped::TimeLimit`] after this much simulated time.
     pub limit_ms: u64,
     /// The run ends as [`Stopped::Livelock`] after this many polls without time passing.
@@ -93,6 +93,7 @@ impl Default for WorldConfig {
         WorldConfig {
             net: NetProfile::default(),
             epoch_ms: 1_704_067_200_000, // 2024-01-01T00:00:00Z
+            writeback_interval_ms: 5_000,
             limit_ms: 7 * 24 * 3_600_000,
             polls_per_instant_max: 5_000_000,
             shuffle: true,

@@ -84,6 +84,12 @@ impl SimClock {
         self.rebase(|state| state.utc_offset_seconds = seconds);
     }
 
+    /// What the clock shows, without this counting as a reading by a process.
+    #[must_use]
+    pub fn peek_millis(&self) -> u64 {
+        u64::try_from(self.lock().wall_at(self.time.now_ms())).unwrap_or(0)
+    }
+
     /// Counts `fault` as having taken effect at the next reading.
     pub(crate) fn bite_at_next_reading(&self, trace: Trace, fault: FaultId) {
         self.lock().unseen = Some((trace, fault));
@@ -117,14 +123,11 @@ impl State {
 
 impl Clock for SimClock {
     fn now_millis(&self) -> u64 {
-        let mut state = self.lock();
-        let wall_ms = state.wall_at(self.time.now_ms());
-        let unseen = state.unseen.take();
-        drop(state);
+        let unseen = self.lock().unseen.take();
         if let Some((trace, fault)) = unseen {
-            trace.fault_bit_unheard(fault, "the clock was read");
+            trace.fault_bit(fault, "the clock was read");
         }
-        u64::try_from(wall_ms).unwrap_or(0)
+        self.peek_millis()
     }
 
     fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {

@@ -73,7 +73,7 @@ impl Listener for TurmoilListener {
 }
 
 /// The simulation's clock, from its epoch on, in UTC.
-struct TurmoilClock;
+pub struct TurmoilClock;
 
 impl Clock for TurmoilClock {
     fn now_millis(&self) -> u64 {
@@ -103,12 +103,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::world::NoDisk;
+    use crate::env::disk::{SimDisk, SimDiskConfig};
 
     const EPOCH_MS: u64 = 1_700_000_000_000;
 
     fn env(host: &str) -> Env {
-        host_env(host, Arc::new(NoDisk), Rng::from_seed(7), Probe::silent())
+        let rng = Rng::from_seed(7);
+        let disk = SimDisk::new(SimDiskConfig::default(), Arc::new(TurmoilClock), rng.clone());
+        host_env(host, disk.handle(host), rng, Probe::silent())
     }
 
     async fn serve(env: Env) -> io::Result<()> {

@@ -85,6 +85,12 @@ impl Core {
         Arc::new(ScenarioWaker(Arc::clone(&self.ready))).into()
     }
 
+    /// Runs a future beside the scenario.
+    pub(super) fn spawn(&self, future: LocalBoxFuture<'static, ()>) {
+        self.helpers.borrow_mut().push(future);
+        self.scenario_waker().wake();
+    }
+
     /// Whether a trigger fired since this was last asked.
     pub(super) fn take_interrupt(&self) -> bool {
         self.interrupt.swap(false, Ordering::Relaxed)

@@ -69,8 +69,7 @@ impl WorldHandle {
     /// Runs `future` beside the scenario, outside all processes, until the run ends. A panic in it
     /// is a panic of the scenario.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.core.helpers.borrow_mut().push(Box::pin(future));
-        self.core.scenario_waker().wake();
+        self.core.spawn(Box::pin(future));
     }
 
     /// Simulated milliseconds since the world began.

@@ -1,18 +1,19 @@
 //! Machines: [`MachineHandle`], power, disk and clock.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mq_env::Env;
-use mq_env::disk::Disk;
+use mq_env::clock::Clock;
+use rand::Rng as _;
 
 use super::core::Core;
-use super::machine_disk::NoDisk;
 use super::process::{Exit, ProcessCell, ProcessContext, ProcessHandle, boxed_main};
 use crate::env::clock::SimClock;
+use crate::env::disk::{PowerLossReport, SimDisk, SimDiskConfig};
 use crate::env::net::MachineId;
 use crate::trace::{FaultId, FaultKind, MachineStep, Name, ProcessStep, TraceEvent};
 
@@ -25,6 +26,8 @@ pub struct MachineConfig {
     pub clock_offset_ms: i64,
     /// Its time zone, seconds to add to UTC.
     pub utc_offset_seconds: i32,
+    /// Its disk.
+    pub disk: SimDiskConfig,
 }
 
 /// A machine of a world; clones name the same machine.
@@ -40,23 +43,32 @@ pub(super) struct MachineCell {
     pub(super) name: Name,
     pub(super) addrs: Vec<IpAddr>,
     pub(super) clock: Arc<SimClock>,
+    pub(super) disk: Arc<SimDisk>,
     /// The power loss that the next power-on heals.
     off_since: Cell<Option<FaultId>>,
     /// The clock faults that `steady_clock` heals.
     clock_fault: Cell<Option<FaultId>>,
     power_losses: Cell<u32>,
+    last_power_loss: RefCell<Option<PowerLossReport>>,
+}
+
+/// The clock as the disk reads it for the times of its files: no reading by a process.
+struct DiskClock(Arc<SimClock>);
+
+impl Clock for DiskClock {
+    fn now_millis(&self) -> u64 {
+        self.0.peek_millis()
+    }
+
+    fn utc_offset_seconds(&self, at_ms: u64) -> i32 {
+        self.0.utc_offset_seconds(at_ms)
+    }
 }
 
 impl MachineCell {
     pub(super) fn is_on(&self) -> bool {
         self.off_since.get().is_none()
     }
-
-    pub(super) fn disk_handle(&self, _process: &Name) -> Arc<dyn Disk> {
-        Arc::new(NoDisk)
-    }
-
-    pub(super) fn process_died(&self, _env: &Env) {}
 }
 
 impl MachineHandle {
@@ -68,23 +80,27 @@ impl MachineHandle {
             addrs.push(Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number).into());
         }
         let id = core.fabric.add_machine(&name, &addrs);
-        let clock = SimClock::new(
-            core.time.clone(),
-            core.config.epoch_ms + core.time.now_ms(),
-            config.utc_offset_seconds,
-        );
-        clock.jump(config.clock_offset_ms);
+        let wall_ms = core.config.epoch_ms.saturating_add_signed(config.clock_offset_ms);
+        let clock = SimClock::new(core.time.clone(), wall_ms, config.utc_offset_seconds);
+        let clock = Arc::new(clock);
+        let disk_clock = Arc::new(DiskClock(Arc::clone(&clock)));
+        let disk_rng = core.rng.child("disk").child(&name);
+        let disk = SimDisk::new(config.disk, disk_clock, disk_rng);
         let cell = Rc::new(MachineCell {
             id,
             name,
             addrs,
-            clock: Arc::new(clock),
+            clock,
+            disk,
             off_since: Cell::new(None),
             clock_fault: Cell::new(None),
             power_losses: Cell::new(0),
+            last_power_loss: RefCell::new(None),
         });
         core.machines.borrow_mut().push(Rc::clone(&cell));
-        MachineHandle { cell, core: Rc::clone(core) }
+        let machine = MachineHandle { cell, core: Rc::clone(core) };
+        machine.write_back_in_background();
+        machine
     }
 
     /// Its number, for partitions and links.
@@ -109,6 +125,18 @@ impl MachineHandle {
     #[must_use]
     pub fn clock(&self) -> &Arc<SimClock> {
         &self.cell.clock
+    }
+
+    /// Its disk: to look into, and to injure. Power and process death are the world's business.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<SimDisk> {
+        &self.cell.disk
+    }
+
+    /// What the last power loss did to the disk.
+    #[must_use]
+    pub fn last_power_loss(&self) -> Option<PowerLossReport> {
+        self.cell.last_power_loss.borrow().clone()
     }
 
     /// Whether it has power.
@@ -145,36 +173,73 @@ impl MachineHandle {
     }
 
     /// Cuts its power: links first, then its processes and sockets, without a word to anybody, then
-    /// the disk loses what was not durable. A machine without power gives a fault without effect.
+    /// the disk loses a seeded part of what was not durable. A machine without power gives a fault
+    /// without effect.
     pub fn power_loss(&self) -> FaultId {
-        self.lose_power(FaultKind::PowerLoss)
+        self.lose_power(FaultKind::PowerLoss, |disk| {
+            let number = self.cell.power_losses.replace(self.cell.power_losses.get() + 1);
+            let rng = self.core.rng.child("power_loss").child(self.name());
+            disk.power_loss(&mut rng.stream(&number.to_string()))
+        })
+    }
+
+    /// Like [`MachineHandle::power_loss`], and nothing that was not durable survives.
+    pub fn power_loss_worst(&self) -> FaultId {
+        self.lose_power(FaultKind::PowerLoss, |disk| disk.power_loss_worst())
     }
 
     /// Power loss, and the disk is empty afterwards.
     pub fn destroy_disk(&self) -> FaultId {
-        let fault = self.lose_power(FaultKind::DiskDestroyed);
+        let fault = self.lose_power(FaultKind::DiskDestroyed, |_| PowerLossReport::default());
+        self.cell.disk.destroy();
         self.record(TraceEvent::Machine(MachineStep::DiskDestroyed));
         self.core.trace.fault_bit(fault, "the disk is empty");
         fault
     }
 
-    fn lose_power(&self, kind: FaultKind) -> FaultId {
+    fn lose_power(
+        &self,
+        kind: FaultKind,
+        crash: impl FnOnce(&SimDisk) -> PowerLossReport,
+    ) -> FaultId {
         let trace = &self.core.trace;
         let fault = trace.fault_started(kind, &self.cell.name, "");
         if !self.is_on() {
             return fault;
         }
         self.cell.off_since.set(Some(fault));
-        self.cell.power_losses.set(self.cell.power_losses.get() + 1);
         let closed = self.core.fabric.power_loss(self.cell.id);
         let mut ended = 0;
         for process in self.core.processes_of(self.cell.id) {
             ended += u32::from(process.end(ProcessStep::LostPower).is_some());
         }
+        let report = crash(&self.cell.disk);
         self.record(TraceEvent::Machine(MachineStep::PowerLost));
+        if kind == FaultKind::PowerLoss {
+            self.record(TraceEvent::Disk { what: trace.name(&report.to_string()) });
+        }
+        *self.cell.last_power_loss.borrow_mut() = Some(report);
         let what = format!("{ended} processes and {} connections gone", closed.connections);
         trace.fault_bit(fault, &what);
         fault
+    }
+
+    /// The kernel's background writeback, at random intervals for as long as the world runs.
+    fn write_back_in_background(&self) {
+        let mean_ms = self.core.config.writeback_interval_ms;
+        if mean_ms == 0 {
+            return;
+        }
+        let mut rng = self.core.rng.child("writeback").stream(self.name());
+        let disk = Arc::clone(&self.cell.disk);
+        let write_back = async move {
+            loop {
+                let pause_ms = rng.random_range(1..=2 * mean_ms);
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                disk.writeback(&mut rng);
+            }
+        };
+        self.core.spawn(Box::pin(write_back));
     }
 
     /// Gives it power again. Its processes have to be started.

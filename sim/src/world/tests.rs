@@ -115,7 +115,8 @@ fn one_seed_is_one_run_and_another_is_another() {
 
 #[test]
 fn an_idle_hour_costs_polls_for_its_timers_only() {
-    let run = World::run(WorldConfig::default(), 3, async |world| {
+    let config = WorldConfig { writeback_interval_ms: 0, ..WorldConfig::default() };
+    let run = World::run(config, 3, async |world| {
         for number in 0..6 {
             let machine = world.add_machine(&format!("m{number}"), MachineConfig::default());
             let process = machine.add_process(&format!("p{number}"), |context| async move {
