@@ -286,6 +286,9 @@ impl MappedFileQueue {
         if let Some((file, range)) = &cut.erased {
             file.flush_range(&*self.disk, range.clone()).await?;
         }
+        if cut.removed.is_empty() {
+            return Ok(());
+        }
         for file in &cut.removed {
             self.unsynced().files.retain(|path| path != file.path());
             self.disk.rename(file.path(), &aside.join(file_name(file.file_from_offset())))?;

@@ -32,7 +32,6 @@ use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
 use tokio::sync::watch;
 
-use crate::commit_log::CommitLog;
 use crate::config::{BrokerRole, StoreConfig};
 use crate::ha::client::HaClient;
 use crate::ha::connection::HaConnection;
@@ -51,7 +50,7 @@ const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 pub struct HaService {
     env: Env,
     config: Arc<StoreConfig>,
-    log: Arc<CommitLog>,
+    store: Arc<MessageStore>,
     tasks: TaskGroup,
     replicas: Arc<Replicas>,
     joining: Arc<Joining>,
@@ -73,7 +72,7 @@ impl HaService {
             tasks: env.tasks.child(),
             env: env.clone(),
             config,
-            log: Arc::clone(store.commit_log()),
+            store: Arc::clone(store),
             replicas,
             master_address: watch::Sender::default(),
             follow_state: watch::Sender::default(),
@@ -178,7 +177,7 @@ impl HaService {
         let client = HaClient {
             env: self.env.clone(),
             config: Arc::clone(&self.config),
-            log: Arc::clone(&self.log),
+            store: Arc::clone(&self.store),
             joining: Arc::clone(&self.joining),
             master_address: self.master_address.subscribe(),
             state: self.follow_state.clone(),
@@ -204,7 +203,7 @@ impl HaService {
         let connection = HaConnection {
             config: Arc::clone(&self.config),
             probe: self.env.probe.clone(),
-            log: Arc::clone(&self.log),
+            log: Arc::clone(self.store.commit_log()),
             replicas: Arc::clone(&self.replicas),
             id: self.replicas.connect(peer),
             slave: peer.to_string(),

@@ -24,6 +24,8 @@ use super::follow_state::FollowState;
 use super::joining::{Joined, Joining};
 use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::error::StoreError;
+use crate::message_store::MessageStore;
 
 /// Limit of one attempt to connect, and least time between the starts of two attempts.
 const CONNECT_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,7 +37,7 @@ const READ_BYTES: usize = 72 << 10;
 pub(crate) struct HaClient {
     pub(crate) env: Env,
     pub(crate) config: Arc<StoreConfig>,
-    pub(crate) log: Arc<CommitLog>,
+    pub(crate) store: Arc<MessageStore>,
     pub(crate) joining: Arc<Joining>,
     /// The master's HA address as the broker knows it.
     pub(crate) master_address: watch::Receiver<Option<String>>,
@@ -83,7 +85,7 @@ impl HaClient {
             Joined::Refused { reason } => return self.refuse(reason),
             Joined::Later { reason } => return self.idle(master, &reason),
         };
-        tracing::info!(master, is_proven, end = self.log.max_offset(), "following");
+        tracing::info!(master, is_proven, end = self.store.commit_log().max_offset(), "following");
         let following = FollowState::Following { master: master.to_owned(), is_proven };
         self.state.send_replace(following);
         let reason = match Session::open(self, stream).await {
@@ -119,8 +121,8 @@ impl HaClient {
 
 /// One connection on which the slave reports.
 struct Session<'a> {
+    client: &'a HaClient,
     log: &'a CommitLog,
-    env: &'a Env,
     stream: tokio::io::ReadHalf<Stream>,
     reports: Reports,
     decoder: TransferDecoder,
@@ -143,7 +145,7 @@ struct Reports {
 impl<'a> Session<'a> {
     /// Makes everything reportable that the log holds, and sends the first report.
     async fn open(client: &'a HaClient, stream: Stream) -> Result<Session<'a>, String> {
-        let (config, log) = (&*client.config, &*client.log);
+        let (config, log) = (&*client.config, &**client.store.commit_log());
         let reports_synced = config.flush_disk_type == FlushDiskType::SyncFlush
             && !config.upstream(UpstreamSwitch::SlaveAcksPageCache);
         let mut reportable = if reports_synced {
@@ -170,8 +172,8 @@ impl<'a> Session<'a> {
         }
         let is_unnoticed = config.upstream(UpstreamSwitch::MasterSilenceUnnoticed);
         Ok(Session {
+            client,
             log,
-            env: &client.env,
             stream,
             reports,
             decoder: TransferDecoder::new(log.file_size()),
@@ -228,14 +230,28 @@ impl<'a> Session<'a> {
             let frame = self.decoder.take_frame().map_err(|error| error.to_string())?;
             let Some(frame) = frame else { return Ok(()) };
             if !frame.body.is_empty() {
-                let from = header.phy_offset;
-                self.log.append_raw(from, &frame.body).map_err(|error| error.to_string())?;
-                let to = from + frame.body.len() as u64;
-                self.env.probe.emit(&Event::HaReceived { from, to });
+                self.append(header.phy_offset, &frame.body).await.map_err(|it| it.to_string())?;
             }
             self.reports.send_progress().await?;
         }
         Ok(())
+    }
+
+    async fn append(&mut self, from: u64, body: &[u8]) -> Result<(), StoreError> {
+        if self.log.max_offset() == 0 && self.starts_file(from) {
+            // Written down durably: recovery does not take the files for ones behind a gap.
+            let store = &self.client.store;
+            store.reset_to(from, &self.client.config.store_path_root_dir).await?;
+        }
+        self.log.append_raw(from, body)?;
+        let to = from + body.len() as u64;
+        self.client.env.probe.emit(&Event::HaReceived { from, to });
+        Ok(())
+    }
+
+    /// Whether a file other than the very first starts at `offset`.
+    fn starts_file(&self, offset: u64) -> bool {
+        offset != 0 && offset.is_multiple_of(self.log.file_size() as u64)
     }
 }
 

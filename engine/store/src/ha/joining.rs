@@ -85,7 +85,7 @@ impl Joining {
             }
             Ok(Relation::Prefix) => Ok(()),
             Ok(Relation::Diverged { common }) => self.cut_tail(common, master).await,
-            Ok(Relation::BelowMinimum { master_min }) => self.start_over(master_min, master).await,
+            Ok(Relation::Elsewhere { master_min }) => self.start_over(master_min, master).await,
         };
         match settled {
             Ok(()) => Joined::May { is_proven: true },
@@ -129,24 +129,30 @@ impl Joining {
         Ok(())
     }
 
-    /// The master's log begins where this one ended or later: its bytes go aside, and the log starts
-    /// again at the master's minimum.
+    /// Nothing of this log can be continued: the master has removed what comes behind it. Its bytes
+    /// go aside, and the log starts again at the master's minimum.
     async fn start_over(&self, master_min: u64, master: &str) -> Result<(), StoreError> {
         let log = self.log();
         let Range { start, end } = log.min_offset()..log.max_offset();
-        tracing::warn!(
-            master,
-            "this slave's log ({start} to {end}) ends below its master's minimum {master_min}: it is \
-             refilled from there; the gap of {} bytes is nowhere in this group",
-            master_min - end
-        );
+        if start < end {
+            let gap_bytes = master_min - end;
+            tracing::warn!(
+                master,
+                master_min,
+                gap_bytes,
+                "this slave's log ({start} to {end}) ends below its master's minimum: it is refilled \
+                 from there, and what lies between is nowhere in this group"
+            );
+        }
         let reason = "the master's log begins behind this range";
         let root = &self.config.store_path_root_dir;
         log.flush(0).await?;
         let quarantine = begin_aside(&self.env, log, root, reason, master).await?;
         self.store.reset_to(master_min, &quarantine.dir).await?;
         finish_aside(&self.env, &quarantine).await?;
-        self.report(quarantine);
+        if start < end {
+            self.report(quarantine);
+        }
         Ok(())
     }
 

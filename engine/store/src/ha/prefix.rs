@@ -78,8 +78,9 @@ pub(crate) enum Relation {
         /// End of the common part.
         common: u64,
     },
-    /// It ends at or below the master's first byte: nothing can be compared.
-    BelowMinimum {
+    /// It ends at or below the master's first byte, or is blank and begins outside the master's:
+    /// nothing can be compared, and nothing of it can be continued.
+    Elsewhere {
         /// The master's first byte.
         master_min: u64,
     },
@@ -151,8 +152,8 @@ enum Stop {
 impl Questions<'_> {
     async fn compare(&mut self, diverged_bytes_max: u64) -> Result<Relation, Stop> {
         let OwnLog { min_offset, end_offset, .. } = self.own;
-        if min_offset == end_offset {
-            return Ok(Relation::Prefix);
+        if min_offset >= end_offset {
+            return self.place_blank(end_offset).await;
         }
         // Below `floor` one of the logs has nothing; `common` is the end to be proven.
         let (mut floor, mut common) = (min_offset, end_offset);
@@ -164,7 +165,7 @@ impl Questions<'_> {
                 return Err(Stop::Foreign(Foreign::BlankMaster { min_offset, end_offset }));
             }
             if end_offset <= master_min {
-                return Ok(Relation::BelowMinimum { master_min });
+                return Ok(Relation::Elsewhere { master_min });
             }
             let foreign =
                 Foreign::NoCommonHistory { min_offset, end_offset, master_min, master_max };
@@ -196,6 +197,20 @@ impl Questions<'_> {
                 }));
             }
         }
+    }
+
+    /// A blank log is a prefix of any, as long as the other one has its beginning.
+    async fn place_blank(&mut self, end_offset: u64) -> Result<Relation, Stop> {
+        if end_offset == 0 {
+            // Filled from the master's minimum, wherever that is.
+            return Ok(Relation::Prefix);
+        }
+        let PrefixAnswer { min_offset: master_min, max_offset, .. } = self.ask(&[]).await?;
+        Ok(if (master_min..=max_offset).contains(&end_offset) {
+            Relation::Prefix
+        } else {
+            Relation::Elsewhere { master_min }
+        })
     }
 
     /// The highest record boundary in `start..=limit` up to which the logs seem to agree, or nothing

@@ -1,5 +1,7 @@
 //! Slaves that get everything: live, late, blank, behind rolled and removed files.
 
+use std::sync::Arc;
+
 use mq_env::Env;
 use mq_store::config::{BrokerRole, FlushDiskType, UpstreamSwitch};
 use mq_store::ha::HaService;
@@ -82,7 +84,7 @@ async fn v2_upstream_fills_a_blank_slave_from_the_last_file() {
 async fn master_without_first_files(group: &mut Group, files: u64) {
     group.start_master().await;
     group.master().put_all("more", 400, PutMessageStatus::PutOk).await;
-    group.kill_master().await;
+    group.stop_master().await;
     let log_dir = group.master_config.commit_log_dir();
     for file in 0..files {
         let path = log_dir.join(format!("{:020}", file * FILE_BYTES));
@@ -105,6 +107,21 @@ async fn a_blank_slave_begins_at_the_masters_minimum() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_slave_received_survives_its_death_wherever_its_log_begins() {
+    let mut group = Group::new(|_| {});
+    master_without_first_files(&mut group, 2).await;
+    group.start_slave().await;
+    let end = group.master().log().max_offset();
+    eventually("the slave has all", || group.slave().log().max_offset() == end).await;
+    assert!(group.slave().log().flushed_offset() < end);
+    group.kill_slave().await;
+    group.stop_master().await;
+    group.start_slave().await;
+    assert_eq!(group.slave().log().min_offset(), 2 * FILE_BYTES);
+    assert_eq!(group.slave().log().max_offset(), end);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slave_below_the_masters_minimum_is_refilled() {
     let mut group = Group::new(|_| {});
     group.start_master().await;
@@ -113,7 +130,7 @@ async fn a_slave_below_the_masters_minimum_is_refilled() {
     group.caught_up().await;
     let old_end = group.slave().log().max_offset();
     group.kill_slave().await;
-    group.kill_master().await;
+    group.stop_master().await;
     master_without_first_files(&mut group, 3).await;
     group.start_slave().await;
     group.caught_up().await;
@@ -134,6 +151,22 @@ async fn a_slave_below_the_masters_minimum_is_refilled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refill_that_was_cut_short_begins_anew() {
+    let mut group = Group::new(|_| {});
+    let config = Arc::new(group.slave_config.clone());
+    let store = MessageStore::open(Env::os(), config).await.unwrap();
+    store.reset_to(FILE_BYTES, &group.slave_config.store_path_root_dir).await.unwrap();
+    store.shutdown().await;
+    drop(store);
+    master_without_first_files(&mut group, 3).await;
+    group.start_slave().await;
+    assert_eq!(group.slave().log().max_offset(), FILE_BYTES);
+    group.caught_up().await;
+    assert_eq!(group.slave().log().min_offset(), 3 * FILE_BYTES);
+    assert_eq!(group.slave().ha.quarantines(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slave_may_be_followed_too() {
     let mut group = Group::new(|_| {});
     group.start_master().await;
@@ -146,7 +179,7 @@ async fn a_slave_may_be_followed_too() {
     config.ha_listen_port = 10_942;
     config.ha_master_address = Some("10.0.0.2:10932".to_owned());
     let env = Env { net: group.net.machine(3), ..Env::os() };
-    let store = MessageStore::open(env.clone(), std::sync::Arc::new(config)).await.unwrap();
+    let store = MessageStore::open(env.clone(), Arc::new(config)).await.unwrap();
     let ha = HaService::new(&env, &store, None);
     ha.start().await.unwrap();
     let end = group.master().log().max_offset();
@@ -165,7 +198,7 @@ async fn over_loopback_a_sync_master_is_acknowledged() {
         config.flush_disk_type = FlushDiskType::SyncFlush;
         config.broker_role = role;
         config.ha_listen_port = 0;
-        std::sync::Arc::new(config)
+        Arc::new(config)
     };
     let env = Env::os();
     let open = async |config| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mq_store::PutMessageStatus::{FlushDiskTimeout, FlushSlaveTimeout, PutOk};
+use mq_store::PutMessageStatus::{self, FlushDiskTimeout, FlushSlaveTimeout, PutOk};
 use mq_store::config::{BrokerRole, FlushDiskType, UpstreamSwitch};
 
 use crate::node::{Group, eventually};
@@ -87,4 +87,25 @@ async fn a_sync_flush_slave_syncs_before_it_reports_first() {
     assert_eq!(group.master().ha.push2_slave_max_offset(), 0);
     group.slave_disk.hold(false);
     group.caught_up().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_whose_sync_failed_follows_no_more() {
+    for flush_disk_type in FlushDiskType::ALL {
+        let group = pair(FlushDiskType::AsyncFlush, flush_disk_type, &[]).await;
+        group.slave_disk.fail();
+        group.master().put("lost").await;
+        eventually("the slave refuses", || {
+            // The sync fails in the background; the next slice meets a poisoned log.
+            drop(group.master().put("more"));
+            group.slave().ha.refusal().is_some()
+        })
+        .await;
+        let reason = group.slave().ha.refusal().unwrap();
+        assert!(reason.contains("restart it"), "{reason}");
+        let acked = group.master().ha.push2_slave_max_offset();
+        let put = group.master().put("unconfirmed").await;
+        assert_eq!(put.status, PutMessageStatus::SlaveNotAvailable);
+        assert_eq!(group.master().ha.push2_slave_max_offset(), acked);
+    }
 }

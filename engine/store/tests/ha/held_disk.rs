@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion};
 use mq_env::{BoxFuture, Env};
@@ -13,15 +14,25 @@ use tokio::sync::watch;
 pub(crate) struct HeldDisk {
     disk: Arc<dyn Disk>,
     is_held: watch::Sender<bool>,
+    fails: AtomicBool,
 }
 
 impl HeldDisk {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(HeldDisk { disk: Env::os().disk, is_held: watch::Sender::new(false) })
+        Arc::new(HeldDisk {
+            disk: Env::os().disk,
+            is_held: watch::Sender::new(false),
+            fails: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn hold(&self, is_held: bool) {
         self.is_held.send_replace(is_held);
+    }
+
+    /// From now on every sync of a region fails.
+    pub(crate) fn fail(&self) {
+        self.fails.store(true, Ordering::Relaxed);
     }
 }
 
@@ -38,6 +49,9 @@ impl Disk for HeldDisk {
         Box::pin(async move {
             let mut is_held = self.is_held.subscribe();
             is_held.wait_for(|is_held| !is_held).await.map_err(io::Error::other)?;
+            if self.fails.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the disk is broken"));
+            }
             self.disk.flush(region, range).await
         })
     }

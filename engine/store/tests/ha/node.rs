@@ -66,7 +66,7 @@ impl Group {
         let config = |name: &str, role, ha_listen_port| {
             let mut config = StoreConfig::at(dir.path().join(name));
             config.mapped_file_size_commit_log = FILE_BYTES as usize;
-            config.mapped_file_size_consume_queue = 2_000;
+            config.mapped_file_size_consume_queue = 20_000;
             config.broker_role = role;
             config.ha_listen_port = ha_listen_port;
             config.ha_transfer_batch_size = 5_000;
@@ -127,6 +127,12 @@ impl Group {
     pub(crate) async fn kill_master(&mut self) {
         self.asked.lock().unwrap().take();
         self.master.take().unwrap().kill().await;
+    }
+
+    /// Ends the master in order: all it has is durable, and known to be.
+    pub(crate) async fn stop_master(&mut self) {
+        self.master().store.shutdown().await;
+        self.kill_master().await;
     }
 
     pub(crate) async fn kill_slave(&mut self) {

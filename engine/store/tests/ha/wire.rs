@@ -90,7 +90,7 @@ async fn a_report_beyond_the_end_closes_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_slave_below_the_minimum_is_served_from_there() {
     let (mut group, _) = played_slave(None).await;
-    group.kill_master().await;
+    group.stop_master().await;
     let first = group.master_config.commit_log_dir().join(format!("{:020}", 0));
     mq_env::Env::os().disk.remove(&first).unwrap();
     group.start_master().await;

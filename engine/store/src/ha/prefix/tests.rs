@@ -163,7 +163,19 @@ async fn logs_need_not_start_at_the_same_offset() {
         assert_eq!(relation(&slave, &master, FILE).await.0, Relation::Prefix);
     }
     let (found, _) = relation(&slave, &master.from(4 * FILE), FILE).await;
-    assert_eq!(found, Relation::BelowMinimum { master_min: 4 * FILE });
+    assert_eq!(found, Relation::Elsewhere { master_min: 4 * FILE });
+}
+
+#[tokio::test]
+async fn a_blank_log_may_begin_anywhere_in_the_masters() {
+    let master = Log::at(2 * FILE).grow(1, 5 * FILE);
+    for min in [2 * FILE, 3 * FILE, master.end()] {
+        assert_eq!(relation(&Log::at(min), &master, FILE).await, (Relation::Prefix, 1));
+    }
+    for min in [FILE, 9 * FILE] {
+        let (found, _) = relation(&Log::at(min), &master, FILE).await;
+        assert_eq!(found, Relation::Elsewhere { master_min: 2 * FILE });
+    }
 }
 
 #[tokio::test]
