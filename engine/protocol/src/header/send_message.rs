@@ -91,32 +91,42 @@ impl CustomHeader for SendMessageRequestHeader {
     }
 
     fn decode(fields: &ExtFields) -> Result<Self, HeaderError> {
+        let names = Names { fields, is_v1: fields.get(TOPIC.v1).is_some() };
         Ok(SendMessageRequestHeader {
-            producer_group: either(PRODUCER_GROUP, fields)?,
-            topic: either(TOPIC, fields)?,
-            default_topic: either(DEFAULT_TOPIC, fields)?,
-            default_topic_queue_nums: either(DEFAULT_TOPIC_QUEUE_NUMS, fields)?,
-            queue_id: either(QUEUE_ID, fields)?,
-            sys_flag: either(SYS_FLAG, fields)?,
-            born_timestamp: either(BORN_TIMESTAMP, fields)?,
-            flag: either(FLAG, fields)?,
-            properties: either(PROPERTIES, fields)?,
-            reconsume_times: either(RECONSUME_TIMES, fields)?,
-            unit_mode: either(UNIT_MODE, fields)?,
-            max_reconsume_times: either(MAX_RECONSUME_TIMES, fields)?,
-            batch: either(BATCH, fields)?,
-            broker_name: either(BROKER_NAME, fields)?,
+            producer_group: names.read(PRODUCER_GROUP)?,
+            topic: names.read(TOPIC)?,
+            default_topic: names.read(DEFAULT_TOPIC)?,
+            default_topic_queue_nums: names.read(DEFAULT_TOPIC_QUEUE_NUMS)?,
+            queue_id: names.read(QUEUE_ID)?,
+            sys_flag: names.read(SYS_FLAG)?,
+            born_timestamp: names.read(BORN_TIMESTAMP)?,
+            flag: names.read(FLAG)?,
+            properties: names.read(PROPERTIES)?,
+            reconsume_times: names.read(RECONSUME_TIMES)?,
+            unit_mode: names.read(UNIT_MODE)?,
+            max_reconsume_times: names.read(MAX_RECONSUME_TIMES)?,
+            batch: names.read(BATCH)?,
+            broker_name: names.read(BROKER_NAME)?,
         })
     }
 }
 
-/// An error names the field as the rest of the header does.
-fn either<T: FieldValue>(name: Name, fields: &ExtFields) -> Result<T, HeaderError> {
-    let is_v1 = fields.get(TOPIC.v1).is_some();
-    let (usual, other) = if is_v1 { (name.v1, name.v2) } else { (name.v2, name.v1) };
-    match fields.get(other) {
-        Some(text) if fields.get(usual).is_none() => T::parse(other, text),
-        _ => T::decode(usual, fields),
+/// Reads fields under the names that the header seems to use, or under the other ones.
+struct Names<'a> {
+    fields: &'a ExtFields,
+    is_v1: bool,
+}
+
+impl Names<'_> {
+    fn read<T: FieldValue>(&self, name: Name) -> Result<T, HeaderError> {
+        let (usual, other) = if self.is_v1 { (name.v1, name.v2) } else { (name.v2, name.v1) };
+        if let Some(text) = self.fields.get(usual) {
+            return T::parse(usual, text);
+        }
+        match self.fields.get(other) {
+            Some(text) => T::parse(other, text),
+            None => T::absent(usual),
+        }
     }
 }
 
