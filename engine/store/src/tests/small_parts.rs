@@ -3,6 +3,7 @@
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 
 use super::*;
+use crate::checkpoint::StoreCheckpoint;
 use crate::consume_queue::ConsumeQueue;
 use crate::delay_level::DelayLevels;
 use crate::metadata_file::{load_metadata, store_metadata};
@@ -109,4 +110,29 @@ fn plants_are_found_by_name() {
         assert_eq!(plant.to_string(), plant.name());
     }
     assert!("no-such-plant".parse::<Plant>().is_err());
+}
+
+/// The page of a store that RocketMQ 4.9.7 stopped, and what its own classes read from it.
+#[tokio::test]
+async fn a_checkpoint_of_java_is_read_and_written_byte_for_byte() {
+    let (physic, logics, index) = (1_795_247_493_227_u64, 1_795_247_493_227, 1_795_247_469_245);
+    let mut page = vec![0; 4096];
+    page[..8].copy_from_slice(&[0, 0, 1, 0xa1, 0xfd, 0x16, 0xd0, 0x6b]);
+    page[8..16].copy_from_slice(&[0, 0, 1, 0xa1, 0xfd, 0x16, 0xd0, 0x6b]);
+    page[16..24].copy_from_slice(&[0, 0, 1, 0xa1, 0xfd, 0x16, 0x72, 0xbd]);
+
+    let machine = Machine::new();
+    let path = machine.root().join("checkpoint");
+    machine.disk.create_dir_all(&machine.root()).unwrap();
+    let mut only_index = vec![0; 4096];
+    only_index[16..24].copy_from_slice(&u64::to_be_bytes(index));
+    for found in [&page, &only_index] {
+        machine.disk.write(&path, found).unwrap();
+        let disk = Arc::clone(&machine.disk) as Arc<dyn Disk>;
+        let checkpoint = StoreCheckpoint::open(disk, &path).unwrap();
+        checkpoint.advance(physic, logics).await.unwrap();
+        let times = (checkpoint.physic_msg_timestamp_ms(), checkpoint.logics_msg_timestamp_ms());
+        assert_eq!(times, (physic, logics));
+        assert_eq!(machine.disk.read(&path).unwrap(), page);
+    }
 }
