@@ -67,7 +67,8 @@ pub fn decode(buf: &mut BytesMut) -> Result<Option<RemotingCommand>, FrameError>
     Ok(Some(command))
 }
 
-/// Appends the frame of `command` to `buf`.
+/// Appends the frame of `command` to `buf`. What would be larger than [`FRAME_BYTES_MAX`] is for
+/// the caller to refuse: peers close the connection over it.
 pub fn encode(command: &RemotingCommand, buf: &mut BytesMut) {
     buf.reserve(256 + command.body.len());
     encode_head(command, buf);

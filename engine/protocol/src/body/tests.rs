@@ -1,5 +1,7 @@
 //! Each body in the text that Java peers write, and the liberties that readers have to take.
 
+use proptest::prelude::*;
+
 use super::heartbeat::{ConsumeType, HeartbeatData, SubscriptionData};
 use super::offset_table::{ConsumerOffsetSerializeWrapper, ResetOffsetBody};
 use super::subscription_group::SubscriptionGroupConfig;
@@ -152,4 +154,46 @@ fn versions_count_changes() {
     let mut version = DataVersion::default();
     version.next(5);
     assert_eq!(version, DataVersion { counter: 1, timestamp: 5 });
+}
+
+proptest! {
+    #[test]
+    fn damaged_bodies_never_panic(
+        at in any::<prop::sample::Index>(),
+        with in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+        compressed in any::<bool>(),
+    ) {
+        let mut body = register_body().encode(compressed).to_vec();
+        let at = at.index(body.len());
+        body[at] = with;
+        body.truncate(cut.index(body.len()) + 1);
+        for compressed in [false, true] {
+            let _ = RegisterBrokerBody::decode(&body, compressed);
+        }
+        let _ = from_slice::<HeartbeatData>(&body);
+        let _ = from_slice::<ResetOffsetBody>(&body);
+    }
+
+    #[test]
+    fn routes_come_back_in_every_style(
+        names in prop::collection::vec(any::<String>(), 0..4),
+        ids in prop::collection::btree_map(any::<i64>(), any::<String>(), 0..4),
+        version in 0i32..500,
+    ) {
+        let route = TopicRouteData {
+            broker_datas: names
+                .iter()
+                .map(|name| BrokerData {
+                    broker_addrs: ids.clone(),
+                    broker_name: name.clone(),
+                    cluster: String::new(),
+                })
+                .collect(),
+            order_topic_conf: names.first().cloned(),
+            ..route()
+        };
+        let body = route.encode_for(version, false);
+        prop_assert_eq!(from_slice::<TopicRouteData>(&body).unwrap(), route);
+    }
 }
