@@ -168,7 +168,8 @@ impl SimDisk {
     }
 
     /// The machine loses power: all processes die as in [`SimDisk::process_died`], and of what was
-    /// not synced a seeded part survives. Regions of the dead keep showing the old bytes.
+    /// not synced a seeded part survives. Regions of the dead keep showing the old bytes. Capacity,
+    /// latency, a hang and injected faults belong to the device and outlast it.
     pub fn power_loss(&self, rng: &mut dyn RngCore) -> PowerLossReport {
         self.cut_power(Dice::drawn(rng))
     }

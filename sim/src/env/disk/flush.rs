@@ -282,8 +282,14 @@ impl State {
         (pages, ops + settled)
     }
 
-    /// Makes all dirty pages and the whole journal durable.
+    /// Makes all dirty pages, what is in the air, and the whole journal durable.
     pub(super) fn write_back_all(&mut self, now_ms: u64) {
+        for flight in self.flights.clone() {
+            let Flight { node, generation, seq, pages, .. } = flight;
+            for (page, bytes) in pages {
+                self.land_page(node, generation, seq, page, bytes, now_ms);
+            }
+        }
         let cached: Vec<NodeId> = self.open.keys().copied().collect();
         for id in cached {
             self.write_back_file(id, now_ms, || true);

@@ -120,16 +120,16 @@ impl DiskHandle {
             return Err(Errno::INVAL.into());
         }
         let range = range.start as u64..range.end as u64;
-        Ok(if mapping.epoch.is_alive() {
+        Ok(if self.epoch.is_alive() && mapping.epoch.is_alive() {
             Ticket::begin(&self.disk, &self.epoch, mapping.node, range)
         } else {
-            Ticket::of_the_dead(&self.disk, &mapping.epoch)
+            Ticket::of_the_dead(&self.disk)
         })
     }
 
     fn begin_sync(&self, path: &Path) -> io::Result<Ticket> {
         if !self.epoch.is_alive() {
-            return Ok(Ticket::of_the_dead(&self.disk, &self.epoch));
+            return Ok(Ticket::of_the_dead(&self.disk));
         }
         let state = self.state()?;
         let id = state.tree.resolve(path)?;

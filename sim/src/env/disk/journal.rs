@@ -197,6 +197,9 @@ impl Tree {
     /// Whether a sync of `node` would commit an entry.
     pub(super) fn has_pending(&self, node: NodeId) -> bool {
         let is_dir = self.is_dir(node);
+        if !is_dir && self.node(node).pending_ops == 0 {
+            return false;
+        }
         self.journal.iter().any(|entry| {
             if is_dir {
                 entry.dirs().contains(&Some(node))

@@ -3,6 +3,7 @@
 mod crash;
 mod flushing;
 mod images;
+mod promises;
 mod space;
 
 use std::path::Path;

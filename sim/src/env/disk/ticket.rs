@@ -18,7 +18,8 @@ use super::tree::NodeId;
 /// A flush or sync that was called. Dropping it abandons it.
 pub(super) struct Ticket {
     disk: Arc<SimDisk>,
-    epoch: Arc<Epoch>,
+    /// Absent for a caller that is dead already.
+    epoch: Option<Arc<Epoch>>,
     begun: Begun,
 }
 
@@ -46,13 +47,12 @@ impl Ticket {
         {
             disk.emit(|| DiskEvent::FlushStarted { flush, path, range, pages, latency_ms });
         }
-        Ticket { disk: Arc::clone(disk), epoch: Arc::clone(epoch), begun }
+        Ticket { disk: Arc::clone(disk), epoch: Some(Arc::clone(epoch)), begun }
     }
 
     /// A call by a dead process, which never returns.
-    pub(super) fn of_the_dead(disk: &Arc<SimDisk>, epoch: &Arc<Epoch>) -> Self {
-        let begun = Begun::Idle { late_error: false };
-        Ticket { disk: Arc::clone(disk), epoch: Arc::clone(epoch), begun }
+    pub(super) fn of_the_dead(disk: &Arc<SimDisk>) -> Self {
+        Ticket { disk: Arc::clone(disk), epoch: None, begun: Begun::Idle { late_error: false } }
     }
 
     /// Waits until it landed.
@@ -66,7 +66,7 @@ impl Ticket {
             let disk = Arc::clone(&self.disk);
             let mut unhung = pin!(disk.unhung.notified());
             unhung.as_mut().enable();
-            if !self.epoch.is_alive() {
+            if !self.epoch.as_ref().is_some_and(|epoch| epoch.is_alive()) {
                 return std::future::pending().await;
             }
             if let Some(result) = self.try_end() {
