@@ -194,10 +194,9 @@ impl State {
         let durable = Durable { seq, at_ms: now_ms, bytes };
         self.tree.file_mut(id).land(generation, page, durable);
         let live = self.tree.file(id).live();
-        let Some(memory) = self.memory_of(id) else { return };
-        if live.generation != generation || memory.is_dirty(page) {
+        let Some(memory) = self.memory_of(id).filter(|_| live.generation == generation) else {
             return;
-        }
+        };
         // Another flush may hold a newer capture, or a failed one have left newer bytes behind.
         if live.pages.get(&page).is_some_and(|durable| *durable.bytes == *memory.page(page)) {
             memory.clear_unsynced(page);

@@ -244,6 +244,30 @@ fn a_file_whose_size_was_lost_is_shorter_and_says_so() {
 }
 
 #[test]
+fn bytes_beyond_a_lost_size_never_show_again() {
+    let mut outcomes = BTreeSet::new();
+    for seed in 0..60 {
+        run(async {
+            let disk = disk();
+            let handle = disk.handle("a");
+            handle.write(Path::new(LOG), &[7; 5000]).unwrap();
+            handle.sync(Path::new("/")).await.unwrap();
+            disk.writeback(&mut stream(seed));
+            let written_back = disk.unsynced_pages(Path::new(LOG)).is_empty();
+            let report = disk.power_loss_worst();
+            let len = disk.live_len(Path::new(LOG)).unwrap();
+            assert_eq!(report.bit(), !(written_back && len == 5000));
+            let region = disk.handle("a").map(Path::new(LOG), 2 * PAGE_SIZE).unwrap();
+            if len == 0 {
+                assert!(region.slice(0..region.len()).iter().all(|byte| *byte == 0));
+            }
+            outcomes.insert((written_back, len));
+        });
+    }
+    assert!(outcomes.contains(&(true, 0)), "the data came before the size: {outcomes:?}");
+}
+
+#[test]
 fn a_removed_file_may_come_back() {
     run(async {
         let disk = disk();

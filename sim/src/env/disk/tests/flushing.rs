@@ -164,6 +164,58 @@ fn a_page_dropped_by_an_error_is_saved_by_writing_it_again() {
 }
 
 #[test]
+fn a_page_dropped_by_an_error_may_have_reached_the_platter_all_the_same() {
+    let found: BTreeSet<_> = (0..60)
+        .map(|seed| {
+            run(async {
+                let disk = disk();
+                let handle = disk.handle("a");
+                let region = durable_file(&handle, LOG, 1).await;
+                fill(&region, 0, 1);
+                disk.fail_flushes(fault(Some(1), FlushErrorMode::Clean));
+                handle.flush(&region, 0..PAGE_SIZE).await.unwrap_err();
+                disk.power_loss(&mut stream(seed));
+                durable_fill(&disk, LOG, 0)
+            })
+        })
+        .collect();
+    assert_eq!(found, BTreeSet::from([None, Some(0), Some(1)]));
+}
+
+#[test]
+fn an_older_flush_does_not_settle_a_page_whose_newer_flush_failed() {
+    run(async {
+        let disk = disk();
+        let handle = disk.handle("a");
+        let region = durable_file(&handle, LOG, 1).await;
+        fill(&region, 0, 1);
+        disk.set_latency_scale(5.0);
+        let slow = handle.flush(&region, 0..PAGE_SIZE);
+        disk.reset_latency();
+        fill(&region, 0, 2);
+        disk.fail_flushes(fault(Some(1), FlushErrorMode::Clean));
+        handle.flush(&region, 0..PAGE_SIZE).await.unwrap_err();
+        slow.await.unwrap();
+        assert_eq!(durable_fill(&disk, LOG, 0), Some(1));
+        assert_eq!(disk.unsynced_pages(Path::new(LOG)), [0]);
+    });
+}
+
+#[test]
+fn a_sync_does_not_secure_a_size_that_came_after_the_call() {
+    run(async {
+        let disk = disk();
+        let handle = disk.handle("a");
+        drop(handle.map(Path::new(LOG), PAGE_SIZE).unwrap());
+        let sync = handle.sync(Path::new(LOG));
+        drop(handle.map(Path::new(LOG), 2 * PAGE_SIZE).unwrap());
+        handle.sync(Path::new("/")).await.unwrap();
+        sync.await.unwrap();
+        assert_eq!(disk.durable_len(Path::new(LOG)), Some(PAGE_SIZE as u64));
+    });
+}
+
+#[test]
 fn a_failed_directory_sync_secures_nothing() {
     run(async {
         let disk = disk();
@@ -238,6 +290,26 @@ fn writeback_commits_names_and_late_sizes_in_the_end() {
     }
     assert_eq!(disk.pending_ops(), 0);
     assert!(disk.is_durable(Path::new("/config"), 0, b"abc"));
+}
+
+#[test]
+fn writeback_takes_up_what_an_abandoned_flush_had_captured() {
+    run(async {
+        let disk = disk();
+        let handle = disk.handle("a");
+        let region = durable_file(&handle, LOG, 1).await;
+        fill(&region, 0, 1);
+        let flush = handle.flush(&region, 0..PAGE_SIZE);
+        let pictured = disk.image().after_kill();
+        drop(flush);
+        for disk in [disk, pictured] {
+            let mut rng = stream(6);
+            for _ in 0..40 {
+                disk.writeback(&mut rng);
+            }
+            assert_eq!(durable_fill(&disk, LOG, 0), Some(1));
+        }
+    });
 }
 
 #[test]
