@@ -1,3 +1,68 @@
-//! The RocketMQ broker.
+//! The RocketMQ broker. Entry point: [`BrokerController::start`].
+//!
+//! Modules in reading order:
+//!
+//! - [`config`] what a broker obeys, [`error`] why it does not start;
+//! - `controller` start and shutdown, `context` what everything shares;
+//! - `processor` the requests it answers;
+//! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
+//!   `consumer_offset_manager`: its tables; `topic_validator` names; `offset_guard` offsets beyond a
+//!   queue's end;
+//! - `client_channel`, `producer_manager`, `consumer_manager`, `client_housekeeping`: its clients;
+//!   `rebalance_lock_manager` who of them may consume in order;
+//! - `pull_request_hold` over `held_pulls`: long polling;
+//! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
+//!   its master.
+//!
+//! Not here yet: delays, transactions, the index by key, most requests of tools.
 
 pub mod config;
+pub mod error;
+
+mod controller;
+
+mod context;
+
+mod processor;
+
+mod topic_config_manager;
+
+mod subscription_group_manager;
+
+mod persisted_table;
+
+mod consumer_offset_manager;
+
+mod topic_validator;
+
+mod offset_guard;
+
+mod client_channel;
+
+mod producer_manager;
+
+mod consumer_manager;
+
+mod client_housekeeping;
+
+mod rebalance_lock_manager;
+
+mod pull_request_hold;
+
+mod held_pulls;
+
+mod outer_api;
+
+mod registration;
+
+mod slave_synchronize;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use controller::BrokerController;
+pub use error::BrokerError;
+
+/// Takes a lock. A panic of another holder ends the process anyway, so its mark is ignored.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,317 @@
+//! [`ConsumerOffsetManager`]: how far each consumer group has come in each queue, file
+//! `consumerOffset.json` (RocketMQ 4.9 `ConsumerOffsetManager`).
+//!
+//! Offsets are queue offsets of the next message a group wants. Commits change memory; the file
+//! follows within `flushConsumerOffsetInterval` of the first change, and at shutdown. Whether an
+//! offset may be committed is decided by the caller, who knows where the queue ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mq_env::Env;
+use mq_env::disk::Disk;
+use mq_env::task::TaskGroup;
+use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
+use mq_protocol::fastjson::{from_slice, to_bytes};
+use mq_store::config::StoreConfig;
+use mq_store::metadata_file::{load_metadata, store_metadata};
+use tokio::sync::Notify;
+
+use crate::lock;
+
+/// Between topic and group in the keys of the file. No topic contains it.
+const TOPIC_GROUP_SEPARATOR: char = '@';
+
+/// An offset that was moved because it stood beyond the end of its queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClampedOffset {
+    pub(crate) group: String,
+    pub(crate) topic: String,
+    pub(crate) queue_id: i32,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+/// The offsets of all groups.
+pub(crate) struct ConsumerOffsetManager {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    state: Mutex<State>,
+    /// The change count that the file holds; locked by whoever writes it.
+    written: tokio::sync::Mutex<u64>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    offsets: Offsets,
+    change_count: u64,
+}
+
+/// Topic → group → queue → offset.
+type Offsets = BTreeMap<String, BTreeMap<String, BTreeMap<i32, i64>>>;
+
+impl ConsumerOffsetManager {
+    /// What the file holds.
+    pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Self {
+        let path = store_config.store_path_root_dir.join("config").join("consumerOffset.json");
+        let wrapper: Option<ConsumerOffsetSerializeWrapper> =
+            load_metadata(&*env.disk, &path, from_slice);
+        let offsets = wrapper.map(from_wrapper).unwrap_or_default();
+        ConsumerOffsetManager {
+            disk: Arc::clone(&env.disk),
+            path,
+            state: Mutex::new(State { offsets, change_count: 0 }),
+            written: tokio::sync::Mutex::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The group's offset in a queue.
+    pub(crate) fn query_offset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        lock(&self.state).offsets.get(topic)?.get(group)?.get(&queue_id).copied()
+    }
+
+    /// Sets the group's offset in a queue. Smaller ones are accepted, as in RocketMQ.
+    pub(crate) fn commit_offset(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+        let mut state = lock(&self.state);
+        let before = queues_of(&mut state.offsets, topic, group).insert(queue_id, offset);
+        if before != Some(offset) {
+            self.note_change(&mut state);
+        }
+        drop(state);
+        if let Some(before) = before.filter(|before| offset < *before) {
+            tracing::warn!(group, topic, queue_id, before, offset, "offset goes back");
+        }
+    }
+
+    /// Moves every offset that stands beyond the end of its queue to the end, and returns those.
+    pub(crate) fn clamp(&self, queue_end: impl Fn(&str, i32) -> i64) -> Vec<ClampedOffset> {
+        let mut clamped = Vec::new();
+        let mut state = lock(&self.state);
+        for (topic, groups) in &mut state.offsets {
+            for (group, queues) in groups {
+                for (queue_id, offset) in queues {
+                    let end = queue_end(topic, *queue_id);
+                    if *offset > end {
+                        clamped.push(ClampedOffset {
+                            group: group.clone(),
+                            topic: topic.clone(),
+                            queue_id: *queue_id,
+                            from: *offset,
+                            to: end,
+                        });
+                        *offset = end;
+                    }
+                }
+            }
+        }
+        if !clamped.is_empty() {
+            self.note_change(&mut state);
+        }
+        clamped
+    }
+
+    /// Takes over what another broker of the group knows: of each offset the greater one stays.
+    /// An offset of this broker counts only up to `own_limit` of its queue.
+    pub(crate) fn merge(
+        &self,
+        others: ConsumerOffsetSerializeWrapper,
+        own_limit: impl Fn(&str, i32) -> i64,
+    ) {
+        let mut is_changed = false;
+        let mut state = lock(&self.state);
+        for (topic, groups) in from_wrapper(others) {
+            for (group, queues) in groups {
+                let own = queues_of(&mut state.offsets, &topic, &group);
+                for (queue_id, offset) in queues {
+                    let present = own.get(&queue_id).copied();
+                    let counts = present.map(|present| present.min(own_limit(&topic, queue_id)));
+                    let merged = counts.map_or(offset, |counts| counts.max(offset));
+                    if present != Some(merged) {
+                        own.insert(queue_id, merged);
+                        is_changed = true;
+                    }
+                }
+            }
+        }
+        if is_changed {
+            self.note_change(&mut state);
+        }
+    }
+
+    /// Every offset, as slaves (43) and the file get them.
+    pub(crate) fn wrapper(&self) -> ConsumerOffsetSerializeWrapper {
+        to_wrapper(&lock(&self.state).offsets)
+    }
+
+    /// Writes the file, unless it holds the present state.
+    ///
+    /// # Errors
+    /// What the disk says; the file is then as it was.
+    pub(crate) async fn persist(&self) -> io::Result<()> {
+        let mut written = self.written.lock().await;
+        let (change_count, wrapper) = {
+            let state = lock(&self.state);
+            if state.change_count == *written {
+                return Ok(());
+            }
+            (state.change_count, to_wrapper(&state.offsets))
+        };
+        store_metadata(&*self.disk, &self.path, &to_bytes(&wrapper)).await?;
+        *written = change_count;
+        Ok(())
+    }
+
+    /// Writes the file `interval` after a change, until the group is cancelled.
+    pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup, interval: Duration) {
+        loop {
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                () = self.changed.notified() => {}
+            }
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+            if let Err(error) = self.persist().await {
+                tracing::error!(%error, "consumer offsets cannot be written");
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    fn note_change(&self, state: &mut State) {
+        state.change_count += 1;
+        self.changed.notify_one();
+    }
+}
+
+/// The offsets of a group in a topic; allocates only where there are none yet.
+fn queues_of<'a>(offsets: &'a mut Offsets, topic: &str, group: &str) -> &'a mut BTreeMap<i32, i64> {
+    if !offsets.contains_key(topic) {
+        offsets.insert(topic.to_owned(), BTreeMap::new());
+    }
+    let groups = offsets.get_mut(topic).expect("the topic was just inserted");
+    if !groups.contains_key(group) {
+        groups.insert(group.to_owned(), BTreeMap::new());
+    }
+    groups.get_mut(group).expect("the group was just inserted")
+}
+
+fn from_wrapper(wrapper: ConsumerOffsetSerializeWrapper) -> Offsets {
+    let mut offsets = Offsets::new();
+    for (key, queues) in wrapper.offset_table {
+        match key.split_once(TOPIC_GROUP_SEPARATOR) {
+            Some((topic, group)) => queues_of(&mut offsets, topic, group).extend(queues),
+            None => tracing::warn!(key, "offsets of neither topic nor group are passed over"),
+        }
+    }
+    offsets
+}
+
+fn to_wrapper(offsets: &Offsets) -> ConsumerOffsetSerializeWrapper {
+    let mut wrapper = ConsumerOffsetSerializeWrapper::default();
+    for (topic, groups) in offsets {
+        for (group, queues) in groups {
+            let key = format!("{topic}{TOPIC_GROUP_SEPARATOR}{group}");
+            wrapper.offset_table.insert(key, queues.clone());
+        }
+    }
+    wrapper
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(dir: &std::path::Path) -> ConsumerOffsetManager {
+        ConsumerOffsetManager::load(&Env::os(), &StoreConfig::at(dir))
+    }
+
+    fn file(dir: &std::path::Path) -> String {
+        let path = dir.join("config").join("consumerOffset.json");
+        String::from_utf8(Env::os().disk.read(&path).unwrap_or_default()).unwrap()
+    }
+
+    fn wrapper(text: &str) -> ConsumerOffsetSerializeWrapper {
+        from_slice(text.as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn offsets_are_written_in_the_dialect_of_java_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = load(dir.path());
+        manager.persist().await.unwrap();
+        assert_eq!(file(dir.path()), "");
+        manager.commit_offset("G", "T", 1, 7);
+        manager.commit_offset("G", "T", 0, 12);
+        manager.commit_offset("H", "%RETRY%H", 0, -1);
+        manager.persist().await.unwrap();
+        let text = r#"{"offsetTable":{"%RETRY%H@H":{0:-1},"T@G":{0:12,1:7}}}"#;
+        assert_eq!(file(dir.path()), text);
+
+        let again = load(dir.path());
+        assert_eq!(again.query_offset("G", "T", 1), Some(7));
+        assert_eq!(again.query_offset("G", "T", 2), None);
+        assert_eq!(again.wrapper(), wrapper(text));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_written_after_the_interval() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = Arc::new(load(dir.path()));
+        let tasks = Env::os().tasks;
+        tasks.spawn("persist", manager.clone().run(tasks.clone(), Duration::from_secs(5)));
+        manager.commit_offset("G", "T", 0, 1);
+        tokio::time::sleep(Duration::from_millis(4_990)).await;
+        assert_eq!(file(dir.path()), "");
+        manager.commit_offset("G", "T", 0, 2);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        while file(dir.path()).is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(file(dir.path()), r#"{"offsetTable":{"T@G":{0:2}}}"#);
+        tasks.shutdown().await;
+    }
+
+    #[test]
+    fn offsets_beyond_the_end_are_moved_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = tokio::runtime::Runtime::new().unwrap().block_on(async { load(dir.path()) });
+        manager.commit_offset("G", "T", 0, 10);
+        manager.commit_offset("G", "T", 1, 4);
+        let clamped = manager.clamp(|topic, _| if topic == "T" { 5 } else { 0 });
+        assert_eq!(
+            clamped,
+            [ClampedOffset {
+                group: "G".to_owned(),
+                topic: "T".to_owned(),
+                queue_id: 0,
+                from: 10,
+                to: 5,
+            }]
+        );
+        assert_eq!(manager.query_offset("G", "T", 0), Some(5));
+        assert_eq!(manager.query_offset("G", "T", 1), Some(4));
+        assert_eq!(manager.clamp(|_, _| 5), []);
+    }
+
+    #[tokio::test]
+    async fn of_two_offsets_the_greater_one_stays_up_to_the_own_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = load(dir.path());
+        manager.commit_offset("G", "T", 0, 10);
+        manager.commit_offset("G", "T", 1, 10);
+        manager.commit_offset("H", "T", 0, 3);
+        let others = wrapper(r#"{"offsetTable":{"T@G":{0:4,1:12,2:1},"U@G":{0:2}}}"#);
+        manager.merge(others, |_, _| 8);
+        let merged = wrapper(r#"{"offsetTable":{"T@G":{0:8,1:12,2:1},"T@H":{0:3},"U@G":{0:2}}}"#);
+        assert_eq!(manager.wrapper(), merged);
+    }
+}

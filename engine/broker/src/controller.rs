@@ -1,0 +1,318 @@
+//! [`BrokerController`]: a broker in operation (RocketMQ 4.9 `BrokerController`).
+//!
+//! Start: topics, groups and offsets are read; the store opens and recovers; a master asks the
+//! slaves for consumer offsets; both client ports are listened on; replication starts; the broker
+//! registers at all name servers; then periodically.
+//!
+//! Shutdown: held pulls and periodic work end; client connections close, their requests in work
+//! being answered (replication still runs: a SYNC_MASTER's puts wait for it); replication ends;
+//! consumer offsets are written; the store makes everything durable; last, when nothing depends on
+//! a name server's answer any more, the broker takes itself out of the routes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mq_env::probe::Event;
+use mq_env::task::TaskGroup;
+use mq_env::{BoxFuture, Env};
+use mq_protocol::body::topic_config::TopicConfig;
+use mq_protocol::codes::ResponseCode;
+use mq_remoting::{RemotingServer, RemotingServerConfig};
+use mq_store::MessageStore;
+use mq_store::config::{BrokerRole, StoreConfig};
+use mq_store::ha::HaService;
+use mq_store::ha::prefix::{PrefixError, PrefixOracle};
+use tokio::sync::Notify;
+
+use crate::client_housekeeping::ClientHousekeepingService;
+use crate::config::BrokerConfig;
+use crate::consumer_manager::ConsumerManager;
+use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::context::BrokerContext;
+use crate::error::BrokerError;
+use crate::lock;
+use crate::offset_guard::OffsetGuard;
+use crate::outer_api::{BrokerIdentity, BrokerOuterApi, OuterError, join_addr};
+use crate::processor::{self, PullMessageProcessor};
+use crate::producer_manager::ProducerManager;
+use crate::pull_request_hold::PullRequestHoldService;
+use crate::rebalance_lock_manager::RebalanceLockManager;
+use crate::registration::RegistrationService;
+use crate::slave_synchronize::SlaveSynchronize;
+use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::topic_config_manager::TopicConfigManager;
+
+/// A running broker.
+pub struct BrokerController {
+    context: Arc<BrokerContext>,
+    server: RemotingServer,
+    /// Everything but store, replication and connections.
+    tasks: TaskGroup,
+}
+
+impl BrokerController {
+    /// Starts a broker. `haListenPort` becomes `listenPort + 1`, whatever it was.
+    ///
+    /// # Errors
+    /// When the store does not open or a port cannot be had.
+    pub fn start(
+        env: Env,
+        config: BrokerConfig,
+        store_config: StoreConfig,
+    ) -> BoxFuture<'static, Result<Arc<BrokerController>, BrokerError>> {
+        Box::pin(start(env, config, store_config))
+    }
+
+    /// Stops the broker in the order that the module's documentation gives.
+    pub fn shutdown(self: &Arc<Self>) -> BoxFuture<'static, ()> {
+        let controller = Arc::clone(self);
+        Box::pin(async move { controller.stop().await })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &BrokerConfig {
+        &self.context.config
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<MessageStore> {
+        &self.context.store
+    }
+
+    /// Replication.
+    #[must_use]
+    pub fn ha(&self) -> &Arc<HaService> {
+        &self.context.ha
+    }
+
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> BrokerRole {
+        self.context.role()
+    }
+
+    /// The advertised address of the main port.
+    #[must_use]
+    pub fn broker_addr(&self) -> &str {
+        &self.context.outer_api.identity().broker_addr
+    }
+
+    /// The advertised address of replication.
+    #[must_use]
+    pub fn ha_server_addr(&self) -> &str {
+        &self.context.outer_api.identity().ha_server_addr
+    }
+
+    /// The master's main address, as the name servers last told this slave.
+    #[must_use]
+    pub fn master_addr(&self) -> Option<String> {
+        lock(&self.context.master_addr).clone()
+    }
+
+    /// A topic's settings.
+    #[must_use]
+    pub fn topic_config(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        self.context.topics.select_topic_config(topic)
+    }
+
+    /// A group's queue offset in a queue.
+    #[must_use]
+    pub fn consumer_offset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        self.context.offsets.query_offset(group, topic, queue_id)
+    }
+
+    async fn stop(&self) {
+        let context = &self.context;
+        context.env.probe.emit(&Event::Life { what: "stopping" });
+        self.tasks.shutdown().await;
+        self.server.shutdown().await;
+        context.ha.shutdown().await;
+        if let Err(error) = context.offsets.persist().await {
+            tracing::error!(%error, "consumer offsets cannot be written");
+        }
+        context.store.shutdown().await;
+        context.outer_api.unregister_broker_all().await;
+        context.outer_api.shutdown().await;
+        context.env.probe.emit(&Event::Life { what: "stopped" });
+    }
+}
+
+async fn start(
+    env: Env,
+    config: BrokerConfig,
+    mut store_config: StoreConfig,
+) -> Result<Arc<BrokerController>, BrokerError> {
+    env.probe.emit(&Event::Life { what: "starting" });
+    let port = config.listen_port;
+    if port < 3 || port == u16::MAX {
+        return Err(BrokerError::ListenPort(port));
+    }
+    store_config.ha_listen_port = port + 1;
+    let topics = TopicConfigManager::load(&env, &config, &store_config);
+    let groups = SubscriptionGroupManager::load(&env, &config, &store_config);
+    let offsets = Arc::new(ConsumerOffsetManager::load(&env, &store_config));
+    let store = MessageStore::open(env.clone(), Arc::new(store_config)).await?;
+
+    let outer_api = Arc::new(BrokerOuterApi::new(
+        &env,
+        identity(&env, &config),
+        config.namesrv_addrs.clone(),
+        Duration::from_millis(config.register_broker_timeout_ms),
+    ));
+    let master_addr = Arc::new(Mutex::new(None));
+    let probe = env.probe.clone();
+    let guard = Arc::new(OffsetGuard::new(Arc::clone(&store), Arc::clone(&offsets), probe));
+    let oracle = prefix_oracle(&outer_api, &master_addr, &guard);
+    let ha = HaService::new(&env, &store, Some(oracle));
+    guard.watch(&ha);
+
+    let context = Arc::new(BrokerContext {
+        store_host: SocketAddr::new(store_ip(&env, &config), port),
+        queue_rng: Mutex::new(env.rng.stream("broker.queue")),
+        env,
+        config,
+        store,
+        ha,
+        topics,
+        groups,
+        offsets,
+        producers: ProducerManager::default(),
+        consumers: ConsumerManager::default(),
+        rebalance_locks: RebalanceLockManager::default(),
+        pull_hold: Arc::new(PullRequestHoldService::default()),
+        outer_api,
+        master_addr,
+        client_appeared: Notify::new(),
+    });
+    if !context.is_slave() {
+        guard.master_starts(&context.outer_api).await;
+    }
+    match serve(&context).await {
+        Ok(controller) => Ok(controller),
+        Err(error) => {
+            context.ha.shutdown().await;
+            context.store.shutdown().await;
+            context.outer_api.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+/// Listens, replicates, registers.
+async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, BrokerError> {
+    // Before the first pull can be held.
+    let arrivals = Arc::clone(&context.pull_hold);
+    context.store.set_message_arriving_listener(Arc::new(
+        move |topic, queue_id, end, tags_code| {
+            arrivals.notify_message_arriving(topic, queue_id as i32, end as i64, Some(tags_code));
+        },
+    ));
+    let pulls = Arc::new(PullMessageProcessor::new(Arc::clone(context)));
+    let housekeeping = Arc::new(ClientHousekeepingService::new(Arc::clone(context)));
+    let server = listen(context, &pulls, &housekeeping).await?;
+    let ha_started = context.ha.start().await;
+    if let Err(source) = ha_started {
+        server.shutdown().await;
+        return Err(BrokerError::ListenHa { port: context.store.config().ha_listen_port, source });
+    }
+    let tasks = context.env.tasks.child();
+    start_services(context, &tasks, pulls, housekeeping);
+    let mut registration = RegistrationService::new(Arc::clone(context));
+    registration.register_first().await;
+    tasks.spawn("broker registration", registration.run(tasks.clone()));
+    context.env.probe.emit(&Event::Life { what: "serving" });
+    let context = Arc::clone(context);
+    Ok(Arc::new(BrokerController { context, server, tasks }))
+}
+
+async fn listen(
+    context: &Arc<BrokerContext>,
+    pulls: &Arc<PullMessageProcessor>,
+    housekeeping: &Arc<ClientHousekeepingService>,
+) -> Result<RemotingServer, BrokerError> {
+    let config = &context.config;
+    let addrs = [config.listen_port, config.vip_port()]
+        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    let tables = processor::tables(context, pulls).map(Arc::new);
+    let idle = Duration::from_secs(config.server_channel_max_idle_time_seconds);
+    let server = RemotingServer::start(
+        context.env.clone(),
+        RemotingServerConfig { channel_max_idle: idle },
+        addrs.into_iter().zip(tables).collect(),
+        Some(Arc::clone(housekeeping) as Arc<_>),
+    );
+    server.await.map_err(|source| BrokerError::Listen { addrs, source })
+}
+
+fn start_services(
+    context: &Arc<BrokerContext>,
+    tasks: &TaskGroup,
+    pulls: Arc<PullMessageProcessor>,
+    housekeeping: Arc<ClientHousekeepingService>,
+) {
+    let hold = Arc::clone(&context.pull_hold);
+    let swept = context.is_slave().then(|| {
+        let context = Arc::clone(context);
+        move |topic: &str, queue_id| context.max_offset(topic, queue_id)
+    });
+    let holding = hold.run(tasks.clone(), swept, move |pull| pulls.execute_again(pull));
+    tasks.spawn("pull request hold", holding);
+
+    let interval = Duration::from_millis(context.config.flush_consumer_offset_interval_ms);
+    let offsets = Arc::clone(&context.offsets);
+    tasks.spawn("consumer offset persist", offsets.run(tasks.clone(), interval));
+    tasks.spawn("client housekeeping", housekeeping.run(tasks.clone()));
+    if context.is_slave() {
+        let synchronize = SlaveSynchronize::new(Arc::clone(context));
+        tasks.spawn("slave synchronize", synchronize.run(tasks.clone()));
+    }
+}
+
+/// How a slave asks its master about its log: at the master's main port. What is then beyond the
+/// slave's log is taken back before it follows.
+fn prefix_oracle(
+    outer_api: &Arc<BrokerOuterApi>,
+    master_addr: &Arc<Mutex<Option<String>>>,
+    guard: &Arc<OffsetGuard>,
+) -> PrefixOracle {
+    let (outer_api, guard) = (Arc::clone(outer_api), Arc::clone(guard));
+    let master_addr = Arc::clone(master_addr);
+    Arc::new(move |query| {
+        let (outer_api, guard) = (Arc::clone(&outer_api), Arc::clone(&guard));
+        let master = lock(&master_addr).clone();
+        Box::pin(async move {
+            let unknown = || PrefixError::Unreachable("no name server knows a master".to_owned());
+            let master = master.ok_or_else(unknown)?;
+            match outer_api.check_log_prefix(&master, &query).await {
+                Ok(answer) => {
+                    guard.slave_compared().await;
+                    Ok(answer)
+                }
+                Err(OuterError::Refused {
+                    code: ResponseCode::REQUEST_CODE_NOT_SUPPORTED, ..
+                }) => Err(PrefixError::Unsupported),
+                Err(error) => Err(PrefixError::Unreachable(error.to_string())),
+            }
+        })
+    })
+}
+
+fn identity(env: &Env, config: &BrokerConfig) -> BrokerIdentity {
+    let host = |ip: &Option<String>| ip.clone().unwrap_or_else(|| env.net.local_ip().to_string());
+    BrokerIdentity {
+        cluster_name: config.broker_cluster_name.clone(),
+        broker_name: config.broker_name.clone(),
+        broker_id: i64::try_from(config.broker_id).unwrap_or(i64::MAX),
+        broker_addr: join_addr(host(&config.broker_ip1), config.listen_port),
+        ha_server_addr: join_addr(host(&config.broker_ip2), config.listen_port + 1),
+    }
+}
+
+/// What records carry is an address, where the configuration may give a name.
+fn store_ip(env: &Env, config: &BrokerConfig) -> std::net::IpAddr {
+    let configured = config.broker_ip1.as_ref().and_then(|ip| ip.parse().ok());
+    configured.unwrap_or_else(|| env.net.local_ip())
+}

@@ -1,0 +1,84 @@
+//! The requests that a broker answers, one module per processor of RocketMQ 4.9.
+//!
+//! Both ports answer the same codes, except that pulls are answered by the main port only.
+
+mod admin;
+mod client_manage;
+mod consumer_manage;
+mod consumer_send_back;
+mod log_prefix;
+mod pull_message;
+mod pull_result;
+mod query_message;
+mod queue_lock;
+mod send_message;
+mod send_result;
+
+use std::sync::Arc;
+
+use mq_protocol::codes::{RequestCode as Code, ResponseCode};
+use mq_protocol::header::log_prefix::CHECK_LOG_PREFIX;
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::ProcessorTable;
+
+use crate::context::BrokerContext;
+
+pub(crate) use pull_message::PullMessageProcessor;
+
+/// Where Java's remarks send the reader.
+const FAQ: &str = "\nSee http://rocketmq.apache.org/docs/faq/ for further details.";
+
+/// Who answers what on the main port and on the fast one.
+pub(crate) fn tables(
+    context: &Arc<BrokerContext>,
+    pulls: &Arc<PullMessageProcessor>,
+) -> [ProcessorTable; 2] {
+    let shared = || Arc::clone(context);
+    let fast = ProcessorTable::default()
+        .register(
+            &[Code::SEND_MESSAGE, Code::SEND_MESSAGE_V2, Code::SEND_BATCH_MESSAGE],
+            Arc::new(send_message::SendMessageProcessor::new(shared())),
+        )
+        .register(
+            &[Code::CONSUMER_SEND_MSG_BACK],
+            Arc::new(consumer_send_back::ConsumerSendBackProcessor::new(shared())),
+        )
+        .register(
+            &[Code::HEART_BEAT, Code::UNREGISTER_CLIENT, Code::CHECK_CLIENT_CONFIG],
+            Arc::new(client_manage::ClientManageProcessor::new(shared())),
+        )
+        .register(
+            &[
+                Code::GET_CONSUMER_LIST_BY_GROUP,
+                Code::QUERY_CONSUMER_OFFSET,
+                Code::UPDATE_CONSUMER_OFFSET,
+            ],
+            Arc::new(consumer_manage::ConsumerManageProcessor::new(shared())),
+        )
+        .register(
+            &[Code::LOCK_BATCH_MQ, Code::UNLOCK_BATCH_MQ],
+            Arc::new(queue_lock::QueueLockProcessor::new(shared())),
+        )
+        .register(
+            &[Code::QUERY_MESSAGE, Code::VIEW_MESSAGE_BY_ID],
+            Arc::new(query_message::QueryMessageProcessor::new(shared())),
+        )
+        .register(&[CHECK_LOG_PREFIX], Arc::new(log_prefix::LogPrefixProcessor::new(shared())))
+        .register_default(Arc::new(admin::AdminBrokerProcessor::new(shared())));
+    let main = fast.clone().register(&[Code::PULL_MESSAGE, Code::LITE_PULL_MESSAGE], pulls.clone());
+    [main, fast]
+}
+
+/// A refusal of a request whose response has a header class: the ext fields are there, but empty.
+fn refuse(code: i32, remark: impl Into<String>) -> RemotingCommand {
+    let mut response = RemotingCommand::response(code, Some(remark.into()));
+    response.ext_fields.mark_present();
+    response
+}
+
+/// SUCCESS of a request whose response has an empty header class.
+fn empty_success() -> RemotingCommand {
+    let mut response = RemotingCommand::response(ResponseCode::SUCCESS, None);
+    response.ext_fields.mark_present();
+    response
+}

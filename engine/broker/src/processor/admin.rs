@@ -1,0 +1,170 @@
+//! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17), offsets of
+//! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28) (RocketMQ 4.9
+//! `AdminBrokerProcessor`).
+
+use std::sync::Arc;
+
+use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
+use mq_protocol::body::tables::KvTable;
+use mq_protocol::body::topic_config::{TopicConfig, TopicFilterType};
+use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
+use mq_protocol::fastjson::{Json, to_bytes};
+use mq_protocol::header::admin::{CreateTopicRequestHeader, GetBrokerConfigResponseHeader};
+use mq_protocol::header::offset::{
+    GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader, QueueRequestHeader,
+    SearchOffsetRequestHeader,
+};
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::processor::not_supported;
+use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
+
+use crate::context::BrokerContext;
+use crate::registration;
+use crate::topic_validator::validate_topic;
+
+/// Answers whatever nobody else does.
+pub(super) struct AdminBrokerProcessor {
+    context: Arc<BrokerContext>,
+}
+
+impl AdminBrokerProcessor {
+    pub(super) fn new(context: Arc<BrokerContext>) -> Self {
+        AdminBrokerProcessor { context }
+    }
+
+    fn create_topic(&self, header: &CreateTopicRequestHeader) -> ProcessResult {
+        let context = Arc::clone(&self.context);
+        if context.is_slave() {
+            return Err(ProcessError::system(
+                "Can't modify topic or subscription group from slave broker, please execute it \
+                 from master broker.",
+            ));
+        }
+        validate_topic(&header.topic).map_err(ProcessError::system)?;
+        if context.topics.is_system_topic(&header.topic) {
+            let remark = format!("The topic[{}] is conflict with system topic.", header.topic);
+            return Err(ProcessError::system(remark));
+        }
+        let filter_type = &header.topic_filter_type;
+        let topic_filter_type = TopicFilterType::from_name(filter_type)
+            .ok_or_else(|| ProcessError::system(format!("no TopicFilterType {filter_type}")))?;
+        let config = TopicConfig {
+            order: false,
+            perm: header.perm,
+            read_queue_nums: header.read_queue_nums,
+            topic_filter_type,
+            topic_name: header.topic.clone(),
+            topic_sys_flag: header.topic_sys_flag.unwrap_or(0),
+            write_queue_nums: header.write_queue_nums,
+        };
+        Ok(ProcessOutcome::later(async move {
+            let topic = config.topic_name.clone();
+            context.topics.update_topic_config(config).await?;
+            registration::register_topic(&context, &topic).await;
+            Ok(Some(created_by_java(ResponseCode::SUCCESS)))
+        }))
+    }
+
+    fn search_offset(&self, header: &SearchOffsetRequestHeader) -> RemotingCommand {
+        let timestamp_ms = u64::try_from(header.timestamp).unwrap_or(0);
+        let offset = u32::try_from(header.queue_id).map_or(0, |queue_id| {
+            self.context.store.offset_in_queue_by_time(&header.topic, queue_id, timestamp_ms)
+        });
+        RemotingCommand::success(&OffsetResponseHeader { offset: offset as i64 })
+    }
+
+    fn max_offset(&self, header: &QueueRequestHeader) -> RemotingCommand {
+        let offset = self.context.max_offset(&header.topic, header.queue_id);
+        RemotingCommand::success(&OffsetResponseHeader { offset })
+    }
+
+    fn min_offset(&self, header: &QueueRequestHeader) -> RemotingCommand {
+        let offset = u32::try_from(header.queue_id)
+            .map_or(0, |queue_id| self.context.store.min_offset_in_queue(&header.topic, queue_id));
+        RemotingCommand::success(&OffsetResponseHeader { offset: offset as i64 })
+    }
+
+    fn earliest_store_time(&self, header: &QueueRequestHeader) -> RemotingCommand {
+        let store = &self.context.store;
+        let earliest = u32::try_from(header.queue_id)
+            .ok()
+            .and_then(|queue_id| store.earliest_message_time(&header.topic, queue_id));
+        let timestamp = earliest.map_or(-1, |timestamp_ms| timestamp_ms as i64);
+        RemotingCommand::success(&GetEarliestMsgStoretimeResponseHeader { timestamp })
+    }
+
+    /// The keys that tell brokers of a cluster apart; the whole list comes with the tools.
+    fn broker_config(&self) -> RemotingCommand {
+        let (config, store) = (&self.context.config, self.context.store.config());
+        let body = format!(
+            "brokerClusterName={}\nbrokerName={}\nbrokerId={}\nbrokerRole={}\nflushDiskType={}\n\
+             listenPort={}\nhaListenPort={}\nnamesrvAddr={}\nbrokerPermission={}\n\
+             storePathRootDir={}\n",
+            config.broker_cluster_name,
+            config.broker_name,
+            config.broker_id,
+            store.broker_role.name(),
+            store.flush_disk_type.name(),
+            config.listen_port,
+            store.ha_listen_port,
+            config.namesrv_addrs.join(";"),
+            config.broker_permission,
+            store.store_path_root_dir.display(),
+        );
+        let version = to_bytes(&self.context.topics.data_version());
+        let version = String::from_utf8_lossy(&version).into_owned();
+        RemotingCommand::success(&GetBrokerConfigResponseHeader { version }).with_body(body)
+    }
+
+    /// What a cluster list shows; what is not counted yet reads as nothing.
+    fn runtime_info(&self) -> RemotingCommand {
+        let store = &self.context.store;
+        let log = store.commit_log();
+        let mut body = KvTable::default();
+        let mut put = |key: &str, value: String| body.table.insert(key.to_owned(), value);
+        put("brokerVersionDesc", MqVersion::CURRENT_NAME.to_owned());
+        put("brokerVersion", MqVersion::CURRENT.to_string());
+        put("commitLogMinOffset", log.min_offset().to_string());
+        put("commitLogMaxOffset", log.max_offset().to_string());
+        put("dispatchBehindBytes", store.dispatch_behind_bytes().to_string());
+        for key in ["putTps", "getFoundTps", "getMissTps", "getTotalTps", "getTransferedTps"] {
+            put(key, "0.0 0.0 0.0".to_owned());
+        }
+        for day in ["YesterdayMorning", "TodayMorning", "TodayNow"] {
+            put(&format!("msgPutTotal{day}"), "0".to_owned());
+            put(&format!("msgGetTotal{day}"), "0".to_owned());
+        }
+        RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(&body))
+    }
+}
+
+impl RequestProcessor for AdminBrokerProcessor {
+    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+        let context = &self.context;
+        let response = match request.code {
+            RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
+            RequestCode::GET_ALL_TOPIC_CONFIG => table(&context.topics.wrapper()),
+            RequestCode::GET_ALL_CONSUMER_OFFSET => table(&context.offsets.wrapper()),
+            // Nothing is delayed yet.
+            RequestCode::GET_ALL_DELAY_OFFSET => table(&DelayOffsetSerializeWrapper::default()),
+            RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => table(&context.groups.wrapper()),
+            RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(&request.header()?),
+            RequestCode::GET_MAX_OFFSET => self.max_offset(&request.header()?),
+            RequestCode::GET_MIN_OFFSET => self.min_offset(&request.header()?),
+            RequestCode::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(&request.header()?),
+            RequestCode::GET_BROKER_CONFIG => self.broker_config(),
+            RequestCode::GET_BROKER_RUNTIME_INFO => self.runtime_info(),
+            code => return Err(not_supported(code)),
+        };
+        Ok(response.into())
+    }
+}
+
+fn table(body: &impl Json) -> RemotingCommand {
+    RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(body))
+}
+
+/// Java leaves the remark of a new response standing where it only sets the code.
+fn created_by_java(code: i32) -> RemotingCommand {
+    RemotingCommand::response(code, Some("not set any response code".to_owned()))
+}

@@ -1,0 +1,290 @@
+//! [`PullMessageProcessor`]: messages for consumers, PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361)
+//! (RocketMQ 4.9 `PullMessageProcessor`).
+//!
+//! A pull that finds nothing may be held; when it is woken, or its time is over, it is executed a
+//! second time and answered whatever comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_protocol::body::heartbeat::{MessageModel, SubscriptionData};
+use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
+use mq_protocol::codes::ResponseCode;
+use mq_protocol::header::pull_message::PullMessageRequestHeader;
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::sys_flag::{PermName, PullSysFlag};
+use mq_remoting::{
+    Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor, Responder,
+};
+use mq_store::{GetMessageResult, GetMessageStatus};
+use tokio::time::Instant;
+
+use super::pull_result::{PullRules, pull_response};
+use super::{FAQ, refuse};
+use crate::consumer_manager::{FoundSubscription, Subscription};
+use crate::context::BrokerContext;
+use crate::held_pulls::HeldPull;
+use crate::pull_request_hold::PullRequest;
+
+/// What a subscription by anything but tags is told.
+pub(super) const SQL92_REFUSED: &str =
+    "The broker does not support consumer to filter message by SQL92";
+
+/// Answers 11 and 361.
+pub(crate) struct PullMessageProcessor {
+    context: Arc<BrokerContext>,
+}
+
+impl PullMessageProcessor {
+    pub(crate) fn new(context: Arc<BrokerContext>) -> Self {
+        PullMessageProcessor { context }
+    }
+
+    /// Answers a pull that was held.
+    pub(crate) fn execute_again(&self, pull: PullRequest) {
+        let PullRequest { header, responder } = pull;
+        let Some(group) = self.context.groups.find(&header.consumer_group) else {
+            return responder.respond(no_group(&header));
+        };
+        let response = match self.read(&header, &group, &responder) {
+            Ok(read) => read.response,
+            Err(error) => refuse(error.code, error.remark),
+        };
+        responder.respond(response);
+    }
+
+    /// The first attempt: commits the offset that the pull carries, and holds it if it may wait.
+    /// Nothing comes back for a pull that is held.
+    fn execute(
+        &self,
+        header: PullMessageRequestHeader,
+        group: &SubscriptionGroupConfig,
+        responder: Responder,
+    ) -> Option<RemotingCommand> {
+        let read = match self.read(&header, group, &responder) {
+            Ok(read) => read,
+            Err(error) => return Some(refuse(error.code, error.remark)),
+        };
+        if PullSysFlag::has(header.sys_flag, PullSysFlag::COMMIT_OFFSET) && !self.context.is_slave()
+        {
+            // A refused commit does not fail the pull; it is logged where it is refused.
+            let _ = self.context.commit_offset(
+                &header.consumer_group,
+                &header.topic,
+                header.queue_id,
+                header.commit_offset,
+            );
+        }
+        let may_wait = PullSysFlag::has(header.sys_flag, PullSysFlag::SUSPEND);
+        if read.response.code == ResponseCode::PULL_NOT_FOUND && may_wait {
+            self.suspend(header, read.subscription, responder);
+            return None;
+        }
+        Some(read.response)
+    }
+
+    fn suspend(
+        &self,
+        header: PullMessageRequestHeader,
+        subscription: Subscription,
+        responder: Responder,
+    ) {
+        let config = &self.context.config;
+        let suspend_ms = if config.long_polling_enable {
+            u64::try_from(header.suspend_timeout_ms).unwrap_or(0)
+        } else {
+            config.short_polling_time_ms
+        };
+        let (topic, queue_id) = (header.topic.clone(), header.queue_id);
+        let pull = HeldPull {
+            pull_from_offset: header.queue_offset,
+            deadline: Instant::now() + Duration::from_millis(suspend_ms),
+            filter: subscription.filter,
+            payload: PullRequest { header, responder },
+        };
+        let max_offset = || self.context.max_offset(&topic, queue_id);
+        self.context.pull_hold.suspend(&topic, queue_id, pull, max_offset);
+    }
+
+    /// Checks a pull and reads what it asks for.
+    fn read(
+        &self,
+        header: &PullMessageRequestHeader,
+        group: &SubscriptionGroupConfig,
+        responder: &Responder,
+    ) -> Result<Read, ProcessError> {
+        check_pull(&self.context, header, group, responder.channel())?;
+        let subscription = self.subscription(header, group)?;
+        let store = &self.context.store;
+        let max_msg_nums = usize::try_from(header.max_msg_nums).unwrap_or(0);
+        // The queue id was checked.
+        let queue_id = header.queue_id as u32;
+        let result = match u64::try_from(header.queue_offset) {
+            Ok(offset) => {
+                let filter = &subscription.filter;
+                store.get_message(&header.topic, queue_id, offset, max_msg_nums, filter)
+            }
+            Err(_) => self.read_below_zero(header, queue_id),
+        };
+        let config = &self.context.config;
+        let rules = PullRules {
+            group,
+            slave_read_enable: config.slave_read_enable,
+            keeps_offsets: self.context.is_slave() && !store.config().offset_check_in_slave,
+        };
+        let response = pull_response(header, &result, &rules);
+        Ok(Read { response, subscription })
+    }
+
+    /// What a pull from a negative offset gives.
+    fn read_below_zero(
+        &self,
+        header: &PullMessageRequestHeader,
+        queue_id: u32,
+    ) -> GetMessageResult {
+        let store = &self.context.store;
+        let min_offset = store.min_offset_in_queue(&header.topic, queue_id);
+        let max_offset = store.max_offset_in_queue(&header.topic, queue_id);
+        let is_empty = max_offset == 0;
+        GetMessageResult {
+            status: if is_empty {
+                GetMessageStatus::NoMessageInQueue
+            } else {
+                GetMessageStatus::OffsetTooSmall
+            },
+            next_begin_offset: min_offset,
+            min_offset,
+            max_offset,
+            messages: Vec::new(),
+            buffer_total_bytes: 0,
+            suggest_pulling_from_slave: false,
+        }
+    }
+
+    /// The subscription that the request carries, or else the group's.
+    fn subscription(
+        &self,
+        header: &PullMessageRequestHeader,
+        group: &SubscriptionGroupConfig,
+    ) -> Result<Subscription, ProcessError> {
+        let subscription = if PullSysFlag::has(header.sys_flag, PullSysFlag::SUBSCRIPTION) {
+            carried_subscription(header)?
+        } else {
+            self.registered_subscription(header, group)?
+        };
+        if subscription.is_tag_type {
+            return Ok(subscription);
+        }
+        Err(ProcessError::new(ResponseCode::SYSTEM_ERROR, SQL92_REFUSED))
+    }
+
+    fn registered_subscription(
+        &self,
+        header: &PullMessageRequestHeader,
+        group: &SubscriptionGroupConfig,
+    ) -> Result<Subscription, ProcessError> {
+        let name = &header.consumer_group;
+        let found = self.context.consumers.find_subscription(name, &header.topic);
+        let (model, subscription) = match found {
+            FoundSubscription::NoGroup => {
+                let remark = format!("the consumer's group info not exist{FAQ}");
+                return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_NOT_EXIST, remark));
+            }
+            FoundSubscription::NoTopic(model) => (model, None),
+            FoundSubscription::Found(model, subscription) => (model, Some(subscription)),
+        };
+        if model == MessageModel::Broadcasting && !group.consume_broadcast_enable {
+            let remark = format!("the consumer group[{name}] can not consume by broadcast way");
+            return Err(ProcessError::new(ResponseCode::NO_PERMISSION, remark));
+        }
+        let Some(subscription) = subscription else {
+            let remark = format!("the consumer's subscription not exist{FAQ}");
+            return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_NOT_EXIST, remark));
+        };
+        if subscription.sub_version < header.sub_version {
+            let remark = "the consumer's subscription not latest";
+            return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_NOT_LATEST, remark));
+        }
+        Ok(subscription)
+    }
+}
+
+impl RequestProcessor for PullMessageProcessor {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
+        let header: PullMessageRequestHeader = request.header()?;
+        if !PermName::is_readable(self.context.config.broker_permission as i32) {
+            let ip = self.context.store_host.ip();
+            let remark = format!("the broker[{ip}] pulling message is forbidden");
+            return Ok(refuse(ResponseCode::NO_PERMISSION, remark).into());
+        }
+        let responder = channel.responder(&request);
+        if let Some(group) = self.context.groups.find(&header.consumer_group) {
+            let response = self.execute(header, &group, responder);
+            return Ok(response.map_or(ProcessOutcome::Silent, ProcessOutcome::Reply));
+        }
+        let pulls = PullMessageProcessor::new(Arc::clone(&self.context));
+        Ok(ProcessOutcome::later(async move {
+            match pulls.context.groups.find_or_create(&header.consumer_group).await? {
+                Some(group) => Ok(pulls.execute(header, &group, responder)),
+                None => Ok(Some(no_group(&header))),
+            }
+        }))
+    }
+}
+
+/// A read, and what was wanted of it.
+struct Read {
+    response: RemotingCommand,
+    subscription: Subscription,
+}
+
+fn no_group(header: &PullMessageRequestHeader) -> RemotingCommand {
+    let group = &header.consumer_group;
+    let remark = format!("subscription group [{group}] does not exist, {FAQ}");
+    refuse(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
+/// What can be said before the subscription is known.
+fn check_pull(
+    context: &BrokerContext,
+    header: &PullMessageRequestHeader,
+    group: &SubscriptionGroupConfig,
+    channel: &Channel,
+) -> Result<(), ProcessError> {
+    let name = &header.topic;
+    if !group.consume_enable {
+        let remark = format!("subscription group no permission, {}", header.consumer_group);
+        return Err(ProcessError::new(ResponseCode::NO_PERMISSION, remark));
+    }
+    let Some(topic) = context.topics.select_topic_config(name) else {
+        let remark = format!("topic[{name}] not exist, apply first please! {FAQ}");
+        return Err(ProcessError::new(ResponseCode::TOPIC_NOT_EXIST, remark));
+    };
+    if !PermName::is_readable(topic.perm) {
+        let remark = format!("the topic[{name}] pulling message is forbidden");
+        return Err(ProcessError::new(ResponseCode::NO_PERMISSION, remark));
+    }
+    if !(0..topic.read_queue_nums).contains(&header.queue_id) {
+        let remark = format!(
+            "queueId[{}] is illegal, topic:[{name}] topicConfig.readQueueNums:[{}] consumer:[/{}]",
+            header.queue_id,
+            topic.read_queue_nums,
+            channel.peer_addr()
+        );
+        return Err(ProcessError::new(ResponseCode::SYSTEM_ERROR, remark));
+    }
+    Ok(())
+}
+
+fn carried_subscription(header: &PullMessageRequestHeader) -> Result<Subscription, ProcessError> {
+    let expression = header.subscription.as_deref().unwrap_or_default();
+    let mut subscription = SubscriptionData::by_tags(&header.topic, expression, header.sub_version)
+        .map_err(|_| {
+            let remark = "parse the consumer's subscription failed";
+            ProcessError::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, remark)
+        })?;
+    if let Some(expression_type) = &header.expression_type {
+        subscription.expression_type = Some(expression_type.clone());
+    }
+    Ok(Subscription::from(&subscription))
+}

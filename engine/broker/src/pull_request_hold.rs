@@ -1,0 +1,138 @@
+//! [`PullRequestHoldService`]: long polling. A pull that found nothing waits here for a message of
+//! its queue or for its deadline (RocketMQ 4.9 `PullRequestHoldService`).
+//!
+//! RocketMQ looks through all held pulls every 5 s; here a deadline of its own wakes each of them,
+//! and nothing wakes while nothing is held. A slave hears of no arrivals, as in RocketMQ: there the
+//! sweep stays, as long as something is held.
+//!
+//! The service knows nothing of reading messages: whoever runs it says how a pull is answered. So
+//! the store may hold it as its listener without holding itself.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mq_env::task::TaskGroup;
+use mq_protocol::header::pull_message::PullMessageRequestHeader;
+use mq_remoting::Responder;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::held_pulls::{HeldPull, HeldPulls};
+use crate::lock;
+
+/// Time between two sweeps of a slave.
+const SLAVE_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A pull that waits to be executed again.
+pub(crate) struct PullRequest {
+    /// The request's header.
+    pub(crate) header: PullMessageRequestHeader,
+    /// What answers it.
+    pub(crate) responder: Responder,
+}
+
+/// The held pulls of a broker.
+#[derive(Default)]
+pub(crate) struct PullRequestHoldService {
+    state: Mutex<State>,
+    work: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    held: HeldPulls<PullRequest>,
+    /// Woken pulls that the service has not taken yet.
+    woken: Vec<HeldPull<PullRequest>>,
+}
+
+impl PullRequestHoldService {
+    /// Holds a pull of queue `queue_id` of `topic`. `max_offset` is asked for the queue's end once
+    /// the pull is held: what arrived since it was read must not be missed.
+    pub(crate) fn suspend(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        pull: HeldPull<PullRequest>,
+        max_offset: impl FnOnce() -> i64,
+    ) {
+        let is_earliest = {
+            let mut state = lock(&self.state);
+            let is_earliest = state.held.next_deadline().is_none_or(|next| pull.deadline < next);
+            state.held.hold(topic, queue_id, pull);
+            is_earliest
+        };
+        if is_earliest {
+            self.work.notify_one();
+        }
+        self.notify_message_arriving(topic, queue_id, max_offset(), None);
+    }
+
+    /// Wakes the pulls that wait for a message which now lies in a queue that ends at `max_offset`.
+    pub(crate) fn notify_message_arriving(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        max_offset: i64,
+        tags_code: Option<i64>,
+    ) {
+        let mut state = lock(&self.state);
+        if state.held.is_empty() {
+            return;
+        }
+        let woken = state.held.take_arrived(topic, queue_id, max_offset, tags_code);
+        if !woken.is_empty() {
+            state.woken.extend(woken);
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
+    /// Lets `answer` answer woken and overdue pulls until the group is cancelled. With
+    /// `swept_max_offset`, which tells where a queue ends, held pulls are looked through every 5 s.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        tasks: TaskGroup,
+        swept_max_offset: Option<impl Fn(&str, i32) -> i64 + Send>,
+        answer: impl Fn(PullRequest) + Send,
+    ) {
+        let mut next_sweep = Instant::now() + SLAVE_SWEEP_INTERVAL;
+        while !tasks.is_cancelled() {
+            let now = Instant::now();
+            if let Some(max_offset) = &swept_max_offset
+                && now >= next_sweep
+            {
+                self.sweep(max_offset);
+                next_sweep = now + SLAVE_SWEEP_INTERVAL;
+            }
+            let (woken, mut deadline) = self.take_woken(now);
+            for pull in woken {
+                answer(pull.payload);
+            }
+            if swept_max_offset.is_some() {
+                deadline = deadline.map(|deadline| deadline.min(next_sweep));
+            }
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => {}
+                () = self.work.notified() => {}
+                () = tokio::time::sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
+            }
+        }
+        // Whoever still waits gets no answer: its connection is about to end.
+        drop(lock(&self.state).held.take_every());
+    }
+
+    fn sweep(&self, max_offset: &impl Fn(&str, i32) -> i64) {
+        let queues = lock(&self.state).held.queues();
+        for (topic, queue_id) in queues {
+            self.notify_message_arriving(&topic, queue_id, max_offset(&topic, queue_id), None);
+        }
+    }
+
+    fn take_woken(&self, now: Instant) -> (Vec<HeldPull<PullRequest>>, Option<Instant>) {
+        let mut state = lock(&self.state);
+        let mut woken = std::mem::take(&mut state.woken);
+        woken.extend(state.held.take_due(now));
+        (woken, state.held.next_deadline())
+    }
+}

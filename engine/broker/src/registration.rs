@@ -1,0 +1,130 @@
+//! How a broker keeps itself in the name servers' tables: at its start, when a topic changes, and
+//! every `registerNameServerPeriod` (RocketMQ 4.9 `BrokerController.registerBrokerAll`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_env::probe::Event;
+use mq_env::task::TaskGroup;
+use mq_protocol::body::topic_config::RegisterBrokerBody;
+use tokio::time::Instant;
+
+use crate::context::BrokerContext;
+use crate::lock;
+use crate::outer_api::RegisterBrokerResult;
+
+/// Time from the first registration to the second.
+const FIRST_PERIOD: Duration = Duration::from_secs(10);
+
+/// Registers now, and again and again.
+pub(crate) struct RegistrationService {
+    context: Arc<BrokerContext>,
+    /// What came of the last registration at each name server; changes are worth a word.
+    outcomes: BTreeMap<String, Result<(), String>>,
+}
+
+impl RegistrationService {
+    pub(crate) fn new(context: Arc<BrokerContext>) -> Self {
+        RegistrationService { context, outcomes: BTreeMap::new() }
+    }
+
+    /// Registers every topic at every name server, whatever versions they have.
+    pub(crate) async fn register_first(&mut self) {
+        self.register().await;
+    }
+
+    /// Registers after [`FIRST_PERIOD`] and then periodically, until the group is cancelled.
+    pub(crate) async fn run(mut self, tasks: TaskGroup) {
+        let period = Duration::from_millis(self.context.config.register_name_server_period_ms);
+        let mut next = Instant::now() + FIRST_PERIOD;
+        loop {
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                () = tokio::time::sleep_until(next) => {}
+            }
+            next += period;
+            let context = &self.context;
+            let version = context.topics.data_version();
+            if context.config.force_register || context.outer_api.need_register(version).await {
+                self.register().await;
+            }
+        }
+    }
+
+    async fn register(&mut self) {
+        let context = Arc::clone(&self.context);
+        let body = register_body(&context, None);
+        let mut answers = Vec::new();
+        for (addr, answer) in context.outer_api.register_broker_all(&body).await {
+            let outcome = match answer {
+                Ok(answer) => {
+                    answers.push(answer);
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            self.note(addr, outcome);
+        }
+        apply(&context, answers).await;
+    }
+
+    fn note(&mut self, addr: &str, outcome: Result<(), String>) {
+        if self.outcomes.get(addr) == Some(&outcome) {
+            return;
+        }
+        let what = match &outcome {
+            Ok(()) => format!("registered at {addr}"),
+            Err(error) => format!("not registered at {addr}: {error}"),
+        };
+        tracing::info!("{what}");
+        self.context.env.probe.emit(&Event::Route { what: &what });
+        self.outcomes.insert(addr.to_owned(), outcome);
+    }
+}
+
+/// Registers one topic that was changed, and waits for the answers.
+pub(crate) async fn register_topic(context: &BrokerContext, topic: &str) {
+    let body = register_body(context, Some(topic));
+    for (addr, answer) in context.outer_api.register_broker_all(&body).await {
+        if let Err(error) = answer {
+            tracing::warn!(addr, topic, %error, "topic not registered");
+        }
+    }
+}
+
+fn register_body(context: &BrokerContext, only: Option<&str>) -> RegisterBrokerBody {
+    context.topics.register_body(context.config.broker_permission as i32, only)
+}
+
+/// Follows what the name servers said: a slave its master, every broker the ordered topics. Of
+/// several answers the first that names a master counts; RocketMQ takes the fastest one and may
+/// lose its master to a name server that does not know it.
+async fn apply(context: &BrokerContext, answers: Vec<RegisterBrokerResult>) {
+    if answers.is_empty() {
+        return;
+    }
+    if let Some(table) = answers.iter().find_map(|answer| answer.kv_table.as_ref())
+        && let Err(error) = context.topics.update_order_topic_config(&table.table).await
+    {
+        tracing::error!(%error, "ordered topics cannot be written");
+    }
+    if !context.is_slave() {
+        return;
+    }
+    let named = answers.into_iter().find(|answer| answer.master_addr.is_some());
+    let RegisterBrokerResult { master_addr, ha_server_addr, .. } = named.unwrap_or_default();
+    if *lock(&context.master_addr) != master_addr {
+        let what = match &master_addr {
+            Some(addr) => format!("master is {addr}"),
+            None => "no name server knows a master".to_owned(),
+        };
+        tracing::info!("{what}");
+        context.env.probe.emit(&Event::Route { what: &what });
+        *lock(&context.master_addr) = master_addr;
+    }
+    if ha_server_addr.is_some() {
+        context.ha.set_ha_master_address(ha_server_addr);
+    }
+}

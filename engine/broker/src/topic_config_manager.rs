@@ -1,0 +1,457 @@
+//! [`TopicConfigManager`]: the topics of a broker, file `topics.json` (RocketMQ 4.9
+//! `TopicConfigManager`).
+//!
+//! A topic is on disk before the first message is stored under it: a message whose topic a power
+//! loss takes away cannot be read by anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mq_env::Env;
+use mq_env::clock::Clock;
+use mq_protocol::body::OrderedMap;
+use mq_protocol::body::topic_config::{
+    DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper,
+};
+use mq_protocol::fastjson::{from_slice, to_bytes};
+use mq_protocol::sys_flag::PermName;
+use mq_store::config::{BrokerRole, StoreConfig};
+use mq_store::metadata_file::load_metadata;
+
+use crate::config::BrokerConfig;
+use crate::persisted_table::PersistedTable;
+use crate::topic_validator::{
+    AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
+    RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, is_system_topic,
+};
+
+const SCHEDULE_TOPIC_QUEUE_NUMS: i32 = 18;
+const BENCHMARK_TOPIC_QUEUE_NUMS: i32 = 1024;
+const CLUSTER_TOPIC_QUEUE_NUMS: i32 = 16;
+
+/// A topic that was looked up, and whether that brought it into being: then name servers want to
+/// hear of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundTopic {
+    pub(crate) config: Arc<TopicConfig>,
+    pub(crate) is_new: bool,
+}
+
+/// The topics of a broker.
+pub(crate) struct TopicConfigManager {
+    clock: Arc<dyn Clock>,
+    auto_create_topic_enable: bool,
+    /// A slave's own additions do not count as a version: its master's table replaces them.
+    is_slave: bool,
+    /// Topics of this broker's own that belong to the system.
+    own_system_topics: BTreeSet<String>,
+    table: PersistedTable<TopicTable>,
+}
+
+#[derive(Clone, Default)]
+struct TopicTable {
+    data_version: DataVersion,
+    topics: BTreeMap<String, Arc<TopicConfig>>,
+}
+
+impl TopicConfigManager {
+    /// The system's topics and what the file holds.
+    pub(crate) fn load(env: &Env, config: &BrokerConfig, store_config: &StoreConfig) -> Self {
+        let path = store_config.store_path_root_dir.join("config").join("topics.json");
+        let mut table = TopicTable::default();
+        table.data_version.timestamp = now_ms(&*env.clock);
+        let mut own_system_topics = BTreeSet::new();
+        for topic in system_topics(config) {
+            own_system_topics.insert(topic.topic_name.clone());
+            table.put(topic);
+        }
+        if let Some(wrapper) = load_metadata(&*env.disk, &path, from_slice) {
+            table.merge(wrapper);
+        }
+        TopicConfigManager {
+            clock: Arc::clone(&env.clock),
+            auto_create_topic_enable: config.auto_create_topic_enable,
+            is_slave: store_config.broker_role == BrokerRole::Slave,
+            own_system_topics,
+            table: PersistedTable::new(Arc::clone(&env.disk), path, TopicTable::encode, table),
+        }
+    }
+
+    /// The topic, if there is one.
+    pub(crate) fn select_topic_config(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        self.table.read(|table| table.topics.get(topic).cloned())
+    }
+
+    /// Whether the topic belongs to the system.
+    pub(crate) fn is_system_topic(&self, topic: &str) -> bool {
+        is_system_topic(topic) || self.own_system_topics.contains(topic)
+    }
+
+    /// The version of the table.
+    pub(crate) fn data_version(&self) -> DataVersion {
+        self.table.read(|table| table.data_version)
+    }
+
+    /// Every topic, as slaves (21) and the file get them.
+    pub(crate) fn wrapper(&self) -> TopicConfigSerializeWrapper {
+        self.table.snapshot().wrapper()
+    }
+
+    /// What name servers get: every topic, or `only` that one. A broker that may not be read or
+    /// written says so by the permissions of its topics.
+    pub(crate) fn register_body(
+        &self,
+        broker_permission: i32,
+        only: Option<&str>,
+    ) -> RegisterBrokerBody {
+        let mut wrapper = self.wrapper();
+        if let Some(topic) = only {
+            wrapper.topic_config_table.retain(|name, _| name == topic);
+        }
+        if broker_permission & PermName::READ_WRITE != PermName::READ_WRITE {
+            for topic_config in wrapper.topic_config_table.values_mut() {
+                topic_config.perm = broker_permission;
+            }
+        }
+        RegisterBrokerBody {
+            filter_server_list: Vec::new(),
+            topic_config_serialize_wrapper: wrapper,
+        }
+    }
+
+    /// The topic, created after the pattern of `default_topic` if there is none and the pattern
+    /// allows it.
+    ///
+    /// # Errors
+    /// When the table cannot be written; there is no such topic then.
+    pub(crate) async fn create_topic_in_send_message_method(
+        &self,
+        topic: &str,
+        default_topic: &str,
+        client_default_topic_queue_nums: i32,
+        topic_sys_flag: i32,
+    ) -> io::Result<Option<FoundTopic>> {
+        if default_topic == AUTO_CREATE_TOPIC_KEY_TOPIC && !self.auto_create_topic_enable {
+            return Ok(self.existing(topic));
+        }
+        let now_ms = now_ms(&*self.clock);
+        let created = self.table.update(|table| {
+            if table.topics.contains_key(topic) {
+                return false;
+            }
+            let Some(pattern) = table.topics.get(default_topic) else {
+                return false;
+            };
+            if !PermName::is_inherited(pattern.perm) {
+                tracing::warn!(topic, default_topic, "topic may not be created after the pattern");
+                return false;
+            }
+            let queue_nums = client_default_topic_queue_nums.min(pattern.write_queue_nums).max(0);
+            let mut config = TopicConfig::new(topic, queue_nums, pattern.perm & !PermName::INHERIT);
+            config.topic_filter_type = pattern.topic_filter_type;
+            config.topic_sys_flag = topic_sys_flag;
+            table.put(config);
+            table.data_version.next(now_ms);
+            true
+        });
+        let is_new = created.await?;
+        Ok(self.existing(topic).map(|found| FoundTopic { is_new, ..found }))
+    }
+
+    /// The topic, created with `queue_nums` queues if there is none (retry topics, dead letters).
+    ///
+    /// # Errors
+    /// When the table cannot be written; there is no such topic then.
+    pub(crate) async fn create_topic_in_send_message_back_method(
+        &self,
+        topic: &str,
+        queue_nums: i32,
+        perm: i32,
+        topic_sys_flag: i32,
+    ) -> io::Result<FoundTopic> {
+        if let Some(found) = self.existing(topic) {
+            return Ok(found);
+        }
+        let now_ms = now_ms(&*self.clock);
+        let mut config = TopicConfig::new(topic, queue_nums, perm);
+        config.topic_sys_flag = topic_sys_flag;
+        let created = self.table.update(|table| {
+            if table.topics.contains_key(topic) {
+                return false;
+            }
+            table.put(config.clone());
+            if !self.is_slave {
+                table.data_version.next(now_ms);
+            }
+            true
+        });
+        let is_new = created.await?;
+        let config = self.select_topic_config(topic).unwrap_or_else(|| Arc::new(config));
+        Ok(FoundTopic { config, is_new })
+    }
+
+    /// Puts or replaces a topic.
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn update_topic_config(&self, config: TopicConfig) -> io::Result<()> {
+        let now_ms = now_ms(&*self.clock);
+        let updated = self.table.update(|table| {
+            table.put(config);
+            table.data_version.next(now_ms);
+            true
+        });
+        updated.await.map(drop)
+    }
+
+    /// Sets the order flag of the topics that name servers list as ordered, and of no others.
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn update_order_topic_config(
+        &self,
+        ordered: &OrderedMap<String, String>,
+    ) -> io::Result<()> {
+        let now_ms = now_ms(&*self.clock);
+        let updated = self.table.update(|table| {
+            let mut is_changed = false;
+            for (name, config) in &mut table.topics {
+                let order = ordered.contains_key(name);
+                if config.order != order {
+                    Arc::make_mut(config).order = order;
+                    is_changed = true;
+                }
+            }
+            if is_changed {
+                table.data_version.next(now_ms);
+            }
+            is_changed
+        });
+        updated.await.map(drop)
+    }
+
+    /// Takes over a master's table if it has another version. One without a topic of any user,
+    /// where this one has some, is a blank master's and refused: returns `false` then.
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn adopt(&self, wrapper: TopicConfigSerializeWrapper) -> io::Result<bool> {
+        let is_users = |name: &String| !self.is_system_topic(name);
+        let mut is_refused = false;
+        let adopted = self.table.update(|table| {
+            if table.data_version == wrapper.data_version {
+                return false;
+            }
+            let is_blank = !wrapper.topic_config_table.keys().any(is_users);
+            if is_blank && table.topics.keys().any(is_users) {
+                is_refused = true;
+                return false;
+            }
+            table.topics.clear();
+            table.merge(wrapper);
+            true
+        });
+        adopted.await?;
+        Ok(!is_refused)
+    }
+
+    fn existing(&self, topic: &str) -> Option<FoundTopic> {
+        self.select_topic_config(topic).map(|config| FoundTopic { config, is_new: false })
+    }
+}
+
+impl TopicTable {
+    fn put(&mut self, config: TopicConfig) {
+        self.topics.insert(config.topic_name.clone(), Arc::new(config));
+    }
+
+    fn merge(&mut self, wrapper: TopicConfigSerializeWrapper) {
+        self.data_version = wrapper.data_version;
+        for (name, config) in wrapper.topic_config_table {
+            self.topics.insert(name, Arc::new(config));
+        }
+    }
+
+    fn wrapper(&self) -> TopicConfigSerializeWrapper {
+        let entries = self.topics.iter().map(|(name, config)| (name.clone(), (**config).clone()));
+        TopicConfigSerializeWrapper {
+            data_version: self.data_version,
+            topic_config_table: entries.collect(),
+        }
+    }
+
+    fn encode(&self) -> Bytes {
+        to_bytes(&self.wrapper())
+    }
+}
+
+/// What every broker has from its start.
+fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
+    const READ_WRITE: i32 = PermName::READ_WRITE;
+    const INHERITED: i32 = PermName::READ_WRITE | PermName::INHERIT;
+    let perm_if = |is_enabled| if is_enabled { INHERITED } else { PermName::INHERIT };
+    let default_queue_nums = config.default_topic_queue_nums as i32;
+    let cluster = &config.broker_cluster_name;
+    let mut topics = vec![
+        TopicConfig::new(RMQ_SYS_SELF_TEST_TOPIC, 1, READ_WRITE),
+        TopicConfig::new(RMQ_SYS_BENCHMARK_TOPIC, BENCHMARK_TOPIC_QUEUE_NUMS, READ_WRITE),
+        TopicConfig::new(cluster, CLUSTER_TOPIC_QUEUE_NUMS, perm_if(config.cluster_topic_enable)),
+        TopicConfig::new(&config.broker_name, 1, perm_if(config.broker_topic_enable)),
+        TopicConfig::new(RMQ_SYS_OFFSET_MOVED_EVENT, 1, READ_WRITE),
+        TopicConfig::new(RMQ_SYS_SCHEDULE_TOPIC, SCHEDULE_TOPIC_QUEUE_NUMS, READ_WRITE),
+        TopicConfig::new(format!("{cluster}_REPLY_TOPIC"), 1, READ_WRITE),
+    ];
+    if config.auto_create_topic_enable {
+        let key = AUTO_CREATE_TOPIC_KEY_TOPIC;
+        topics.push(TopicConfig::new(key, default_queue_nums, INHERITED));
+    }
+    if config.trace_topic_enable {
+        topics.push(TopicConfig::new(&config.msg_trace_topic_name, 1, READ_WRITE));
+    }
+    topics
+}
+
+/// Unit bits of a topic (Java `TopicSysFlag.buildSysFlag`).
+pub(crate) fn topic_sys_flag(is_unit: bool, has_unit_sub: bool) -> i32 {
+    i32::from(is_unit) | i32::from(has_unit_sub) << 1
+}
+
+fn now_ms(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.now_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        env: Env,
+        config: BrokerConfig,
+        store_config: StoreConfig,
+        _dir: tempfile::TempDir,
+    }
+
+    fn fixture() -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        Fixture {
+            env: Env::os(),
+            config: BrokerConfig::new("broker-a"),
+            store_config: StoreConfig::at(dir.path()),
+            _dir: dir,
+        }
+    }
+
+    impl Fixture {
+        fn load(&self) -> TopicConfigManager {
+            TopicConfigManager::load(&self.env, &self.config, &self.store_config)
+        }
+    }
+
+    async fn auto_create(manager: &TopicConfigManager, topic: &str) -> Option<FoundTopic> {
+        manager.create_topic_in_send_message_method(topic, "TBW102", 4, 0).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_broker_starts_with_the_topics_of_the_system() {
+        let manager = fixture().load();
+        let topics: Vec<_> = manager
+            .wrapper()
+            .topic_config_table
+            .values()
+            .map(|t| format!("{} {} {}", t.topic_name, t.write_queue_nums, t.perm))
+            .collect();
+        assert_eq!(
+            topics,
+            [
+                "BenchmarkTest 1024 6",
+                "DefaultCluster 16 7",
+                "DefaultCluster_REPLY_TOPIC 1 6",
+                "OFFSET_MOVED_EVENT 1 6",
+                "SCHEDULE_TOPIC_XXXX 18 6",
+                "SELF_TEST_TOPIC 1 6",
+                "TBW102 8 7",
+                "broker-a 1 7",
+            ]
+        );
+        assert_eq!(manager.data_version().counter, 0);
+        assert!(manager.is_system_topic("DefaultCluster") && !manager.is_system_topic("T"));
+    }
+
+    #[tokio::test]
+    async fn a_topic_created_by_a_send_survives_a_restart() {
+        let fixture = fixture();
+        let manager = fixture.load();
+        let found = auto_create(&manager, "T").await.unwrap();
+        assert!(found.is_new);
+        assert_eq!(*found.config, TopicConfig::new("T", 4, 6));
+        assert!(!auto_create(&manager, "T").await.unwrap().is_new);
+
+        let again = fixture.load();
+        assert_eq!(again.select_topic_config("T"), Some(found.config));
+        assert_eq!(again.data_version(), manager.data_version());
+        assert_eq!(again.data_version().counter, 1);
+    }
+
+    #[tokio::test]
+    async fn the_pattern_decides_whether_a_topic_is_created() {
+        let mut fixture = fixture();
+        assert_eq!(
+            fixture.load().create_topic_in_send_message_method("T", "no", 4, 0).await.unwrap(),
+            None
+        );
+        fixture.config.auto_create_topic_enable = false;
+        let manager = fixture.load();
+        assert_eq!(auto_create(&manager, "T").await, None);
+        let retry = manager.create_topic_in_send_message_back_method("%RETRY%G", 1, 6, 0);
+        assert!(retry.await.unwrap().is_new);
+        // Other patterns stay allowed.
+        let found = manager.create_topic_in_send_message_method("T", "broker-a", 4, 0);
+        assert_eq!(found.await.unwrap().unwrap().config.write_queue_nums, 1);
+    }
+
+    #[tokio::test]
+    async fn the_register_body_shows_what_the_broker_permits() {
+        let manager = fixture().load();
+        auto_create(&manager, "T").await;
+        let body = manager.register_body(6, Some("T")).topic_config_serialize_wrapper;
+        assert_eq!(body.topic_config_table.len(), 1);
+        assert_eq!(body.topic_config_table["T"].perm, 6);
+        let body = manager.register_body(4, None).topic_config_serialize_wrapper;
+        assert!(body.topic_config_table.values().all(|topic| topic.perm == 4));
+        assert_eq!(body.topic_config_table.len(), 9);
+    }
+
+    #[tokio::test]
+    async fn a_slave_takes_over_its_masters_topics_but_not_a_blank_masters() {
+        let (master, mut slave) = (fixture(), fixture());
+        slave.store_config.broker_role = BrokerRole::Slave;
+        let (master_topics, slave_topics) = (master.load(), slave.load());
+        auto_create(&master_topics, "T").await;
+        let retry = slave_topics.create_topic_in_send_message_back_method("%RETRY%G", 1, 6, 0);
+        retry.await.unwrap();
+        assert_eq!(slave_topics.data_version().counter, 0);
+
+        assert!(slave_topics.adopt(master_topics.wrapper()).await.unwrap());
+        assert_eq!(slave_topics.wrapper(), master_topics.wrapper());
+        let blank = fixture().load().wrapper();
+        assert!(!slave_topics.adopt(blank).await.unwrap());
+        assert_eq!(slave.load().wrapper(), master_topics.wrapper());
+    }
+
+    #[tokio::test]
+    async fn the_order_flag_follows_the_name_servers() {
+        let manager = fixture().load();
+        auto_create(&manager, "T").await;
+        let ordered: OrderedMap<_, _> =
+            [("T".to_owned(), "broker-a:4".to_owned())].into_iter().collect();
+        for _ in 0..2 {
+            manager.update_order_topic_config(&ordered).await.unwrap();
+            assert!(manager.select_topic_config("T").unwrap().order);
+            assert_eq!(manager.data_version().counter, 2);
+        }
+        manager.update_order_topic_config(&OrderedMap::default()).await.unwrap();
+        assert!(!manager.select_topic_config("T").unwrap().order);
+    }
+}

@@ -1,0 +1,99 @@
+//! Which names topics and groups may have, and which topics belong to the system (RocketMQ 4.9
+//! `TopicValidator`).
+
+use mq_protocol::message::TOPIC_BYTES_MAX;
+
+/// Unknown topics are created after this one's pattern, unless the producer names another.
+pub(crate) const AUTO_CREATE_TOPIC_KEY_TOPIC: &str = "TBW102";
+/// Delayed messages.
+pub(crate) const RMQ_SYS_SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// What load tests send to.
+pub(crate) const RMQ_SYS_BENCHMARK_TOPIC: &str = "BenchmarkTest";
+/// Half messages of transactions.
+pub(crate) const RMQ_SYS_TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+/// Which half messages are done with.
+pub(crate) const RMQ_SYS_TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Half messages that were checked too often.
+pub(crate) const RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+/// Message traces.
+pub(crate) const RMQ_SYS_TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
+/// Self tests of tools.
+pub(crate) const RMQ_SYS_SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
+/// Corrections of offsets.
+pub(crate) const RMQ_SYS_OFFSET_MOVED_EVENT: &str = "OFFSET_MOVED_EVENT";
+
+const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
+const GROUP_BYTES_MAX: usize = 255;
+
+const SYSTEM_TOPICS: [&str; 9] = [
+    AUTO_CREATE_TOPIC_KEY_TOPIC,
+    RMQ_SYS_SCHEDULE_TOPIC,
+    RMQ_SYS_BENCHMARK_TOPIC,
+    RMQ_SYS_TRANS_HALF_TOPIC,
+    RMQ_SYS_TRACE_TOPIC,
+    RMQ_SYS_TRANS_OP_HALF_TOPIC,
+    RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC,
+    RMQ_SYS_SELF_TEST_TOPIC,
+    RMQ_SYS_OFFSET_MOVED_EVENT,
+];
+
+const NOT_ALLOWED_SEND_TOPICS: [&str; 6] = [
+    RMQ_SYS_SCHEDULE_TOPIC,
+    RMQ_SYS_TRANS_HALF_TOPIC,
+    RMQ_SYS_TRANS_OP_HALF_TOPIC,
+    RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC,
+    RMQ_SYS_SELF_TEST_TOPIC,
+    RMQ_SYS_OFFSET_MOVED_EVENT,
+];
+
+/// Why a topic's name is refused, in Java's words.
+pub(crate) fn validate_topic(topic: &str) -> Result<(), &'static str> {
+    if topic.trim().is_empty() {
+        Err("The specified topic is blank.")
+    } else if !has_legal_characters(topic) {
+        Err("The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")
+    } else if topic.len() > TOPIC_BYTES_MAX {
+        Err("The specified topic is longer than topic max length.")
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a consumer group may have this name.
+pub(crate) fn is_legal_group(group: &str) -> bool {
+    !group.is_empty() && group.len() <= GROUP_BYTES_MAX && has_legal_characters(group)
+}
+
+/// Whether clients must not send to the topic.
+pub(crate) fn is_not_allowed_send_topic(topic: &str) -> bool {
+    NOT_ALLOWED_SEND_TOPICS.contains(&topic)
+}
+
+/// Whether the topic belongs to the system on every broker.
+pub(crate) fn is_system_topic(topic: &str) -> bool {
+    SYSTEM_TOPICS.contains(&topic) || topic.starts_with(SYSTEM_TOPIC_PREFIX)
+}
+
+fn has_legal_characters(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%|_-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_judged_as_in_java() {
+        assert_eq!(validate_topic("%RETRY%a_b-c|D9"), Ok(()));
+        assert_eq!(validate_topic(" "), Err("The specified topic is blank."));
+        assert!(validate_topic("a.b").unwrap_err().contains("illegal characters"));
+        assert!(validate_topic("ä").unwrap_err().contains("illegal characters"));
+        assert_eq!(validate_topic(&"t".repeat(127)), Ok(()));
+        assert!(validate_topic(&"t".repeat(128)).unwrap_err().contains("longer"));
+        assert!(is_legal_group("G") && !is_legal_group("") && !is_legal_group("a b"));
+        assert!(!is_legal_group(&"g".repeat(256)));
+        assert!(is_system_topic("rmq_sys_x") && is_system_topic("TBW102"));
+        assert!(is_not_allowed_send_topic("SELF_TEST_TOPIC"));
+        assert!(!is_not_allowed_send_topic("TBW102"));
+    }
+}
