@@ -1,0 +1,10 @@
+//! `mq-client` against a name server and brokers that are a few lines each, over a network in memory
+//! and under a paused clock.
+#![expect(clippy::unwrap_used, reason = "in fixtures of tests a panic is the right end")]
+
+mod fake_cluster;
+#[path = "../../../remoting/tests/remoting/memory_net.rs"]
+mod memory_net;
+mod producing;
+mod pulling;
+mod pushing;
