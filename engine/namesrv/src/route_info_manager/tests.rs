@@ -203,6 +203,18 @@ fn an_address_has_one_id_so_a_promotion_is_one_step() {
 }
 
 #[test]
+fn a_promoted_slave_publishes_what_it_registered_in_vain_before() {
+    check(
+        "register a-1 h2 v1 T=4 #2 @0
+         route T
+         register a-0 h2 v1 T=4 #2 @30
+         route T",
+        "T: none
+         T: a[0=h2] 4q perm 6",
+    );
+}
+
+#[test]
 fn topics_stay_while_a_slave_is_left() {
     check(
         "register a-0 h1 v1 T=4 #1 @0
