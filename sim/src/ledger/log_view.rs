@@ -1,0 +1,297 @@
+//! A store's CommitLog and ConsumeQueues as they lie on a simulated disk, read without the store.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
+use mq_protocol::message::{self, MessageConst, PropertiesView};
+use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
+
+use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
+use crate::env::disk::SimDisk;
+use crate::history::message_number;
+
+/// Where a store keeps its CommitLog and ConsumeQueues.
+#[derive(Clone, Debug)]
+pub struct StoreDirs {
+    /// Directory of the CommitLog.
+    pub commit_log: PathBuf,
+    /// Size of a CommitLog file in bytes.
+    pub commit_log_file_bytes: u64,
+    /// Directory of the ConsumeQueues.
+    pub consume_queue: PathBuf,
+    /// Size of a ConsumeQueue file in bytes.
+    pub consume_queue_file_bytes: u64,
+}
+
+/// One sound record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Its queue entry, as a rebuild would write it.
+    pub indexed: IndexedRecord,
+    /// The workload's number in its key, if it is a message of the workload.
+    pub number: Option<u32>,
+}
+
+impl FoundRecord {
+    /// First byte behind the record.
+    #[must_use]
+    pub fn end_offset(&self) -> u64 {
+        self.indexed.unit.phy_offset + u64::from(self.indexed.unit.size_bytes)
+    }
+}
+
+/// A walk over a log from its first byte to the first thing that is no record.
+#[derive(Clone, Debug, Default)]
+pub struct LogWalk {
+    /// First byte.
+    pub min: u64,
+    /// End of the last sound record.
+    pub end: u64,
+    /// The records.
+    pub records: Vec<FoundRecord>,
+}
+
+/// The disk of a store and where on it the store lies.
+#[derive(Clone)]
+pub struct LogView {
+    disk: Arc<SimDisk>,
+    dirs: StoreDirs,
+}
+
+impl LogView {
+    /// A view of the store at `dirs` on `disk`.
+    #[must_use]
+    pub fn new(disk: Arc<SimDisk>, dirs: StoreDirs) -> Self {
+        LogView { disk, dirs }
+    }
+
+    /// Reads a range as processes see it; bytes of missing files read as zero.
+    #[must_use]
+    pub fn read(&self, range: Range<u64>) -> Vec<u8> {
+        self.read_live(range)
+    }
+
+    /// Whether a range would survive power loss as processes see it now.
+    #[must_use]
+    pub fn is_durable(&self, range: Range<u64>) -> bool {
+        self.pieces(range).all(|(path, within)| {
+            self.disk.exists_durably(&path) && self.disk.first_unsynced(&path, within).is_none()
+        })
+    }
+
+    /// Whether the range holds the same bytes here and at `other`.
+    #[must_use]
+    pub fn same_bytes(&self, other: &LogView, range: Range<u64>) -> bool {
+        self.read(range.clone()) == other.read(range)
+    }
+
+    /// Whether exactly this range holds a sound record.
+    #[must_use]
+    pub fn has_record(&self, range: Range<u64>) -> bool {
+        let bytes = self.read(range.clone());
+        let rules = RecordRules::strict(range.start as i64);
+        matches!(check_record(&bytes, &rules), RecordCheck::Valid(record) if record.size() == bytes.len())
+    }
+
+    /// First byte of the log; `None` if there is none.
+    #[must_use]
+    pub fn min(&self) -> Option<u64> {
+        self.paths_under(&self.dirs.commit_log).iter().filter_map(|path| offset_in_name(path)).min()
+    }
+
+    /// Walks the log as processes see it.
+    #[must_use]
+    pub fn walk(&self) -> LogWalk {
+        let Some(min) = self.min() else { return LogWalk::default() };
+        let mut walk = LogWalk { min, end: min, records: Vec::new() };
+        let file_bytes = self.dirs.commit_log_file_bytes;
+        let mut at = min;
+        let mut window = Window::default();
+        loop {
+            let file_end = at - at % file_bytes + file_bytes;
+            let bytes = window.ensure(self, at, file_end);
+            match check_record(bytes, &RecordRules::strict(at as i64)) {
+                RecordCheck::Valid(record) => {
+                    let found = found_record(at, &record);
+                    at = found.end_offset();
+                    walk.end = at;
+                    walk.records.push(found);
+                }
+                RecordCheck::Blank { .. } if self.file_exists(file_end) => at = file_end,
+                RecordCheck::Torn(_) if window.grow(file_end) => {}
+                _ => return walk,
+            }
+        }
+    }
+
+    /// End of the part of `range` that would survive power loss.
+    #[must_use]
+    pub fn durable_end(&self, range: Range<u64>) -> u64 {
+        for (path, within) in self.pieces(range.clone()) {
+            let file_from = offset_in_name(&path).unwrap_or_default();
+            if !self.disk.exists_durably(&path) {
+                return file_from + within.start;
+            }
+            if let Some(at) = self.disk.first_unsynced(&path, within) {
+                return file_from + at;
+            }
+        }
+        range.end
+    }
+
+    /// End of the part of `range` that `other` holds as well.
+    #[must_use]
+    pub fn common_end(&self, other: &LogView, range: Range<u64>) -> u64 {
+        range.start + common_bytes(&self.read(range.clone()), &other.read(range))
+    }
+
+    /// The ConsumeQueues as processes see them, without fillers and unwritten tails.
+    #[must_use]
+    pub fn queues(&self) -> BTreeMap<(Arc<str>, u32), QueueUnits> {
+        let mut files: BTreeMap<(Arc<str>, u32), BTreeMap<u64, PathBuf>> = BTreeMap::new();
+        for path in self.paths_under(&self.dirs.consume_queue) {
+            let Some((topic, queue_id)) = queue_of(&path, &self.dirs.consume_queue) else { continue };
+            if let Some(offset) = offset_in_name(&path) {
+                files.entry((topic, queue_id)).or_default().insert(offset, path);
+            }
+        }
+        files.into_iter().map(|(key, files)| (key, self.queue_units(&files))).collect()
+    }
+
+    fn queue_units(&self, files: &BTreeMap<u64, PathBuf>) -> QueueUnits {
+        let mut queue = QueueUnits::default();
+        let unit_bytes = CQ_STORE_UNIT_BYTES as u64;
+        'files: for (from, path) in files {
+            for index in 0..self.dirs.consume_queue_file_bytes / unit_bytes {
+                let within = index * unit_bytes..(index + 1) * unit_bytes;
+                let bytes = self.disk.live_bytes(path, within).unwrap_or_default();
+                match ConsumeQueueUnit::decode(&bytes) {
+                    Some(unit) if unit == ConsumeQueueUnit::FILLER => {}
+                    Some(unit) if unit.size > 0 => {
+                        if queue.units.is_empty() {
+                            queue.min_offset = from / unit_bytes + index;
+                        }
+                        queue.units.push(Unit {
+                            phy_offset: unit.phy_offset as u64,
+                            size_bytes: unit.size.unsigned_abs(),
+                            tags_code: unit.tags_code,
+                        });
+                    }
+                    _ => break 'files,
+                }
+            }
+        }
+        queue
+    }
+
+    fn paths_under(&self, dir: &Path) -> Vec<PathBuf> {
+        self.disk.paths().into_iter().filter(|path| path.starts_with(dir)).collect()
+    }
+
+    fn read_live(&self, range: Range<u64>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0));
+        for (path, within) in self.pieces(range) {
+            let len = usize::try_from(within.end - within.start).unwrap_or(0);
+            let piece = self.disk.live_bytes(&path, within);
+            let start = bytes.len();
+            bytes.extend(piece.unwrap_or_default());
+            bytes.resize(start + len, 0);
+        }
+        bytes
+    }
+
+    /// The files that a range touches, and which part of each.
+    fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = (PathBuf, Range<u64>)> {
+        let file_bytes = self.dirs.commit_log_file_bytes;
+        let dir = self.dirs.commit_log.clone();
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            if at >= range.end {
+                return None;
+            }
+            let from = at - at % file_bytes;
+            let to = range.end.min(from + file_bytes);
+            let piece = (dir.join(format!("{from:020}")), at - from..to - from);
+            at = to;
+            Some(piece)
+        })
+    }
+
+    fn file_exists(&self, from: u64) -> bool {
+        let path = self.dirs.commit_log.join(format!("{from:020}"));
+        self.disk.live_bytes(&path, 0..1).is_some()
+    }
+}
+
+/// A piece of the log being walked: most records fit, a large one makes it grow.
+#[derive(Default)]
+struct Window {
+    from: u64,
+    bytes: Vec<u8>,
+    wanted: u64,
+}
+
+impl Window {
+    const BYTES: u64 = 64 << 10;
+
+    /// The bytes from `at` on, at most to `file_end`.
+    fn ensure(&mut self, view: &LogView, at: u64, file_end: u64) -> &[u8] {
+        let end = self.from + self.bytes.len() as u64;
+        let wanted = self.wanted.max(Self::BYTES);
+        if at < self.from || (end < file_end && end < at + wanted / 2) || end > file_end || at >= end {
+            self.from = at;
+            self.bytes = view.read(at..file_end.min(at + wanted));
+        }
+        &self.bytes[usize::try_from(at - self.from).unwrap_or(0)..]
+    }
+
+    /// Asks for more bytes; `false` when all of the file was shown already.
+    fn grow(&mut self, file_end: u64) -> bool {
+        let end = self.from + self.bytes.len() as u64;
+        let can_grow = end < file_end && self.wanted < 64 << 20;
+        self.wanted = self.wanted.max(Self::BYTES) * 4;
+        self.from = u64::MAX;
+        self.bytes.clear();
+        can_grow
+    }
+}
+
+fn found_record(at: u64, record: &RecordView<'_>) -> FoundRecord {
+    let properties = record.properties();
+    let properties = PropertiesView::new(&properties);
+    let number = properties.get(MessageConst::KEYS).and_then(message_number);
+    FoundRecord {
+        indexed: IndexedRecord {
+            topic: Arc::from(&*record.topic()),
+            queue_id: record.queue_id().unsigned_abs(),
+            queue_offset: record.queue_offset().unsigned_abs(),
+            unit: Unit {
+                phy_offset: at,
+                size_bytes: u32::try_from(record.size()).unwrap_or(u32::MAX),
+                tags_code: message::tags_code(properties.get(MessageConst::TAGS)),
+            },
+        },
+        number,
+    }
+}
+
+/// How many bytes agree from the start.
+fn common_bytes(one: &[u8], other: &[u8]) -> u64 {
+    let agree = one.iter().zip(other).position(|(a, b)| a != b);
+    agree.unwrap_or(one.len().min(other.len())) as u64
+}
+
+fn offset_in_name(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+/// Topic and queue of a ConsumeQueue file: `<dir>/<topic>/<queueId>/<file>`.
+fn queue_of(path: &Path, dir: &Path) -> Option<(Arc<str>, u32)> {
+    let mut parts = path.strip_prefix(dir).ok()?.iter();
+    let topic = parts.next()?.to_str()?;
+    let queue_id = parts.next()?.to_str()?.parse().ok()?;
+    Some((Arc::from(topic), queue_id))
+}

@@ -1,0 +1,92 @@
+//! [`sweep`]: many runs on all cores, results in the order of the jobs whatever the number of workers.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How a sweep is carried out.
+#[derive(Clone, Debug)]
+pub struct SweepOptions {
+    /// Worker threads; a world never leaves its thread.
+    pub jobs: NonZeroUsize,
+    /// Text before the progress bar on stderr; `None` shows no bar.
+    pub progress: Option<String>,
+}
+
+impl SweepOptions {
+    /// One worker per core, with a progress bar.
+    #[must_use]
+    pub fn all_cores(progress: impl Into<String>) -> Self {
+        SweepOptions { jobs: cores(), progress: Some(progress.into()) }
+    }
+
+    /// One worker per core, silent.
+    #[must_use]
+    pub fn quiet() -> Self {
+        SweepOptions { jobs: cores(), progress: None }
+    }
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Runs `run` for every job and returns the results in the order of the jobs.
+///
+/// # Panics
+/// When `run` does: a run reports its own failures, so a panic here is a fault of the harness.
+pub fn sweep<J: Sync, R: Send>(
+    jobs: &[J],
+    options: &SweepOptions,
+    run: impl Fn(&J) -> R + Sync,
+) -> Vec<R> {
+    let bar = progress_bar(jobs.len(), options.progress.as_deref());
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<Option<R>>> = Mutex::new(jobs.iter().map(|_| None).collect());
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.get().min(jobs.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((index, job)) = take(jobs, &next) {
+                    let result = run(job);
+                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_iter().map(|result| result.expect("every job was taken")).collect()
+}
+
+fn take<'a, J>(jobs: &'a [J], next: &AtomicUsize) -> Option<(usize, &'a J)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    jobs.get(index).map(|job| (index, job))
+}
+
+fn progress_bar(len: usize, text: Option<&str>) -> ProgressBar {
+    let Some(text) = text else { return ProgressBar::hidden() };
+    let template = "{prefix} {wide_bar} {pos}/{len} runs, {eta} left";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(len as u64).with_style(style).with_prefix(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_the_order_of_the_jobs() {
+        let jobs: Vec<u64> = (0..200).collect();
+        for workers in [1, 3] {
+            let jobs_count = NonZeroUsize::new(workers).unwrap();
+            let options = SweepOptions { jobs: jobs_count, progress: None };
+            let squares = sweep(&jobs, &options, |job| job * job);
+            assert_eq!(squares, jobs.iter().map(|job| job * job).collect::<Vec<_>>());
+        }
+        assert!(sweep(&[] as &[u8], &SweepOptions::quiet(), |_| ()).is_empty());
+    }
+}
