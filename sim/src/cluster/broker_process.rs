@@ -1,0 +1,191 @@
+//! [`BrokerProcess`]: a broker of a plan with its `.properties`, which an operator may edit between
+//! two starts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mq_broker::BrokerController;
+use mq_broker::config::{BrokerConfig, LocalDefaults, Severity};
+use mq_protocol::properties_file::PropertiesFile;
+use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
+
+use crate::ledger::{BrokerEntry, Ledger, LogView, StoreDirs};
+use crate::plan::{BrokerPlan, Plan};
+use crate::world::{MachineHandle, ProcessContext, ProcessHandle};
+
+/// Physical memory of a simulated machine.
+const TOTAL_MEMORY_BYTES: u64 = 16 << 30;
+
+/// A broker process and its configuration; clones name the same one.
+#[derive(Clone)]
+pub struct BrokerProcess {
+    name: String,
+    handle: ProcessHandle,
+    machine: MachineHandle,
+    configured: Arc<Mutex<Configured>>,
+}
+
+/// What the broker's file says, read.
+#[derive(Clone)]
+struct Configured {
+    properties: BTreeMap<String, String>,
+    upstream: Vec<UpstreamSwitch>,
+    plants: Vec<String>,
+    broker: BrokerConfig,
+    store: StoreConfig,
+}
+
+impl Configured {
+    fn read(
+        name: &str,
+        properties: BTreeMap<String, String>,
+        upstream: Vec<UpstreamSwitch>,
+        plants: Vec<String>,
+    ) -> Result<Self, String> {
+        let mut file = PropertiesFile::parse(b"").map_err(|error| error.to_string())?;
+        for (key, value) in &properties {
+            file.set(key, value);
+        }
+        let local = LocalDefaults {
+            host_name: name.to_owned(),
+            home_dir: PathBuf::from("/root"),
+            total_memory_bytes: TOTAL_MEMORY_BYTES,
+        };
+        let (broker, mut store, findings) = BrokerConfig::parse(&file, &local);
+        if let Some(error) = findings.iter().find(|finding| finding.severity == Severity::Error) {
+            return Err(format!("{name}: {}={}: {}", error.key, error.value, error.text));
+        }
+        store.upstream = upstream.iter().copied().collect();
+        mq_store::plant::arm(&mut store, &plants)?;
+        Ok(Configured { properties, upstream, plants, broker, store })
+    }
+}
+
+impl BrokerProcess {
+    /// Adds the process of `broker` to its machine.
+    ///
+    /// # Errors
+    /// Properties, upstream switches or plants that make no sense.
+    pub fn add(machine: &MachineHandle, broker: &BrokerPlan, plan: &Plan) -> Result<Self, String> {
+        let switches = plan.upstream.iter().map(|name| name.parse());
+        let upstream = switches.collect::<Result<Vec<UpstreamSwitch>, _>>()?;
+        let configured = Configured::read(
+            &broker.name,
+            broker.properties.clone(),
+            upstream,
+            plan.plants.clone(),
+        )?;
+        let configured = Arc::new(Mutex::new(configured));
+        let shared = Arc::clone(&configured);
+        let handle = machine.add_process(&broker.name, move |context| {
+            let configured = lock(&shared).clone();
+            broker_main(context, configured)
+        });
+        Ok(BrokerProcess { name: broker.name.clone(), handle, machine: machine.clone(), configured })
+    }
+
+    /// Process name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn handle(&self) -> &ProcessHandle {
+        &self.handle
+    }
+
+    /// The machine it stands on.
+    #[must_use]
+    pub fn machine(&self) -> &MachineHandle {
+        &self.machine
+    }
+
+    /// `brokerName`.
+    #[must_use]
+    pub fn group(&self) -> String {
+        lock(&self.configured).broker.broker_name.clone()
+    }
+
+    /// Whether its file makes it a master.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        lock(&self.configured).store.broker_role != BrokerRole::Slave
+    }
+
+    /// Whether it is a SYNC_MASTER.
+    #[must_use]
+    pub fn is_sync_master(&self) -> bool {
+        lock(&self.configured).store.broker_role == BrokerRole::SyncMaster
+    }
+
+    /// `brokerId`.
+    #[must_use]
+    pub fn broker_id(&self) -> u64 {
+        lock(&self.configured).broker.broker_id
+    }
+
+    /// `ip:port` that clients use.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let configured = lock(&self.configured);
+        let ip = configured.broker.broker_ip1.clone();
+        let ip = ip.unwrap_or_else(|| self.machine.ip().to_string());
+        format!("{ip}:{}", configured.broker.listen_port)
+    }
+
+    /// Edits the file: takes effect with the next start.
+    ///
+    /// # Errors
+    /// When the result makes no sense.
+    pub fn edit(&self, changes: &[(&str, &str)]) -> Result<(), String> {
+        let mut configured = lock(&self.configured);
+        let mut properties = configured.properties.clone();
+        for (key, value) in changes {
+            properties.insert((*key).to_owned(), (*value).to_owned());
+        }
+        let (upstream, plants) = (configured.upstream.clone(), configured.plants.clone());
+        *configured = Configured::read(&self.name, properties, upstream, plants)?;
+        Ok(())
+    }
+
+    /// Tells the ledger where the store lies and which role the file gives.
+    pub fn tell(&self, ledger: &Ledger) {
+        let configured = lock(&self.configured);
+        let store = &configured.store;
+        let unit_bytes = 20;
+        let dirs = StoreDirs {
+            commit_log: store.commit_log_dir(),
+            commit_log_file_bytes: store.mapped_file_size_commit_log as u64,
+            consume_queue: store.store_path_root_dir.join("consumequeue"),
+            consume_queue_file_bytes: (store.mapped_file_size_consume_queue as u64)
+                .next_multiple_of(unit_bytes),
+        };
+        ledger.set_broker(
+            &self.name,
+            BrokerEntry {
+                group: Arc::from(&*configured.broker.broker_name),
+                view: LogView::new(Arc::clone(self.machine.disk()), dirs),
+                master: store.broker_role != BrokerRole::Slave,
+                sync_master: store.broker_role == BrokerRole::SyncMaster,
+                sync_flush: store.flush_disk_type == FlushDiskType::SyncFlush,
+            },
+        );
+    }
+}
+
+fn lock(configured: &Mutex<Configured>) -> std::sync::MutexGuard<'_, Configured> {
+    configured.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Main function of a broker process.
+async fn broker_main(context: ProcessContext, configured: Configured) -> Result<(), String> {
+    let Configured { broker, store, .. } = configured;
+    let controller = BrokerController::start(context.env.clone(), broker, store);
+    let controller = controller.await.map_err(|error| error.to_string())?;
+    context.shutdown.cancelled().await;
+    controller.shutdown().await;
+    Ok(())
+}

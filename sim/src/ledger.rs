@@ -1,0 +1,171 @@
+//! [`Ledger`]: where each message's bytes are, read off the simulated disks; and what stood where at
+//! each acknowledgement and each fault.
+//!
+//! The engine's events say *when* to look (an acknowledgement, an append); what is seen comes from
+//! the disks (ADR 2).
+
+pub mod log_view;
+
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::check::ack_predicate::{Ack, SlaveCopy};
+use crate::check::bound::FaultPositions;
+use crate::trace::{Trace, TraceEvent, TraceRecord};
+
+pub use log_view::{LogView, LogWalk, StoreDirs};
+
+/// A broker as the ledger knows it.
+#[derive(Clone)]
+pub struct BrokerEntry {
+    /// `brokerName`.
+    pub group: Arc<str>,
+    /// Its store.
+    pub view: LogView,
+    /// It runs as master.
+    pub master: bool,
+    /// It runs as SYNC_MASTER.
+    pub sync_master: bool,
+    /// It runs with SYNC_FLUSH.
+    pub sync_flush: bool,
+}
+
+/// An acknowledgement with the record's extent and the facts at that instant.
+#[derive(Clone, Debug)]
+pub struct AckFact {
+    /// First byte behind the record.
+    pub end_offset: u64,
+    /// What the disks held.
+    pub ack: Ack,
+}
+
+/// The ledger of one run; clones share it.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    brokers: BTreeMap<Arc<str>, BrokerEntry>,
+    /// Facts by group and first byte, in the order of the trace.
+    acks: BTreeMap<(Arc<str>, u64), Vec<AckFact>>,
+}
+
+impl Ledger {
+    /// A ledger that looks at the disks whenever `trace` records an acknowledgement.
+    #[must_use]
+    pub fn watching(trace: &Trace) -> Self {
+        let ledger = Ledger::default();
+        let watcher = ledger.clone();
+        trace.listen(move |record| {
+            watcher.observe(record);
+            ControlFlow::Continue(())
+        });
+        ledger
+    }
+
+    /// Adds a broker, or replaces what is known of its role.
+    pub fn set_broker(&self, process: &str, entry: BrokerEntry) {
+        self.lock().brokers.insert(Arc::from(process), entry);
+    }
+
+    /// The store of a broker.
+    ///
+    /// # Panics
+    /// When there is no such broker.
+    #[must_use]
+    pub fn view(&self, process: &str) -> LogView {
+        self.lock().brokers[process].view.clone()
+    }
+
+    /// The facts of the acknowledgement that a producer got for the record at `phy_offset`: those of
+    /// the last one before its trace event `ordinal`.
+    #[must_use]
+    pub fn ack_fact(&self, group: &str, phy_offset: u64, ordinal: u64) -> Option<AckFact> {
+        let state = self.lock();
+        let facts = state.acks.get(&(Arc::from(group), phy_offset))?;
+        facts.iter().rev().find(|fact| fact.ack.ordinal < ordinal).cloned()
+    }
+
+    /// Whether `record` is the acknowledgement of a record of `group` that no slave holds now.
+    #[must_use]
+    pub fn is_unreplicated_ack(&self, group: &str, record: &TraceRecord) -> bool {
+        let Some(range) = acknowledged_range(record) else { return false };
+        let state = self.lock();
+        let Some(broker) = state.brokers.get(&record.source) else { return false };
+        &*broker.group == group
+            && !state.slaves(broker).any(|slave| broker.view.same_bytes(&slave.view, range.clone()))
+    }
+
+    /// Where the copies of a group end now, seen from `master`; `slave` is the one that would be
+    /// promoted. Time and ordinal are the caller's to fill in.
+    ///
+    /// # Panics
+    /// When there is no such master.
+    #[must_use]
+    pub fn positions(&self, master: &str, slave: Option<&str>) -> FaultPositions {
+        let state = self.lock();
+        let view = &state.brokers[master].view;
+        let walk = view.walk();
+        let slave = slave.and_then(|slave| state.brokers.get(slave));
+        let received = slave.map(|slave| view.common_end(&slave.view, walk.min..walk.end));
+        let synced = slave.zip(received).map(|(slave, to)| slave.view.durable_end(walk.min..to));
+        FaultPositions {
+            at_us: 0,
+            ordinal: 0,
+            master_synced_to: Some(view.durable_end(walk.min..walk.end)),
+            slave_received_to: received,
+            slave_synced_to: synced,
+        }
+    }
+
+    fn observe(&self, record: &TraceRecord) {
+        let Some(range) = acknowledged_range(record) else { return };
+        let mut state = self.lock();
+        let Some(broker) = state.brokers.get(&record.source) else { return };
+        let copies = || state.slaves(broker).map(|slave| copy_on(slave, broker, range.clone()));
+        let ack = Ack {
+            phy_offset: range.start,
+            ordinal: record.ordinal,
+            broker: record.source.to_string(),
+            sync_flush: broker.sync_flush,
+            sync_master: broker.sync_master,
+            live: broker.view.has_record(range.clone()),
+            durable: broker.view.is_durable(range.clone()),
+            slaves: copies().collect(),
+        };
+        let key = (Arc::clone(&broker.group), range.start);
+        state.acks.entry(key).or_default().push(AckFact { end_offset: range.end, ack });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The slaves of a broker's group.
+    fn slaves<'a>(&'a self, broker: &'a BrokerEntry) -> impl Iterator<Item = &'a BrokerEntry> {
+        self.brokers.values().filter(|entry| entry.group == broker.group && !entry.master)
+    }
+}
+
+/// The extent of the record that `record` acknowledges, if it is an acknowledgement.
+fn acknowledged_range(record: &TraceRecord) -> Option<Range<u64>> {
+    match &record.event {
+        TraceEvent::PutDone { phy_offset: Some(at), end_offset: Some(end), status }
+            if &**status == "PUT_OK" =>
+        {
+            Some(*at..*end)
+        }
+        _ => None,
+    }
+}
+
+fn copy_on(slave: &BrokerEntry, master: &BrokerEntry, range: Range<u64>) -> SlaveCopy {
+    let live = master.view.same_bytes(&slave.view, range.clone());
+    let durable = live && slave.view.is_durable(range);
+    SlaveCopy { live, durable, acks_synced: slave.sync_flush }
+}

@@ -1,0 +1,185 @@
+//! [`run`]: one plan, one seed, one verdict.
+//!
+//! A run has five acts: the cluster comes up and replicates; the workload starts and the plan's events
+//! strike; after the last one life must go on; the clients fall silent and the existing group
+//! drains; a fresh group reads everything back, and the disks are compared.
+
+mod director;
+mod settle;
+mod verdict;
+
+use std::sync::Arc;
+
+use crate::check::bound::FaultPositions;
+use crate::check::liveness::Expectation;
+use crate::check::offsets::Committed;
+use crate::check::{Checker, Violation};
+use crate::cluster::Cluster;
+use crate::forensics::Fate;
+use crate::history::History;
+use crate::ledger::Ledger;
+use crate::plan::Plan;
+use crate::report::RunReport;
+use crate::trace::{Trace, TraceRecord};
+use crate::workload::Workload;
+use crate::world::{World, WorldConfig, WorldHandle, WorldStats};
+
+/// Simulated time after which a story counts as stuck.
+const STORY_LIMIT_MS: u64 = 3_600_000;
+
+/// Everything a run gave.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// The verdict as tables and JSON show it.
+    pub report: RunReport,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// The chain of each lost message, in the order of the report's keys.
+    pub fates: Vec<Fate>,
+    /// All that happened.
+    pub trace: Trace,
+    /// What it cost.
+    pub stats: WorldStats,
+}
+
+/// What the story left behind, for the verdict.
+pub(crate) struct Story {
+    ledger: Ledger,
+    group: String,
+    history: History,
+    committed: Committed,
+    faults: Vec<FaultPositions>,
+    expectations: Vec<Expectation>,
+    violations: Vec<Violation>,
+    vacuous: Vec<String>,
+    /// Numbers that the present master's disk holds.
+    stored: std::collections::BTreeSet<u32>,
+    /// Process that is master at the end, and the one that was at the start.
+    master_now: String,
+    master_then: String,
+    replicas: Vec<String>,
+    first_fault_us: Option<u64>,
+    mode: String,
+    started: u32,
+    truncated: bool,
+    no_second_copy: bool,
+}
+
+/// Runs a plan. `repro` is the command that runs the same again.
+#[must_use]
+pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
+    let clock = std::time::Instant::now();
+    let mut config = WorldConfig { limit_ms: STORY_LIMIT_MS, ..WorldConfig::default() };
+    config.net.link = crate::env::net::LinkProfile::latency(plan.cluster.link_latency.0);
+    let run = World::run(config, seed, async |world| tell(&world, plan, seed).await);
+    let wall_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let panics = run.failures.iter().map(|failure| {
+        Violation::new(Checker::Panic, failure.to_string())
+    });
+    let mut violations: Vec<Violation> = panics.collect();
+    let story = match run.value {
+        Ok(Ok(story)) => Some(story),
+        Ok(Err(error)) => {
+            violations.push(Violation::new(Checker::Harness, error));
+            None
+        }
+        Err(stopped) => {
+            violations.push(Violation::new(Checker::Liveness, stopped.to_string()));
+            None
+        }
+    };
+    verdict::judge(plan, seed, repro, story, violations, &run.trace, run.stats, wall_ms)
+}
+
+/// The five acts.
+async fn tell(world: &WorldHandle, plan: &Plan, seed: u64) -> Result<Story, String> {
+    let trace = world.trace().clone();
+    let ledger = Ledger::watching(&trace);
+    let cluster = Cluster::build(world, plan, &ledger)?;
+    let group = group_under_test(plan, &cluster);
+    let work = Workload::new(plan.workload.clone(), cluster.namesrv_addrs(), seed, trace.clone());
+    let work = Arc::new(work);
+
+    cluster.start();
+    settle::come_up(&cluster, &work, &group).await?;
+    let master_then = master_name(&cluster, &group)?;
+    let mode = verdict::mode(&cluster, &group);
+    let no_second_copy = cluster.master_of(&group).is_some_and(|master| master.is_sync_master())
+        && cluster.slaves_of(&group).next().is_none();
+
+    cluster.start_producers(&work);
+    let mut director = director::Director::new(&cluster, &work, &group);
+    director.direct(&plan.events).await?;
+    let healed_us = director.last_us();
+    let mut expectations = settle::life_goes_on(&cluster, &work, plan, &group, healed_us).await;
+    settle::fall_silent(&work).await;
+    expectations.extend(settle::replicas_meet(&cluster, plan, &group, healed_us).await);
+    let found = settle::read_back(&cluster, &work).await;
+    cluster.note_disk_bites();
+
+    let director::Directed { positions, vacuous, first_fault_us } = director.finish();
+    let mut violations = Vec::new();
+    let committed = match found {
+        Ok(found) => {
+            work.history().read_back = found.queues;
+            found.committed
+        }
+        Err(error) => {
+            let text = format!("the fresh group cannot read the queues: {error}");
+            violations.push(Violation::new(Checker::Liveness, text));
+            Committed::new()
+        }
+    };
+    violations.extend(settle::compare_disks(&cluster, plan, &group));
+    let master_now = master_name(&cluster, &group)?;
+    let stored = settle::stored_numbers(&ledger, &master_now, &plan.workload.topic);
+    let truncated = trace.read(|records| records.iter().any(cuts_the_log)) || master_now != master_then;
+    let brokers = cluster.brokers().values().filter(|broker| broker.group() == group);
+    let replicas = brokers.map(|broker| broker.name().to_owned());
+    let replicas = replicas.filter(|name| *name != master_then).collect();
+    let history = std::mem::take(&mut *work.history());
+    Ok(Story {
+        ledger,
+        group,
+        history,
+        committed,
+        faults: positions,
+        expectations,
+        violations,
+        vacuous,
+        stored,
+        master_now,
+        master_then,
+        replicas,
+        first_fault_us,
+        mode,
+        started: work.started(),
+        truncated,
+        no_second_copy,
+    })
+}
+
+/// The group whose promise is judged: the workload's, else the first.
+fn group_under_test(plan: &Plan, cluster: &Cluster) -> String {
+    if !plan.workload.group.is_empty() {
+        return plan.workload.group.clone();
+    }
+    let mut masters = cluster.brokers().values().filter(|broker| broker.is_master());
+    masters.next().map_or_else(String::new, |broker| broker.group())
+}
+
+fn master_name(cluster: &Cluster, group: &str) -> Result<String, String> {
+    let master = cluster.master_of(group).ok_or_else(|| format!("{group} has no master"))?;
+    Ok(master.name().to_owned())
+}
+
+/// Whether an event says that queue offsets may have been used again.
+fn cuts_the_log(record: &TraceRecord) -> bool {
+    use crate::trace::TraceEvent;
+    match &record.event {
+        TraceEvent::Recovered { dropped_bytes, .. } => *dropped_bytes > 0,
+        TraceEvent::Truncated { .. } | TraceEvent::Quarantined { .. } => true,
+        TraceEvent::Machine(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,278 @@
+//! The quiet acts: coming up, life after the last event, silence, and the comparison of what is left.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::header::admin::CreateTopicRequestHeader;
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
+use tokio::time::sleep;
+
+use crate::check::liveness::Expectation;
+use crate::check::replicas::{LogCopy, check_logs, check_queues};
+use crate::check::{Checker, Violation};
+use crate::cluster::Cluster;
+use crate::cluster::broker_process::BrokerProcess;
+use crate::ledger::{Ledger, LogView};
+use crate::plan::{Millis, Plan};
+use crate::workload::read_back::{self, ReadBack};
+use crate::workload::Workload;
+
+/// How often a condition that no event announces is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time for a slave to copy topics and groups: it asks every ten seconds.
+const METADATA_SYNC: Duration = Duration::from_secs(15);
+
+/// Acknowledgements after the last event that prove that life goes on.
+const ACKS_OF_LIFE: u32 = 20;
+
+/// Longest wait for the existing group to be given everything.
+const DRAIN_LIMIT: Duration = Duration::from_secs(90);
+
+/// Starts everything but the producers and waits until the group replicates.
+pub(super) async fn come_up(
+    cluster: &Cluster,
+    work: &Arc<Workload>,
+    group: &str,
+) -> Result<(), String> {
+    let masters = cluster.brokers().values().filter(|broker| broker.is_master());
+    let wanted: Vec<String> = masters
+        .filter(|broker| work.plan.group.is_empty() || broker.group() == group)
+        .map(BrokerProcess::address)
+        .collect();
+    let operator = cluster.add_client("operator", |context| async move {
+        context.shutdown.cancelled().await;
+    });
+    operator.start();
+    let (topic, queues) = (work.plan.topic.clone(), work.plan.queues);
+    let created = operator.run(move |env| async move {
+        let client =
+            RemotingClient::new(env, RemotingClientConfig::default(), ProcessorTable::default());
+        for address in wanted {
+            create_topic(&client, &address, &topic, queues).await?;
+        }
+        client.shutdown().await;
+        Ok::<(), String>(())
+    });
+    created.await.map_err(|_| "the operator's process ended".to_owned())??;
+    cluster.start_consumers(work);
+    sleep(METADATA_SYNC).await;
+    for _ in 0..600 {
+        if are_replicas_equal(cluster, group) {
+            return Ok(());
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    Err(format!("the slaves of {group} did not catch up before the workload"))
+}
+
+/// Creates the topic as an operator does, trying until the broker is up.
+async fn create_topic(
+    client: &RemotingClient,
+    address: &str,
+    topic: &str,
+    queues: u32,
+) -> Result<(), String> {
+    let queue_nums = i32::try_from(queues).unwrap_or(i32::MAX);
+    let header = CreateTopicRequestHeader {
+        topic: topic.to_owned(),
+        default_topic: "TBW102".to_owned(),
+        read_queue_nums: queue_nums,
+        write_queue_nums: queue_nums,
+        perm: 6,
+        topic_filter_type: "SINGLE_TAG".to_owned(),
+        ..CreateTopicRequestHeader::default()
+    };
+    let mut last = String::new();
+    for _ in 0..60 {
+        let request = RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
+        match client.invoke(address, request, Duration::from_secs(3)).await {
+            Ok(response) if response.code == ResponseCode::SUCCESS => return Ok(()),
+            Ok(response) => last = format!("code {}: {:?}", response.code, response.remark),
+            Err(error) => last = error.to_string(),
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    Err(format!("topic {topic} cannot be created at {address}: {last}"))
+}
+
+/// Waits for acknowledgements after the last event, and for the story's share of messages.
+pub(super) async fn life_goes_on(
+    cluster: &Cluster,
+    work: &Workload,
+    plan: &Plan,
+    group: &str,
+    healed_us: u64,
+) -> Vec<Expectation> {
+    let trace = cluster.world().trace();
+    let before = *work.acks().borrow();
+    let mut acks = work.acks();
+    let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
+    let first = tokio::time::timeout(limit, acks.wait_for(|acks| *acks > before)).await;
+    let happened_us = first.is_ok().then(|| trace.now_us());
+    if happened_us.is_some() {
+        let enough = acks.wait_for(|acks| *acks >= before + ACKS_OF_LIFE);
+        let _ = tokio::time::timeout(Duration::from_secs(60), enough).await;
+        while work.started() < plan.workload.messages {
+            let known = work.started();
+            sleep(Duration::from_secs(2)).await;
+            if work.started() == known {
+                break;
+            }
+        }
+    }
+    vec![Expectation {
+        what: format!("sends to {group} are acknowledged again"),
+        within: plan.check.sends_within,
+        healed_us,
+        happened_us,
+    }]
+}
+
+/// Stops the producers and waits until every send has an outcome.
+pub(super) async fn fall_silent(work: &Workload) {
+    work.stop_sending();
+    while !work.is_quiet() {
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Waits until the replicas of the group are equal.
+pub(super) async fn replicas_meet(
+    cluster: &Cluster,
+    plan: &Plan,
+    group: &str,
+    healed_us: u64,
+) -> Vec<Expectation> {
+    let Some(within) = plan.check.replicas_equal_within else { return Vec::new() };
+    let trace = cluster.world().trace();
+    // Sends went on after the heal: the deadline counts from the silence, or the heal if later.
+    let silent_us = trace.now_us();
+    let deadline_us = silent_us.max(healed_us) + within.0 * 1_000;
+    let mut happened_us = None;
+    while trace.now_us() <= deadline_us {
+        if are_replicas_equal(cluster, group) {
+            happened_us = Some(trace.now_us());
+            break;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    vec![Expectation {
+        what: format!("the replicas of {group} are equal and dispatched"),
+        within: Some(within),
+        healed_us: silent_us.max(healed_us),
+        happened_us,
+    }]
+}
+
+/// Whether every running slave of a group holds exactly its master's log, and every running broker
+/// of the group has dispatched all of its own.
+pub(super) fn are_replicas_equal(cluster: &Cluster, group: &str) -> bool {
+    let Some(master) = cluster.master_of(group) else { return false };
+    let view = cluster.ledger().view(master.name());
+    let walk = view.walk();
+    let running = |broker: &&BrokerProcess| broker.handle().is_running();
+    master.handle().is_running()
+        && view.queued_records() == walk.records.len()
+        && cluster.slaves_of(group).filter(running).all(|slave| {
+            let copy = cluster.ledger().view(slave.name());
+            let other = copy.walk();
+            other.end == walk.end
+                && copy.queued_records() == other.records.len()
+                && view.same_bytes(&copy, walk.min.max(other.min)..walk.end)
+        })
+}
+
+/// Waits until the existing group was given what the queues hold, then lets the fresh group read.
+pub(super) async fn read_back(cluster: &Cluster, work: &Arc<Workload>) -> Result<ReadBack, String> {
+    let reader = cluster.add_client("reader", |context| async move {
+        context.shutdown.cancelled().await;
+    });
+    reader.start();
+    let mut found = read_once(&reader, work).await?;
+    let rounds = DRAIN_LIMIT.as_millis() / 3_000;
+    for _ in 0..rounds {
+        if is_drained(work, &found) {
+            break;
+        }
+        sleep(Duration::from_secs(3)).await;
+        if is_given(work, &found) {
+            // All is given; what is left is the commit, every five seconds.
+            found.committed = read_once(&reader, work).await?.committed;
+        }
+    }
+    // Last commits reach the broker within the persistence interval.
+    sleep(Duration::from_secs(6)).await;
+    read_once(&reader, work).await
+}
+
+async fn read_once(
+    reader: &crate::world::ProcessHandle,
+    work: &Arc<Workload>,
+) -> Result<ReadBack, String> {
+    let (work, name) = (Arc::clone(work), Arc::clone(reader.name()));
+    let reading = reader.run(move |env| read_back::run(env, name, work)).await;
+    reading.map_err(|_| "the reader's process ended".to_owned())?
+}
+
+/// Whether the existing group was given every message that the queues hold.
+fn is_given(work: &Workload, found: &ReadBack) -> bool {
+    let history = work.history();
+    let given: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
+    let held = found.queues.values().flat_map(|queue| &queue.messages);
+    held.filter_map(|message| message.number).all(|number| given.contains(&number))
+}
+
+/// Whether the group was given everything and has committed it.
+fn is_drained(work: &Workload, found: &ReadBack) -> bool {
+    let committed = |key| found.committed.get(key).copied().unwrap_or_default();
+    is_given(work, found)
+        && found.queues.iter().all(|(key, queue)| committed(key) >= queue.max_offset)
+}
+
+/// Numbers of the workload's messages that a broker's disk holds.
+pub(super) fn stored_numbers(ledger: &Ledger, broker: &str, topic: &str) -> BTreeSet<u32> {
+    let walk = ledger.view(broker).walk();
+    let of_topic = walk.records.iter().filter(|record| &*record.indexed.topic == topic);
+    of_topic.filter_map(|record| record.number).collect()
+}
+
+/// Compares the copies of every group with each other and each with a rebuild.
+pub(super) fn compare_disks(cluster: &Cluster, plan: &Plan, group: &str) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for broker in cluster.brokers().values().filter(|broker| broker.handle().is_running()) {
+        let view = cluster.ledger().view(broker.name());
+        let walk = view.walk();
+        let records: Vec<_> = walk.records.iter().map(|found| found.indexed.clone()).collect();
+        violations.extend(check_queues(broker.name(), &records, &view.queues()));
+    }
+    let Some(master) = cluster.master_of(group) else { return violations };
+    // Where a slave may refuse to follow (a blank master), nothing is promised of the copies.
+    if plan.check.replicas_equal_within.is_some() {
+        for slave in cluster.slaves_of(group).filter(|slave| slave.handle().is_running()) {
+            violations.extend(compare_logs(cluster.ledger(), master.name(), slave.name()));
+        }
+    }
+    violations
+}
+
+fn compare_logs(ledger: &Ledger, master: &str, slave: &str) -> Option<Violation> {
+    let (one, other) = (ledger.view(master), ledger.view(slave));
+    let (one_walk, other_walk) = (one.walk(), other.walk());
+    let read = |view: LogView| move |range| view.read(range);
+    let (read_one, read_other) = (read(one), read(other));
+    let copy = |name, walk: &crate::ledger::LogWalk| (name, walk.min, walk.end);
+    let (name, min, max) = copy(master, &one_walk);
+    let one = LogCopy { name, min, max, read: &read_one };
+    let (name, min, max) = copy(slave, &other_walk);
+    let other = LogCopy { name, min, max, read: &read_other };
+    check_logs(&one, &other, true)
+}
+
+/// A violation of liveness for a run that ended before its story did.
+pub(super) fn stuck(text: impl Into<String>) -> Violation {
+    Violation::new(Checker::Liveness, text)
+}

@@ -1,0 +1,287 @@
+//! From what a story left behind to a verdict: facts into checkers, checkers into a report.
+
+use std::collections::BTreeSet;
+
+use super::{RunOutcome, Story};
+use crate::check::acked_durable::{self, AckedMessage, Losses};
+use crate::check::bound::Bound;
+use crate::check::{Violation, ack_predicate, liveness, no_phantom, offsets};
+use crate::cluster::Cluster;
+use crate::forensics::{self, Fate, LostMessage};
+use crate::history::{History, message_key};
+use crate::plan::{Action, Plan};
+use crate::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
+use crate::trace::Trace;
+use crate::world::WorldStats;
+
+/// Chains that are searched per run: a run that loses thousands is explained by its first ones.
+const FATES_MAX: usize = 20;
+
+/// Judges a run.
+#[expect(clippy::too_many_arguments, reason = "the parts of one run, gathered once")]
+pub(super) fn judge(
+    plan: &Plan,
+    seed: u64,
+    repro: &str,
+    story: Option<Story>,
+    mut violations: Vec<Violation>,
+    trace: &Trace,
+    stats: WorldStats,
+    wall_ms: u64,
+) -> RunOutcome {
+    let mut report = blank_report(plan, seed, repro, trace, stats, wall_ms);
+    let mut fates = Vec::new();
+    let mut vacuous = Vec::new();
+    if let Some(story) = story {
+        let bound: Bound = plan.check.bound.parse().unwrap_or_default();
+        let acked = acked_messages(&story);
+        let (losses, found) = acked_durable::check(&acked_durable::Facts {
+            acked: &acked,
+            promise: plan.check.promise,
+            bound: &bound,
+            faults: &story.faults,
+            truncated: story.truncated,
+        });
+        violations.extend(found);
+        violations.extend(ack_facts(&story));
+        violations.extend(no_phantom::check(&story.history));
+        violations.extend(offsets::check(&story.history, &offset_facts(&story)));
+        violations.extend(story.expectations.iter().filter_map(liveness::check));
+        violations.extend(missing_statuses(plan, &story.history));
+        let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
+        fates = explain(&story, trace, &losses);
+        report.lost_keys = lost_keys(&losses, &fates, permitted);
+        vacuous = why_vacuous(plan, &story, trace, &losses);
+        fill(&mut report, &story, &losses);
+        violations.extend(story.violations);
+    }
+    report.verdict = match (violations.is_empty(), vacuous.is_empty()) {
+        (false, _) => Verdict::Broken,
+        (true, false) => Verdict::Vacuous,
+        (true, true) => Verdict::Kept,
+    };
+    report.findings = violations.iter().map(ToString::to_string).chain(vacuous).collect();
+    RunOutcome { report, violations, fates, trace: trace.clone(), stats }
+}
+
+fn blank_report(
+    plan: &Plan,
+    seed: u64,
+    repro: &str,
+    trace: &Trace,
+    stats: WorldStats,
+    wall_ms: u64,
+) -> RunReport {
+    let (faults, recoveries): (Vec<_>, Vec<_>) =
+        plan.events.iter().map(|event| &event.action).partition(|action| !is_recovery(action));
+    let names = |actions: Vec<&Action>| {
+        actions.into_iter().map(Action::name).collect::<Vec<_>>().join("+")
+    };
+    RunReport {
+        schema_version: SCHEMA_VERSION,
+        scenario: plan.title.clone(),
+        seed,
+        mode: String::new(),
+        fault: names(faults),
+        recovery: names(recoveries),
+        verdict: Verdict::Vacuous,
+        findings: Vec::new(),
+        sent: 0,
+        acked: 0,
+        unknown: 0,
+        delivered: 0,
+        lost: 0,
+        skipped: 0,
+        duplicated: 0,
+        lost_keys: Vec::new(),
+        bitten: bitten(trace),
+        rpo_ms: 0,
+        unavailable_ms: None,
+        sim_ms: stats.simulated_ms,
+        wall_ms,
+        trace_digest: format!("{:016x}", trace.digest()),
+        repro: repro.to_owned(),
+    }
+}
+
+fn is_recovery(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Restart { .. }
+            | Action::Promote { .. }
+            | Action::RejoinAsSlave { .. }
+            | Action::Heal { .. }
+            | Action::Resume { .. }
+            | Action::Calm { .. }
+    )
+}
+
+fn bitten(trace: &Trace) -> Vec<String> {
+    let faults = trace.faults();
+    let bitten = faults.iter().filter(|fault| fault.bitten_us.is_some());
+    bitten.map(|fault| format!("{} of {}", fault.kind, fault.target)).collect()
+}
+
+fn fill(report: &mut RunReport, story: &Story, losses: &Losses) {
+    let history = &story.history;
+    let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let given: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
+    report.mode.clone_from(&story.mode);
+    report.sent = story.started;
+    report.acked = count(history.acked().count());
+    report.unknown = count(history.unknown_count());
+    report.delivered = count(history.deliveries.len());
+    report.duplicated = count(history.deliveries.len() - given.len());
+    report.lost = count(losses.lost.len());
+    report.skipped = count(losses.skipped.len());
+    report.rpo_ms = losses.rpo_us / 1_000;
+    report.unavailable_ms = unavailable_ms(history, story.first_fault_us);
+}
+
+/// The longest time without an acknowledgement from the first fault on; `None`: never again.
+fn unavailable_ms(history: &History, first_fault_us: Option<u64>) -> Option<u64> {
+    let Some(fault_us) = first_fault_us else { return Some(0) };
+    let mut acked: Vec<u64> = history.acked().map(|send| send.ended_us).collect();
+    acked.sort_unstable();
+    let after = acked.iter().copied().filter(|at| *at > fault_us);
+    let mut before = acked.iter().copied().rfind(|at| *at <= fault_us).unwrap_or(fault_us);
+    let mut longest = None;
+    for at in after {
+        longest = longest.max(Some(at - before));
+        before = at;
+    }
+    longest.map(|us| us / 1_000)
+}
+
+/// The acknowledged messages of the group with what is known of each.
+fn acked_messages(story: &Story) -> Vec<AckedMessage> {
+    let history = &story.history;
+    let here = |group: &str| group == story.group;
+    let read_back: BTreeSet<u32> = history
+        .read_back
+        .iter()
+        .filter(|((group, _), _)| here(group))
+        .flat_map(|(_, queue)| queue.messages.iter().filter_map(|message| message.number))
+        .collect();
+    let delivered: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
+    let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));
+    acked
+        .filter(|(_, place)| here(&place.group))
+        .map(|(send, place)| {
+            let fact = story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal);
+            AckedMessage {
+                number: send.number,
+                end_offset: fact.map_or(place.phy_offset, |fact| fact.end_offset),
+                acked_us: send.ended_us,
+                read_back: read_back.contains(&send.number),
+                stored: story.stored.contains(&send.number),
+                delivered: delivered.contains(&send.number),
+            }
+        })
+        .collect()
+}
+
+/// The ack predicate of every acknowledged message.
+fn ack_facts(story: &Story) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for send in story.history.acked() {
+        let Some(place) = &send.place else { continue };
+        match story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal) {
+            Some(fact) => {
+                violations.extend(ack_predicate::check(&fact.ack).map(|v| v.of(send.number)));
+            }
+            None => {
+                let text = format!("no broker acknowledged message {}", send.number);
+                violations.push(Violation::new(super::Checker::Harness, text).of(send.number));
+            }
+        }
+    }
+    violations
+}
+
+fn offset_facts(story: &Story) -> offsets::Facts {
+    let mut facts = offsets::Facts { committed: story.committed.clone(), ..Default::default() };
+    if story.truncated {
+        facts.truncated.extend(story.committed.keys().map(|(group, _)| group.clone()));
+        facts.truncated.insert(story.group.as_str().into());
+    }
+    facts
+}
+
+/// Send statuses that the plan wants to be seen.
+fn missing_statuses(plan: &Plan, history: &History) -> Vec<Violation> {
+    let seen = history.statuses();
+    let missing = plan.check.statuses.iter().filter_map(|(status, least)| {
+        let count = seen.get(status.as_str()).copied().unwrap_or_default();
+        (count < *least).then(|| {
+            super::settle::stuck(format!("{status} was seen {count} times, {least} were expected"))
+        })
+    });
+    missing.collect()
+}
+
+/// Why a run shows nothing.
+fn why_vacuous(plan: &Plan, story: &Story, trace: &Trace, losses: &Losses) -> Vec<String> {
+    let mut reasons = story.vacuous.clone();
+    for fault in trace.faults().iter().filter(|fault| fault.bitten_us.is_none()) {
+        reasons.push(format!("vacuous: {} of {} had no effect", fault.kind, fault.target));
+    }
+    // A SYNC_MASTER without a slave never says SEND_OK: that is a finding, not an empty run.
+    if story.history.acked().next().is_none() && !story.no_second_copy {
+        reasons.push("vacuous: nothing was acknowledged".to_owned());
+    }
+    if plan.check.expect_loss && losses.lost.is_empty() && losses.skipped.is_empty() {
+        reasons.push("vacuous: the story wants a loss and there is none".to_owned());
+    }
+    reasons
+}
+
+/// The chains of the first lost messages.
+fn explain(story: &Story, trace: &Trace, losses: &Losses) -> Vec<Fate> {
+    let records = trace.records();
+    let mut fates = Vec::new();
+    for number in losses.lost.iter().take(FATES_MAX) {
+        let Some(send) = story.history.acked().find(|send| send.number == *number) else { continue };
+        let Some(place) = &send.place else { continue };
+        let fact = story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal);
+        let broker = fact.as_ref().map_or(story.master_then.as_str(), |fact| &fact.ack.broker);
+        let replicas: Vec<String> =
+            story.replicas.iter().filter(|name| *name != broker).cloned().collect();
+        let lost = LostMessage {
+            number: *number,
+            broker,
+            phy_offset: place.phy_offset,
+            end_offset: fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset),
+            acked: send.ordinal,
+            replicas: &replicas,
+            master_now: &story.master_now,
+        };
+        fates.push(forensics::explain(&records, &lost));
+    }
+    fates
+}
+
+fn lost_keys(losses: &Losses, fates: &[Fate], permitted: impl Fn(u32) -> bool) -> Vec<LostKey> {
+    let reason = |index: usize| match fates.get(index) {
+        Some(fate) => fate.reason.clone(),
+        None => "as the messages before it".to_owned(),
+    };
+    let lost = losses.lost.iter().enumerate();
+    lost.map(|(index, number)| LostKey {
+        key: message_key(*number),
+        reason: reason(index),
+        permitted: permitted(*number),
+    })
+    .collect()
+}
+
+/// The effective mode of a group in words.
+pub(super) fn mode(cluster: &Cluster, group: &str) -> String {
+    let Some(master) = cluster.master_of(group) else { return String::new() };
+    let role = if master.is_sync_master() { "SYNC_MASTER" } else { "ASYNC_MASTER" };
+    let mut text = format!("{role} + {}", master.flush_name());
+    for slave in cluster.slaves_of(group) {
+        text.push_str(&format!(", slave {}", slave.flush_name()));
+    }
+    text
+}
