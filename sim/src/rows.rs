@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 
 use mq_env::rng::Rng;
 use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
 
-use crate::matrix_rows::{MatrixRow, Ours};
+use crate::matrix_rows::{MatrixRow, Ours, Replication};
 use crate::plan::{CheckPlan, ClusterPlan, GroupPlan, Millis, Plan, Promise, WorkloadPlan};
 use crate::story::{self, Roles};
 
 /// Sends per run of a matrix row.
 const MESSAGES: u32 = 200;
 
-/// The plan of `row` under `seed`, with upstream behaviours switched on by name.
+/// The plan of `row` under `seed` on a group of its own, with upstream behaviours switched on by name.
 #[must_use]
 pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
-    let mut draw = Rng::from_seed(seed).child(&row.id).stream("story");
+    let mut draw = stream(row, seed, "shape");
     let has_slave = row.slave_flush.is_some();
     let roles = Roles { group: "a", master: "a", slave: has_slave.then_some("a-s") };
     let mut properties = BTreeMap::new();
@@ -32,31 +33,52 @@ pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
         slaves: u32::from(has_slave),
         slave_flush: row.slave_flush.map_or_else(|| "ASYNC_FLUSH".to_owned(), |f| f.to_string()),
     };
+    let cluster = ClusterPlan {
+        namesrv: Some(1),
+        groups: vec![group],
+        properties,
+        ..ClusterPlan::default()
+    };
     let workload = WorkloadPlan {
-        group: roles.group.to_owned(),
         messages: MESSAGES,
         window: draw.random_range(1..=8),
         rate_per_second: draw.random_range(50..=200),
         producers: draw.random_range(1..=2),
         ..WorkloadPlan::default()
     };
-    let events = story::events(&row.fault, row.recovery, roles, MESSAGES, &mut draw);
+    let mut plan = plan_on(cluster, workload, row, roles, seed);
+    plan.upstream = upstream.to_vec();
+    plan
+}
+
+/// The plan of `row` under `seed` for one group of a given cluster.
+#[must_use]
+pub fn plan_on(
+    cluster: ClusterPlan,
+    mut workload: WorkloadPlan,
+    row: &MatrixRow,
+    roles: Roles<'_>,
+    seed: u64,
+) -> Plan {
+    roles.group.clone_into(&mut workload.group);
+    let mut draw = stream(row, seed, "story");
+    let events = story::events(&row.fault, row.recovery, roles, workload.messages, &mut draw);
     Plan {
         title: row.id.clone(),
         holds: holds(row),
         seeds: "0..20".to_owned(),
-        upstream: upstream.to_vec(),
+        upstream: Vec::new(),
         plants: Vec::new(),
-        cluster: ClusterPlan {
-            namesrv: Some(1),
-            groups: vec![group],
-            properties,
-            ..ClusterPlan::default()
-        },
+        cluster,
         workload,
         events,
         check: check_plan(row),
     }
+}
+
+/// A random stream of one row and seed.
+fn stream(row: &MatrixRow, seed: u64, name: &str) -> ChaCha8Rng {
+    Rng::from_seed(seed).child(&row.id).stream(name)
 }
 
 /// What a row promises.
@@ -69,7 +91,9 @@ pub fn check_plan(row: &MatrixRow) -> CheckPlan {
             Ours::All => Promise::All,
         },
         bound: if row.ours == Ours::May { row.bound.to_string() } else { String::new() },
-        sends_within: Some(Millis(60_000)),
+        // A blank master whose slave refuses to follow it never has a second copy.
+        sends_within: (row.ours != Ours::All || row.replication != Replication::Sync)
+            .then_some(Millis(60_000)),
         replicas_equal_within: (row.ours != Ours::All).then_some(Millis(90_000)),
         expect_loss: false,
         statuses: BTreeMap::new(),

@@ -81,4 +81,28 @@ impl StoreConfig {
     pub const fn planted(&self, _plant: Plant) -> bool {
         false
     }
+
+    /// Plants bugs by name.
+    ///
+    /// # Errors
+    /// A name that is no plant's.
+    #[cfg(feature = "plants")]
+    pub fn plant(&mut self, names: &[String]) -> Result<(), String> {
+        for name in names {
+            self.plants.insert(name.parse()?);
+        }
+        Ok(())
+    }
+
+    /// Plants bugs by name.
+    ///
+    /// # Errors
+    /// Any name: this build has no planted bugs.
+    #[cfg(not(feature = "plants"))]
+    pub fn plant(&mut self, names: &[String]) -> Result<(), String> {
+        match names.first() {
+            Some(name) => Err(format!("this build has no planted bugs, so none called {name:?}")),
+            None => Ok(()),
+        }
+    }
 }

@@ -57,7 +57,7 @@ impl Configured {
             return Err(format!("{name}: {}={}: {}", error.key, error.value, error.text));
         }
         store.upstream = upstream.iter().copied().collect();
-        mq_store::plant::arm(&mut store, &plants)?;
+        store.plant(&plants)?;
         Ok(Configured { properties, upstream, plants, broker, store })
     }
 }
@@ -119,6 +119,15 @@ impl BrokerProcess {
     #[must_use]
     pub fn is_sync_master(&self) -> bool {
         lock(&self.configured).store.broker_role == BrokerRole::SyncMaster
+    }
+
+    /// `flushDiskType` as written.
+    #[must_use]
+    pub fn flush_name(&self) -> &'static str {
+        match lock(&self.configured).store.flush_disk_type {
+            FlushDiskType::SyncFlush => "SYNC_FLUSH",
+            FlushDiskType::AsyncFlush => "ASYNC_FLUSH",
+        }
     }
 
     /// `brokerId`.

@@ -161,6 +161,12 @@ impl LogView {
         files.into_iter().map(|(key, files)| (key, self.queue_units(&files))).collect()
     }
 
+    /// How many records the ConsumeQueues point at.
+    #[must_use]
+    pub fn queued_records(&self) -> usize {
+        self.queues().values().map(|queue| queue.units.len()).sum()
+    }
+
     fn queue_units(&self, files: &BTreeMap<u64, PathBuf>) -> QueueUnits {
         let mut queue = QueueUnits::default();
         let unit_bytes = CQ_STORE_UNIT_BYTES as u64;

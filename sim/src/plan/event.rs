@@ -139,3 +139,41 @@ pub enum Action {
         node: String,
     },
 }
+
+impl Action {
+    /// The action in one word, as reports name it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Kill { .. } => "kill",
+            Action::PowerLoss { .. } => "power_loss",
+            Action::PowerLossGroup { .. } => "power_loss_group",
+            Action::DestroyDisk { .. } => "destroy_disk",
+            Action::Pause { .. } => "pause",
+            Action::Resume { .. } => "resume",
+            Action::Restart { .. } => "restart",
+            Action::Promote { .. } => "promote",
+            Action::RejoinAsSlave { .. } => "rejoin_as_slave",
+            Action::Partition { .. } => "partition",
+            Action::Heal { .. } => "heal",
+            Action::SlowLink { .. } => "slow_link",
+            Action::SlowDisk { .. } => "slow_disk",
+            Action::FlushError { .. } => "flush_error",
+            Action::Calm { .. } => "calm",
+        }
+    }
+
+    /// Whether this ends or repairs a fault, rather than being one.
+    #[must_use]
+    pub fn is_recovery(&self) -> bool {
+        matches!(
+            self,
+            Action::Restart { .. }
+                | Action::Promote { .. }
+                | Action::RejoinAsSlave { .. }
+                | Action::Heal { .. }
+                | Action::Resume { .. }
+                | Action::Calm { .. }
+        )
+    }
+}

@@ -152,7 +152,7 @@ impl<'a> Director<'a> {
     fn note_positions(&mut self, action: &Action) {
         let trace = self.cluster.world().trace();
         let at_us = trace.now_us();
-        if !is_operation(action) {
+        if !action.is_recovery() {
             self.directed.first_fault_us.get_or_insert(at_us);
         }
         let Some(master) = self.cluster.master_of(self.group) else { return };
@@ -205,17 +205,4 @@ struct Hit {
     master_pages: bool,
     /// The slave's un-synced pages are at stake.
     slave_pages: bool,
-}
-
-/// Whether an action is an operator's, not a fault.
-fn is_operation(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Restart { .. }
-            | Action::Promote { .. }
-            | Action::RejoinAsSlave { .. }
-            | Action::Heal { .. }
-            | Action::Resume { .. }
-            | Action::Calm { .. }
-    )
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::check::liveness::Expectation;
 use crate::check::replicas::{LogCopy, check_logs, check_queues};
-use crate::check::{Checker, Violation};
+use crate::check::Violation;
 use crate::cluster::Cluster;
 use crate::cluster::broker_process::BrokerProcess;
 use crate::ledger::{Ledger, LogView};
@@ -270,9 +270,4 @@ fn compare_logs(ledger: &Ledger, master: &str, slave: &str) -> Option<Violation>
     let (name, min, max) = copy(slave, &other_walk);
     let other = LogCopy { name, min, max, read: &read_other };
     check_logs(&one, &other, true)
-}
-
-/// A violation of liveness for a run that ended before its story did.
-pub(super) fn stuck(text: impl Into<String>) -> Violation {
-    Violation::new(Checker::Liveness, text)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{RunOutcome, Story};
 use crate::check::acked_durable::{self, AckedMessage, Losses};
 use crate::check::bound::Bound;
-use crate::check::{Violation, ack_predicate, liveness, no_phantom, offsets};
+use crate::check::{Checker, Violation, ack_predicate, liveness, no_phantom, offsets};
 use crate::cluster::Cluster;
 use crate::forensics::{self, Fate, LostMessage};
 use crate::history::{History, message_key};
@@ -73,7 +73,7 @@ fn blank_report(
     wall_ms: u64,
 ) -> RunReport {
     let (faults, recoveries): (Vec<_>, Vec<_>) =
-        plan.events.iter().map(|event| &event.action).partition(|action| !is_recovery(action));
+        plan.events.iter().map(|event| &event.action).partition(|action| !action.is_recovery());
     let names = |actions: Vec<&Action>| {
         actions.into_iter().map(Action::name).collect::<Vec<_>>().join("+")
     };
@@ -102,18 +102,6 @@ fn blank_report(
         trace_digest: format!("{:016x}", trace.digest()),
         repro: repro.to_owned(),
     }
-}
-
-fn is_recovery(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Restart { .. }
-            | Action::Promote { .. }
-            | Action::RejoinAsSlave { .. }
-            | Action::Heal { .. }
-            | Action::Resume { .. }
-            | Action::Calm { .. }
-    )
 }
 
 fn bitten(trace: &Trace) -> Vec<String> {
@@ -192,7 +180,7 @@ fn ack_facts(story: &Story) -> Vec<Violation> {
             }
             None => {
                 let text = format!("no broker acknowledged message {}", send.number);
-                violations.push(Violation::new(super::Checker::Harness, text).of(send.number));
+                violations.push(Violation::new(Checker::Harness, text).of(send.number));
             }
         }
     }
@@ -214,7 +202,8 @@ fn missing_statuses(plan: &Plan, history: &History) -> Vec<Violation> {
     let missing = plan.check.statuses.iter().filter_map(|(status, least)| {
         let count = seen.get(status.as_str()).copied().unwrap_or_default();
         (count < *least).then(|| {
-            super::settle::stuck(format!("{status} was seen {count} times, {least} were expected"))
+            let text = format!("{status} was seen {count} times, {least} were expected");
+            Violation::new(Checker::Liveness, text)
         })
     });
     missing.collect()
