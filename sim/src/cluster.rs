@@ -79,7 +79,8 @@ impl Cluster {
         for namesrv in &long.namesrvs {
             let machine = cluster.machine(parse_address(&namesrv.address)?);
             let port = namesrv.port;
-            let process = machine.add_process(&namesrv.name, move |context| namesrv_main(context, port));
+            let process =
+                machine.add_process(&namesrv.name, move |context| namesrv_main(context, port));
             cluster.nodes.borrow_mut().insert(namesrv.name.clone(), process);
         }
         for broker in &long.brokers {

@@ -207,7 +207,8 @@ impl<'a> Search<'a> {
         let (record, to) = found?;
         let covers = to >= lost.end_offset && record.ordinal > appended;
         let verdict = if covers { "covers the record" } else { "does not cover the record" };
-        let ordinal = self.link(record, format!("last sync before the fault: up to {to}, {verdict}"));
+        let ordinal =
+            self.link(record, format!("last sync before the fault: up to {to}, {verdict}"));
         Some(Reach { ordinal, to, covers })
     }
 
@@ -259,7 +260,9 @@ impl<'a> Search<'a> {
         };
         let what = match &fault.event {
             TraceEvent::Machine(MachineStep::DiskDestroyed) => "the disk was destroyed",
-            TraceEvent::Machine(_) | TraceEvent::Process(ProcessStep::LostPower) => "power was lost",
+            TraceEvent::Machine(_) | TraceEvent::Process(ProcessStep::LostPower) => {
+                "power was lost"
+            }
             TraceEvent::Process(ProcessStep::Killed) => "the process was killed",
             _ => "the broker was stopped",
         };
@@ -270,7 +273,10 @@ impl<'a> Search<'a> {
         if lost.master_now == lost.broker {
             return match synced {
                 Some(sync) if sync.covers => {
-                    format!("synced up to {} (#{}), yet gone after {fault}{end}", sync.to, sync.ordinal)
+                    format!(
+                        "synced up to {} (#{}), yet gone after {fault}{end}",
+                        sync.to, sync.ordinal
+                    )
                 }
                 Some(sync) => {
                     format!("not synced (#{} reached {}) when {fault}{end}", sync.ordinal, sync.to)
@@ -280,7 +286,10 @@ impl<'a> Search<'a> {
         }
         match received {
             Some(reach) => {
-                format!("{} received it (#{}), yet lacks it after {fault}{end}", lost.master_now, reach.ordinal)
+                format!(
+                    "{} received it (#{}), yet lacks it after {fault}{end}",
+                    lost.master_now, reach.ordinal
+                )
             }
             None => format!("{} had not received it when {fault}{end}", lost.master_now),
         }
@@ -344,7 +353,10 @@ mod tests {
         let found = fate(&trace, "a");
         let ordinals: Vec<_> = found.links.iter().map(|link| link.ordinal).collect();
         assert_eq!(ordinals, [1, 2, 3, 4, 5, 6]);
-        assert_eq!(found.reason, "not synced (#2 reached 90) when power was lost (#5); a ends at 100 (#6)");
+        assert_eq!(
+            found.reason,
+            "not synced (#2 reached 90) when power was lost (#5); a ends at 100 (#6)"
+        );
 
         let mut synced = trace.clone();
         synced[3].event = TraceEvent::Synced { from: 90, to: 250 };

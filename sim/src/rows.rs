@@ -33,12 +33,8 @@ pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
         slaves: u32::from(has_slave),
         slave_flush: row.slave_flush.map_or_else(|| "ASYNC_FLUSH".to_owned(), |f| f.to_string()),
     };
-    let cluster = ClusterPlan {
-        namesrv: Some(1),
-        groups: vec![group],
-        properties,
-        ..ClusterPlan::default()
-    };
+    let cluster =
+        ClusterPlan { namesrv: Some(1), groups: vec![group], properties, ..ClusterPlan::default() };
     let workload = WorkloadPlan {
         messages: MESSAGES,
         window: draw.random_range(1..=8),

@@ -2,20 +2,17 @@
 //! two starts.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mq_broker::BrokerController;
-use mq_broker::config::{BrokerConfig, LocalDefaults, Severity};
+use mq_broker::config::{BrokerConfig, Severity};
 use mq_protocol::properties_file::PropertiesFile;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 
+use crate::conf::local_defaults;
 use crate::ledger::{BrokerEntry, Ledger, LogView, StoreDirs};
 use crate::plan::{BrokerPlan, Plan};
 use crate::world::{MachineHandle, ProcessContext, ProcessHandle};
-
-/// Physical memory of a simulated machine.
-const TOTAL_MEMORY_BYTES: u64 = 16 << 30;
 
 /// A broker process and its configuration; clones name the same one.
 #[derive(Clone)]
@@ -47,12 +44,7 @@ impl Configured {
         for (key, value) in &properties {
             file.set(key, value);
         }
-        let local = LocalDefaults {
-            host_name: name.to_owned(),
-            home_dir: PathBuf::from("/root"),
-            total_memory_bytes: TOTAL_MEMORY_BYTES,
-        };
-        let (broker, mut store, findings) = BrokerConfig::parse(&file, &local);
+        let (broker, mut store, findings) = BrokerConfig::parse(&file, &local_defaults(name));
         if let Some(error) = findings.iter().find(|finding| finding.severity == Severity::Error) {
             return Err(format!("{name}: {}={}: {}", error.key, error.value, error.text));
         }
@@ -82,7 +74,12 @@ impl BrokerProcess {
             let configured = lock(&shared).clone();
             broker_main(context, configured)
         });
-        Ok(BrokerProcess { name: broker.name.clone(), handle, machine: machine.clone(), configured })
+        Ok(BrokerProcess {
+            name: broker.name.clone(),
+            handle,
+            machine: machine.clone(),
+            configured,
+        })
     }
 
     /// Process name.

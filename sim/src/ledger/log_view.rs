@@ -112,17 +112,16 @@ impl LogView {
         let mut window = Window::default();
         loop {
             let file_end = at - at % file_bytes + file_bytes;
-            let bytes = window.ensure(self, at, file_end);
-            match check_record(bytes, &RecordRules::strict(at as i64)) {
-                RecordCheck::Valid(record) => {
-                    let found = found_record(at, &record);
+            let step = step(window.ensure(self, at, file_end), at);
+            match step {
+                Step::Record(found) => {
                     at = found.end_offset();
                     walk.end = at;
                     walk.records.push(found);
                 }
-                RecordCheck::Blank { .. } if self.file_exists(file_end) => at = file_end,
-                RecordCheck::Torn(_) if window.grow(file_end) => {}
-                _ => return walk,
+                Step::Blank if self.file_exists(file_end) => at = file_end,
+                Step::Torn if window.grow(file_end) => {}
+                Step::Blank | Step::Torn | Step::End => return walk,
             }
         }
     }
@@ -153,7 +152,9 @@ impl LogView {
     pub fn queues(&self) -> BTreeMap<(Arc<str>, u32), QueueUnits> {
         let mut files: BTreeMap<(Arc<str>, u32), BTreeMap<u64, PathBuf>> = BTreeMap::new();
         for path in self.paths_under(&self.dirs.consume_queue) {
-            let Some((topic, queue_id)) = queue_of(&path, &self.dirs.consume_queue) else { continue };
+            let Some((topic, queue_id)) = queue_of(&path, &self.dirs.consume_queue) else {
+                continue;
+            };
             if let Some(offset) = offset_in_name(&path) {
                 files.entry((topic, queue_id)).or_default().insert(offset, path);
             }
@@ -232,6 +233,24 @@ impl LogView {
     }
 }
 
+/// What a walk meets.
+enum Step {
+    Record(FoundRecord),
+    Blank,
+    /// No record, or one of which only a part was shown.
+    Torn,
+    End,
+}
+
+fn step(bytes: &[u8], at: u64) -> Step {
+    match check_record(bytes, &RecordRules::strict(at as i64)) {
+        RecordCheck::Valid(record) => Step::Record(found_record(at, &record)),
+        RecordCheck::Blank { .. } => Step::Blank,
+        RecordCheck::Torn(_) => Step::Torn,
+        RecordCheck::Zeros => Step::End,
+    }
+}
+
 /// A piece of the log being walked: most records fit, a large one makes it grow.
 #[derive(Default)]
 struct Window {
@@ -247,7 +266,11 @@ impl Window {
     fn ensure(&mut self, view: &LogView, at: u64, file_end: u64) -> &[u8] {
         let end = self.from + self.bytes.len() as u64;
         let wanted = self.wanted.max(Self::BYTES);
-        if at < self.from || (end < file_end && end < at + wanted / 2) || end > file_end || at >= end {
+        if at < self.from
+            || (end < file_end && end < at + wanted / 2)
+            || end > file_end
+            || at >= end
+        {
             self.from = at;
             self.bytes = view.read(at..file_end.min(at + wanted));
         }

@@ -10,15 +10,15 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use tokio::time::sleep;
 
+use crate::check::Violation;
 use crate::check::liveness::Expectation;
 use crate::check::replicas::{LogCopy, check_logs, check_queues};
-use crate::check::Violation;
 use crate::cluster::Cluster;
 use crate::cluster::broker_process::BrokerProcess;
 use crate::ledger::{Ledger, LogView};
 use crate::plan::{Millis, Plan};
-use crate::workload::read_back::{self, ReadBack};
 use crate::workload::Workload;
+use crate::workload::read_back::{self, ReadBack};
 
 /// How often a condition that no event announces is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -111,8 +111,8 @@ pub(super) async fn life_goes_on(
     let before = *work.acks().borrow();
     let mut acks = work.acks();
     let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
-    let first = tokio::time::timeout(limit, acks.wait_for(|acks| *acks > before)).await;
-    let happened_us = first.is_ok().then(|| trace.now_us());
+    let first = tokio::time::timeout(limit, acks.wait_for(|acks| *acks > before)).await.is_ok();
+    let happened_us = first.then(|| trace.now_us());
     if happened_us.is_some() {
         let enough = acks.wait_for(|acks| *acks >= before + ACKS_OF_LIFE);
         let _ = tokio::time::timeout(Duration::from_secs(60), enough).await;

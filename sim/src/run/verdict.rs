@@ -74,9 +74,8 @@ fn blank_report(
 ) -> RunReport {
     let (faults, recoveries): (Vec<_>, Vec<_>) =
         plan.events.iter().map(|event| &event.action).partition(|action| !action.is_recovery());
-    let names = |actions: Vec<&Action>| {
-        actions.into_iter().map(Action::name).collect::<Vec<_>>().join("+")
-    };
+    let names =
+        |actions: Vec<&Action>| actions.into_iter().map(Action::name).collect::<Vec<_>>().join("+");
     RunReport {
         schema_version: SCHEMA_VERSION,
         scenario: plan.title.clone(),
@@ -230,7 +229,9 @@ fn explain(story: &Story, trace: &Trace, losses: &Losses) -> Vec<Fate> {
     let records = trace.records();
     let mut fates = Vec::new();
     for number in losses.lost.iter().take(FATES_MAX) {
-        let Some(send) = story.history.acked().find(|send| send.number == *number) else { continue };
+        let Some(send) = story.history.acked().find(|send| send.number == *number) else {
+            continue;
+        };
         let Some(place) = &send.place else { continue };
         let fact = story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal);
         let broker = fact.as_ref().map_or(story.master_then.as_str(), |fact| &fact.ack.broker);

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mq_client::{ConsumeResult, ConsumeFromWhere, MessageListener, PushConsumer, PushConsumerConfig};
+use mq_client::{ConsumeResult, MessageListener, PushConsumer, PushConsumerConfig};
+use mq_protocol::body::heartbeat::ConsumeFromWhere;
 
 use super::{EXISTING_GROUP, Workload};
 use crate::world::ProcessContext;
@@ -14,7 +15,7 @@ use crate::world::ProcessContext;
 pub async fn run(context: ProcessContext, work: Arc<Workload>) -> Result<(), String> {
     let client = work.client(&context.env, &context.name);
     let mut config = PushConsumerConfig::new(EXISTING_GROUP, work.plan.topic.clone(), "*");
-    config.consume_from_where = ConsumeFromWhere::FirstOffset;
+    config.consume_from_where = ConsumeFromWhere::ConsumeFromFirstOffset;
     let (name, listener_work) = (Arc::clone(&context.name), Arc::clone(&work));
     let listener: MessageListener = Arc::new(move |messages| {
         for message in messages {
@@ -23,7 +24,8 @@ pub async fn run(context: ProcessContext, work: Arc<Workload>) -> Result<(), Str
         }
         ConsumeResult::Success.into()
     });
-    let consumer = PushConsumer::start(&client, config, listener).await.map_err(|e| e.to_string())?;
+    let consumer =
+        PushConsumer::start(&client, config, listener).await.map_err(|e| e.to_string())?;
     context.shutdown.cancelled().await;
     consumer.shutdown().await;
     client.shutdown().await;

@@ -113,12 +113,7 @@ fn failed(work: &Workload, error: &SendError) -> SendOp {
     blank_op(outcome, status, None, None)
 }
 
-fn blank_op(
-    outcome: Outcome,
-    status: Name,
-    group: Option<Name>,
-    place: Option<Place>,
-) -> SendOp {
+fn blank_op(outcome: Outcome, status: Name, group: Option<Name>, place: Option<Place>) -> SendOp {
     let (number, started_us, ended_us, ordinal) = (0, 0, 0, 0);
     SendOp { number, started_us, ended_us, ordinal, outcome, status, group, place }
 }

@@ -43,7 +43,10 @@ pub async fn run(env: Env, name: Name, work: Arc<Workload>) -> Result<ReadBack, 
 }
 
 /// Waits until the topic is known, in the process of `env`.
-pub async fn topic_queues(client: &ClientInstance, topic: &str) -> Result<Vec<MessageQueue>, String> {
+pub async fn topic_queues(
+    client: &ClientInstance,
+    topic: &str,
+) -> Result<Vec<MessageQueue>, String> {
     let pull = PullClient::new(client, FRESH_GROUP);
     retry(async || pull.fetch_subscribe_message_queues(topic).await).await
 }
