@@ -101,6 +101,12 @@ impl Trace {
         Trace { time, state: Arc::default(), interrupt: Arc::default() }
     }
 
+    /// Simulated microseconds since the world began.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        self.time.now_us()
+    }
+
     /// The shared form of `text`.
     #[must_use]
     pub fn name(&self, text: &str) -> Name {
