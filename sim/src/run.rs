@@ -189,3 +189,6 @@ fn cuts_the_log(record: &TraceRecord) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
