@@ -2,7 +2,7 @@
 //! understood, and what Java wrote is written again byte for byte.
 
 mod bodies;
-mod fixture;
+pub(crate) mod fixture;
 mod frames;
 mod ha;
 mod headers;

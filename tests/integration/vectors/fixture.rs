@@ -97,7 +97,7 @@ fn row(scenario: &'static str, line: &serde_json::Value) -> Row {
 }
 
 /// Per scenario and connection what the slave and what the master sent.
-pub(super) fn replication_streams() -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
+pub(crate) fn replication_streams() -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
     let scenarios = compressed_fixtures!("ha":
         "broker-register-compressed" "serialize-binary-all" "slave-empty-log"
         "slave-restart-nonempty" "sync-master-11-12-0"
