@@ -342,7 +342,7 @@ impl State {
 }
 
 /// Pages that `range` touches.
-fn page_range(range: &Range<u64>) -> Range<u32> {
+pub(super) fn page_range(range: &Range<u64>) -> Range<u32> {
     let page = PAGE_SIZE as u64;
     let end = if range.is_empty() { range.start / page } else { range.end.div_ceil(page) };
     (range.start / page) as u32..end as u32

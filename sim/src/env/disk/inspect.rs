@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use mq_env::disk::PAGE_SIZE;
 
 use super::SimDisk;
+use super::flush::page_range;
 use super::memory::ZERO_PAGE;
 use super::state::{State, read_pages};
 use super::tree::{Body, File, NodeId};
@@ -113,7 +114,7 @@ impl SimDisk {
         let sized = if named && file.is_settled() { file.durable_len } else { 0 };
         let unsized_from = range.start.max(sized);
         let differing = state.memory_of(id).and_then(|memory| {
-            memory.unsynced_pages().find_map(|page| {
+            memory.unsynced_pages_in(page_range(&range)).find_map(|page| {
                 let start = u64::from(page) * PAGE_SIZE as u64;
                 let (live, old) = (memory.page(page), platter_page(file, page));
                 let bytes = live.iter().zip(old).enumerate();

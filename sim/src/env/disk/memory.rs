@@ -107,7 +107,12 @@ impl Memory {
 
     /// The pages that may differ from the platter, ascending.
     pub(super) fn unsynced_pages(&self) -> impl Iterator<Item = u32> + '_ {
-        self.unsynced.ones(0..u32::MAX)
+        self.unsynced_pages_in(0..u32::MAX)
+    }
+
+    /// Those of `pages` that may differ from the platter, ascending.
+    pub(super) fn unsynced_pages_in(&self, pages: Range<u32>) -> impl Iterator<Item = u32> + '_ {
+        self.unsynced.ones(pages)
     }
 
     /// Whether a flush would write `page`.
