@@ -109,6 +109,7 @@ impl Shape {
             };
             set("mappedFileSizeCommitLog", self.commit_log_file_bytes);
             set("mappedFileSizeConsumeQueue", 400);
+            set("haMaxDivergedBytes", 4 << 20);
         }
         plan.workload.messages = self.messages;
         plan.workload.producers = self.producers;

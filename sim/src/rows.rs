@@ -25,6 +25,8 @@ pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
         // Small files: records meet file ends and rolls.
         properties.insert("mappedFileSizeCommitLog".to_owned(), "16384".to_owned());
         properties.insert("mappedFileSizeConsumeQueue".to_owned(), "400".to_owned());
+        // The default is one CommitLog file, which here is less than a story's tail.
+        properties.insert("haMaxDivergedBytes".to_owned(), "1048576".to_owned());
     }
     let group = GroupPlan {
         name: roles.group.to_owned(),

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_client::{ClientConfig, ClientInstance, Producer, ProducerConfig};
+use mq_env::Env;
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::admin::CreateTopicRequestHeader;
+use mq_protocol::message::Message;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use tokio::time::sleep;
@@ -29,6 +32,10 @@ const METADATA_SYNC: Duration = Duration::from_secs(15);
 /// Acknowledgements after the last event that prove that life goes on.
 const ACKS_OF_LIFE: u32 = 20;
 
+/// What the groups' past consists of.
+const HISTORY_TOPIC: &str = "History";
+const HISTORY_MESSAGES: u32 = 24;
+
 /// Longest wait for the existing group to be given everything.
 const DRAIN_LIMIT: Duration = Duration::from_secs(90);
 
@@ -48,14 +55,16 @@ pub(super) async fn come_up(
     });
     operator.start();
     let (topic, queues) = (work.plan.topic.clone(), work.plan.queues);
+    let namesrv_addrs = work.namesrv_addrs.clone();
     let created = operator.run(move |env| async move {
-        let client =
-            RemotingClient::new(env, RemotingClientConfig::default(), ProcessorTable::default());
+        let remoting = RemotingClientConfig::default();
+        let client = RemotingClient::new(env.clone(), remoting, ProcessorTable::default());
         for address in wanted {
             create_topic(&client, &address, &topic, queues).await?;
+            create_topic(&client, &address, HISTORY_TOPIC, 1).await?;
         }
         client.shutdown().await;
-        Ok::<(), String>(())
+        write_history(env, namesrv_addrs).await
     });
     created.await.map_err(|_| "the operator's process ended".to_owned())??;
     cluster.start_consumers(work);
@@ -67,6 +76,27 @@ pub(super) async fn come_up(
         sleep(LOOK_INTERVAL).await;
     }
     Err(format!("the slaves of {group} did not catch up before the workload"))
+}
+
+/// Gives every group a past: a log that begins with the story's first message could lose even what
+/// master and slave have in common, which no real cluster does.
+async fn write_history(env: Env, namesrv_addrs: Vec<String>) -> Result<(), String> {
+    let config = ClientConfig {
+        namesrv_addrs,
+        instance_name: "operator".to_owned(),
+        ..ClientConfig::default()
+    };
+    let client = ClientInstance::start(env, config);
+    let mut config = ProducerConfig::new("operators");
+    config.send_msg_timeout = Duration::from_secs(10);
+    let producer = Producer::new(&client, config);
+    for _ in 0..HISTORY_MESSAGES {
+        let message = Message::new(HISTORY_TOPIC, vec![b'h'; 256]);
+        // Stored is enough: a SYNC_MASTER whose slave is still coming up has another status.
+        producer.send(message).await.map_err(|error| format!("history: {error}"))?;
+    }
+    client.shutdown().await;
+    Ok(())
 }
 
 /// Creates the topic as an operator does, trying until the broker is up.
