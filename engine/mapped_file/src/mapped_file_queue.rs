@@ -4,6 +4,7 @@
 //! finds, loads, flushes and truncates. Entries of new files are made durable by the next flush,
 //! before the flushed position passes them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::{FlushError, LoadError, MappedFile, SelectedBuffer};
 /// Fixed-size files in a row under one directory (RocketMQ 4.9 `MappedFileQueue`).
 pub struct MappedFileQueue {
     disk: Arc<dyn Disk>,
+    root: PathBuf,
     dir: PathBuf,
     file_size: usize,
     files: RwLock<Vec<Arc<MappedFile>>>,
@@ -29,15 +31,17 @@ pub struct MappedFileQueue {
 #[derive(Debug, Default)]
 struct Unsynced {
     files: Vec<PathBuf>,
-    dirs: Vec<PathBuf>,
+    dirs: BTreeSet<PathBuf>,
 }
 
 impl MappedFileQueue {
-    /// An empty queue over `dir`. Nothing is touched before the first call.
+    /// An empty queue over `dir`. Nothing is touched before the first call. The directories from
+    /// `root` down to `dir` are the queue's to make durable; from `/` on, if `dir` is not below.
     #[must_use]
-    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, file_size: usize) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, root: &Path, dir: PathBuf, file_size: usize) -> Self {
         MappedFileQueue {
             disk,
+            root: root.to_path_buf(),
             dir,
             file_size,
             files: RwLock::new(Vec::new()),
@@ -56,8 +60,9 @@ impl MappedFileQueue {
 
     /// Maps the files of the directory; their positions stand at their ends until recovery knows
     /// better. Bytes below `durable_end` must be there: a missing or short file is an error below
-    /// it. Above it a short file is filled up with zeros, and files behind a gap, which nothing
-    /// reaches, are removed. With `None` nothing is known of the queue, and any file may be first.
+    /// it, except that older files may have been removed in front. Above it a short file is filled
+    /// up with zeros, and files behind a gap, which nothing reaches, are removed. With `None`
+    /// nothing is known of the queue.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -65,10 +70,13 @@ impl MappedFileQueue {
         let found = self.list_files()?;
         let known = durable_end.unwrap_or(0);
         let mut files = Vec::with_capacity(found.len());
-        let mut reached = match (found.first(), durable_end) {
-            (Some((first, _)), Some(durable_end)) => (*first).min(durable_end),
-            (first, _) => first.map_or(0, |(first, _)| *first),
-        };
+        let first = found.first().map_or(0, |(from, _)| *from);
+        if (1..first).contains(&known) {
+            let path = self.file_path(known - known % self.file_size as u64);
+            return Err(LoadError::Missing { path });
+        }
+        // Where nothing was durable, a file that does not begin at 0 was never joined.
+        let mut reached = if durable_end == Some(0) { 0 } else { first };
         for (index, (from, len)) in found.iter().copied().enumerate() {
             if from != reached {
                 self.drop_behind_gap(reached, &found[index..], known)?;
@@ -81,6 +89,10 @@ impl MappedFileQueue {
             }
             files.push(Arc::new(self.map_whole(from, len)?));
             reached = from + self.file_size as u64;
+        }
+        // A killed process may have made entries that only the page cache knows.
+        if self.disk.stat(&self.dir).is_ok() {
+            self.distrust_dirs();
         }
         *self.write_files() = files;
         Ok(())
@@ -159,12 +171,15 @@ impl MappedFileQueue {
             None => start_offset - start_offset % self.file_size as u64,
         };
         let is_first = self.is_empty();
-        let fresh_dirs = if is_first { create_dir(&*self.disk, &self.dir)? } else { Vec::new() };
+        if is_first {
+            self.disk.create_dir_all(&self.dir)?;
+            self.distrust_dirs();
+        }
         let path = self.file_path(from);
         let file = Arc::new(MappedFile::open(&*self.disk, path.clone(), from, self.file_size)?);
         let mut unsynced = self.unsynced();
-        unsynced.dirs.extend(fresh_dirs);
         unsynced.files.push(path);
+        unsynced.dirs.insert(self.dir.clone());
         drop(unsynced);
         if is_first {
             self.set_flushed_where(from);
@@ -332,7 +347,6 @@ impl MappedFileQueue {
         for file in &unsynced.files {
             self.disk.sync(file).await?;
         }
-        self.disk.sync(&self.dir).await?;
         for dir in &unsynced.dirs {
             self.disk.sync(dir).await?;
         }
@@ -351,6 +365,14 @@ impl MappedFileQueue {
             }
         }
         self.disk.sync(&self.dir).await
+    }
+
+    /// Has the next flush sync the directories that lead to the files.
+    fn distrust_dirs(&self) {
+        let is_below = self.dir.starts_with(&self.root);
+        let dirs = self.dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+        let dirs = dirs.take_while(|dir| !is_below || dir.starts_with(&self.root));
+        self.unsynced().dirs.extend(dirs.map(Path::to_path_buf));
     }
 
     /// The files from the one that contains `flushed_where` on.
@@ -412,8 +434,6 @@ impl MappedFileQueue {
             tracing::warn!(path = %path.display(), gap, "file behind a gap is removed");
             self.disk.remove(&path).map_err(|source| LoadError::Io { path, source })?;
         }
-        // The next flush syncs the directory.
-        self.unsynced().dirs.push(self.dir.clone());
         Ok(())
     }
 

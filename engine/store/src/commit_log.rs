@@ -63,6 +63,7 @@ impl CommitLog {
             || config.planted(Plant::SyncedOnFlushError);
         let queue = MappedFileQueue::new(
             Arc::clone(&env.disk),
+            &config.store_path_root_dir,
             config.commit_log_dir(),
             config.mapped_file_size_commit_log,
         )

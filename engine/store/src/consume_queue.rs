@@ -6,7 +6,7 @@
 //! Java origin: `ConsumeQueue` of RocketMQ 4.9, without the extension file.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,15 +30,16 @@ pub struct ConsumeQueue {
 impl ConsumeQueue {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
-        dir: PathBuf,
+        root: &Path,
         file_size: usize,
         topic: &str,
         queue_id: u32,
     ) -> Self {
+        let dir = root.join("consumequeue").join(topic).join(queue_id.to_string());
         ConsumeQueue {
             topic: topic.to_owned(),
             queue_id,
-            queue: MappedFileQueue::new(disk, dir, file_size),
+            queue: MappedFileQueue::new(disk, root, dir, file_size),
             max_physic_offset: AtomicU64::new(0),
             min_logic_offset: AtomicU64::new(0),
         }
@@ -178,19 +179,22 @@ impl ConsumeQueue {
         self.queue.settle(cut).await
     }
 
-    /// Moves the minimum to the first unit that points at or above `min_phy_offset`.
+    /// Moves the minimum to the first unit that points at or above `min_phy_offset`, or to the end.
     pub(crate) fn correct_min_offset(&self, min_phy_offset: u64) {
-        let Some(first) = self.queue.first() else { return };
-        let units = first.raw(0..first.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
-        let found = units.map(ConsumeQueueUnit::decode).position(|unit| {
-            unit.is_some_and(|unit| {
+        let points_into_log = |unit: &[u8]| {
+            ConsumeQueueUnit::decode(unit).is_some_and(|unit| {
                 unit != ConsumeQueueUnit::FILLER && unit.phy_offset as u64 >= min_phy_offset
             })
+        };
+        let found = self.queue.files().into_iter().find_map(|file| {
+            let mut units = file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
+            // Units ascend: the last one tells whether the file has any.
+            units.clone().next_back().filter(|unit| points_into_log(unit))?;
+            let index = units.position(points_into_log)?;
+            Some(file.file_from_offset() + index as u64 * UNIT)
         });
-        if let Some(index) = found {
-            let offset = first.file_from_offset() + index as u64 * UNIT;
-            self.min_logic_offset.store(offset, Ordering::Release);
-        }
+        let min_logic_offset = found.unwrap_or_else(|| self.queue.max_offset());
+        self.min_logic_offset.store(min_logic_offset, Ordering::Release);
     }
 
     /// Whether [`ConsumeQueue::flush`] would sync anything.

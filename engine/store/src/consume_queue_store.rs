@@ -20,7 +20,7 @@ type Topics = BTreeMap<String, BTreeMap<u32, Arc<ConsumeQueue>>>;
 /// The table of ConsumeQueues.
 pub struct ConsumeQueueStore {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
+    root: PathBuf,
     file_size: usize,
     erase: bool,
     topics: RwLock<Topics>,
@@ -37,7 +37,7 @@ impl ConsumeQueueStore {
         let file_size = config.mapped_file_size_consume_queue.max(1);
         ConsumeQueueStore {
             disk,
-            dir: config.store_path_root_dir.join("consumequeue"),
+            root: config.store_path_root_dir.clone(),
             file_size: file_size.next_multiple_of(CQ_STORE_UNIT_BYTES),
             erase: !config.upstream(UpstreamSwitch::TruncateInMemory),
             topics: RwLock::default(),
@@ -84,8 +84,9 @@ impl ConsumeQueueStore {
 
     /// Maps the queues that the directory holds: `<topic>/<queueId>/`.
     pub(crate) fn load(&self) -> Result<(), StoreError> {
-        for topic in self.directories(self.dir.clone())? {
-            for queue_id in self.directories(self.dir.join(&topic))? {
+        let dir = self.root.join("consumequeue");
+        for topic in self.directories(dir.clone())? {
+            for queue_id in self.directories(dir.join(&topic))? {
                 let Ok(queue_id) = queue_id.parse() else { continue };
                 self.find_or_create(&topic, queue_id).load()?;
             }
@@ -176,8 +177,8 @@ impl ConsumeQueueStore {
     }
 
     fn open(&self, topic: &str, queue_id: u32) -> Arc<ConsumeQueue> {
-        let dir = self.dir.join(topic).join(queue_id.to_string());
-        Arc::new(ConsumeQueue::new(Arc::clone(&self.disk), dir, self.file_size, topic, queue_id))
+        let disk = Arc::clone(&self.disk);
+        Arc::new(ConsumeQueue::new(disk, &self.root, self.file_size, topic, queue_id))
     }
 
     fn directories(&self, dir: PathBuf) -> Result<Vec<String>, StoreError> {

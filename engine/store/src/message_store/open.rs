@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use mq_env::Env;
 use mq_env::disk::{Disk, FileLock};
-use mq_mapped_file::create_dir;
 
 use super::{MessageStore, abort_file};
 use crate::checkpoint::StoreCheckpoint;
@@ -44,11 +43,15 @@ pub(super) async fn open(
 /// Creates the root directory and takes its lock.
 async fn lock_root(env: &Env, config: &StoreConfig) -> Result<FileLock, StoreError> {
     let root = &config.store_path_root_dir;
-    let parents = create_dir(&*env.disk, root).map_err(StoreError::io("create the root"))?;
-    for parent in parents {
-        env.disk.sync(&parent).await.map_err(StoreError::io("sync the root's parent"))?;
-    }
     let path = root.join("lock");
+    // Once the lock file is there, an earlier start got beyond this.
+    if env.disk.stat(&path).is_err() {
+        env.disk.create_dir_all(root).map_err(StoreError::io("create the root"))?;
+        for dir in root.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
+            let synced = env.disk.sync(dir).await;
+            synced.map_err(StoreError::io("sync the directories above the root"))?;
+        }
+    }
     let file_lock = env.disk.lock(&path).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked,
         _ => StoreError::Io { what: format!("lock {}", path.display()), source },

@@ -38,7 +38,7 @@ async fn metadata_gives_way_to_its_backup() {
 
 fn queue(machine: &Machine) -> ConsumeQueue {
     let disk = Arc::clone(&machine.disk) as Arc<dyn Disk>;
-    ConsumeQueue::new(disk, machine.root().join("consumequeue/T/0"), 200, "T", 0)
+    ConsumeQueue::new(disk, &machine.root(), 200, "T", 0)
 }
 
 fn unit(phy_offset: i64) -> ConsumeQueueUnit {

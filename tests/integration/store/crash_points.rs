@@ -1,0 +1,196 @@
+//! A run is imaged after each of its persistence micro-operations; from each image a store is opened
+//! as after a kill and as after power losses of several kinds.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use staticfire::env::disk::DiskImage;
+
+use super::*;
+
+/// The disk after a micro-operation, and what producers knew then.
+struct CrashPoint {
+    number: u64,
+    image: DiskImage,
+    sent: Sent,
+}
+
+/// Runs `body` as one life on `disk` with an image after every `every`-th micro-operation.
+fn imaged(
+    disk: &Arc<SimDisk>,
+    config: &StoreConfig,
+    ledger: &Ledger,
+    every: u64,
+    body: impl AsyncFnOnce(&Arc<MessageStore>),
+) -> Vec<CrashPoint> {
+    let points = Arc::new(Mutex::new(Vec::new()));
+    let (weak, ledger, noted): (Weak<SimDisk>, _, _) =
+        (Arc::downgrade(disk), ledger.clone(), Arc::clone(&points));
+    disk.observe_micro_ops(Some(Arc::new(move |number, _| {
+        if let Some(disk) = weak.upgrade().filter(|_| number % every == 0) {
+            let point = CrashPoint { number, image: disk.image(), sent: ledger.now() };
+            noted.lock().unwrap().push(point);
+        }
+    })));
+    live(disk, config, body).unwrap();
+    disk.observe_micro_ops(None);
+    std::mem::take(&mut *points.lock().unwrap())
+}
+
+/// What a crash may leave of what was sent.
+#[derive(Clone, Copy)]
+enum Promise {
+    /// Every acked message.
+    Acked,
+    /// Any prefix.
+    Prefix,
+}
+
+/// Opens a store on `disk`, checks the promise, puts more, and opens it again.
+fn check(disk: &Arc<SimDisk>, config: &StoreConfig, sent: &Sent, promise: Promise, at: &str) {
+    let ledger = Ledger::default();
+    let first = live(disk, config, async |store| {
+        let found = read_all(store);
+        let kept = found.len();
+        assert_eq!(found, sent.stored[..kept], "{at}: a prefix of what was sent");
+        if let Promise::Acked = promise {
+            let missing: Vec<_> =
+                sent.acked.iter().filter(|number| !found.contains(number)).collect();
+            assert!(missing.is_empty(), "{at}: acked and lost: {missing:?}");
+        }
+        ledger.change(|sent| sent.stored.clone_from(&found));
+        put_numbers(store, &ledger, 5000..5003).await;
+    });
+    first.unwrap_or_else(|error| panic!("{at}: {error}"));
+    let expected = ledger.now().stored;
+    let second = live(disk, config, async |store| {
+        assert_eq!(read_all(store), expected, "{at}: after a kill of the second life");
+    });
+    second.unwrap_or_else(|error| panic!("{at}: {error}"));
+}
+
+fn check_point(point: &CrashPoint, config: &StoreConfig, seeds: Range<u64>, worst: bool) {
+    let at = |what: String| format!("micro-operation {}, {what}", point.number);
+    check(&point.image.after_kill(), config, &point.sent, Promise::Acked, &at("kill".into()));
+    let promise = match config.flush_disk_type {
+        FlushDiskType::SyncFlush => Promise::Acked,
+        FlushDiskType::AsyncFlush => Promise::Prefix,
+    };
+    for seed in seeds {
+        let mut rng = Rng::from_seed(seed).stream("power");
+        let (disk, _) = point.image.after_power_loss(&mut rng);
+        check(&disk, config, &point.sent, promise, &at(format!("power loss {seed}")));
+    }
+    if worst {
+        let disk = point.image.after_kill();
+        disk.power_loss_worst();
+        check(&disk, config, &point.sent, promise, &at("worst power loss".into()));
+    }
+}
+
+/// Two lives: the second starts from what a kill of the first left.
+fn run(flush_disk_type: FlushDiskType, seed: u64) -> (StoreConfig, Vec<CrashPoint>) {
+    let config = small_config(flush_disk_type);
+    let (disk, ledger) = (new_disk(seed), Ledger::default());
+    let mut points = imaged(&disk, &config, &ledger, 1, async |store| {
+        put_numbers(store, &ledger, 0..40).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        put_numbers(store, &ledger, 40..50).await;
+    });
+    points.extend(imaged(&disk, &config, &ledger, 1, async |store| {
+        put_numbers(store, &ledger, 50..60).await;
+        store.shutdown().await;
+    }));
+    assert!(points.len() > 150, "{} crash points", points.len());
+    (config, points)
+}
+
+#[test]
+fn sync_flush_keeps_every_acked_message() {
+    let (config, points) = run(FlushDiskType::SyncFlush, 1);
+    assert!(points.last().unwrap().sent.acked.len() >= 58);
+    for point in &points {
+        check_point(point, &config, point.number..point.number + 2, true);
+    }
+}
+
+#[test]
+fn async_flush_keeps_a_prefix_and_a_kill_costs_nothing() {
+    let (config, points) = run(FlushDiskType::AsyncFlush, 2);
+    for point in &points {
+        check_point(point, &config, point.number..point.number + 2, true);
+    }
+}
+
+/// A crash within recovery leaves nothing that a second recovery could not handle.
+#[test]
+fn recovery_may_crash_at_any_step() {
+    for flush_disk_type in [FlushDiskType::SyncFlush, FlushDiskType::AsyncFlush] {
+        let (config, points) = run(flush_disk_type, 3);
+        for point in points.iter().step_by(23) {
+            let mut rng = Rng::from_seed(point.number).stream("power");
+            let (disk, _) = point.image.after_power_loss(&mut rng);
+            let ledger = Ledger::default();
+            ledger.change(|sent| {
+                sent.clone_from(&point.sent);
+                if flush_disk_type == FlushDiskType::AsyncFlush {
+                    // The power loss may have cost them.
+                    sent.acked.clear();
+                }
+            });
+            for inner in imaged(&disk, &config, &ledger, 3, async |_| {}) {
+                let seeds = inner.number..inner.number + 1;
+                check_point(&inner, &config, seeds, inner.number % 2 == 0);
+            }
+        }
+    }
+}
+
+/// At every step of a truncation the log is the old one or the cut one, and what is put after it
+/// never stands beside what was cut.
+#[test]
+fn a_truncation_may_crash_at_any_step() {
+    let config = small_config(FlushDiskType::SyncFlush);
+    for kept in [3, 17] {
+        let (disk, ledger) = (new_disk(4), Ledger::default());
+        let is_cut = Arc::new(Mutex::new(Vec::new()));
+        let cut = Arc::clone(&is_cut);
+        let points = imaged(&disk, &config, &ledger, 1, async |store| {
+            put_numbers(store, &ledger, 0..40).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let end = offset_of(store, kept);
+            cut.lock().unwrap().push(disk.micro_ops());
+            store.truncate_to(end, "test").await.unwrap();
+            cut.lock().unwrap().push(disk.micro_ops());
+            ledger.change(|sent| {
+                sent.stored.truncate(kept as usize);
+                sent.acked.retain(|number| *number < kept);
+            });
+            put_numbers(store, &ledger, 100..120).await;
+        });
+        let is_cut = is_cut.lock().unwrap();
+        let (begun, done) = (is_cut[0], is_cut[1]);
+        assert!(done > begun + 5);
+        for point in points.iter().filter(|point| point.number > begun) {
+            let during = point.number <= done;
+            let mut sent = point.sent.clone();
+            if during {
+                sent.acked.retain(|number| *number < kept);
+            }
+            let after_kill = point.image.after_kill();
+            let at = format!("micro-operation {} of {begun}..{done}", point.number);
+            check(&after_kill, &config, &sent, Promise::Acked, &at);
+            for seed in 0..2 {
+                let mut rng = Rng::from_seed(seed).stream("power");
+                let (disk, _) = point.image.after_power_loss(&mut rng);
+                check(&disk, &config, &sent, Promise::Acked, &at);
+            }
+        }
+    }
+}
+
+/// Physical offset of a message.
+fn offset_of(store: &MessageStore, number: u32) -> u64 {
+    let queue = store.consume_queues().find("T", number % 2).unwrap();
+    queue.unit(u64::from(number / 2)).unwrap().phy_offset as u64
+}
