@@ -1,8 +1,10 @@
 //! Tests across crates, in one binary.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
+mod broker;
 mod crash_points;
 mod ha;
+mod os_cluster;
 mod parity;
 mod store;
 mod vectors;

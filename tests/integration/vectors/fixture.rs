@@ -13,42 +13,42 @@ use mq_protocol::remoting_command::RemotingCommand;
 const JAVA_VERSION: i32 = 407;
 
 /// One recorded frame and what was recorded about it.
-pub(super) struct Row {
-    pub(super) scenario: &'static str,
-    pub(super) conn: String,
-    pub(super) from_client: bool,
-    pub(super) code: i32,
-    pub(super) flag: i32,
-    pub(super) opaque: i32,
-    pub(super) serialize_type: u8,
+pub(crate) struct Row {
+    pub(crate) scenario: &'static str,
+    pub(crate) conn: String,
+    pub(crate) from_client: bool,
+    pub(crate) code: i32,
+    pub(crate) flag: i32,
+    pub(crate) opaque: i32,
+    pub(crate) serialize_type: u8,
     /// The request code, of responses too, if it is known.
-    pub(super) request_code: Option<i32>,
-    pub(super) frame: Vec<u8>,
+    pub(crate) request_code: Option<i32>,
+    pub(crate) frame: Vec<u8>,
 }
 
 impl Row {
-    pub(super) fn command(&self) -> RemotingCommand {
+    pub(crate) fn command(&self) -> RemotingCommand {
         let mut buf = BytesMut::from(&self.frame[..]);
         let command = frame::decode(&mut buf).unwrap().expect("a whole frame");
         assert!(buf.is_empty(), "{}: bytes behind the frame", self.label());
         command
     }
 
-    pub(super) fn is_response(&self) -> bool {
+    pub(crate) fn is_response(&self) -> bool {
         self.flag & 1 != 0
     }
 
     /// Whether Java wrote the frame: all servers are Java.
-    pub(super) fn is_java(&self, command: &RemotingCommand) -> bool {
+    pub(crate) fn is_java(&self, command: &RemotingCommand) -> bool {
         !self.from_client || command.version == JAVA_VERSION || self.is_hand_made(command)
     }
 
     /// Whether the fields of the frame were chosen by hand, some of them wrong on purpose.
-    pub(super) fn is_hand_made(&self, command: &RemotingCommand) -> bool {
+    pub(crate) fn is_hand_made(&self, command: &RemotingCommand) -> bool {
         self.from_client && command.version == 0 && command.language == LanguageCode::Java
     }
 
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let kind = if self.is_response() { "response" } else { "request" };
         format!("{} {} {kind} {} opaque {}", self.scenario, self.conn, self.code, self.opaque)
     }
@@ -64,7 +64,7 @@ macro_rules! compressed_fixtures {
 }
 
 /// Every recorded frame.
-pub(super) fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     let scenarios = compressed_fixtures!("wire":
         "acl-config-50-54" "acl-enforced" "broker-register" "broker-register-compressed"
         "errors-busy-flush" "errors-producer" "errors-raw" "java-acl" "java-admin-api"

@@ -1,0 +1,9 @@
+//! Brokers in a simulated world, asked over the wire.
+
+mod cluster;
+mod groups;
+mod offsets;
+mod pulling;
+mod recorded;
+mod sending;
+mod slaves;

@@ -1,0 +1,247 @@
+//! A name server, brokers and a client, each on a machine of its own.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use mq_broker::config::BrokerConfig;
+use mq_broker::{BrokerController, BrokerError};
+use mq_namesrv::{NamesrvConfig, NamesrvController};
+use mq_protocol::body::heartbeat::SubscriptionData;
+use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::header::CustomHeader;
+use mq_protocol::header::pull_message::PullMessageRequestHeader;
+use mq_protocol::header::send_message::{SendMessageRequestHeader, SendMessageResponseHeader};
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::sys_flag::PullSysFlag;
+use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
+use mq_store::config::{BrokerRole, StoreConfig};
+use staticfire::trace::TraceEvent;
+use staticfire::world::{
+    MachineConfig, MachineHandle, ProcessContext, ProcessHandle, World, WorldConfig, WorldHandle,
+};
+
+pub(super) const NAMESRV: &str = "ns:9876";
+const PORT: u16 = 10_911;
+
+/// A world with a name server and a client.
+pub(super) struct Cluster {
+    pub(super) world: WorldHandle,
+    pub(super) client: RemotingClient,
+    _namesrv: ProcessHandle,
+}
+
+/// A broker of a [`Cluster`].
+pub(super) struct Broker {
+    pub(super) machine: MachineHandle,
+    pub(super) process: ProcessHandle,
+    /// Main address.
+    pub(super) addr: String,
+    /// Address of the fast port.
+    pub(super) fast_addr: String,
+    config: BrokerConfig,
+    store_config: StoreConfig,
+}
+
+impl Cluster {
+    pub(super) fn new(world: WorldHandle) -> Self {
+        let machine = world.add_machine("ns", MachineConfig::default());
+        let namesrv = machine.add_process("namesrv", |context| async move {
+            let config = NamesrvConfig::default();
+            let namesrv = NamesrvController::start(context.env, config).await?;
+            context.shutdown.cancelled().await;
+            namesrv.shutdown().await;
+            Ok::<(), std::io::Error>(())
+        });
+        namesrv.start();
+        let client = new_client(&world, "client", ProcessorTable::default());
+        Cluster { world, client, _namesrv: namesrv }
+    }
+
+    /// A master called `a`, running, with settings changed by `edit`.
+    pub(super) async fn master(
+        &self,
+        edit: impl FnOnce(&mut BrokerConfig, &mut StoreConfig),
+    ) -> Broker {
+        let broker = self.broker("a", 0, BrokerRole::AsyncMaster, edit);
+        broker.start().await;
+        broker
+    }
+
+    /// A slave of `a`, running.
+    pub(super) async fn slave(&self) -> Broker {
+        let broker = self.broker("a", 1, BrokerRole::Slave, |_, _| {});
+        broker.start().await;
+        broker
+    }
+
+    /// A broker that does not run yet, on the machine `name-id`.
+    pub(super) fn broker(
+        &self,
+        name: &str,
+        broker_id: u64,
+        role: BrokerRole,
+        edit: impl FnOnce(&mut BrokerConfig, &mut StoreConfig),
+    ) -> Broker {
+        let machine_name = format!("{name}-{broker_id}");
+        let machine = self.world.add_machine(&machine_name, MachineConfig::default());
+        let mut config = BrokerConfig::new(name);
+        config.broker_id = broker_id;
+        config.namesrv_addrs = vec![NAMESRV.to_owned()];
+        let mut store_config = StoreConfig::at("/store");
+        store_config.broker_role = role;
+        store_config.mapped_file_size_commit_log = 1 << 20;
+        store_config.mapped_file_size_consume_queue = 20 * 1_000;
+        edit(&mut config, &mut store_config);
+        let process =
+            machine.add_process(&machine_name, main_of(config.clone(), store_config.clone()));
+        let addr = format!("{}:{PORT}", machine.ip());
+        let fast_addr = format!("{}:{}", machine.ip(), PORT - 2);
+        Broker { machine, process, addr, fast_addr, config, store_config }
+    }
+
+    /// The reply to `request`.
+    pub(super) async fn ask(&self, addr: &str, request: RemotingCommand) -> RemotingCommand {
+        self.client.invoke_async(addr, request, Duration::from_secs(60)).await.unwrap()
+    }
+
+    /// The reply to a request with a header and without a body.
+    pub(super) async fn call(
+        &self,
+        addr: &str,
+        code: i32,
+        header: &impl CustomHeader,
+    ) -> RemotingCommand {
+        self.ask(addr, RemotingCommand::request(code, header)).await
+    }
+
+    /// Sends one message and returns its queue offset.
+    pub(super) async fn send(&self, addr: &str, topic: &str, body: &'static str) -> i64 {
+        let request = send_request(&send_header(topic), body);
+        let response = self.ask(addr, request).await;
+        assert_eq!(response.code, ResponseCode::SUCCESS, "{:?}", response.remark);
+        response.header::<SendMessageResponseHeader>().unwrap().queue_offset
+    }
+
+    /// The power of a broker's machine fails and comes back: nothing is left that was not synced.
+    pub(super) fn power_cycle(&self, broker: &Broker) {
+        broker.machine.power_loss_worst();
+        broker.machine.power_on();
+        // The client would find out by itself, with its next request.
+        self.client.close(&broker.addr);
+        self.client.close(&broker.fast_addr);
+    }
+
+    /// What happened so far that `pick` picks.
+    pub(super) fn events<T>(&self, pick: impl Fn(&TraceEvent) -> Option<T>) -> Vec<T> {
+        let picked = |records: &[staticfire::trace::TraceRecord]| {
+            records.iter().filter_map(|record| pick(&record.event)).collect()
+        };
+        self.world.trace().read(picked)
+    }
+}
+
+impl Broker {
+    /// Starts the broker and waits until it serves.
+    pub(super) async fn start(&self) {
+        self.process.start();
+        let env = self.process.env().unwrap();
+        for _ in 0..1_000 {
+            assert!(self.process.is_running(), "{:?}", self.process.status());
+            if env.net.connect(&self.addr).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{} does not serve", self.addr);
+    }
+
+    /// Stops the broker in order.
+    pub(super) async fn stop(&self) {
+        self.process.stop(Duration::from_secs(60)).await;
+    }
+
+    /// Changes the settings from the next start on.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut BrokerConfig, &mut StoreConfig)) {
+        edit(&mut self.config, &mut self.store_config);
+        self.process.set_main(main_of(self.config.clone(), self.store_config.clone()));
+    }
+}
+
+/// Runs a scenario in a world whose kernels write nothing back by themselves.
+pub(super) fn test_without_writeback(seed: u64, scenario: impl AsyncFnOnce(WorldHandle)) {
+    let config = WorldConfig { writeback_interval_ms: 0, ..WorldConfig::default() };
+    let run = World::run(config, seed, scenario);
+    assert!(run.failures.is_empty(), "{:?}\n{}", run.failures, run.trace);
+    assert_eq!(run.value, Ok(()), "{}", run.trace);
+}
+
+/// A client on a machine of its own, which lets `processors` answer what servers ask.
+pub(super) fn new_client(
+    world: &WorldHandle,
+    name: &str,
+    processors: ProcessorTable,
+) -> RemotingClient {
+    let machine = world.add_machine(name, MachineConfig::default());
+    let process = machine.add_process(name, |context: ProcessContext| async move {
+        context.shutdown.cancelled().await;
+    });
+    process.start();
+    RemotingClient::new(process.env().unwrap(), RemotingClientConfig::default(), processors)
+}
+
+fn main_of(
+    config: BrokerConfig,
+    store_config: StoreConfig,
+) -> impl Fn(ProcessContext) -> Pin<Box<dyn Future<Output = Result<(), BrokerError>>>> {
+    move |context| {
+        let (config, store_config) = (config.clone(), store_config.clone());
+        Box::pin(async move {
+            let broker = BrokerController::start(context.env, config, store_config).await?;
+            context.shutdown.cancelled().await;
+            broker.shutdown().await;
+            Ok(())
+        })
+    }
+}
+
+/// A send to queue 0.
+pub(super) fn send_header(topic: &str) -> SendMessageRequestHeader {
+    SendMessageRequestHeader {
+        producer_group: "P".to_owned(),
+        topic: topic.to_owned(),
+        default_topic: "TBW102".to_owned(),
+        default_topic_queue_nums: 4,
+        queue_id: 0,
+        born_timestamp: 1,
+        ..SendMessageRequestHeader::default()
+    }
+}
+
+pub(super) fn send_request(
+    header: &SendMessageRequestHeader,
+    body: &'static str,
+) -> RemotingCommand {
+    RemotingCommand::request(RequestCode::SEND_MESSAGE_V2, header).with_body(body)
+}
+
+/// A pull of queue 0 for everything from `queue_offset` on, which does not wait.
+pub(super) fn pull_header(group: &str, topic: &str, queue_offset: i64) -> PullMessageRequestHeader {
+    PullMessageRequestHeader {
+        consumer_group: group.to_owned(),
+        topic: topic.to_owned(),
+        queue_id: 0,
+        queue_offset,
+        max_msg_nums: 32,
+        sys_flag: PullSysFlag::SUBSCRIPTION,
+        subscription: Some("*".to_owned()),
+        ..PullMessageRequestHeader::default()
+    }
+}
+
+pub(super) fn subscription(topic: &str, tags: &str, version: i64) -> SubscriptionData {
+    SubscriptionData::by_tags(topic, tags, version).unwrap()
+}
+
+pub(super) async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}

@@ -1,0 +1,120 @@
+//! Consumer offsets: commits, files, and offsets beyond the end of a queue.
+
+use std::path::Path;
+
+use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::header::offset::{
+    QueryConsumerOffsetRequestHeader, QueryConsumerOffsetResponseHeader,
+    UpdateConsumerOffsetRequestHeader,
+};
+use mq_store::config::{FlushDiskType, UpstreamSwitch};
+use staticfire::trace::TraceEvent;
+
+use super::cluster::{Broker, Cluster, seconds, test_without_writeback};
+
+/// The group's offset in queue 0.
+pub(super) async fn query(cluster: &Cluster, addr: &str, group: &str, topic: &str) -> Option<i64> {
+    let header = QueryConsumerOffsetRequestHeader {
+        consumer_group: group.to_owned(),
+        topic: topic.to_owned(),
+        queue_id: 0,
+    };
+    let response = cluster.call(addr, RequestCode::QUERY_CONSUMER_OFFSET, &header).await;
+    let found = response.header::<QueryConsumerOffsetResponseHeader>();
+    found.ok().map(|header| header.offset)
+}
+
+/// Commits the group's offset in queue 0 and returns the code of the reply.
+pub(super) async fn commit(
+    cluster: &Cluster,
+    addr: &str,
+    group: &str,
+    topic: &str,
+    commit_offset: i64,
+) -> i32 {
+    let header = UpdateConsumerOffsetRequestHeader {
+        consumer_group: group.to_owned(),
+        topic: topic.to_owned(),
+        queue_id: 0,
+        commit_offset,
+    };
+    cluster.call(addr, RequestCode::UPDATE_CONSUMER_OFFSET, &header).await.code
+}
+
+pub(super) fn clamped(event: &TraceEvent) -> Option<String> {
+    match event {
+        TraceEvent::OffsetClamped { group, topic, queue_id, from, to } => {
+            Some(format!("{group} {topic}-{queue_id}: {from} to {to}"))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn a_commit_survives_power_loss_five_seconds_later_and_a_stop_at_once() {
+    test_without_writeback(1, async |world| {
+        let cluster = Cluster::new(world);
+        let broker =
+            cluster.master(|_, store| store.flush_disk_type = FlushDiskType::SyncFlush).await;
+        for _ in 0..3 {
+            cluster.send(&broker.addr, "T", "body").await;
+        }
+        assert_eq!(commit(&cluster, &broker.addr, "G", "T", 1).await, ResponseCode::SUCCESS);
+        seconds(6).await;
+        cluster.power_cycle(&broker);
+        broker.start().await;
+        assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(1));
+
+        commit(&cluster, &broker.addr, "G", "T", 2).await;
+        broker.stop().await;
+        broker.start().await;
+        assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(2));
+        assert_eq!(cluster.send(&broker.addr, "T", "body").await, 3);
+        assert!(cluster.events(clamped).is_empty());
+    });
+}
+
+/// A master that consumed three messages and whose power loss took them: the offset was durable.
+async fn offset_outlives_messages(cluster: &Cluster, broker: &Broker) {
+    for _ in 0..3 {
+        cluster.send(&broker.addr, "T", "body").await;
+    }
+    commit(cluster, &broker.addr, "G", "T", 3).await;
+    seconds(6).await;
+    cluster.power_cycle(broker);
+    broker.start().await;
+}
+
+#[test]
+fn an_offset_beyond_the_end_is_moved_to_it() {
+    test_without_writeback(2, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster.master(|_, store| store.flush_interval_commit_log_ms = 60_000).await;
+        offset_outlives_messages(&cluster, &broker).await;
+        assert_eq!(cluster.events(clamped), ["G T-0: 3 to 0"]);
+        assert_eq!(cluster.send(&broker.addr, "T", "body").await, 0);
+        assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(0));
+        let refused = commit(&cluster, &broker.addr, "G", "T", 2).await;
+        assert_eq!(refused, ResponseCode::SYSTEM_ERROR);
+        assert_eq!(commit(&cluster, &broker.addr, "G", "T", 1).await, ResponseCode::SUCCESS);
+        let content = broker.process.env().unwrap().disk;
+        let content = content.read(Path::new("/store/config/consumerOffset.json")).unwrap();
+        assert_eq!(content, br#"{"offsetTable":{"T@G":{0:0}}}"#);
+    });
+}
+
+#[test]
+fn upstream_leaves_offsets_beyond_the_end_alone() {
+    test_without_writeback(3, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster.master(|_, store| {
+            store.flush_interval_commit_log_ms = 60_000;
+            store.upstream.insert(UpstreamSwitch::OffsetsBeyondEnd);
+        });
+        let broker = broker.await;
+        offset_outlives_messages(&cluster, &broker).await;
+        assert!(cluster.events(clamped).is_empty());
+        assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(3));
+        assert_eq!(commit(&cluster, &broker.addr, "G", "T", 9).await, ResponseCode::SUCCESS);
+    });
+}
