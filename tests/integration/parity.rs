@@ -2,3 +2,4 @@
 //! the same. What the simulator gets wrong here it would get wrong in every world.
 
 mod disk;
+mod net;

@@ -50,7 +50,8 @@ struct State {
 }
 
 impl SimClock {
-    /// A clock that shows `epoch_ms` (milliseconds since the Unix epoch) when the world begins.
+    /// A clock that shows `epoch_ms` (milliseconds since the Unix epoch) when the world begins,
+    /// however late the clock is made.
     #[must_use]
     pub fn new(time: WorldTime, epoch_ms: u64, utc_offset_seconds: i32) -> Self {
         let state = State {

@@ -13,7 +13,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// No machine of `left` reaches one of `right`, and vice versa.
+    /// No machine of `left` reaches one of `right`, and vice versa. Machines in neither reach all: a
+    /// bridge.
     #[must_use]
     pub fn between(left: &[MachineId], right: &[MachineId]) -> Self {
         let mut partition = Partition::one_way(left, right);
@@ -26,19 +27,6 @@ impl Partition {
     pub fn one_way(from: &[MachineId], to: &[MachineId]) -> Self {
         let pairs = from.iter().flat_map(|from| to.iter().map(|to| (*from, *to)));
         Partition { links: pairs.filter(|(from, to)| from != to).collect() }
-    }
-
-    /// The network card of `machine` is dead: only its own processes reach each other. `all` are
-    /// the machines of the world.
-    #[must_use]
-    pub fn isolate(machine: MachineId, all: &[MachineId]) -> Self {
-        Partition::between(&[machine], all)
-    }
-
-    /// `left` and `right` reach each other only by way of machines in neither.
-    #[must_use]
-    pub fn bridge(left: &[MachineId], right: &[MachineId]) -> Self {
-        Partition::between(left, right)
     }
 
     /// Every machine reaches a majority, and no two the same one: each sees its nearest neighbours
@@ -78,6 +66,13 @@ impl WorldHandle {
         let fault = self.fault(FaultKind::Partition, &detail);
         self.core.fabric.cut(fault, &partition.links);
         fault
+    }
+
+    /// Cuts all links of `machine`, as if its network card were dead: only its own processes reach
+    /// each other.
+    pub fn isolate(&self, machine: MachineId) -> FaultId {
+        let all: Vec<_> = self.core.machines.borrow().iter().map(|other| other.id).collect();
+        self.partition(&Partition::between(&[machine], &all))
     }
 
     /// Ends a partition: what it held is delivered, unless another partition holds it, too.

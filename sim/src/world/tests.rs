@@ -1,5 +1,7 @@
 //! Life, death, time and determinism of worlds.
 
+mod machines;
+
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;

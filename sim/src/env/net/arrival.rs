@@ -55,7 +55,8 @@ impl State {
         let Some(connection) = self.connection(conn) else { return };
         let listener = connection.listener;
         if connection.end(Side::Acceptor).state != EndState::SynReceived {
-            return;
+            // The machine was off in between.
+            return self.refuse(conn, Side::Acceptor);
         }
         let Some(listening) = self.listeners.get_mut(&listener) else {
             return self.refuse(conn, Side::Acceptor);

@@ -47,6 +47,10 @@ impl State {
                     end.released = true;
                     end.forget(None);
                     connection.flow(side).clear();
+                    // An answer to a SYN is gone with the flow: the SYN is repeated.
+                    if connection.end(side.other()).state == EndState::SynSent {
+                        self.acknowledgement_lost(conn, side.other());
+                    }
                 }
             }
             self.remove_if_over(conn);
