@@ -214,12 +214,11 @@ pub(super) struct Segment {
     pub(super) judged: bool,
 }
 
-/// One direction of a connection. Only the first segment of the queue has an event in the heap.
+/// One direction of a connection. Only the first segment of the queue has an event in the heap, so
+/// nothing overtakes it.
 #[derive(Default)]
 pub(super) struct Flow {
     pub(super) queue: VecDeque<Segment>,
-    /// Arrival of the last segment sent: nothing overtakes it.
-    pub(super) last_at_ms: u64,
     /// Bytes written and not yet both acknowledged and read.
     pub(super) outstanding_bytes: usize,
     /// Bytes read whose acknowledgement could not travel back.
@@ -237,17 +236,16 @@ pub(super) struct Flow {
 impl Flow {
     /// Empties the flow: its sender has forgotten the connection.
     pub(super) fn clear(&mut self) {
-        let last_at_ms = self.last_at_ms;
-        *self = Flow { last_at_ms, ..Flow::default() };
+        *self = Flow::default();
     }
 
-    /// Appends `data` to the last segment if it would arrive at the same time; a frame that is
-    /// written in pieces then costs one event.
+    /// Appends `data` to the last segment if it would not arrive later; a frame that is written in
+    /// pieces then costs one event.
     pub(super) fn merge(&mut self, data: &[io::IoSlice<'_>], len: usize, at_ms: u64) -> bool {
         const MERGED_BYTES_MAX: usize = 64 * 1024;
         match self.queue.back_mut() {
             Some(Segment { at_ms: last, body: Body::Data(bytes), judged: false, .. })
-                if (self.held || *last == at_ms) && bytes.len() + len <= MERGED_BYTES_MAX =>
+                if (self.held || at_ms <= *last) && bytes.len() + len <= MERGED_BYTES_MAX =>
             {
                 gather(data, len, bytes);
                 true

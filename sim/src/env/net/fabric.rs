@@ -156,7 +156,8 @@ impl State {
         self.enqueue(conn, side, body, arrival_ms);
     }
 
-    /// When a segment of `len` bytes sent now arrives; `None`: it is held. Counts what is held.
+    /// When a segment of `len` bytes sent now arrives, unless it has to wait for those before it;
+    /// `None`: it is held. Counts what is held.
     pub(super) fn arrival_ms(
         &mut self,
         conn: u64,
@@ -172,9 +173,9 @@ impl State {
             if let (Some(from), Some(to), false) =
                 (route.0, route.1, self.links.blocked(route.0, route.1))
             {
-                if let Some(at_ms) = self.links.arrival_ms(from, to, len, now_ms) {
-                    flow.last_at_ms = flow.last_at_ms.max(at_ms);
-                    return Some(flow.last_at_ms);
+                let at_ms = self.links.arrival_ms(from, to, len, now_ms);
+                if at_ms.is_some() {
+                    return at_ms;
                 }
                 flow.stalled = true;
             }
@@ -300,7 +301,6 @@ impl State {
                 let seq = self.next_seq();
                 let Some(connection) = self.connection(conn) else { return false };
                 let flow = connection.flow(side);
-                flow.last_at_ms = flow.last_at_ms.max(now_ms + delay_ms);
                 if let Some(front) = flow.queue.front_mut() {
                     (front.at_ms, front.seq) = (now_ms + delay_ms, seq);
                 }

@@ -105,3 +105,29 @@ fn an_isolated_machine_still_reaches_itself() {
         assert_eq!((error.kind(), world.now_ms()), (ErrorKind::TimedOut, BUDGET_MS));
     });
 }
+
+#[test]
+fn a_window_does_not_open_while_its_news_cannot_travel() {
+    World::test(29, async |world| {
+        let Pair { one, two, mut client, mut server, .. } = pair(&world).await;
+        let cut = world.partition(&Partition::one_way(&[two.id()], &[one.id()]));
+        let read_all = async {
+            let (mut all, mut buf) = (0, vec![0; 64 * 1024]);
+            while let Ok(len) = timeout(Duration::from_secs(1), server.read(&mut buf)).await {
+                all += len.unwrap();
+            }
+            all
+        };
+        let write_all = async {
+            let chunk = vec![0; 64 * 1024];
+            while let Ok(len) = timeout(Duration::from_secs(1), client.write(&chunk)).await {
+                len.unwrap();
+            }
+        };
+        let (read_bytes, ()) = tokio::join!(read_all, write_all);
+        assert_eq!(read_bytes, 256 * 1024);
+        world.heal(cut);
+        client.write_all(b"more").await.unwrap();
+        assert_eq!(read_text(&mut server, 4).await, "more");
+    });
+}
