@@ -10,6 +10,11 @@
 //! - `connection` a master's side of one slave, [`replicas`] the book of all of them,
 //!   `group_transfer` the puts that wait for them.
 //!
+//! A broker gives a [`PrefixOracle`] that sends the question to its master's remoting port, answers
+//! the question of its own slaves with [`prefix::answer_prefix_query`], names the master with
+//! [`HaService::set_ha_master_address`], and adopts tables that it fetched from the master only
+//! after [`HaService::confirm_master`].
+//!
 //! Java origin: package `org.apache.rocketmq.store.ha` of RocketMQ 4.9.
 
 mod client;

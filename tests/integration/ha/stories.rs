@@ -8,7 +8,7 @@ use std::time::Duration;
 use mq_store::PutMessageStatus;
 use mq_store::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
 use rand::Rng;
-use staticfire::world::{Partition, World, WorldHandle};
+use staticfire::world::{Partition, World, WorldConfig, WorldHandle};
 
 use super::rig::{Node, Rig};
 
@@ -235,6 +235,23 @@ fn after_a_promotion_everything_acknowledged_is_there() {
             assert_eq!(after.missing_on(rig.slave()), [""; 0], "seed {seed}");
         });
     }
+}
+
+#[test]
+fn a_story_is_the_same_whenever_it_is_told() {
+    let tell = || {
+        World::run(WorldConfig::default(), 5, async |world| {
+            let rig = Rig::start(&world, |_| {});
+            rig.converge().await;
+            Producer::default().send_always(&world, rig.master());
+            torment(&rig, true).await;
+            rig.eventually("both run", || rig.nodes.iter().all(|node| node.running().is_some()))
+                .await;
+        })
+    };
+    let [once, twice] = [tell(), tell()];
+    assert!(once.trace.len() > 1_000);
+    assert_eq!(once.trace.digest(), twice.trace.digest());
 }
 
 /// V5 with everything of 4.9 switched on: acknowledged, and on no slave.
