@@ -46,9 +46,20 @@ pub struct Ledger {
     state: Arc<Mutex<State>>,
 }
 
+/// What a slave held when it lost pages: reports that it had sent may still be under way.
+struct LastHeld {
+    at_us: u64,
+    to: u64,
+}
+
+/// How long a report may be under way: far above any latency of a plan's links.
+const REPORT_UNDER_WAY_US: u64 = 2_000_000;
+
 #[derive(Default)]
 struct State {
     brokers: BTreeMap<Arc<str>, BrokerEntry>,
+    /// By process, slaves that lost pages.
+    last_held: BTreeMap<Arc<str>, LastHeld>,
     /// Facts by group and first byte, in the order of the trace.
     acks: BTreeMap<(Arc<str>, u64), Vec<AckFact>>,
 }
@@ -96,7 +107,9 @@ impl Ledger {
         let state = self.lock();
         let Some(broker) = state.brokers.get(&record.source) else { return false };
         &*broker.group == group
-            && !state.slaves(broker).any(|slave| broker.view.same_bytes(&slave.view, range.clone()))
+            && !state
+                .slaves(broker)
+                .any(|(_, slave)| broker.view.same_bytes(&slave.view, range.clone()))
     }
 
     /// Where the copies of a group end now, seen from `master`; `slave` is the one that would be
@@ -121,11 +134,33 @@ impl Ledger {
         }
     }
 
+    /// Notes what a slave holds of its master's log just before a fault takes pages of it. An
+    /// acknowledgement that its report earned is true even if it arrives after the fault.
+    ///
+    /// # Panics
+    /// When there is no such broker.
+    pub fn slave_will_lose_pages(&self, slave: &str, master: &str, at_us: u64) {
+        let held = self.positions(master, Some(slave));
+        let mut state = self.lock();
+        let acks_synced = state.brokers[slave].sync_flush;
+        let to = if acks_synced { held.slave_synced_to } else { held.slave_received_to };
+        state.last_held.insert(Arc::from(slave), LastHeld { at_us, to: to.unwrap_or_default() });
+    }
+
     fn observe(&self, record: &TraceRecord) {
         let Some(range) = acknowledged_range(record) else { return };
         let mut state = self.lock();
         let Some(broker) = state.brokers.get(&record.source) else { return };
-        let copies = || state.slaves(broker).map(|slave| copy_on(slave, broker, range.clone()));
+        let copies = || {
+            state.slaves(broker).map(|(name, slave)| {
+                let mut copy = copy_on(slave, broker, range.clone());
+                let held = state.last_held.get(name).is_some_and(|held| {
+                    record.at_us <= held.at_us + REPORT_UNDER_WAY_US && range.end <= held.to
+                });
+                (copy.live, copy.durable) = (copy.live || held, copy.durable || held);
+                copy
+            })
+        };
         let ack = Ack {
             phy_offset: range.start,
             ordinal: record.ordinal,
@@ -147,8 +182,11 @@ impl Ledger {
 
 impl State {
     /// The slaves of a broker's group.
-    fn slaves<'a>(&'a self, broker: &'a BrokerEntry) -> impl Iterator<Item = &'a BrokerEntry> {
-        self.brokers.values().filter(|entry| entry.group == broker.group && !entry.master)
+    fn slaves<'a>(
+        &'a self,
+        broker: &'a BrokerEntry,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a BrokerEntry)> {
+        self.brokers.iter().filter(|(_, entry)| entry.group == broker.group && !entry.master)
     }
 }
 

@@ -312,11 +312,14 @@ impl MappedFileQueue {
         self.disk.sync(&self.dir).await
     }
 
-    /// Makes the bytes of `range` dirty again and syncs them with their directory entries.
+    /// Makes the bytes of `range` dirty again and syncs them with their directory entries. Whoever
+    /// wrote them may have died before these were synced, so every file from the range's start on,
+    /// and the directory, count as new.
     ///
     /// # Errors
     /// What the sync said.
     pub async fn rewrite(&self, range: Range<u64>) -> Result<(), FlushError> {
+        self.doubt_entries(range.start);
         for file in self.files() {
             let from = file.file_from_offset();
             let start = range.start.max(from);
@@ -330,6 +333,20 @@ impl MappedFileQueue {
         }
         let synced = self.sync_entries().await;
         synced.map_err(|source| FlushError { from: range.start, to: range.end, source })
+    }
+
+    fn doubt_entries(&self, from: u64) {
+        let files = self.files();
+        let doubtful = files.iter().filter(|file| file.file_end_offset() > from);
+        let mut unsynced = self.unsynced();
+        for path in doubtful.map(|file| file.path()) {
+            if !unsynced.files.iter().any(|known| known == path) {
+                unsynced.files.push(path.to_path_buf());
+            }
+        }
+        if !files.is_empty() {
+            unsynced.dirs.extend(self.dir.parent().map(Path::to_path_buf));
+        }
     }
 
     async fn flush_file(&self, file: &MappedFile) -> io::Result<usize> {

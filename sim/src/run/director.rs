@@ -161,6 +161,11 @@ impl<'a> Director<'a> {
         if hit == Hit::default() {
             return;
         }
+        for slave in self.cluster.slaves_of(self.group) {
+            if self.hit(action, master.name(), Some(slave.name())).slave_pages {
+                self.cluster.ledger().slave_will_lose_pages(slave.name(), master.name(), at_us);
+            }
+        }
         // With several slaves the one that is promoted next counts: the first in service.
         let all = self.cluster.ledger().positions(master.name(), slave.map(|slave| slave.name()));
         self.directed.positions.push(FaultPositions {
