@@ -313,13 +313,13 @@ impl MappedFileQueue {
     }
 
     /// Makes the bytes of `range` dirty again and syncs them with their directory entries. Whoever
-    /// wrote them may have died before these were synced, so every file from the range's start on,
-    /// and the directory, count as new.
+    /// wrote them may have died before these were synced, so the length of every file from the
+    /// range's start on counts as new.
     ///
     /// # Errors
     /// What the sync said.
     pub async fn rewrite(&self, range: Range<u64>) -> Result<(), FlushError> {
-        self.doubt_entries(range.start);
+        self.distrust_lengths(range.start);
         for file in self.files() {
             let from = file.file_from_offset();
             let start = range.start.max(from);
@@ -335,17 +335,14 @@ impl MappedFileQueue {
         synced.map_err(|source| FlushError { from: range.start, to: range.end, source })
     }
 
-    fn doubt_entries(&self, from: u64) {
+    /// Has the next sync of entries sync the files that end behind `from`.
+    fn distrust_lengths(&self, from: u64) {
         let files = self.files();
-        let doubtful = files.iter().filter(|file| file.file_end_offset() > from);
         let mut unsynced = self.unsynced();
-        for path in doubtful.map(|file| file.path()) {
-            if !unsynced.files.iter().any(|known| known == path) {
-                unsynced.files.push(path.to_path_buf());
+        for file in files.iter().filter(|file| file.file_end_offset() > from) {
+            if !unsynced.files.iter().any(|known| known == file.path()) {
+                unsynced.files.push(file.path().to_path_buf());
             }
-        }
-        if !files.is_empty() {
-            unsynced.dirs.extend(self.dir.parent().map(Path::to_path_buf));
         }
     }
 
