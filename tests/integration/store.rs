@@ -3,6 +3,7 @@
 
 mod crash_points;
 mod faults;
+mod java_stores;
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -114,12 +114,12 @@ pub(crate) fn replication_streams() -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
     streams
 }
 
-pub(super) fn json_lines(compressed: &[u8]) -> Vec<serde_json::Value> {
+pub(crate) fn json_lines(compressed: &[u8]) -> Vec<serde_json::Value> {
     let text = String::from_utf8(gunzip(compressed)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-pub(super) fn gunzip(compressed: &[u8]) -> Vec<u8> {
+pub(crate) fn gunzip(compressed: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     GzDecoder::new(compressed).read_to_end(&mut plain).unwrap();
     plain
