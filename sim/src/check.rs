@@ -23,8 +23,11 @@ pub mod replicas;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Which checker found something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Checker {
     /// [`acked_durable`].
     AckedDurable,
@@ -38,6 +41,8 @@ pub enum Checker {
     Replicas,
     /// [`liveness`].
     Liveness,
+    /// A count that the plan names is out of its range.
+    Counts,
     /// A process died of a panic.
     Panic,
     /// The clients' view and the disks disagree: the harness itself is wrong.
@@ -53,6 +58,7 @@ impl fmt::Display for Checker {
             Checker::Offsets => "offsets",
             Checker::Replicas => "replicas",
             Checker::Liveness => "liveness",
+            Checker::Counts => "counts",
             Checker::Panic => "panic",
             Checker::Harness => "harness",
         })

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::Checker;
+
 pub use duration::Millis;
 pub use event::{Action, EventPlan, Trigger};
 
@@ -210,9 +212,17 @@ pub struct CheckPlan {
     /// The run counts only if it lost something: for stories that show what a switch costs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expect_loss: bool,
-    /// Least count of each send status (`SEND_OK`, `FLUSH_SLAVE_TIMEOUT`, …) that must be seen.
+    /// Checkers that must find something, in stories of upstream switches: their findings are what
+    /// the switches cost, and the run counts only if each of them has some. All others must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<Checker>,
+    /// Least count of send statuses (`SEND_OK`, `FLUSH_SLAVE_TIMEOUT`, …) and figures (`lost`,
+    /// `skipped`, `duplicated`, `readable`) that must be seen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub statuses: BTreeMap<String, u32>,
+    pub least: BTreeMap<String, u32>,
+    /// The same the other way: no more than these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub most: BTreeMap<String, u32>,
 }
 
 /// What a mode promises under a fault.

@@ -94,7 +94,9 @@ pub fn check_plan(row: &MatrixRow) -> CheckPlan {
             .then_some(Millis(60_000)),
         replicas_equal_within: (row.ours != Ours::All).then_some(Millis(90_000)),
         expect_loss: false,
-        statuses: BTreeMap::new(),
+        breaks: Vec::new(),
+        least: BTreeMap::new(),
+        most: BTreeMap::new(),
     }
 }
 

@@ -69,7 +69,11 @@ pub(crate) struct Story {
 #[must_use]
 pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
     let clock = wall_clock();
-    let mut config = WorldConfig { limit_ms: STORY_LIMIT_MS, ..WorldConfig::default() };
+    let mut config = WorldConfig {
+        limit_ms: STORY_LIMIT_MS,
+        writeback_interval_ms: plan.cluster.writeback_interval.0,
+        ..WorldConfig::default()
+    };
     config.net.link = crate::env::net::LinkProfile::latency(plan.cluster.link_latency.0);
     let run = World::run(config, seed, async |world| tell(&world, plan, seed).await);
     let wall_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);

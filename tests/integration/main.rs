@@ -8,3 +8,4 @@ mod os_cluster;
 mod parity;
 mod store;
 mod vectors;
+mod scenarios;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Action, Trigger};
 use super::{BrokerPlan, ClusterPlan, NamesrvPlan, Plan, Promise};
+use crate::check::Checker;
 use crate::check::bound::Bound;
 
 /// Port of a name server of the short form.
@@ -90,6 +91,8 @@ pub fn validate(plan: &Plan) -> Result<(), String> {
         return Err(format!("workload.group: no broker group {:?}", plan.workload.group));
     }
     validate_workload(plan)?;
+    validate_check(plan)?;
+    let clients = client_names(plan);
     for (index, event) in plan.events.iter().enumerate() {
         let place = format!("event {}", index + 1);
         if event.at.is_some() == event.when.is_some() {
@@ -100,15 +103,29 @@ pub fn validate(plan: &Plan) -> Result<(), String> {
         {
             return Err(format!("{place}: no event comes before it"));
         }
-        for node in nodes_of(&event.action) {
-            if !names.contains(node) {
+        let awaited = match &event.when {
+            Some(Trigger::Recovering(node) | Trigger::SlaveConnected(node)) => Some(node.as_str()),
+            _ => None,
+        };
+        for node in nodes_of(&event.action).into_iter().chain(awaited) {
+            if !names.contains(node) && !clients.iter().any(|client| client == node) {
                 return Err(format!("{place}: no process is called {node:?}"));
             }
         }
-        if let Action::PowerLossGroup { group } = &event.action
-            && !groups.contains(group.as_str())
-        {
+        let group = match (&event.action, &event.when) {
+            (Action::PowerLossGroup { group }, _) | (_, Some(Trigger::Replicated(group))) => group,
+            _ => continue,
+        };
+        if !groups.contains(group.as_str()) {
             return Err(format!("{place}: no broker group {group:?}"));
+        }
+    }
+    let brokers: BTreeSet<_> = cluster.brokers.iter().map(|broker| &broker.name).collect();
+    for (index, event) in plan.events.iter().enumerate() {
+        if let Action::Promote { node } | Action::RejoinAsSlave { node } = &event.action
+            && !brokers.contains(node)
+        {
+            return Err(format!("event {}: {node:?} is no broker", index + 1));
         }
     }
     let bound: Bound = plan.check.bound.parse()?;
@@ -140,6 +157,29 @@ fn validate_workload(plan: &Plan) -> Result<(), String> {
         return Err("workload.wait_false_percent: at most 100".to_owned());
     }
     Ok(())
+}
+
+/// What the sentence of a check cannot mean.
+fn validate_check(plan: &Plan) -> Result<(), String> {
+    let check = &plan.check;
+    if check.breaks.is_empty() {
+        return Ok(());
+    }
+    if plan.upstream.is_empty() && plan.plants.is_empty() {
+        return Err("check.breaks: only what `upstream` switches on may break".to_owned());
+    }
+    let always = [Checker::Harness, Checker::Panic, Checker::Counts, Checker::NoPhantom];
+    match check.breaks.iter().find(|checker| always.contains(checker)) {
+        Some(checker) => Err(format!("check.breaks: {checker} must hold in every story")),
+        None => Ok(()),
+    }
+}
+
+/// The client processes of a run.
+fn client_names(plan: &Plan) -> Vec<String> {
+    let producers = (1..=plan.workload.producers).map(|n| format!("producer-{n}"));
+    let consumers = (1..=plan.workload.consumers).map(|n| format!("consumer-{n}"));
+    producers.chain(consumers).chain(["operator".to_owned()]).collect()
 }
 
 /// Whether a broker's properties make it a master.
@@ -218,6 +258,14 @@ promise = "never"
             ("promise = \"never\"", "promise = \"may\"", "needs a bound"),
             ("promise = \"never\"", "promise = \"never\"\nbound = \"lag\"", "has no bound"),
             ("promise = \"never\"", "promise = \"may\"\nbound = \"luck\"", "luck"),
+            ("promise = \"never\"", "promise = \"never\"\nbreaks = [\"replicas\"]", "may break"),
+            (
+                "{ partition = { between = [\"a\", \"a-s\"] } }",
+                "{ promote = { node = \"consumer-1\" } }",
+                "no broker",
+            ),
+            ("at = \"3s\"", "when = { recovering = \"b\" }", "no process is called \"b\""),
+            ("at = \"3s\"", "when = { replicated = \"b\" }", "no broker group \"b\""),
             ("slaves = 1", "slaves = 1\nslavs = 2", "slavs"),
             ("at = \"3s\"", "at = \"3\"", "no duration"),
         ] {

@@ -1,6 +1,6 @@
 //! From what a story left behind to a verdict: facts into checkers, checkers into a report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RunOutcome, Story};
 use crate::check::acked_durable::{self, AckedMessage, Losses};
@@ -47,20 +47,25 @@ pub(super) fn judge(
         violations.extend(no_phantom::check(&story.history));
         violations.extend(offsets::check(&story.history, &offset_facts(&story)));
         violations.extend(story.expectations.iter().filter_map(liveness::check));
-        violations.extend(missing_statuses(plan, &story.history));
         let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
         fates = explain(&story, trace, &losses);
         report.lost_keys = lost_keys(&losses, &fates, permitted);
         vacuous = why_vacuous(plan, &story, trace, &losses);
         fill(&mut report, &story, &losses);
+        violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
         violations.extend(story.violations);
     }
+    let (shown, violations): (Vec<_>, Vec<_>) =
+        violations.into_iter().partition(|found| plan.check.breaks.contains(&found.checker));
+    vacuous.extend(not_shown(plan, &shown));
     report.verdict = match (violations.is_empty(), vacuous.is_empty()) {
         (false, _) => Verdict::Broken,
         (true, false) => Verdict::Vacuous,
         (true, true) => Verdict::Kept,
     };
-    report.findings = violations.iter().map(ToString::to_string).chain(vacuous).collect();
+    let shown = shown.iter().map(|found| format!("shown: {found}"));
+    report.findings =
+        violations.iter().map(ToString::to_string).chain(vacuous).chain(shown).collect();
     RunOutcome { report, violations, fates, trace: trace.clone(), stats }
 }
 
@@ -195,17 +200,43 @@ fn offset_facts(story: &Story) -> offsets::Facts {
     facts
 }
 
-/// Send statuses that the plan wants to be seen.
-fn missing_statuses(plan: &Plan, history: &History) -> Vec<Violation> {
-    let seen = history.statuses();
-    let missing = plan.check.statuses.iter().filter_map(|(status, least)| {
-        let count = seen.get(status.as_str()).copied().unwrap_or_default();
-        (count < *least).then(|| {
-            let text = format!("{status} was seen {count} times, {least} were expected");
-            Violation::new(Checker::Liveness, text)
-        })
-    });
-    missing.collect()
+/// Send statuses and figures by the names that plans give them.
+fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
+    let mut counts: BTreeMap<String, u32> =
+        history.statuses().into_iter().map(|(status, count)| (status.to_string(), count)).collect();
+    let read_back = history.read_back.values().flat_map(|queue| &queue.messages);
+    let readable: BTreeSet<u32> = read_back.filter_map(|message| message.number).collect();
+    let readable = u32::try_from(readable.len()).unwrap_or(u32::MAX);
+    for (figure, count) in [
+        ("lost", report.lost),
+        ("skipped", report.skipped),
+        ("duplicated", report.duplicated),
+        ("readable", readable),
+    ] {
+        counts.insert(figure.to_owned(), count);
+    }
+    counts
+}
+
+/// Counts that the plan wants to be higher or lower.
+fn counts_out_of_range(plan: &Plan, counts: &BTreeMap<String, u32>) -> Vec<Violation> {
+    let seen = |name: &String| counts.get(name).copied().unwrap_or_default();
+    let complain = |text: String| Violation::new(Checker::Counts, text);
+    let few = plan.check.least.iter().filter(|(name, least)| seen(name) < **least);
+    let few = few.map(|(name, least)| format!("{name}: {}, at least {least} wanted", seen(name)));
+    let many = plan.check.most.iter().filter(|(name, most)| seen(name) > **most);
+    let many = many.map(|(name, most)| format!("{name}: {}, at most {most} wanted", seen(name)));
+    few.chain(many).map(complain).collect()
+}
+
+/// What a story of upstream switches was to show and did not.
+fn not_shown(plan: &Plan, shown: &[Violation]) -> Vec<String> {
+    let missing = plan
+        .check
+        .breaks
+        .iter()
+        .filter(|checker| !shown.iter().any(|found| found.checker == **checker));
+    missing.map(|checker| format!("vacuous: the switches cost nothing ({checker})")).collect()
 }
 
 /// Why a run shows nothing.
