@@ -5,11 +5,16 @@
 
 mod conf;
 mod determinism;
+mod failures;
 mod matrix;
 mod output;
 mod replay;
 mod run;
+#[cfg(test)]
+mod samples;
+mod table;
 
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,15 +65,16 @@ enum Command {
 /// Arguments of `conf`.
 #[derive(Debug, clap::Args)]
 struct ConfArgs {
-    /// Directory with one .properties file per broker, and `hosts` and `placement` where needed
-    dir: PathBuf,
+    /// Directories with one .properties file per broker, and `hosts` and `placement` where needed
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<PathBuf>,
     /// Only this fault, such as power_all or disk_master/promote [default: all that fit]
     #[arg(long = "fault", value_name = "F")]
     faults: Vec<conf::FaultFilter>,
     /// Seeds of each fault
     #[arg(long, value_name = "A..B", default_value = "0..20")]
     seeds: SeedRange,
-    /// Set a key for every broker, or for one: broker-a-s.flushDiskType=SYNC_FLUSH
+    /// What if: set a key for every broker, or for one: broker-a-s.flushDiskType=SYNC_FLUSH
     #[arg(long = "set", value_name = "[BROKER.]KEY=VALUE")]
     sets: Vec<Overlay>,
     /// Exit with 1 when more acknowledged messages than this are lost in one run
@@ -77,9 +83,15 @@ struct ConfArgs {
     /// Exit with 1 when a lost message was older than this at the fault, in milliseconds
     #[arg(long, value_name = "MS")]
     max_rpo: Option<u64>,
+    /// Show groups of one mode separately even if they fared alike
+    #[arg(long)]
+    all: bool,
     /// Only check the files: all findings, no runs
-    #[arg(long, conflicts_with_all = ["faults", "max_lost", "max_rpo", "json"])]
+    #[arg(long, conflicts_with_all = ["faults", "max_lost", "max_rpo", "json", "all"])]
     lint: bool,
+    /// Runs at the same time [default: one per processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Write one JSON object per run into this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -96,7 +108,7 @@ struct RunArgs {
     seeds: Option<SeedRange>,
     /// Runs at the same time [default: one per processor]
     #[arg(long, value_name = "N")]
-    jobs: Option<std::num::NonZeroUsize>,
+    jobs: Option<NonZeroUsize>,
     /// Write one JSON object per run into this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -106,11 +118,17 @@ struct RunArgs {
 #[derive(Debug, clap::Args)]
 struct MatrixArgs {
     /// Number of seeds of each row
-    #[arg(long, value_name = "N", default_value = "20")]
-    seeds: std::num::NonZeroU64,
+    #[arg(long, value_name = "N", default_value = "5")]
+    seeds: NonZeroU64,
+    /// Only rows whose name has this text, such as power_all or SYNC_FLUSH/none [default: all]
+    #[arg(long = "row", value_name = "TEXT")]
+    rows: Vec<String>,
     /// Switch an upstream behaviour on (docs/decisions.md names them)
     #[arg(long, value_name = "NAME", value_parser = upstream_switch)]
     upstream: Vec<UpstreamSwitch>,
+    /// Runs at the same time [default: one per processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Write one JSON object per run into this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -119,11 +137,17 @@ struct MatrixArgs {
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
-    /// Scenario file, or conf:DIR#FAULT+RECOVERY as other commands print it
+    /// Scenario file, or matrix:ROW or conf:DIR#GROUP/FAULT/RECOVERY as other commands print it
     file: String,
     /// The seed
     #[arg(long, value_name = "N")]
     seed: u64,
+    /// As of `conf`, for conf:
+    #[arg(long = "set", value_name = "[BROKER.]KEY=VALUE")]
+    sets: Vec<Overlay>,
+    /// As of `matrix`, for matrix:
+    #[arg(long, value_name = "NAME", value_parser = upstream_switch)]
+    upstream: Vec<UpstreamSwitch>,
     /// Write the whole trace into this file
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -138,20 +162,34 @@ struct DeterminismArgs {
     /// Seeds of each scenario
     #[arg(long, value_name = "A..B", default_value = "0..3")]
     seeds: SeedRange,
+    /// Seeds at the same time [default: one per processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
 }
 
 /// What a command says to the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Of several the greatest counts, so they are declared by weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Exit {
     /// Every promise was kept.
-    Kept = 0,
+    Kept,
+    /// Nothing was shown: runs were vacuous, or a question was left open.
+    Nothing,
+    /// A promise was broken, or a limit passed.
+    Broken,
     /// The input cannot be used.
-    BadInput = 64,
+    BadInput,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        ExitCode::from(match exit {
+            Exit::Kept => 0,
+            Exit::Broken => 1,
+            Exit::Nothing => 2,
+            Exit::BadInput => 64,
+        })
     }
 }
 

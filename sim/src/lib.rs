@@ -26,3 +26,6 @@ pub mod cluster;
 pub mod forensics;
 pub mod run;
 pub mod sweep;
+pub mod subject;
+pub mod campaign;
+pub mod determinism;

@@ -9,6 +9,12 @@ use std::str::FromStr;
 pub struct SeedRange(Range<u64>);
 
 impl SeedRange {
+    /// The seeds from 0 on, `count` of them.
+    #[must_use]
+    pub fn first(count: std::num::NonZeroU64) -> SeedRange {
+        SeedRange(0..count.get())
+    }
+
     /// The seeds, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u64> + use<> {
         self.0.clone()
@@ -48,6 +54,8 @@ mod tests {
     fn ranges_are_half_open() {
         let range: SeedRange = "3..6".parse().expect("a range");
         assert_eq!(range.iter().collect::<Vec<_>>(), [3, 4, 5]);
+        let five = std::num::NonZeroU64::new(5).expect("not 0");
+        assert_eq!(SeedRange::first(five).to_string(), "0..5");
         assert_eq!((range.count(), range.to_string().as_str()), (3, "3..6"));
     }
 

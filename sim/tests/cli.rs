@@ -10,6 +10,16 @@ fn staticfire(args: &[&str]) -> Output {
     command.current_dir(root).args(args).output().expect("the command starts")
 }
 
+#[expect(clippy::disallowed_methods, reason = "a file of the test's, not a simulated one")]
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).expect("the command wrote it")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file of the test's, not a simulated one")]
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("the directory is ours");
+}
+
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -45,8 +55,10 @@ fn the_examples_of_the_help_are_accepted() {
     let examples = help.lines().filter_map(|line| line.strip_prefix("  staticfire "));
     assert_eq!(examples.clone().count(), 5);
     for example in examples {
-        let output = staticfire(&example.split(' ').collect::<Vec<_>>());
-        assert!(!stderr(&output).contains("--help"), "{example}: {}", stderr(&output));
+        // An argument that does not exist is refused after the others were accepted.
+        let mut args: Vec<&str> = example.split(' ').collect();
+        args.push("--no-such-option");
+        check(&args, 64, "unexpected argument '--no-such-option'");
     }
 }
 
@@ -57,6 +69,7 @@ fn bad_arguments_exit_with_64() {
     check(&["run"], 64, "<PATH>");
     check(&["run", "scenarios", "--seeds", "7"], 64, "expected A..B");
     check(&["run", "scenarios", "--jobs", "0"], 64, "--jobs");
+    check(&["matrix", "--row", "no-such-row"], 64, "no row of the matrix has");
     check(&["matrix", "--upstream", "send-unflush"], 64, "did you mean send-unflushed?");
     check(&["replay", "scenarios/ha/flapping-link.toml"], 64, "--seed");
     check(&["conf", "scenarios/conf/noslave-2m", "--fault", "fire"], 64, "no fault");
@@ -118,19 +131,151 @@ fn conf_puts_errors_on_stderr_and_summarises_findings() {
     assert_eq!(nothing, "");
     let filter = ["conf", "scenarios/conf/noslave-2m", "--fault", "lag_slave"];
     assert_eq!(check(&filter, 64, "fits no group of this cluster"), "");
-    let text = check(&["conf", "scenarios/conf/noslave-2m"], 64, "not built yet");
-    assert!(text.contains("   … 10 more of these two kinds (--lint shows all)\n"), "{text}");
+}
+
+/// A directory for files that a test writes.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
 }
 
 #[test]
-fn commands_without_a_runner_say_so_and_print_no_results() {
+fn conf_measures_a_row_and_its_commands_repeat_it() {
+    let dir = "scenarios/conf/noslave-2m";
+    let scratch = scratch();
+    let json = scratch.path().join("runs.jsonl");
+    let json = json.to_str().expect("UTF-8");
+    let filter = ["--fault", "power_master", "--seeds", "0..3"];
+    let text = check(&[&["conf", dir, "--json", json], &filter[..]].concat(), 0, "");
+    assert!(text.contains("   … 10 more of these two kinds (--lint shows all)\n"), "{text}");
+    let modes = "ASYNC_MASTER + ASYNC_FLUSH, no slave";
+    assert!(text.contains(&format!("broker-a: {modes} · 3 seeds a row, 500 messages a seed\n")));
+    assert!(text.contains("  power loss of master  restart     may ≤ master_unflushed"), "{text}");
+    assert!(text.contains("→ flushDiskType=SYNC_FLUSH on broker-a\n"), "{text}");
+    assert!(text.contains("broker-b: as broker-a: same modes, same results"), "{text}");
+
+    // Every command that the table ends with is accepted and shows the same run.
+    let replay = text.lines().find_map(|line| line.strip_prefix("  staticfire replay "));
+    let replay = replay.expect("a command to go on with");
+    assert!(replay.starts_with(&format!("conf:{dir}#broker-")), "{replay}");
+    let args: Vec<&str> = std::iter::once("replay").chain(replay.split(' ')).collect();
+    let told = check(&args, 0, "");
+    assert!(told.contains("promise: may lose master_unflushed") && told.contains("\nlost: k"));
+    let what_if = "  staticfire conf scenarios/conf/noslave-2m --set broker-";
+    assert!(text.contains(what_if), "{text}");
+
+    // The objects come in the order of rows and seeds, and each knows its command.
+    let lines = read(json);
+    let reports: Vec<staticfire::report::RunReport> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("a report")).collect();
+    let places: Vec<_> = reports.iter().map(|r| (r.scenario.as_str(), r.seed)).collect();
+    let (a, b) = ("broker-a/power_master/restart", "broker-b/power_master/restart");
+    assert_eq!(places, [(a, 0), (a, 1), (a, 2), (b, 0), (b, 1), (b, 2)]);
+    assert_eq!(reports[1].repro, format!("staticfire replay conf:{dir}#{a} --seed 1"));
+    assert!(told.contains(&reports.iter().max_by_key(|r| r.lost).expect("some").trace_digest));
+}
+
+#[test]
+fn limits_exit_with_1_and_name_row_and_seed() {
+    let dir = "scenarios/conf/noslave-2m";
+    let runs = ["conf", dir, "--fault", "disk_master", "--seeds", "0..1", "--all"];
+    let text = check(&[&runs[..], &["--max-lost", "3"]].concat(), 1, "");
+    assert!(text.contains("\nLIMIT  broker-a/disk_master/restart  seed 0: "), "{text}");
+    assert!(text.contains(" lost, --max-lost is 3\n  explain:  staticfire replay conf:"), "{text}");
+    let text = check(&[&runs[..], &["--max-rpo", "1"]].concat(), 1, "");
+    assert!(text.contains("--max-rpo is 1 ms"), "{text}");
+    let text = check(&[&runs[..], &["--max-lost", "100000"]].concat(), 0, "");
+    assert!(!text.contains("LIMIT") && text.contains("  restart     all  "), "{text}");
+}
+
+#[test]
+fn what_if_shows_the_rows_that_differ() {
+    let dir = "scenarios/conf/noslave-2m";
+    let set = ["--set", "flushDiskType=SYNC_FLUSH", "--seeds", "0..2"];
+    let faults = ["--fault", "power_master", "--fault", "kill_master"];
+    let text = check(&[&["conf", dir], &set[..], &faults[..]].concat(), 0, "");
+    let modes = "ASYNC_MASTER + ASYNC_FLUSH, no slave, then ASYNC_MASTER + SYNC_FLUSH, no slave";
+    assert!(text.contains(&format!("broker-a: now {modes}\n")), "{text}");
+    assert!(text.contains("  power loss of master  restart     may ≤ master_unflushed  never"));
+    assert!(!text.contains("  process kill of master"), "{text}");
+    assert_eq!(text.matches("  1 row stayed the same\n").count(), 2, "{text}");
+}
+
+#[test]
+fn run_judges_a_scenario_and_tells_a_broken_promise() {
     let story = "scenarios/ha/flapping-link.toml";
-    for args in [
-        &["run", "scenarios"][..],
-        &["matrix", "--seeds", "3"],
-        &["replay", story, "--seed", "1"],
-        &["check-determinism", story],
-    ] {
-        assert_eq!(check(args, 64, "not built yet"), "", "{args:?}");
-    }
+    let text = check(&["run", story, "--seeds", "0..2"], 0, "");
+    assert!(text.starts_with("  verdict  scenario "), "{text}");
+    assert!(text.contains(&format!("  kept     {story} ")), "{text}");
+    assert!(text.contains("\n2 runs of 1 scenario: 0 broken, 0 vacuous; "), "{text}");
+
+    let scratch = scratch();
+    let wrong = scratch.path().join("wrong.toml");
+    let plan = "title = \"wrong\"\nholds = \"what no ASYNC_FLUSH keeps\"\n[cluster]\nnamesrv = 1\n\
+                [[cluster.group]]\nname = \"a\"\nrole = \"ASYNC_MASTER\"\nflush = \"ASYNC_FLUSH\"\n\
+                [workload]\nmessages = 100\n[[event]]\nwhen = { acks = 40 }\n\
+                do = { power_loss = { node = \"a\" } }\n[[event]]\nwhen = \"previous\"\n\
+                do = { restart = { node = \"a\" } }\n[check]\npromise = \"never\"\n";
+    write(&wrong, plan);
+    let wrong = wrong.to_str().expect("UTF-8");
+    let text = check(&["run", wrong, "--seeds", "0..3"], 1, "");
+    assert!(text.contains(&format!("\nBROKEN  {wrong}  seed ")), "{text}");
+    assert!(text.contains("(checker: acked durable"), "{text}");
+    assert!(text.contains("  lost: k") && text.contains("NOT PERMITTED: "), "{text}");
+    let command = format!("  explain:  staticfire replay {wrong} --seed ");
+    let seed = text.split(&command).nth(1).and_then(|rest| rest.lines().next());
+    let seed: u64 = seed.and_then(|seed| seed.parse().ok()).expect("a command");
+    let rerun = format!("  rerun:    staticfire run {wrong} --seeds {seed}..{}\n", seed + 1);
+    assert!(text.contains(&rerun), "{text}");
+    let seed = &seed.to_string();
+    check(&["replay", wrong, "--seed", seed], 1, "");
+}
+
+#[test]
+fn runs_that_show_nothing_exit_with_2() {
+    let scratch = scratch();
+    let idle = scratch.path().join("idle.toml");
+    let plan = "title = \"idle\"\nholds = \"nothing\"\n[cluster]\nnamesrv = 1\n\
+                [[cluster.group]]\nname = \"a\"\nrole = \"ASYNC_MASTER\"\nflush = \"ASYNC_FLUSH\"\n\
+                [workload]\nmessages = 40\n[check]\npromise = \"may\"\nbound = \"lag\"\n\
+                expect_loss = true\n";
+    write(&idle, plan);
+    let idle = idle.to_str().expect("UTF-8");
+    let text = check(&["run", idle, "--seeds", "0..1"], 2, "");
+    assert!(text.contains("  vacuous 1/1  "), "{text}");
+    assert!(text.contains("the story wants a loss and there is none\n"), "{text}");
+    check(&["replay", idle, "--seed", "0"], 2, "");
+}
+
+#[test]
+fn matrix_shows_ours_beside_upstream() {
+    let args = ["matrix", "--row", "ASYNC_FLUSH/none/-/power", "--seeds", "3"];
+    let text = check(&args, 0, "");
+    assert!(text.starts_with("ASYNC_MASTER + ASYNC_FLUSH, no slave\n  fault "), "{text}");
+    assert!(text.contains("may ≤ master_unflushed ") && text.contains(", first seed "), "{text}");
+    let with = check(&[&args[..], &["--upstream", "dispatch-unflushed"]].concat(), 0, "");
+    assert!(with.contains("  with dispatch-unflushed"), "{with}");
+}
+
+#[test]
+fn replay_tells_the_story_and_writes_the_trace() {
+    let scratch = scratch();
+    let trace = scratch.path().join("trace.txt");
+    let trace = trace.to_str().expect("UTF-8");
+    let row = "matrix:ASYNC_FLUSH/none/-/kill_master/restart";
+    let text = check(&["replay", row, "--seed", "1", "--trace", trace], 0, "");
+    assert!(text.contains(": kill a\n") && text.contains(": restart a\n"), "{text}");
+    assert!(text.contains("\nkept  ASYNC_MASTER + ASYNC_FLUSH\n"), "{text}");
+    assert!(text.contains("faults that bit: kill of a\n"), "{text}");
+    let lines = read(trace);
+    assert!(lines.lines().enumerate().all(|(n, line)| line.starts_with(&format!("#{n} "))));
+    check(&["replay", "matrix:nothing", "--seed", "1"], 64, "is no row of the matrix");
+    check(&["replay", row, "--seed", "1", "--set", "a=b"], 64, "--set has no meaning");
+}
+
+#[test]
+fn equal_traces_are_said_to_be_equal() {
+    let story = "scenarios/ha/flapping-link.toml";
+    let text = check(&["check-determinism", story, "--seeds", "0..1"], 0, "");
+    assert!(text.starts_with(&format!("equal    {story}  1 seed, ")), "{text}");
+    assert!(text.ends_with("\n1 seed run three times (once on another thread): all equal\n"));
 }

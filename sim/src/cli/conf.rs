@@ -1,89 +1,60 @@
 //! `conf`: what a cluster loses, and when. `--lint` stops after the files.
 
+mod advice;
+mod filter;
+mod render;
+mod what_if;
+
 use std::io;
-use std::str::FromStr;
+use std::path::Path;
 
-use staticfire::conf::render::{all_findings, first_findings, modes, topology, totals};
-use staticfire::conf::{self, BrokerGroup, ClusterConf};
-use staticfire::matrix_rows::{self, FaultStep, MatrixRow, Recovery};
+use staticfire::campaign::{self, Figures, Outcome};
+use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
+use staticfire::conf::{self, ClusterConf, Finding, Overlay};
+use staticfire::report::Verdict;
+use staticfire::subject::{ConfRow, Subject};
 
-use crate::cli::{ConfArgs, Exit, output};
+use crate::cli::{ConfArgs, Exit, failures, output};
 
-/// One `--fault`: a fault of the expected matrix, with `/restart`, `/promote` or `/none` one
-/// recovery of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FaultFilter {
-    fault: Vec<FaultStep>,
-    recovery: Option<Recovery>,
-    text: String,
+pub(crate) use filter::FaultFilter;
+pub(crate) use render::{fault, lost, promise, recovery, rpo, unavailable};
+
+/// A row of the table and what its runs gave.
+struct Tried {
+    row: ConfRow,
+    outcome: Outcome,
 }
 
-impl FromStr for FaultFilter {
-    type Err = String;
-
-    /// `-` reads as `_`, so that the names of reports can be pasted.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (fault, recovery) = text.split_once('/').map_or((text, None), |(f, r)| (f, Some(r)));
-        let fault = fault.replace('-', "_");
-        let rows = matrix_rows::all();
-        let mut names: Vec<&str> = rows.iter().map(MatrixRow::fault_name).collect();
-        names.sort_unstable();
-        names.dedup();
-        if !names.contains(&fault.as_str()) {
-            let complaint = format!("{fault:?} is no fault of the matrix");
-            return Err(output::with_advice(complaint, &fault, &names));
-        }
-        let recovery = recovery
-            .map(|recovery| {
-                [Recovery::Restart, Recovery::Promote, Recovery::None]
-                    .into_iter()
-                    .find(|known| known.to_string() == recovery)
-                    .ok_or_else(|| {
-                        let names = ["restart", "promote", "none"];
-                        output::with_advice(
-                            format!("{recovery:?} is no recovery"),
-                            recovery,
-                            &names,
-                        )
-                    })
-            })
-            .transpose()?;
-        let fault = matrix_rows::parse_fault(&fault)?;
-        Ok(FaultFilter { fault, recovery, text: text.to_owned() })
+impl Tried {
+    fn subject(&self) -> Subject {
+        Subject::Conf(Box::new(self.row.clone()))
     }
 }
 
-impl FaultFilter {
-    fn takes(&self, row: &MatrixRow) -> bool {
-        self.fault == row.fault && self.recovery.is_none_or(|recovery| recovery == row.recovery)
-    }
-}
-
-/// Serves `conf`.
+/// Serves `conf`: every directory in turn.
 pub(crate) fn conf(args: &ConfArgs) -> Exit {
-    let loaded = conf::load_dir(&args.dir, &args.sets);
-    if args.lint {
-        return lint(&loaded);
-    }
-    let cluster = match loaded {
-        Ok(cluster) => cluster,
-        Err(findings) => {
-            output::complaint(&first_findings(&findings, output::colour(&io::stderr())));
-            return Exit::BadInput;
-        }
-    };
-    let rows = match rows(&cluster, &args.faults) {
-        Ok(rows) => rows,
+    let mut json = match output::JsonFile::create(args.json.as_deref()) {
+        Ok(json) => json,
         Err(why) => return output::bad_input(&why),
     };
-    output::result(&topology(&cluster));
-    output::result(&first_findings(&cluster.findings, output::colour(&io::stdout())));
-    output::not_built(&format!("{} rows of {} seeds", rows.len(), args.seeds.count()))
+    let mut exit = Exit::Kept;
+    for (index, dir) in args.dirs.iter().enumerate() {
+        if index > 0 {
+            output::result("\n");
+        }
+        let one = if args.lint { lint(dir, args) } else { measure(dir, args, &mut json) };
+        exit = exit.max(one);
+    }
+    match json.finish() {
+        Ok(()) => exit,
+        Err(why) => output::bad_input(&why),
+    }
 }
 
 /// Everything that is to be said about the files; errors, too, are the result here.
-fn lint(loaded: &Result<ClusterConf, Vec<conf::Finding>>) -> Exit {
-    let findings = match loaded {
+fn lint(dir: &Path, args: &ConfArgs) -> Exit {
+    let loaded = conf::load_dir(dir, &args.sets);
+    let findings = match &loaded {
         Ok(cluster) => {
             output::result(&format!("{}\n{}\n", topology(cluster), modes(cluster)));
             &cluster.findings
@@ -95,55 +66,114 @@ fn lint(loaded: &Result<ClusterConf, Vec<conf::Finding>>) -> Exit {
     if loaded.is_ok() { Exit::Kept } else { Exit::BadInput }
 }
 
-/// The rows of the matrix that fit the cluster and the filters, group by group.
-fn rows<'a>(
-    cluster: &'a ClusterConf,
-    filters: &[FaultFilter],
-) -> Result<Vec<(&'a BrokerGroup, MatrixRow)>, String> {
-    let fitting: Vec<(&BrokerGroup, MatrixRow)> = cluster
-        .groups
-        .iter()
-        .flat_map(|group| group.rows().into_iter().map(move |row| (group, row)))
-        .collect();
+/// One directory: the files, then the runs.
+fn measure(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Exit {
+    match measured(dir, args, json) {
+        Ok(exit) => exit,
+        Err(Refused::Findings(findings)) => {
+            output::complaint(&first_findings(&findings, output::colour(&io::stderr())));
+            Exit::BadInput
+        }
+        Err(Refused::Text(why)) => output::bad_input(&why),
+    }
+}
+
+enum Refused {
+    Findings(Vec<Finding>),
+    Text(String),
+}
+
+fn measured(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Result<Exit, Refused> {
+    let load = |sets: &[Overlay]| conf::load_dir(dir, sets).map_err(Refused::Findings);
+    let rows = |cluster: &ClusterConf, sets: &[Overlay]| {
+        let all = ConfRow::all(dir, sets, cluster);
+        wanted(all, &args.faults).map_err(Refused::Text)
+    };
+    let now = load(&[])?;
+    // A fault that only the changed cluster knows is no error.
+    let now_rows =
+        if args.sets.is_empty() { rows(&now, &[])? } else { rows(&now, &[]).unwrap_or_default() };
+    let what_if = match args.sets.as_slice() {
+        [] => None,
+        sets => {
+            let then = load(sets)?;
+            let rows = rows(&then, sets)?;
+            Some((then, rows))
+        }
+    };
+    let shown = what_if.as_ref().map_or(&now, |(then, _)| then);
+    output::result(&topology(shown));
+    output::result(&first_findings(&shown.findings, output::colour(&io::stdout())));
+    output::result("\n");
+
+    let colour = output::colour(&io::stdout());
+    let now_tried = try_rows(now_rows, dir, args, json);
+    let Some((then, then_rows)) = what_if else {
+        output::result(&render::tables(&now, &now_tried, args.seeds.count(), args.all));
+        return Ok(conclude(&[&now_tried], &now_tried, args, colour));
+    };
+    let then_tried = try_rows(then_rows, dir, args, json);
+    output::result(&what_if::table(&now, &then, &now_tried, &then_tried));
+    Ok(conclude(&[&now_tried, &then_tried], &then_tried, args, colour))
+}
+
+/// The rows that the filters ask for.
+fn wanted(rows: Vec<ConfRow>, filters: &[FaultFilter]) -> Result<Vec<ConfRow>, String> {
     for filter in filters {
-        if !fitting.iter().any(|(_, row)| filter.takes(row)) {
-            return Err(format!("--fault {} fits no group of this cluster", filter.text));
+        if !rows.iter().any(|row| filter.takes(&row.row)) {
+            return Err(format!("--fault {filter} fits no group of this cluster"));
         }
     }
     let is_wanted =
-        |row: &MatrixRow| filters.is_empty() || filters.iter().any(|filter| filter.takes(row));
-    Ok(fitting.into_iter().filter(|(_, row)| is_wanted(row)).collect())
+        |row: &ConfRow| filters.is_empty() || filters.iter().any(|filter| filter.takes(&row.row));
+    Ok(rows.into_iter().filter(is_wanted).collect())
+}
+
+fn try_rows(
+    rows: Vec<ConfRow>,
+    dir: &Path,
+    args: &ConfArgs,
+    json: &mut output::JsonFile,
+) -> Vec<Tried> {
+    let subjects: Vec<Subject> =
+        rows.iter().cloned().map(|row| Subject::Conf(Box::new(row))).collect();
+    let jobs: Vec<_> = subjects.iter().map(|subject| (subject, args.seeds.clone())).collect();
+    let options = campaign::Options {
+        jobs: args.jobs,
+        progress: Some(dir.display().to_string()),
+        json: json.is_wanted(),
+    };
+    let outcomes = campaign::run(&jobs, &options);
+    json.write(&outcomes);
+    rows.into_iter().zip(outcomes).map(|(row, outcome)| Tried { row, outcome }).collect()
+}
+
+/// Broken runs, limits, the summary and the exit code. Limits are for `judged` only: with `--set`
+/// the cluster as it would be.
+fn conclude(all: &[&Vec<Tried>], judged: &[Tried], args: &ConfArgs, colour: Colour) -> Exit {
+    let every = || all.iter().flat_map(|tried| tried.iter());
+    for tried in every().filter(|tried| tried.outcome.with(Verdict::Broken).next().is_some()) {
+        output::result(&failures::broken(&tried.subject(), &tried.outcome, colour));
+    }
+    let passed = render::limits(judged, args.max_lost, args.max_rpo);
+    output::result(&passed);
+    let tried: Vec<&Tried> = every().collect();
+    output::result(&format!("\n{}", render::summary(&tried)));
+    output::result(&render::commands(&tried));
+    exit(&tried, !passed.is_empty())
+}
+
+/// What the runs and the limits say to the shell.
+fn exit(tried: &[&Tried], limit_passed: bool) -> Exit {
+    let any = |is: fn(&Figures) -> bool| tried.iter().any(|tried| is(&tried.outcome.figures()));
+    if limit_passed || any(|figures| figures.broken > 0) {
+        Exit::Broken
+    } else if any(Figures::is_vacuous) {
+        Exit::Nothing
+    } else {
+        Exit::Kept
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn takes(filter: &str) -> Vec<String> {
-        let filter: FaultFilter = filter.parse().expect("a fault");
-        let rows = matrix_rows::all().into_iter();
-        rows.filter(|row| row.id.starts_with("SYNC_FLUSH/none") && filter.takes(row))
-            .map(|row| row.id)
-            .collect()
-    }
-
-    #[test]
-    fn a_fault_may_name_its_recovery() {
-        assert_eq!(takes("pause_master"), ["SYNC_FLUSH/none/-/pause_master/none"]);
-        assert_eq!(takes("power-all/restart"), ["SYNC_FLUSH/none/-/power_all/restart"]);
-        assert!(takes("power_all/promote").is_empty());
-        assert_eq!(takes("flush_error_master+power_master").len(), 1);
-    }
-
-    #[test]
-    fn unknown_faults_come_with_advice() {
-        let error = "power_al".parse::<FaultFilter>().unwrap_err();
-        assert!(
-            error.contains("did you mean power_all?") && error.contains("disk_slave"),
-            "{error}"
-        );
-        let error = "power_all/promot".parse::<FaultFilter>().unwrap_err();
-        assert!(error.contains("did you mean promote?"), "{error}");
-        assert!("promote".parse::<FaultFilter>().is_err(), "a step, but no fault of a row");
-    }
-}
+mod tests;

@@ -1,8 +1,11 @@
 //! Where text goes: results to stdout, everything else to stderr. A closed pipe ends nothing.
 
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use mq_broker::config::nearest;
+use staticfire::campaign::Outcome;
 use staticfire::conf::render::Colour;
 
 use crate::cli::Exit;
@@ -23,11 +26,6 @@ pub(crate) fn bad_input(why: &str) -> Exit {
     Exit::BadInput
 }
 
-/// Says that this build cannot do what it was asked.
-pub(crate) fn not_built(what: &str) -> Exit {
-    bad_input(&format!("{what}: the runner is not built yet, nothing was run"))
-}
-
 /// Colour for a stream that a person looks at, unless `NO_COLOR` says no.
 pub(crate) fn colour(stream: &impl IsTerminal) -> Colour {
     let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -41,4 +39,53 @@ pub(crate) fn with_advice(complaint: impl Into<String>, word: &str, names: &[&st
         complaint += &format!("; did you mean {meant}?");
     }
     complaint + &format!(" (allowed: {})", names.join(", "))
+}
+
+/// A file of the user's to write into.
+///
+/// # Errors
+/// Names the file.
+#[expect(clippy::disallowed_methods, reason = "the user's file, not a simulated one")]
+pub(crate) fn create(path: &Path) -> Result<BufWriter<File>, String> {
+    File::create(path).map(BufWriter::new).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// `--json`: one object per run, in the order of the runs. It is created before anything runs.
+pub(crate) struct JsonFile {
+    file: Option<(PathBuf, BufWriter<File>)>,
+    result: io::Result<()>,
+}
+
+impl JsonFile {
+    /// The file at `path`, or none.
+    pub(crate) fn create(path: Option<&Path>) -> Result<JsonFile, String> {
+        let open = |path: &Path| Ok::<_, String>((path.to_owned(), create(path)?));
+        Ok(JsonFile { file: path.map(open).transpose()?, result: Ok(()) })
+    }
+
+    /// Whether there is a file.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Writes the runs of each outcome.
+    pub(crate) fn write(&mut self, outcomes: &[Outcome]) {
+        let Some((_, file)) = &mut self.file else { return };
+        for run in outcomes.iter().flat_map(|outcome| &outcome.runs) {
+            if let (Some(json), Ok(())) = (&run.json, &self.result) {
+                self.result = writeln!(file, "{json}");
+            }
+        }
+    }
+
+    /// Finishes the file.
+    ///
+    /// # Errors
+    /// What went wrong first.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        let Some((path, mut file)) = self.file else { return Ok(()) };
+        self.result
+            .and_then(|()| file.flush())
+            .map_err(|error| format!("{}: {error}", path.display()))
+    }
 }

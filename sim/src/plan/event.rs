@@ -1,5 +1,7 @@
 //! What happens in a plan and when: [`EventPlan`], [`Trigger`], [`Action`].
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::duration::Millis;
@@ -138,6 +140,32 @@ pub enum Action {
         /// A process on the machine.
         node: String,
     },
+}
+
+impl fmt::Display for Action {
+    /// The action and what it hits: `kill a`, `partition a | a-s`, `slow_link a | a-s (120ms)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.name())?;
+        match self {
+            Action::Kill { node }
+            | Action::PowerLoss { node }
+            | Action::DestroyDisk { node }
+            | Action::Pause { node }
+            | Action::Resume { node }
+            | Action::Restart { node }
+            | Action::Promote { node }
+            | Action::RejoinAsSlave { node }
+            | Action::Calm { node } => f.write_str(node),
+            Action::PowerLossGroup { group } => f.write_str(group),
+            Action::Partition { between: [a, b], one_way: true } => write!(f, "{a} -> {b}"),
+            Action::Partition { between: [a, b], .. } | Action::Heal { between: [a, b] } => {
+                write!(f, "{a} | {b}")
+            }
+            Action::SlowLink { between: [a, b], latency } => write!(f, "{a} | {b} ({latency})"),
+            Action::SlowDisk { node, sync } => write!(f, "{node} ({sync} a sync)"),
+            Action::FlushError { node, count } => write!(f, "{node} ({count})"),
+        }
+    }
 }
 
 impl Action {
