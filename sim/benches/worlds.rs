@@ -75,9 +75,7 @@ fn reference_world(bencher: Bencher<'_, '_>) {
     let plan = two_by_two("messages = 30000\nwindow = 16\nrate_per_second = 250");
     let simulated = run::run(&plan, 1, "-").report;
     assert_eq!(simulated.verdict, Verdict::Kept, "{:?}", simulated.findings);
-    bencher
-        .counter(ItemsCount::new(simulated.sim_ms / 1_000))
-        .bench(|| run::run(&plan, 1, "-"));
+    bencher.counter(ItemsCount::new(simulated.sim_ms / 1_000)).bench(|| run::run(&plan, 1, "-"));
 }
 
 /// One run of a matrix row with a fault, from cold to verdict: runs per second.

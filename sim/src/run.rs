@@ -123,7 +123,7 @@ async fn tell(world: &WorldHandle, plan: &Plan, seed: u64) -> Result<Story, Stri
     let mut expectations = settle::life_goes_on(&cluster, &work, plan, &group, healed_us).await;
     settle::fall_silent(&work).await;
     expectations.extend(settle::replicas_meet(&cluster, plan, &group, healed_us).await);
-    let found = settle::read_back(&cluster, &work).await;
+    let found = settle::read_back(&cluster, &work, &group).await;
     cluster.note_disk_bites();
 
     let director::Directed { positions, vacuous, first_fault_us } = director.finish();

@@ -170,24 +170,16 @@ impl LogView {
 
     fn queue_units(&self, files: &BTreeMap<u64, PathBuf>) -> QueueUnits {
         let mut queue = QueueUnits::default();
-        let unit_bytes = CQ_STORE_UNIT_BYTES as u64;
         'files: for (from, path) in files {
-            for index in 0..self.dirs.consume_queue_file_bytes / unit_bytes {
-                let within = index * unit_bytes..(index + 1) * unit_bytes;
-                let bytes = self.disk.live_bytes(path, within).unwrap_or_default();
-                match ConsumeQueueUnit::decode(&bytes) {
-                    Some(unit) if unit == ConsumeQueueUnit::FILLER => {}
-                    Some(unit) if unit.size > 0 => {
-                        if queue.units.is_empty() {
-                            queue.min_offset = from / unit_bytes + index;
-                        }
-                        queue.units.push(Unit {
-                            phy_offset: unit.phy_offset as u64,
-                            size_bytes: unit.size.unsigned_abs(),
-                            tags_code: unit.tags_code,
-                        });
+            let mut index = from / CQ_STORE_UNIT_BYTES as u64;
+            for start in (0..self.dirs.consume_queue_file_bytes).step_by(QUEUE_CHUNK_BYTES) {
+                let end = self.dirs.consume_queue_file_bytes.min(start + QUEUE_CHUNK_BYTES as u64);
+                let bytes = self.disk.live_bytes(path, start..end).unwrap_or_default();
+                for unit in bytes.chunks_exact(CQ_STORE_UNIT_BYTES) {
+                    if !queue.push(index, unit) {
+                        break 'files;
                     }
-                    _ => break 'files,
+                    index += 1;
                 }
             }
         }
@@ -230,6 +222,30 @@ impl LogView {
     fn file_exists(&self, from: u64) -> bool {
         let path = self.dirs.commit_log.join(format!("{from:020}"));
         self.disk.live_bytes(&path, 0..1).is_some()
+    }
+}
+
+/// Bytes of a ConsumeQueue read at a time; whole units.
+const QUEUE_CHUNK_BYTES: usize = CQ_STORE_UNIT_BYTES * 64;
+
+impl QueueUnits {
+    /// Adds the unit at `index` unless it is a filler; `false` where nothing was written yet.
+    fn push(&mut self, index: u64, bytes: &[u8]) -> bool {
+        match ConsumeQueueUnit::decode(bytes) {
+            Some(unit) if unit == ConsumeQueueUnit::FILLER => true,
+            Some(unit) if unit.size > 0 => {
+                if self.units.is_empty() {
+                    self.min_offset = index;
+                }
+                self.units.push(Unit {
+                    phy_offset: unit.phy_offset as u64,
+                    size_bytes: unit.size.unsigned_abs(),
+                    tags_code: unit.tags_code,
+                });
+                true
+            }
+            _ => false,
+        }
     }
 }
 

@@ -39,6 +39,12 @@ const HISTORY_MESSAGES: u32 = 24;
 /// Longest wait for the existing group to be given everything.
 const DRAIN_LIMIT: Duration = Duration::from_secs(90);
 
+/// How often it is looked at.
+const DRAIN_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Within this time the last commits have reached the broker.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(6);
+
 /// Starts everything but the producers and waits until the group replicates.
 pub(super) async fn come_up(
     cluster: &Cluster,
@@ -216,26 +222,28 @@ pub(super) fn are_replicas_equal(cluster: &Cluster, group: &str) -> bool {
         })
 }
 
-/// Waits until the existing group was given what the queues hold, then lets the fresh group read.
-pub(super) async fn read_back(cluster: &Cluster, work: &Arc<Workload>) -> Result<ReadBack, String> {
+/// Waits until the existing group was given what the master holds, then lets the fresh group read.
+pub(super) async fn read_back(
+    cluster: &Cluster,
+    work: &Arc<Workload>,
+    group: &str,
+) -> Result<ReadBack, String> {
     let reader = cluster.add_client("reader", |context| async move {
         context.shutdown.cancelled().await;
     });
     reader.start();
-    let mut found = read_once(&reader, work).await?;
-    let rounds = DRAIN_LIMIT.as_millis() / 3_000;
+    let stored = match cluster.master_of(group) {
+        Some(master) => stored_numbers(cluster.ledger(), master.name(), &work.plan.topic),
+        None => BTreeSet::new(),
+    };
+    let rounds = DRAIN_LIMIT.as_millis() / DRAIN_INTERVAL.as_millis();
     for _ in 0..rounds {
-        if is_drained(work, &found) {
+        if is_given(work, &stored) {
             break;
         }
-        sleep(Duration::from_secs(3)).await;
-        if is_given(work, &found) {
-            // All is given; what is left is the commit, every five seconds.
-            found.committed = read_once(&reader, work).await?.committed;
-        }
+        sleep(DRAIN_INTERVAL).await;
     }
-    // Last commits reach the broker within the persistence interval.
-    sleep(Duration::from_secs(6)).await;
+    sleep(COMMIT_INTERVAL).await;
     read_once(&reader, work).await
 }
 
@@ -248,19 +256,11 @@ async fn read_once(
     reading.map_err(|_| "the reader's process ended".to_owned())?
 }
 
-/// Whether the existing group was given every message that the queues hold.
-fn is_given(work: &Workload, found: &ReadBack) -> bool {
+/// Whether the existing group was given all of these.
+fn is_given(work: &Workload, numbers: &BTreeSet<u32>) -> bool {
     let history = work.history();
     let given: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
-    let held = found.queues.values().flat_map(|queue| &queue.messages);
-    held.filter_map(|message| message.number).all(|number| given.contains(&number))
-}
-
-/// Whether the group was given everything and has committed it.
-fn is_drained(work: &Workload, found: &ReadBack) -> bool {
-    let committed = |key| found.committed.get(key).copied().unwrap_or_default();
-    is_given(work, found)
-        && found.queues.iter().all(|(key, queue)| committed(key) >= queue.max_offset)
+    numbers.is_subset(&given)
 }
 
 /// Numbers of the workload's messages that a broker's disk holds.
