@@ -8,6 +8,8 @@
 //! | [`no_phantom`] | what is delivered was sent, byte for byte |
 //! | [`offsets`] | queues are dense, injective, stable; groups miss nothing they need not miss |
 //! | [`replicas`] | logs agree, derived files equal a rebuild, recovery is idempotent |
+//! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
+//! | [`truncation`] | a cut log ends on the disk, too |
 //! | [`liveness`] | life goes on in time after the last heal |
 //!
 //! Facts come from the clients' history and from the simulated disks, never from what the engine
@@ -20,6 +22,8 @@ pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;
 pub mod replicas;
+pub mod truncation;
+pub mod visibility;
 
 use std::fmt;
 
@@ -39,6 +43,10 @@ pub enum Checker {
     Offsets,
     /// [`replicas`].
     Replicas,
+    /// [`visibility`].
+    Visibility,
+    /// [`truncation`].
+    Truncation,
     /// [`liveness`].
     Liveness,
     /// A count that the plan names is out of its range.
@@ -57,6 +65,8 @@ impl fmt::Display for Checker {
             Checker::NoPhantom => "no phantom",
             Checker::Offsets => "offsets",
             Checker::Replicas => "replicas",
+            Checker::Visibility => "visibility",
+            Checker::Truncation => "truncation",
             Checker::Liveness => "liveness",
             Checker::Counts => "counts",
             Checker::Panic => "panic",

@@ -7,11 +7,13 @@
 
 use mq_env::rng::Rng;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::matrix_rows::{self, MatrixRow};
 use crate::plan::{Action, EventPlan, Millis, Plan, Trigger};
 use crate::rows;
-use crate::story::{self, Roles};
+use crate::story::Roles;
 
 /// A harmless disturbance: it strikes, and passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub enum Noise {
     /// Master and slave cannot reach each other for a while.
     Partition,
 }
+
+/// Longer than the outages and disturbances of a generated story take together.
+const STORY_SECONDS: u32 = 40;
 
 /// What a generated plan is made of; proptest shrinks its parts.
 #[derive(Clone, Debug)]
@@ -86,6 +91,25 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
         )
 }
 
+/// The shape of a seed, as the root of what it shrinks to. Same seed, same shape.
+///
+/// # Panics
+/// Never: no part of [`shapes`] rejects a draw.
+#[must_use]
+pub fn tree(seed: u64) -> impl ValueTree<Value = Shape> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    shapes().new_tree(&mut runner).expect("every draw is a shape")
+}
+
+/// The shape of a seed.
+#[must_use]
+pub fn shape(seed: u64) -> Shape {
+    tree(seed).current()
+}
+
 impl Shape {
     /// The row behind it.
     ///
@@ -114,12 +138,14 @@ impl Shape {
         plan.workload.messages = self.messages;
         plan.workload.producers = self.producers;
         plan.workload.window = self.window;
-        plan.workload.rate_per_second = self.rate_per_second;
+        // A workload ends after twenty times its messages: they must last as long as the story.
+        let rate_max = self.messages * 20 / (STORY_SECONDS * self.producers);
+        plan.workload.rate_per_second = self.rate_per_second.min(rate_max.max(1));
         plan.workload.body_bytes = [32, self.body_bytes_max];
         let slave = row.slave_flush.map(|_| "a-s");
         let roles = Roles { group: "a", master: "a", slave };
         let mut draw = Rng::from_seed(self.story_seed).child(&row.id).stream("story");
-        let story = story::events(&row.fault, row.recovery, roles, self.messages, &mut draw);
+        let story = rows::events(&row, roles, self.messages, &mut draw);
         plan.events = self.noise_events(slave);
         plan.events.extend(story);
         plan

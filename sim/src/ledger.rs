@@ -1,5 +1,5 @@
 //! [`Ledger`]: where each message's bytes are, read off the simulated disks; and what stood where at
-//! each acknowledgement and each fault.
+//! each acknowledgement, each dispatch, each cut and each fault.
 //!
 //! The engine's events say *when* to look (an acknowledgement, an append); what is seen comes from
 //! the disks (ADR 2).
@@ -10,9 +10,15 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::check::Violation;
 use crate::check::ack_predicate::{Ack, SlaveCopy};
 use crate::check::bound::FaultPositions;
+use crate::check::truncation::{self, Ending};
+use crate::check::visibility::{self, Visible};
 use crate::trace::{Trace, TraceEvent, TraceRecord};
+
+/// Violations seen at dispatches and cuts that are kept: the first ones say it all.
+const OBSERVED_MAX: usize = 20;
 
 pub use log_view::{LogView, LogWalk, StoreDirs};
 
@@ -62,6 +68,8 @@ struct State {
     last_held: BTreeMap<Arc<str>, LastHeld>,
     /// Facts by group and first byte, in the order of the trace.
     acks: BTreeMap<(Arc<str>, u64), Vec<AckFact>>,
+    /// What dispatches and cuts broke, in the order of the trace.
+    observed: Vec<Violation>,
 }
 
 impl Ledger {
@@ -98,6 +106,12 @@ impl Ledger {
         let state = self.lock();
         let facts = state.acks.get(&(Arc::from(group), phy_offset))?;
         facts.iter().rev().find(|fact| fact.ack.ordinal < ordinal).cloned()
+    }
+
+    /// The promises that dispatches and cuts broke, the first ones.
+    #[must_use]
+    pub fn observed(&self) -> Vec<Violation> {
+        self.lock().observed.clone()
     }
 
     /// Whether `record` is the acknowledgement of a record of `group` that no slave holds now.
@@ -148,6 +162,33 @@ impl Ledger {
     }
 
     fn observe(&self, record: &TraceRecord) {
+        match &record.event {
+            TraceEvent::PutDone { .. } => self.observe_ack(record),
+            TraceEvent::Dispatched { phy_offset, .. } => {
+                self.observe_broken(record, |broker| judge_dispatch(broker, record, *phy_offset));
+            }
+            TraceEvent::Recovered { max_phy_offset: end, .. }
+            | TraceEvent::Truncated { to: end, .. } => {
+                self.observe_broken(record, |broker| judge_cut(broker, record, *end));
+            }
+            _ => {}
+        }
+    }
+
+    fn observe_broken(
+        &self,
+        record: &TraceRecord,
+        judge: impl FnOnce(&BrokerEntry) -> Option<Violation>,
+    ) {
+        let mut state = self.lock();
+        if state.observed.len() == OBSERVED_MAX {
+            return;
+        }
+        let violation = state.brokers.get(&record.source).and_then(judge);
+        state.observed.extend(violation);
+    }
+
+    fn observe_ack(&self, record: &TraceRecord) {
         let Some(range) = acknowledged_range(record) else { return };
         let mut state = self.lock();
         let Some(broker) = state.brokers.get(&record.source) else { return };
@@ -200,6 +241,31 @@ fn acknowledged_range(record: &TraceRecord) -> Option<Range<u64>> {
         }
         _ => None,
     }
+}
+
+fn judge_dispatch(
+    broker: &BrokerEntry,
+    record: &TraceRecord,
+    phy_offset: u64,
+) -> Option<Violation> {
+    // The disk is looked at only where something is promised.
+    let durable = !broker.sync_flush || broker.view.is_record_durable(phy_offset);
+    visibility::check(&Visible {
+        phy_offset,
+        ordinal: record.ordinal,
+        broker: record.source.to_string(),
+        sync_flush: broker.sync_flush,
+        durable,
+    })
+}
+
+fn judge_cut(broker: &BrokerEntry, record: &TraceRecord, end_offset: u64) -> Option<Violation> {
+    truncation::check(&Ending {
+        end_offset,
+        ordinal: record.ordinal,
+        broker: record.source.to_string(),
+        leftover: broker.view.leftover_behind(end_offset),
+    })
 }
 
 fn copy_on(slave: &BrokerEntry, master: &BrokerEntry, range: Range<u64>) -> SlaveCopy {

@@ -7,8 +7,12 @@ use mq_env::rng::Rng;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::matrix_rows::{MatrixRow, Ours, Replication};
-use crate::plan::{CheckPlan, ClusterPlan, GroupPlan, Millis, Plan, Promise, WorkloadPlan};
+use crate::check::bound::Term;
+use crate::matrix_rows::{FaultStep, MatrixRow, Ours, Replication};
+use crate::plan::{
+    Action, CheckPlan, ClusterPlan, EventPlan, GroupPlan, Millis, Plan, Promise, Trigger,
+    WorkloadPlan,
+};
 use crate::story::{self, Roles};
 
 /// Sends per run of a matrix row.
@@ -60,7 +64,7 @@ pub fn plan_on(
 ) -> Plan {
     roles.group.clone_into(&mut workload.group);
     let mut draw = stream(row, seed, "story");
-    let events = story::events(&row.fault, row.recovery, roles, workload.messages, &mut draw);
+    let events = events(row, roles, workload.messages, &mut draw);
     Plan {
         title: row.id.clone(),
         holds: holds(row),
@@ -72,6 +76,54 @@ pub fn plan_on(
         events,
         check: check_plan(row),
     }
+}
+
+/// The story of `row`. Where the row permits the loss of what the slave had not received, half of
+/// the stories let it miss the last acknowledgements: what is on its way when a master dies still
+/// arrives, so that otherwise hardly anything would be lost.
+#[must_use]
+pub fn events(
+    row: &MatrixRow,
+    roles: Roles<'_>,
+    messages: u32,
+    draw: &mut ChaCha8Rng,
+) -> Vec<EventPlan> {
+    let mut events = story::events(&row.fault, row.recovery, roles, messages, draw);
+    let cuts_link = row.fault.contains(&FaultStep::PartitionMasterSlave);
+    if row.replication != Replication::Async || !row.bound.has(Term::Lag) || cuts_link {
+        return events;
+    }
+    let missed = draw.random_range(2..=10);
+    if draw.random_bool(0.5)
+        && let Some(slave) = roles.slave
+    {
+        let between = [roles.master.to_owned(), slave.to_owned()];
+        miss_last_acks(&mut events, between, missed);
+    }
+    events
+}
+
+/// Cuts the link shortly before the first event and mends it after the last one.
+fn miss_last_acks(events: &mut Vec<EventPlan>, between: [String; 2], missed: u32) {
+    let Some(Trigger::Acks(first) | Trigger::UnreplicatedAckAfter(first)) =
+        events.first().and_then(|event| event.when.clone())
+    else {
+        return;
+    };
+    let cut = EventPlan {
+        at: None,
+        when: Some(Trigger::Acks(first.saturating_sub(missed).max(1))),
+        delay: Millis(0),
+        action: Action::Partition { between: between.clone(), one_way: false },
+    };
+    let mend = EventPlan {
+        at: None,
+        when: Some(Trigger::Previous),
+        delay: Millis(100),
+        action: Action::Heal { between },
+    };
+    events.insert(0, cut);
+    events.push(mend);
 }
 
 /// A random stream of one row and seed.

@@ -1,9 +1,12 @@
 //! Planted bugs: single lines that are wrong on purpose, to prove that the simulator finds them.
 //!
 //! They exist only with the feature `plants`, which no shipped build turns on. Without it
-//! [`StoreConfig::planted`] is a constant `false` and the lines vanish.
+//! [`StoreConfig::planted`] is a constant `false`, the lines vanish, and the names of the plants exist
+//! in no binary: a shipped one can be searched for them.
 
+#[cfg(feature = "plants")]
 use std::fmt;
+#[cfg(feature = "plants")]
 use std::str::FromStr;
 
 use crate::config::StoreConfig;
@@ -19,12 +22,15 @@ pub enum Plant {
     DispatchAboveSynced,
     /// Truncation moves positions and leaves the bytes.
     TruncateInMemoryOnly,
-    /// A slave's report beyond the log's end counts as an acknowledgement.
+    /// A slave's report beyond the log's end counts as an acknowledgement. A slave that has proven
+    /// its log a prefix never makes such a report, so this plant takes the proof away as well:
+    /// either defence alone keeps the promise.
     AckBeyondLogEnd,
     /// A promoted slave goes on with the queue offsets of the day it became a slave.
     StaleQueueOffsetsOnPromotion,
 }
 
+#[cfg(feature = "plants")]
 impl Plant {
     /// Every plant of the store.
     pub const ALL: [Plant; 6] = [
@@ -50,12 +56,14 @@ impl Plant {
     }
 }
 
+#[cfg(feature = "plants")]
 impl fmt::Display for Plant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
+#[cfg(feature = "plants")]
 impl FromStr for Plant {
     type Err = String;
 

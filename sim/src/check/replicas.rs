@@ -21,7 +21,8 @@ pub struct LogCopy<'a> {
     pub read: &'a dyn Fn(std::ops::Range<u64>) -> Vec<u8>,
 }
 
-/// Compares the part that both copies hold; with `whole`, their ends, too.
+/// Compares the part that both copies hold; with `whole`, where `other` begins and where they end,
+/// too: a copy may begin earlier (its owner removes old files by itself), never later.
 #[must_use]
 pub fn check_logs(one: &LogCopy<'_>, other: &LogCopy<'_>, whole: bool) -> Option<Violation> {
     let end = one.max.min(other.max);
@@ -39,6 +40,11 @@ pub fn check_logs(one: &LogCopy<'_>, other: &LogCopy<'_>, whole: bool) -> Option
             return Some(Violation::new(Checker::Replicas, text));
         }
         at = to;
+    }
+    if whole && other.min > one.min {
+        let text =
+            format!("{} begins at {}, {} only at {}", one.name, one.min, other.name, other.min);
+        return Some(Violation::new(Checker::Replicas, text));
     }
     (whole && one.max != other.max).then(|| {
         let text =
@@ -171,12 +177,22 @@ mod tests {
         check_logs(&one, &other, whole).map(|violation| violation.text)
     }
 
+    /// A copy that begins at `min`, compared with a whole one.
+    fn begins_at(min: u64) -> Option<String> {
+        let read = |range: std::ops::Range<u64>| vec![1; (range.end - range.start) as usize];
+        let one = LogCopy { name: "a", min: 0, max: 9, read: &read };
+        let other = LogCopy { name: "a-s", min, max: 9, read: &read };
+        check_logs(&one, &other, true).map(|violation| violation.text)
+    }
+
     #[test]
     fn logs_must_agree_where_both_have_bytes() {
         assert_eq!(logs(b"abcdef", b"abcdef", true), None);
         assert_eq!(logs(b"abcdef", b"abc", false), None);
         assert!(logs(b"abcdef", b"abc", true).unwrap().contains("a-s ends at 3"));
         assert!(logs(b"abcdef", b"abXdef", false).unwrap().contains("differ at 2"));
+        assert!(begins_at(3).unwrap().contains("a-s only at 3"));
+        assert_eq!(begins_at(0), None);
         let (mut long, same) = (vec![7; 200_000], vec![7; 200_000]);
         long[150_000] = 8;
         assert!(logs(&long, &same, true).unwrap().contains("differ at 150000"));

@@ -133,7 +133,7 @@ fn table(rows: &[Tried], switches: &[String]) -> String {
     if !switches.is_empty() {
         header.push(format!("with {}", switches.join(", ")));
     }
-    let is_known = rows.iter().any(|tried| tried.row.turned_red_by().is_some());
+    let is_known = rows.iter().any(|tried| !tried.row.turned_red_by().is_empty());
     if is_known {
         header.push("turned red by".into());
     }
@@ -149,7 +149,8 @@ fn table(rows: &[Tried], switches: &[String]) -> String {
             cells.push(measured(&upstream.figures()));
         }
         if is_known {
-            cells.push(tried.row.turned_red_by().unwrap_or_default().to_owned());
+            let switches = tried.row.turned_red_by().iter().map(|switch| switch.name());
+            cells.push(switches.collect::<Vec<_>>().join(" and "));
         }
         table.row(cells);
     }

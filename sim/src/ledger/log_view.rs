@@ -96,6 +96,27 @@ impl LogView {
         matches!(check_record(&bytes, &rules), RecordCheck::Valid(record) if record.size() == bytes.len())
     }
 
+    /// Whether the record that begins at `phy_offset` would survive power loss.
+    #[must_use]
+    pub fn is_record_durable(&self, phy_offset: u64) -> bool {
+        let size = self.read(phy_offset..phy_offset + 4).try_into().map_or(0, u32::from_be_bytes);
+        self.is_durable(phy_offset..phy_offset + u64::from(size.max(4)))
+    }
+
+    /// First byte behind the log's end `end_offset`, in the file of that end, that is not durably
+    /// zero; looks at 64 KiB.
+    #[must_use]
+    pub fn leftover_behind(&self, end_offset: u64) -> Option<u64> {
+        let file_bytes = self.dirs.commit_log_file_bytes;
+        let file_from = end_offset - end_offset % file_bytes;
+        let to = (end_offset + (64 << 10)).min(file_from + file_bytes);
+        let (path, within) = self.pieces(end_offset..to).next()?;
+        let bytes = self.disk.live_bytes(&path, within.clone())?;
+        let stale = bytes.iter().position(|byte| *byte != 0).map(|at| within.start + at as u64);
+        let stale = stale.or_else(|| self.disk.first_unsynced(&path, within));
+        stale.map(|at| file_from + at)
+    }
+
     /// First byte of the log; `None` if there is none.
     #[must_use]
     pub fn min(&self) -> Option<u64> {

@@ -44,6 +44,7 @@ pub(super) fn judge(
         });
         violations.extend(found);
         violations.extend(ack_facts(&story));
+        violations.extend(story.ledger.observed());
         violations.extend(no_phantom::check(&story.history));
         violations.extend(offsets::check(&story.history, &offset_facts(&story)));
         violations.extend(story.expectations.iter().filter_map(liveness::check));

@@ -13,6 +13,7 @@ use crate::commit_log::CommitLog;
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::error::StoreError;
 use crate::message_store::MessageStore;
+use crate::plant::Plant;
 use crate::sync::lock;
 
 const WHAT_TO_DO: &str = "This slave does not follow and keeps its log and its tables. If its \
@@ -172,7 +173,8 @@ impl Joining {
     }
 
     fn oracle(&self) -> Option<&PrefixOracle> {
-        let splices = self.config.upstream(UpstreamSwitch::SpliceDiverged);
+        let splices = self.config.upstream(UpstreamSwitch::SpliceDiverged)
+            || self.config.planted(Plant::AckBeyondLogEnd);
         self.oracle.as_ref().filter(|_| !splices)
     }
 

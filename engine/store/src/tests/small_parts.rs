@@ -7,6 +7,7 @@ use crate::checkpoint::StoreCheckpoint;
 use crate::consume_queue::ConsumeQueue;
 use crate::delay_level::DelayLevels;
 use crate::metadata_file::{load_metadata, store_metadata};
+#[cfg(feature = "plants")]
 use crate::plant::Plant;
 
 fn parse(content: &[u8]) -> Result<u32, String> {
@@ -103,6 +104,7 @@ fn delay_levels_are_javas() {
     }
 }
 
+#[cfg(feature = "plants")]
 #[test]
 fn plants_are_found_by_name() {
     for plant in Plant::ALL {
@@ -110,6 +112,16 @@ fn plants_are_found_by_name() {
         assert_eq!(plant.to_string(), plant.name());
     }
     assert!("no-such-plant".parse::<Plant>().is_err());
+}
+
+/// What is shipped is built without the feature.
+#[cfg(not(feature = "plants"))]
+#[test]
+fn a_build_without_plants_refuses_them() {
+    let mut config = crate::config::StoreConfig::at("unused");
+    assert_eq!(config.plant(&[]), Ok(()));
+    let refusal = config.plant(&["send-ok-before-flush".to_owned()]).unwrap_err();
+    assert!(refusal.contains("no planted bugs"), "{refusal}");
 }
 
 /// The page of a store that RocketMQ 4.9.7 stopped, and what its own classes read from it.

@@ -1,0 +1,103 @@
+//! Planted bugs are found, by the generator and the checkers that everything else meets too; and
+//! without a planted bug nothing is found.
+//!
+//! Needs the feature `plants`: `cargo test -p mq-tests --features plants --test plants`. What is
+//! shipped is built without it: `StoreConfig::plant` refuses (a test of mq-store), and the names of
+//! the plants stand in no release binary:
+//!
+//! ```text
+//! cargo build --release -p staticfire && ! grep -qaE 'send-ok-before-flush|synced-on-flush-error|dispatch-above-synced|truncate-in-memory-only|stale-queue-offsets-on-promotion|planted-queue-offsets' target/release/staticfire
+//! ```
+//!
+//! `PLANT_FREE_SEEDS` says how many seeds run without a plant (nightly: 5000).
+#![expect(clippy::disallowed_methods, reason = "tests read variables")]
+
+use std::collections::BTreeSet;
+
+use mq_store::plant::Plant;
+use staticfire::generate;
+use staticfire::report::Verdict;
+use staticfire::run;
+use staticfire::sweep::{SweepOptions, sweep};
+
+/// A plant must be found among this many seeds.
+const SEEDS: u64 = 500;
+
+/// Seeds that run at a time before the first finding is looked for.
+const STRIDE: u64 = 8;
+
+/// Seeds that run without a plant, unless a variable says otherwise.
+const PLANT_FREE_SEEDS: u64 = 300;
+
+/// What a run under a plant brought to light.
+struct Found {
+    seed: u64,
+    row: String,
+    checkers: BTreeSet<String>,
+    first: String,
+}
+
+fn play(seed: u64, plants: &[String]) -> Option<Found> {
+    let shape = generate::shape(seed);
+    let mut plan = shape.plan();
+    plan.plants = plants.to_vec();
+    let outcome = run::run(&plan, seed, "-");
+    (outcome.report.verdict == Verdict::Broken).then(|| Found {
+        seed,
+        row: plan.title,
+        checkers: outcome.violations.iter().map(|it| it.checker.to_string()).collect(),
+        first: outcome.report.findings.first().cloned().unwrap_or_default(),
+    })
+}
+
+/// The first seed under which the plant shows.
+fn search(plant: Plant) -> Option<Found> {
+    let plants = [plant.name().to_owned()];
+    (0..SEEDS).step_by(STRIDE as usize).find_map(|from| {
+        let seeds: Vec<u64> = (from..SEEDS.min(from + STRIDE)).collect();
+        let found = sweep(&seeds, &SweepOptions::quiet(), |seed| play(*seed, &plants));
+        // What shows without the plant, too, is no credit to it.
+        found.into_iter().flatten().find(|found| play(found.seed, &[]).is_none())
+    })
+}
+
+/// The rule of the engine that a plant takes away.
+fn defence(plant: Plant) -> &'static str {
+    match plant {
+        Plant::SendOkBeforeFlush => "under SYNC_FLUSH a put is answered after its sync",
+        Plant::SyncedOnFlushError => "a failed sync is final",
+        Plant::DispatchAboveSynced => "under SYNC_FLUSH only what is synced is consumable",
+        Plant::TruncateInMemoryOnly => "truncation is durable",
+        Plant::AckBeyondLogEnd => "a report counts up to the master's own end, of a proven prefix",
+        Plant::StaleQueueOffsetsOnPromotion => "a promoted slave recomputes its queue offsets",
+    }
+}
+
+#[test]
+fn every_plant_is_found() {
+    let mut hidden = Vec::new();
+    for plant in Plant::ALL {
+        let Some(found) = search(plant) else {
+            println!("{plant}: not found in {SEEDS} runs");
+            hidden.push(plant.name());
+            continue;
+        };
+        let Found { seed, row, checkers, first } = found;
+        println!("{plant}: found by seed {seed} (run {} of {SEEDS}), row {row}", seed + 1);
+        println!("  takes away: {}\n  checkers: {checkers:?}\n  {first}", defence(plant));
+    }
+    assert!(hidden.is_empty(), "not found: {hidden:?}");
+}
+
+#[test]
+fn without_a_plant_nothing_is_found() {
+    let variable = std::env::var("PLANT_FREE_SEEDS").ok().and_then(|text| text.parse().ok());
+    let seeds: Vec<u64> = (0..variable.unwrap_or(PLANT_FREE_SEEDS)).collect();
+    let found = sweep(&seeds, &SweepOptions::quiet(), |seed| play(*seed, &[]));
+    let alarms: Vec<Found> = found.into_iter().flatten().collect();
+    for Found { seed, row, checkers, first } in &alarms {
+        println!("seed {seed}, {row}: {checkers:?} {first}");
+    }
+    println!("{} seeds without a plant, {} alarms", seeds.len(), alarms.len());
+    assert!(alarms.is_empty());
+}
