@@ -115,24 +115,16 @@ impl ConsumerOffsetManager {
         clamped
     }
 
-    /// Takes over what another broker of the group knows: of each offset the greater one stays.
-    /// An offset of this broker counts only up to `own_limit` of its queue.
-    pub(crate) fn merge(
-        &self,
-        others: ConsumerOffsetSerializeWrapper,
-        own_limit: impl Fn(&str, i32) -> i64,
-    ) {
+    /// Takes over what another broker of the group knows: of two offsets the greater one stays.
+    pub(crate) fn merge(&self, others: ConsumerOffsetSerializeWrapper) {
         let mut is_changed = false;
         let mut state = lock(&self.state);
         for (topic, groups) in from_wrapper(others) {
             for (group, queues) in groups {
                 let own = queues_of(&mut state.offsets, &topic, &group);
                 for (queue_id, offset) in queues {
-                    let present = own.get(&queue_id).copied();
-                    let counts = present.map(|present| present.min(own_limit(&topic, queue_id)));
-                    let merged = counts.map_or(offset, |counts| counts.max(offset));
-                    if present != Some(merged) {
-                        own.insert(queue_id, merged);
+                    if own.get(&queue_id).is_none_or(|present| *present < offset) {
+                        own.insert(queue_id, offset);
                         is_changed = true;
                     }
                 }
@@ -303,15 +295,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_offsets_the_greater_one_stays_up_to_the_own_limit() {
+    async fn of_two_offsets_the_greater_one_stays() {
         let dir = tempfile::tempdir().unwrap();
         let manager = load(dir.path());
         manager.commit_offset("G", "T", 0, 10);
         manager.commit_offset("G", "T", 1, 10);
         manager.commit_offset("H", "T", 0, 3);
-        let others = wrapper(r#"{"offsetTable":{"T@G":{0:4,1:12,2:1},"U@G":{0:2}}}"#);
-        manager.merge(others, |_, _| 8);
-        let merged = wrapper(r#"{"offsetTable":{"T@G":{0:8,1:12,2:1},"T@H":{0:3},"U@G":{0:2}}}"#);
+        manager.merge(wrapper(r#"{"offsetTable":{"T@G":{0:4,1:12,2:1},"U@G":{0:2}}}"#));
+        let merged = wrapper(r#"{"offsetTable":{"T@G":{0:10,1:12,2:1},"T@H":{0:3},"U@G":{0:2}}}"#);
         assert_eq!(manager.wrapper(), merged);
     }
 }

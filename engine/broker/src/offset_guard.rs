@@ -56,7 +56,7 @@ impl OffsetGuard {
     /// gone on reading from them.
     pub(crate) async fn master_starts(&self, outer_api: &BrokerOuterApi) {
         let merge_from = async |slave: String| match outer_api.all_consumer_offset(&slave).await {
-            Ok(offsets) => self.offsets.merge(offsets, |_, _| i64::MAX),
+            Ok(offsets) => self.offsets.merge(offsets),
             Err(error) => tracing::info!(slave, %error, "no consumer offsets from this slave"),
         };
         let asking = async {

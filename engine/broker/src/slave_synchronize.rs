@@ -87,8 +87,7 @@ impl SlaveSynchronize {
         if !context.topics.adopt(topics).await? {
             return Err(SyncError::Blank("topics"));
         }
-        // What this slave knows beyond its own log may speak of messages that the master lost.
-        context.offsets.merge(offsets, |topic, queue_id| context.max_offset(topic, queue_id));
+        context.offsets.merge(offsets);
         if !delay_table.offset_table.is_empty() && delay_offsets != self.delay_offsets {
             store_metadata(&*context.env.disk, &self.delay_offset_file, &delay_offsets).await?;
             self.delay_offsets = delay_offsets;

@@ -9,10 +9,12 @@ use mq_protocol::header::send_message::{
 use mq_protocol::message::{MessageExt, OffsetMessageId};
 use mq_protocol::message_codec::{BatchEntry, decode_messages, encode_batch_entry};
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_store::config::BrokerRole;
+use mq_store::config::{BrokerRole, FlushDiskType};
 use staticfire::world::World;
 
-use super::cluster::{Broker, Cluster, NAMESRV, pull_header, send_header, send_request};
+use super::cluster::{
+    Broker, Cluster, NAMESRV, pull_header, send_header, send_request, test_without_writeback,
+};
 
 async fn send(
     cluster: &Cluster,
@@ -193,5 +195,18 @@ fn an_unknown_topic_needs_permission_to_come_into_being() {
         assert_eq!(response.code, ResponseCode::TOPIC_NOT_EXIST);
         let retry = send(&cluster, &broker, &send_header("%RETRY%G")).await;
         assert_eq!(retry.code, ResponseCode::SUCCESS);
+    });
+}
+
+#[test]
+fn a_topic_is_as_durable_as_its_messages() {
+    test_without_writeback(8, async |world| {
+        let cluster = Cluster::new(world);
+        let broker =
+            cluster.master(|_, store| store.flush_disk_type = FlushDiskType::SyncFlush).await;
+        cluster.send(&broker.addr, "T", "body").await;
+        cluster.power_cycle(&broker);
+        broker.start().await;
+        assert_eq!(read(&cluster, &broker, "T").await.len(), 1);
     });
 }

@@ -10,6 +10,7 @@ use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageRes
 use mq_protocol::message_codec::decode_messages;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::config::BrokerRole;
+use staticfire::env::net::{SegmentInfo, Verdict};
 use staticfire::trace::TraceEvent;
 use staticfire::world::World;
 use tokio::time::Instant;
@@ -185,9 +186,8 @@ fn a_blank_master_does_not_empty_its_slave() {
     });
 }
 
-/// Master and slave, where the group's offset and then the power go; the master loses two of three
-/// messages, which the slave may have.
-async fn master_loses_its_tail(cluster: &Cluster, with_slave: bool) -> (Broker, Broker) {
+/// A master that syncs nothing by itself, and its slave, which both have the first message for good.
+async fn pair_with_a_durable_message(cluster: &Cluster) -> (Broker, Broker) {
     let master = cluster.master(|_, store| store.flush_interval_commit_log_ms = 600_000).await;
     let slave = cluster.slave().await;
     cluster.send(&master.addr, "T", "body").await;
@@ -195,15 +195,6 @@ async fn master_loses_its_tail(cluster: &Cluster, with_slave: bool) -> (Broker, 
     master.stop().await;
     master.start().await;
     seconds(12).await;
-    if !with_slave {
-        slave.process.kill();
-    }
-    for _ in 0..2 {
-        cluster.send(&master.addr, "T", "body").await;
-    }
-    commit(cluster, &master.addr, "G", "T", 3).await;
-    seconds(15).await;
-    cluster.power_cycle(&master);
     (master, slave)
 }
 
@@ -211,23 +202,58 @@ async fn master_loses_its_tail(cluster: &Cluster, with_slave: bool) -> (Broker, 
 fn a_slave_ahead_of_its_master_gives_up_what_groups_had_read_there() {
     test_without_writeback(7, async |world| {
         let cluster = Cluster::new(world);
-        let (master, slave) = master_loses_its_tail(&cluster, true).await;
+        let (master, slave) = pair_with_a_durable_message(&cluster).await;
+        for _ in 0..2 {
+            cluster.send(&master.addr, "T", "lost").await;
+        }
+        commit(&cluster, &master.addr, "G", "T", 3).await;
+        seconds(15).await;
         assert_eq!(query(&cluster, &slave.addr, "G", "T").await, Some(3));
+        cluster.power_cycle(&master);
         master.start().await;
         seconds(60).await;
         assert_eq!(cluster.events(clamped), ["G T-0: 3 to 1", "G T-0: 3 to 1"]);
-        for broker in [&master, &slave] {
-            assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(1));
-        }
         let offsets = slave.process.env().unwrap().disk;
         let offsets = offsets.read(Path::new("/store/config/consumerOffset.json")).unwrap();
         let offsets: ConsumerOffsetSerializeWrapper = from_slice(&offsets).unwrap();
         assert_eq!(offsets.offset_table["T@G"][&0], 1);
-        // Others take the places; the group gets them, also from the slave.
-        cluster.send(&master.addr, "T", "body").await;
-        cluster.send(&master.addr, "T", "body").await;
-        seconds(15).await;
-        assert_eq!(read_count(&cluster, &slave, "T").await, 3);
-        assert_eq!(query(&cluster, &slave.addr, "G", "T").await, Some(1));
+        others_take_the_places(&cluster, &master, &slave).await;
     });
+}
+
+#[test]
+fn a_slave_that_lags_gives_up_offsets_of_messages_that_its_master_lost() {
+    test_without_writeback(8, async |world| {
+        let cluster = Cluster::new(world.clone());
+        let (master, slave) = pair_with_a_durable_message(&cluster).await;
+        let ha_port = 10_912;
+        let blocked = world.add_rule(move |segment: &SegmentInfo<'_>| {
+            if segment.from_addr.port() == ha_port { Verdict::Stall } else { Verdict::Pass }
+        });
+        for _ in 0..2 {
+            cluster.send(&master.addr, "T", "lost").await;
+        }
+        commit(&cluster, &master.addr, "G", "T", 3).await;
+        seconds(12).await;
+        assert_eq!(read_count(&cluster, &slave, "T").await, 1);
+        assert_eq!(query(&cluster, &slave.addr, "G", "T").await, Some(3));
+        cluster.power_cycle(&master);
+        world.remove_rule(blocked);
+        master.start().await;
+        seconds(60).await;
+        assert_eq!(cluster.events(clamped), ["G T-0: 3 to 1"], "the slave merely lagged");
+        others_take_the_places(&cluster, &master, &slave).await;
+    });
+}
+
+/// Messages are stored where the lost ones were: the group gets them, from either broker.
+async fn others_take_the_places(cluster: &Cluster, master: &Broker, slave: &Broker) {
+    for _ in 0..2 {
+        cluster.send(&master.addr, "T", "body").await;
+    }
+    seconds(15).await;
+    for broker in [master, slave] {
+        assert_eq!(read_count(cluster, broker, "T").await, 3);
+        assert_eq!(query(cluster, &broker.addr, "G", "T").await, Some(1));
+    }
 }
