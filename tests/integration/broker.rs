@@ -2,6 +2,7 @@
 
 mod cluster;
 mod groups;
+mod life;
 mod offsets;
 mod pulling;
 mod recorded;

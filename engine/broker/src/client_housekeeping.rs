@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use mq_env::task::TaskGroup;
 use mq_remoting::{Channel, CloseReason, ConnectionListener};
 use tokio::time::Instant;
 
@@ -19,23 +18,14 @@ impl ClientHousekeepingService {
         ClientHousekeepingService { context }
     }
 
-    /// Closes the connections of clients without heartbeats, until the group is cancelled. Sleeps
-    /// while there are no clients.
-    pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup) {
+    /// Closes the connections of clients without heartbeats. Sleeps while there are no clients.
+    pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let expiries =
                 [self.context.producers.next_expiry(), self.context.consumers.next_expiry()];
-            let next = expiries.into_iter().flatten().min();
-            let expiry = async {
-                match next {
-                    Some(next) => tokio::time::sleep_until(next).await,
-                    None => self.context.client_appeared.notified().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = tasks.cancelled() => return,
-                () = expiry => {}
+            match expiries.into_iter().flatten().min() {
+                Some(next) => tokio::time::sleep_until(next).await,
+                None => self.context.client_appeared.notified().await,
             }
             self.close_expired(Instant::now());
         }

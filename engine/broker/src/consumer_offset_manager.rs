@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use mq_env::Env;
 use mq_env::disk::Disk;
-use mq_env::task::TaskGroup;
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
 use mq_protocol::fastjson::{from_slice, to_bytes};
 use mq_store::config::StoreConfig;
@@ -158,19 +157,11 @@ impl ConsumerOffsetManager {
         Ok(())
     }
 
-    /// Writes the file `interval` after a change, until the group is cancelled.
-    pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup, interval: Duration) {
+    /// Writes the file `interval` after a change.
+    pub(crate) async fn run(self: Arc<Self>, interval: Duration) {
         loop {
-            tokio::select! {
-                biased;
-                () = tasks.cancelled() => return,
-                () = self.changed.notified() => {}
-            }
-            tokio::select! {
-                biased;
-                () = tasks.cancelled() => return,
-                () = tokio::time::sleep(interval) => {}
-            }
+            self.changed.notified().await;
+            tokio::time::sleep(interval).await;
             if let Err(error) = self.persist().await {
                 tracing::error!(%error, "consumer offsets cannot be written");
                 self.changed.notify_one();
@@ -259,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let manager = Arc::new(load(dir.path()));
         let tasks = Env::os().tasks;
-        tasks.spawn("persist", manager.clone().run(tasks.clone(), Duration::from_secs(5)));
+        tasks.spawn_until_cancelled("persist", manager.clone().run(Duration::from_secs(5)));
         manager.commit_offset("G", "T", 0, 1);
         tokio::time::sleep(Duration::from_millis(4_990)).await;
         assert_eq!(file(dir.path()), "");

@@ -222,7 +222,7 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     start_services(context, &tasks, pulls, housekeeping);
     let mut registration = RegistrationService::new(Arc::clone(context));
     registration.register_first().await;
-    tasks.spawn("broker registration", registration.run(tasks.clone()));
+    tasks.spawn_until_cancelled("broker registration", registration.run());
     context.env.probe.emit(&Event::Life { what: "serving" });
     let context = Arc::clone(context);
     Ok(Arc::new(BrokerController { context, server, tasks }))
@@ -258,16 +258,16 @@ fn start_services(
         let context = Arc::clone(context);
         move |topic: &str, queue_id| context.max_offset(topic, queue_id)
     });
-    let holding = hold.run(tasks.clone(), swept, move |pull| pulls.execute_again(pull));
-    tasks.spawn("pull request hold", holding);
+    let holding = hold.run(swept, move |pull| pulls.execute_again(pull));
+    tasks.spawn_until_cancelled("pull request hold", holding);
 
     let interval = Duration::from_millis(context.config.flush_consumer_offset_interval_ms);
     let offsets = Arc::clone(&context.offsets);
-    tasks.spawn("consumer offset persist", offsets.run(tasks.clone(), interval));
-    tasks.spawn("client housekeeping", housekeeping.run(tasks.clone()));
+    tasks.spawn_until_cancelled("consumer offset persist", offsets.run(interval));
+    tasks.spawn_until_cancelled("client housekeeping", housekeeping.run());
     if context.is_slave() {
         let synchronize = SlaveSynchronize::new(Arc::clone(context));
-        tasks.spawn("slave synchronize", synchronize.run(tasks.clone()));
+        tasks.spawn_until_cancelled("slave synchronize", synchronize.run());
     }
 }
 

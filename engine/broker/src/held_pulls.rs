@@ -92,12 +92,6 @@ impl<T> HeldPulls<T> {
         self.take_all(due)
     }
 
-    /// Takes every pull, in the order of their deadlines.
-    pub(crate) fn take_every(&mut self) -> Vec<HeldPull<T>> {
-        let every = self.by_deadline.iter().map(|(_, id)| *id).collect();
-        self.take_all(every)
-    }
-
     /// The earliest deadline.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)

@@ -11,7 +11,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mq_env::task::TaskGroup;
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_remoting::Responder;
 use tokio::sync::Notify;
@@ -87,16 +86,15 @@ impl PullRequestHoldService {
         }
     }
 
-    /// Lets `answer` answer woken and overdue pulls until the group is cancelled. With
-    /// `swept_max_offset`, which tells where a queue ends, held pulls are looked through every 5 s.
+    /// Lets `answer` answer woken and overdue pulls. With `swept_max_offset`, which tells where a
+    /// queue ends, held pulls are looked through every 5 s.
     pub(crate) async fn run(
         self: Arc<Self>,
-        tasks: TaskGroup,
         swept_max_offset: Option<impl Fn(&str, i32) -> i64 + Send>,
         answer: impl Fn(PullRequest) + Send,
     ) {
         let mut next_sweep = Instant::now() + SLAVE_SWEEP_INTERVAL;
-        while !tasks.is_cancelled() {
+        loop {
             let now = Instant::now();
             if let Some(max_offset) = &swept_max_offset
                 && now >= next_sweep
@@ -113,13 +111,10 @@ impl PullRequestHoldService {
             }
             tokio::select! {
                 biased;
-                () = tasks.cancelled() => {}
                 () = self.work.notified() => {}
                 () = tokio::time::sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
             }
         }
-        // Whoever still waits gets no answer: its connection is about to end.
-        drop(lock(&self.state).held.take_every());
     }
 
     fn sweep(&self, max_offset: &impl Fn(&str, i32) -> i64) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mq_env::probe::Event;
-use mq_env::task::TaskGroup;
 use mq_protocol::body::topic_config::RegisterBrokerBody;
 use tokio::time::Instant;
 
@@ -34,17 +33,13 @@ impl RegistrationService {
         self.register().await;
     }
 
-    /// Registers after [`FIRST_PERIOD`] and then periodically, until the group is cancelled.
-    pub(crate) async fn run(mut self, tasks: TaskGroup) {
+    /// Registers after [`FIRST_PERIOD`] and then periodically.
+    pub(crate) async fn run(mut self) {
         let period = Duration::from_millis(self.context.config.register_name_server_period_ms);
         let mut next = Instant::now() + FIRST_PERIOD;
         loop {
-            tokio::select! {
-                biased;
-                () = tasks.cancelled() => return,
-                () = tokio::time::sleep_until(next) => {}
-            }
-            next += period;
+            tokio::time::sleep_until(next).await;
+            next = Instant::now() + period;
             let context = &self.context;
             let version = context.topics.data_version();
             if context.config.force_register || context.outer_api.need_register(version).await {
@@ -98,19 +93,21 @@ fn register_body(context: &BrokerContext, only: Option<&str>) -> RegisterBrokerB
     context.topics.register_body(context.config.broker_permission as i32, only)
 }
 
-/// Follows what the name servers said: a slave its master, every broker the ordered topics. Of
-/// several answers the first that names a master counts; RocketMQ takes the fastest one and may
-/// lose its master to a name server that does not know it.
+/// Follows what the name servers said. A master learns which topics are ordered (its slaves from
+/// it); a slave who its master is. Of several answers the first that names a master counts; RocketMQ
+/// takes the fastest one and may lose its master to a name server that does not know it.
 async fn apply(context: &BrokerContext, answers: Vec<RegisterBrokerResult>) {
-    if answers.is_empty() {
-        return;
-    }
-    if let Some(table) = answers.iter().find_map(|answer| answer.kv_table.as_ref())
+    if context.is_slave() {
+        follow_master(context, answers);
+    } else if let Some(table) = answers.into_iter().find_map(|answer| answer.kv_table)
         && let Err(error) = context.topics.update_order_topic_config(&table.table).await
     {
         tracing::error!(%error, "ordered topics cannot be written");
     }
-    if !context.is_slave() {
+}
+
+fn follow_master(context: &BrokerContext, answers: Vec<RegisterBrokerResult>) {
+    if answers.is_empty() {
         return;
     }
     let named = answers.into_iter().find(|answer| answer.master_addr.is_some());

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mq_env::task::TaskGroup;
 use mq_store::ha::prefix::PrefixError;
 use mq_store::metadata_file::store_metadata;
 use tokio::time::Instant;
@@ -54,21 +53,18 @@ impl SlaveSynchronize {
         SlaveSynchronize { context, delay_offset_file, delay_offsets: Bytes::new() }
     }
 
-    /// Copies until the group is cancelled.
-    pub(crate) async fn run(mut self, tasks: TaskGroup) {
-        let mut next = Instant::now() + FIRST_DELAY;
+    /// Copies again and again.
+    pub(crate) async fn run(mut self) {
+        tokio::time::sleep(FIRST_DELAY).await;
         loop {
-            tokio::select! {
-                biased;
-                () = tasks.cancelled() => return,
-                () = tokio::time::sleep_until(next) => {}
-            }
-            next = Instant::now() + INTERVAL;
+            let next = Instant::now() + INTERVAL;
             let master = lock(&self.context.master_addr).clone();
-            let Some(master) = master.filter(|_| self.context.ha.is_following()) else { continue };
-            if let Err(error) = self.copy_from(&master).await {
+            if let Some(master) = master.filter(|_| self.context.ha.is_following())
+                && let Err(error) = self.copy_from(&master).await
+            {
                 tracing::warn!(master, %error, "the master's tables are not copied");
             }
+            tokio::time::sleep_until(next).await;
         }
     }
 

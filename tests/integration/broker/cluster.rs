@@ -27,7 +27,7 @@ const PORT: u16 = 10_911;
 pub(super) struct Cluster {
     pub(super) world: WorldHandle,
     pub(super) client: RemotingClient,
-    _namesrv: ProcessHandle,
+    pub(super) namesrv: ProcessHandle,
 }
 
 /// A broker of a [`Cluster`].
@@ -54,7 +54,7 @@ impl Cluster {
         });
         namesrv.start();
         let client = new_client(&world, "client", ProcessorTable::default());
-        Cluster { world, client, _namesrv: namesrv }
+        Cluster { world, client, namesrv }
     }
 
     /// A master called `a`, running, with settings changed by `edit`.
@@ -158,6 +158,11 @@ impl Broker {
     /// Stops the broker in order.
     pub(super) async fn stop(&self) {
         self.process.stop(Duration::from_secs(60)).await;
+    }
+
+    /// What it starts with.
+    pub(super) fn settings(&self) -> (BrokerConfig, StoreConfig) {
+        (self.config.clone(), self.store_config.clone())
     }
 
     /// Changes the settings from the next start on.
