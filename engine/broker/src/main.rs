@@ -1,5 +1,6 @@
 //! `mqbroker`: the broker as a program.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -28,7 +29,9 @@ struct Args {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::new("info");
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal);
+    subscriber.with_writer(std::io::stderr).init();
     let env = Env::os();
     let (config, store_config) = read_config(&env, &args)?;
     let broker = BrokerController::start(env, config, store_config).await?;
@@ -60,7 +63,7 @@ fn read_config(
 }
 
 fn say(path: &Path, finding: &ConfigFinding) {
-    let ConfigFinding { severity, line, key, text, allowed, suggestion, .. } = finding;
+    let ConfigFinding { severity, line, text, allowed, suggestion, .. } = finding;
     let line = if *line == mq_protocol::properties_file::NOT_FROM_FILE {
         String::new()
     } else {
@@ -68,7 +71,7 @@ fn say(path: &Path, finding: &ConfigFinding) {
     };
     let allowed = allowed.as_ref().map(|it| format!("; allowed: {it}")).unwrap_or_default();
     let suggestion = suggestion.as_ref().map(|it| format!("; {it}?")).unwrap_or_default();
-    let said = format!("{}{line}: {severity}: {key}: {text}{allowed}{suggestion}", path.display());
+    let said = format!("{}{line}: {severity}: {text}{allowed}{suggestion}", path.display());
     match severity {
         Severity::Error => tracing::error!("{said}"),
         Severity::Warning => tracing::warn!("{said}"),

@@ -66,8 +66,11 @@ fn a_slave_takes_no_messages_and_no_offsets_of_pulls() {
             cluster.send(&master.addr, "T", "body").await;
         }
         seconds(15).await;
-        let refused = cluster.ask(&slave.addr, send_request(&send_header("T"), "body")).await;
-        assert_eq!(refused.code, ResponseCode::SERVICE_NOT_AVAILABLE);
+        for topic in ["T", "U", "%RETRY%G"] {
+            let refused = cluster.ask(&slave.addr, send_request(&send_header(topic), "body")).await;
+            assert_eq!(refused.code, ResponseCode::SERVICE_NOT_AVAILABLE, "{topic}");
+        }
+        assert!(!has_topic(&cluster, &slave, "U").await);
         let committing = PullMessageRequestHeader {
             sys_flag: PullSysFlag::SUBSCRIPTION | PullSysFlag::COMMIT_OFFSET,
             commit_offset: 2,

@@ -20,7 +20,7 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 use mq_store::{MessageInner, PutMessageResult};
 
 use super::FAQ;
-use super::send_result::{refusal, send_response};
+use super::send_result::{refusal, send_response, service_not_available};
 use crate::context::BrokerContext;
 use crate::topic_config_manager::topic_sys_flag;
 use crate::topic_validator::{is_not_allowed_send_topic, validate_topic};
@@ -148,6 +148,11 @@ async fn create_topic(
     send: &Send,
 ) -> Result<Arc<TopicConfig>, ProcessError> {
     let header = &send.header;
+    // Nothing could be stored under it; on a slave it would be a topic that its master lacks.
+    if context.is_slave() || !context.store.is_writeable() {
+        let remark = service_not_available(context);
+        return Err(ProcessError::new(ResponseCode::SERVICE_NOT_AVAILABLE, remark));
+    }
     let is_retry = send.is_to_retry_topic();
     let is_unit = header.unit_mode.unwrap_or(false);
     let sys_flag = topic_sys_flag(is_unit && !is_retry, is_unit && is_retry);

@@ -100,7 +100,8 @@ fn message_illegal(context: &BrokerContext) -> String {
     )
 }
 
-fn service_not_available(context: &BrokerContext) -> String {
+/// What a broker says that takes no messages.
+pub(super) fn service_not_available(context: &BrokerContext) -> String {
     let root = &context.store.config().store_path_root_dir;
     let used =
         context.env.disk.space(root).map_or(-1.0, |space| {
