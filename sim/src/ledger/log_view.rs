@@ -141,8 +141,8 @@ impl LogView {
                     walk.records.push(found);
                 }
                 Step::Blank if self.file_exists(file_end) => at = file_end,
-                Step::Torn if window.grow(file_end) => {}
-                Step::Blank | Step::Torn | Step::End => return walk,
+                Step::Torn { stated_bytes } if window.grow(stated_bytes, at, file_end) => {}
+                Step::Blank | Step::Torn { .. } | Step::End => return walk,
             }
         }
     }
@@ -275,7 +275,10 @@ enum Step {
     Record(FoundRecord),
     Blank,
     /// No record, or one of which only a part was shown.
-    Torn,
+    Torn {
+        /// The size it states.
+        stated_bytes: u64,
+    },
     End,
 }
 
@@ -283,7 +286,7 @@ fn step(bytes: &[u8], at: u64) -> Step {
     match check_record(bytes, &RecordRules::strict(at as i64)) {
         RecordCheck::Valid(record) => Step::Record(found_record(at, &record)),
         RecordCheck::Blank { .. } => Step::Blank,
-        RecordCheck::Torn(_) => Step::Torn,
+        RecordCheck::Torn(_) => Step::Torn { stated_bytes: stated_bytes(bytes) },
         RecordCheck::Zeros => Step::End,
     }
 }
@@ -314,15 +317,22 @@ impl Window {
         &self.bytes[usize::try_from(at - self.from).unwrap_or(0)..]
     }
 
-    /// Asks for more bytes; `false` when all of the file was shown already.
-    fn grow(&mut self, file_end: u64) -> bool {
-        let end = self.from + self.bytes.len() as u64;
-        let can_grow = end < file_end && self.wanted < 64 << 20;
-        self.wanted = self.wanted.max(Self::BYTES) * 4;
+    /// Asks for a record of `stated_bytes` at `at`; `false` when all of it was shown already, or it
+    /// cannot be one.
+    fn grow(&mut self, stated_bytes: u64, at: u64, file_end: u64) -> bool {
+        let shown = self.from + self.bytes.len() as u64 - at;
+        let can_grow = shown < stated_bytes && at + stated_bytes <= file_end;
+        self.wanted = self.wanted.max(stated_bytes * 2);
         self.from = u64::MAX;
         self.bytes.clear();
         can_grow
     }
+}
+
+/// The total size that the bytes of a record begin with; 0 if it is none.
+fn stated_bytes(bytes: &[u8]) -> u64 {
+    let size = bytes.first_chunk().map_or(0, |size| i32::from_be_bytes(*size));
+    u64::try_from(size).unwrap_or(0)
 }
 
 fn found_record(at: u64, record: &RecordView<'_>) -> FoundRecord {
