@@ -257,7 +257,8 @@ impl MappedFileQueue {
 
     /// Ends the queue at `offset` in memory: later files leave the queue, positions are lowered,
     /// and (`erase`) the bytes behind the new end are zeroed. Nothing may be appended before
-    /// [`MappedFileQueue::settle`] made that durable. The caller excludes appender and flusher.
+    /// [`MappedFileQueue::settle`] made that durable. The caller excludes appender and flusher;
+    /// buffers selected above `offset` before show zeros or new bytes from then on.
     pub fn cut(&self, offset: u64, erase: bool) -> Cut {
         let mut files = self.write_files();
         let kept = files.partition_point(|file| file.file_from_offset() <= offset);

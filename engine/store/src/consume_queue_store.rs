@@ -198,3 +198,8 @@ impl ConsumeQueueStore {
         self.topics.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Whether a topic can name the directory of its queues and nothing else.
+pub(crate) fn is_directory_name(topic: &str) -> bool {
+    !matches!(topic, "" | "." | "..") && !topic.contains(['/', '\0'])
+}

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::commit_log::{CommitLog, counts_in_queue};
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
-use crate::consume_queue_store::ConsumeQueueStore;
+use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
 use crate::delay_level::SCHEDULE_TOPIC;
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
@@ -229,6 +229,10 @@ impl ReputMessageService {
             return Ok(());
         }
         let topic = record.topic();
+        if !is_directory_name(&topic) {
+            tracing::error!(phy_offset, %topic, "no queue can be named so; the record is passed over");
+            return Ok(());
+        }
         let (queue_id, queue_offset) = (record.queue_id() as u32, record.queue_offset() as u64);
         let tags_code = self.tags_code_of(record, &topic);
         let unit = ConsumeQueueUnit {

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::MessageStore;
 use crate::config::{BrokerRole, FlushDiskType};
+use crate::consume_queue_store::is_directory_name;
 use crate::message_inner::MessageInner;
 use crate::plant::Plant;
 use crate::put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
@@ -172,10 +173,11 @@ fn check_batch(store: &MessageStore, batch: &MessageInner) -> Result<(), PutMess
 }
 
 fn check_topic(topic: &str) -> Result<(), PutMessageStatus> {
-    if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
-        return Err(PutMessageStatus::MessageIllegal);
+    if is_directory_name(topic) && topic.len() <= TOPIC_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(PutMessageStatus::MessageIllegal)
     }
-    Ok(())
 }
 
 /// Java counts UTF-16 units first and encoded bytes later. A NUL would make the record look torn.

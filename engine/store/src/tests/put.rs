@@ -43,6 +43,10 @@ async fn illegal_messages_are_refused_and_leave_no_hole() {
     assert_eq!(status(&store, &message(b"x")).await, PutOk);
     assert_eq!(status(&store, &long_topic).await, MessageIllegal);
     assert_eq!(status(&store, &no_topic).await, MessageIllegal);
+    for topic in ["..", ".", "a/b", "../../etc", "a\0"] {
+        let elsewhere = with(&|message| message.topic = topic.to_owned());
+        assert_eq!(status(&store, &elsewhere).await, MessageIllegal, "{topic:?}");
+    }
     assert_eq!(status(&store, &long_body).await, MessageIllegal);
     assert_eq!(status(&store, &long_text).await, MessageIllegal);
     assert_eq!(status(&store, &long_bytes).await, PropertiesSizeExceeded);

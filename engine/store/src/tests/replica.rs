@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mq_protocol::message_codec::{RecordFields, body_crc};
+
 use super::*;
 use crate::CommitLog;
 use crate::config::{BrokerRole, FlushDiskType};
@@ -198,4 +200,34 @@ async fn a_sync_flush_slave_syncs_what_it_receives_soon() {
     copy(master.commit_log(), store.commit_log(), 1000, 20 * LEN + 10);
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(store.commit_log().flushed_offset(), 20 * LEN + 10);
+}
+
+#[tokio::test]
+async fn a_record_that_names_another_directory_gets_no_queue() {
+    let machine = slave();
+    let store = machine.open().await;
+    let mut record = Vec::new();
+    let message = message(b"x");
+    let fields = RecordFields {
+        body_crc: body_crc(b"x"),
+        queue_id: 0,
+        flag: 0,
+        queue_offset: 0,
+        phy_offset: 0,
+        sys_flag: 0,
+        born_timestamp: 1,
+        born_host: message.born_host,
+        store_timestamp: 1,
+        store_host: message.store_host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: b"x",
+        topic: "../../outside",
+        properties: "",
+    };
+    fields.encode(&mut record).unwrap();
+    store.commit_log().append_raw(0, &record).unwrap();
+    until_dispatched(&store).await;
+    assert!(store.consume_queues().all().is_empty());
+    assert!(machine.disk.stat(&machine.dir.path().join("outside")).is_err());
 }
