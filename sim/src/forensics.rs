@@ -62,7 +62,7 @@ pub fn explain(trace: &[TraceRecord], lost: &LostMessage<'_>) -> Fate {
     let appended = search.appended();
     search.operation();
     let sent = search.replication(appended);
-    let fault = search.fault();
+    let fault = search.fault(lost.acked).or_else(|| search.fault(appended));
     let synced = search.last_sync(appended, fault);
     let ending = search.ending(appended);
     let reason = search.reason(fault, synced, sent, ending);
@@ -159,12 +159,13 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// The first fault after the acknowledgement that took a copy.
-    fn fault(&mut self) -> Option<&'a TraceRecord> {
+    /// The first fault after `event` that took a copy. The event is the acknowledgement, or the append
+    /// where the acknowledgement was under way when the last fault struck.
+    fn fault(&mut self, event: u64) -> Option<&'a TraceRecord> {
         let lost = *self.lost;
         let trace = self.trace;
         let mut first = None;
-        for record in trace.iter().filter(|record| record.ordinal > lost.acked) {
+        for record in trace.iter().filter(|record| record.ordinal > event) {
             let text = match &record.event {
                 TraceEvent::Machine(MachineStep::PowerLost) => "power loss",
                 TraceEvent::Machine(MachineStep::DiskDestroyed) => "disk destroyed",
@@ -182,7 +183,13 @@ impl<'a> Search<'a> {
                 _ => continue,
             };
             self.link(record, text);
-            first.get_or_insert(record);
+            let first = first.get_or_insert(record);
+            // A destroyed disk comes with a power loss, which is told first.
+            if record.event == TraceEvent::Machine(MachineStep::DiskDestroyed)
+                && first.at_us == record.at_us
+            {
+                *first = record;
+            }
         }
         first
     }
@@ -334,13 +341,17 @@ mod tests {
     }
 
     fn fate(trace: &[TraceRecord], master_now: &str) -> Fate {
+        told(trace, master_now, 4)
+    }
+
+    fn told(trace: &[TraceRecord], master_now: &str, acked: u64) -> Fate {
         let replicas = ["a-s".to_owned()];
         let lost = LostMessage {
             number: 7,
             broker: "a",
             phy_offset: 100,
             end_offset: 200,
-            acked: 4,
+            acked,
             replicas: &replicas,
             master_now,
         };
@@ -362,6 +373,18 @@ mod tests {
         synced[3].event = TraceEvent::Synced { from: 90, to: 250 };
         synced[3].source = "a".into();
         assert!(fate(&synced, "a").reason.starts_with("synced up to 250 (#4), yet gone"));
+
+        let mut under_way = trace.clone();
+        under_way.swap(3, 4);
+        (under_way[3].ordinal, under_way[4].ordinal) = (4, 5);
+        let found = told(&under_way, "a", 5);
+        assert_eq!(found.links[3].text, "power loss");
+        assert!(found.reason.starts_with("not synced (#2 reached 90) when power was lost (#4)"));
+
+        let mut destroyed = trace.clone();
+        let gone = TraceEvent::Machine(MachineStep::DiskDestroyed);
+        destroyed.insert(5, TraceRecord { at_us: 5_000, ..record(5, "10.0.1.1", gone) });
+        assert!(fate(&destroyed, "a").reason.contains("when the disk was destroyed (#5)"));
 
         let without_fault: Vec<_> = trace.iter().filter(|r| r.ordinal != 5).cloned().collect();
         assert!(fate(&without_fault, "a").reason.contains("no fault"));

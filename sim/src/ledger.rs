@@ -42,6 +42,8 @@ pub struct BrokerEntry {
 pub struct AckFact {
     /// First byte behind the record.
     pub end_offset: u64,
+    /// Simulated microseconds at which it was appended.
+    pub appended_us: u64,
     /// What the disks held.
     pub ack: Ack,
 }
@@ -66,6 +68,8 @@ struct State {
     brokers: BTreeMap<Arc<str>, BrokerEntry>,
     /// By process, slaves that lost pages.
     last_held: BTreeMap<Arc<str>, LastHeld>,
+    /// Time of the last append by group and first byte.
+    appended: BTreeMap<(Arc<str>, u64), u64>,
     /// Facts by group and first byte, in the order of the trace.
     acks: BTreeMap<(Arc<str>, u64), Vec<AckFact>>,
     /// What dispatches and cuts broke, in the order of the trace.
@@ -163,6 +167,7 @@ impl Ledger {
 
     fn observe(&self, record: &TraceRecord) {
         match &record.event {
+            TraceEvent::Appended { phy_offset, .. } => self.observe_append(record, *phy_offset),
             TraceEvent::PutDone { .. } => self.observe_ack(record),
             TraceEvent::Dispatched { phy_offset, .. } => {
                 self.observe_broken(record, |broker| judge_dispatch(broker, record, *phy_offset));
@@ -186,6 +191,13 @@ impl Ledger {
         }
         let violation = state.brokers.get(&record.source).and_then(judge);
         state.observed.extend(violation);
+    }
+
+    fn observe_append(&self, record: &TraceRecord, phy_offset: u64) {
+        let mut state = self.lock();
+        let Some(broker) = state.brokers.get(&record.source) else { return };
+        let key = (Arc::clone(&broker.group), phy_offset);
+        state.appended.insert(key, record.at_us);
     }
 
     fn observe_ack(&self, record: &TraceRecord) {
@@ -213,7 +225,9 @@ impl Ledger {
             slaves: copies().collect(),
         };
         let key = (Arc::clone(&broker.group), range.start);
-        state.acks.entry(key).or_default().push(AckFact { end_offset: range.end, ack });
+        let appended_us = state.appended.get(&key).copied().unwrap_or(record.at_us);
+        let fact = AckFact { end_offset: range.end, appended_us, ack };
+        state.acks.entry(key).or_default().push(fact);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -14,7 +14,10 @@ pub struct AckedMessage {
     pub number: u32,
     /// End of its record in the log that acknowledged it.
     pub end_offset: u64,
-    /// Simulated microseconds of the acknowledgement.
+    /// Simulated microseconds at which that log took it.
+    pub appended_us: u64,
+    /// Simulated microseconds at which the producer had the acknowledgement, which may have been under
+    /// way while a fault struck.
     pub acked_us: u64,
     /// Whether a fresh consumer group got it over the network.
     pub read_back: bool,
@@ -93,7 +96,9 @@ fn disagreement(message: &AckedMessage) -> Violation {
 fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
     let text = match facts.promise {
         Promise::All => return None,
-        Promise::May if facts.bound.permits(message.acked_us, message.end_offset, facts.faults) => {
+        Promise::May
+            if facts.bound.permits(message.appended_us, message.end_offset, facts.faults) =>
+        {
             return None;
         }
         Promise::May => format!(
@@ -118,6 +123,7 @@ mod tests {
         AckedMessage {
             number,
             end_offset,
+            appended_us: u64::from(number) * 1_000 - 500,
             acked_us: u64::from(number) * 1_000,
             read_back: alive,
             stored: alive,
@@ -144,6 +150,16 @@ mod tests {
         assert_eq!((losses.lost, losses.rpo_us, violations), (vec![2], 8_000, vec![]));
         let (losses, violations) = run(&[message(1, 400, false)], Promise::All, "");
         assert_eq!((losses.lost, violations), (vec![1], vec![]));
+    }
+
+    #[test]
+    fn an_acknowledgement_may_be_under_way_while_its_copy_is_lost() {
+        let mut late = message(9, 600, false);
+        late.acked_us = 10_001;
+        let (losses, violations) = run(&[late.clone()], Promise::May, "master_unflushed");
+        assert_eq!((losses.lost, losses.rpo_us, violations), (vec![9], 0, vec![]));
+        late.appended_us = 10_001;
+        assert_eq!(run(&[late], Promise::May, "master_unflushed").1.len(), 1, "no fault took it");
     }
 
     #[test]

@@ -45,12 +45,12 @@ impl Bound {
         self.terms.contains(&term)
     }
 
-    /// Whether a lost record that was acknowledged at `acked_us` and ended at `end_offset` lies inside
+    /// Whether a lost record that was appended at `appended_us` and ended at `end_offset` lies inside
     /// the bound, given the log positions at the faults of the run. A fault excuses only what was
-    /// acknowledged before it: offsets above a cut are used again.
+    /// appended before it: offsets above a cut are used again.
     #[must_use]
-    pub fn permits(&self, acked_us: u64, end_offset: u64, positions: &[FaultPositions]) -> bool {
-        positions.iter().enumerate().filter(|(_, at)| acked_us <= at.at_us).any(|(index, at)| {
+    pub fn permits(&self, appended_us: u64, end_offset: u64, positions: &[FaultPositions]) -> bool {
+        positions.iter().enumerate().filter(|(_, at)| appended_us <= at.at_us).any(|(index, at)| {
             self.terms.iter().any(|term| match term {
                 Term::MasterUnflushed => at.master_synced_to.is_some_and(|to| end_offset > to),
                 Term::FirstMasterUnflushed => {
@@ -129,7 +129,7 @@ mod tests {
         assert!(permits("lag+slave_unflushed", 60));
         assert!(!"lag".parse::<Bound>().unwrap().permits(0, 900, &[FaultPositions::default()]));
         let late = "lag".parse::<Bound>().unwrap();
-        assert!(!late.permits(15, 300, &faults), "acknowledged after the fault it would excuse");
+        assert!(!late.permits(15, 300, &faults), "appended after the fault that would excuse it");
         assert!(late.permits(15, 501, &faults) && !late.permits(21, 501, &faults));
         assert_eq!(
             "slave_unflushed + lag".parse::<Bound>().unwrap().to_string(),

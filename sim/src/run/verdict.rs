@@ -164,7 +164,8 @@ fn acked_messages(story: &Story) -> Vec<AckedMessage> {
             let fact = story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal);
             AckedMessage {
                 number: send.number,
-                end_offset: fact.map_or(place.phy_offset, |fact| fact.end_offset),
+                end_offset: fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset),
+                appended_us: fact.map_or(send.ended_us, |fact| fact.appended_us),
                 acked_us: send.ended_us,
                 read_back: read_back.contains(&send.number),
                 stored: story.stored.contains(&send.number),
