@@ -4,6 +4,7 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use mq_store::config::BrokerRole;
 use staticfire::env::disk::DiskImage;
 
 use super::*;
@@ -186,6 +187,56 @@ fn a_truncation_may_crash_at_any_step() {
                 check(&disk, &config, &sent, Promise::Acked, &at);
             }
         }
+    }
+}
+
+/// A SYNC_FLUSH slave, fed in pieces that cut records anywhere, keeps what it has synced, and is
+/// always a prefix of its master.
+#[test]
+fn a_slave_keeps_what_it_has_synced() {
+    let (master_disk, sent) = (new_disk(12), Ledger::default());
+    let config = small_config(FlushDiskType::AsyncFlush);
+    let bytes = live(&master_disk, &config, async |store| {
+        put_numbers(store, &sent, 0..40).await;
+        let log = store.commit_log();
+        let mut bytes = Vec::new();
+        while let Some(data) = log.data(bytes.len() as u64) {
+            bytes.extend_from_slice(&data);
+        }
+        assert!(bytes.len() > 2 * LOG_FILE);
+        bytes
+    });
+    let bytes = bytes.unwrap();
+    let mut config = small_config(FlushDiskType::SyncFlush);
+    config.broker_role = BrokerRole::Slave;
+    let (disk, synced) = (new_disk(13), Ledger::default());
+    let points = imaged(&disk, &config, &synced, 1, async |store| {
+        let log = store.commit_log();
+        let mut flushed = log.watch_flushed_offset();
+        while log.max_offset() < bytes.len() as u64 {
+            let at = log.max_offset() as usize;
+            let end = (at + 700).min(at - at % LOG_FILE + LOG_FILE).min(bytes.len());
+            log.append_raw(at as u64, &bytes[at..end]).unwrap();
+            flushed.wait_for(|flushed| *flushed == end as u64).await.unwrap();
+            synced.change(|sent| sent.stored = vec![end as u32]);
+        }
+    });
+    for point in &points {
+        let mut rng = Rng::from_seed(point.number).stream("power");
+        let (disk, _) = point.image.after_power_loss(&mut rng);
+        let acked = point.sent.stored.first().copied().unwrap_or(0) as usize;
+        let after = live(&disk, &config, async |store| {
+            let end = store.commit_log().max_offset() as usize;
+            let data = |at: usize| store.commit_log().data(at as u64).unwrap();
+            for at in (0..end).step_by(LOG_FILE) {
+                assert_eq!(*data(at), bytes[at..(at + LOG_FILE).min(end)], "a prefix");
+            }
+            let lost = bytes[end.min(acked)..acked].len();
+            assert!(lost < 1100, "at most a part of a record: {lost} of {acked}");
+            let numbers = read_all(store);
+            assert_eq!(numbers, sent.now().stored[..numbers.len()]);
+        });
+        after.unwrap_or_else(|error| panic!("micro-operation {}: {error}", point.number));
     }
 }
 

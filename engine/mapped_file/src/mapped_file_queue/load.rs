@@ -1,0 +1,110 @@
+//! Finding the files of a queue at start-up, also those that a crash left short or apart.
+
+use std::io;
+use std::sync::Arc;
+
+use super::MappedFileQueue;
+use crate::{LoadError, MappedFile};
+
+impl MappedFileQueue {
+    /// Maps the files of the directory; their positions stand at their ends until recovery knows
+    /// better. Bytes below `durable_end` must be there: a missing or short file is an error below
+    /// it, except that older files may have been removed in front. Above it a short file is filled
+    /// up with zeros, and files behind a gap, which nothing reaches, are removed. With `None`
+    /// nothing is known of the queue.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(&self, durable_end: Option<u64>) -> Result<(), LoadError> {
+        let found = self.list_files()?;
+        let known = durable_end.unwrap_or(0);
+        let mut files = Vec::with_capacity(found.len());
+        let first = found.first().map_or(0, |(from, _)| *from);
+        if (1..first).contains(&known) {
+            let path = self.file_path(known - known % self.file_size as u64);
+            return Err(LoadError::Missing { path });
+        }
+        // Where nothing was durable, a file that does not begin at 0 was never joined.
+        let mut reached = if durable_end == Some(0) { 0 } else { first };
+        for (index, (from, len)) in found.iter().copied().enumerate() {
+            if from != reached {
+                self.drop_behind_gap(reached, &found[index..], known)?;
+                break;
+            }
+            let is_last = index + 1 == found.len();
+            if !is_last && len < self.file_size as u64 && from + len < known {
+                let path = self.file_path(from);
+                return Err(LoadError::Length { path, len, expected: self.file_size });
+            }
+            files.push(Arc::new(self.map_whole(from, len)?));
+            reached = from + self.file_size as u64;
+        }
+        // A killed process may have made entries that only the page cache knows.
+        if self.disk.stat(&self.dir).is_ok() {
+            self.distrust_dirs();
+        }
+        *self.write_files() = files;
+        Ok(())
+    }
+
+    /// Offsets and lengths of the directory's files, oldest first.
+    fn list_files(&self) -> Result<Vec<(u64, u64)>, LoadError> {
+        let entries = match self.disk.list(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(LoadError::Io { path: self.dir.clone(), source }),
+            Ok(entries) => entries,
+        };
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let path = self.dir.join(&entry.name);
+            let from = parse_file_name(&entry.name).filter(|_| !entry.is_dir);
+            let Some(from) = from else {
+                tracing::warn!(path = %path.display(), "not a file of the log, left alone");
+                continue;
+            };
+            if from % self.file_size as u64 != 0 || entry.len > self.file_size as u64 {
+                return Err(LoadError::Length { path, len: entry.len, expected: self.file_size });
+            }
+            found.push((from, entry.len));
+        }
+        Ok(found)
+    }
+
+    /// Maps a file found with `len` bytes.
+    fn map_whole(&self, from: u64, len: u64) -> Result<MappedFile, LoadError> {
+        let path = self.file_path(from);
+        if len < self.file_size as u64 {
+            tracing::warn!(path = %path.display(), len, "short file is filled up with zeros");
+            self.unsynced().files.push(path.clone());
+        }
+        let file = MappedFile::open(&*self.disk, path.clone(), from, self.file_size)
+            .map_err(|source| LoadError::Io { path, source })?;
+        file.set_positions(self.file_size);
+        Ok(file)
+    }
+
+    /// Files behind a gap are unreachable: above the durable end they go.
+    fn drop_behind_gap(
+        &self,
+        gap: u64,
+        behind: &[(u64, u64)],
+        durable_end: u64,
+    ) -> Result<(), LoadError> {
+        if gap < durable_end {
+            return Err(LoadError::Missing { path: self.file_path(gap) });
+        }
+        for (from, _) in behind {
+            let path = self.file_path(*from);
+            tracing::warn!(path = %path.display(), gap, "file behind a gap is removed");
+            self.disk.remove(&path).map_err(|source| LoadError::Io { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// The offset that a file name of 20 digits stands for.
+fn parse_file_name(name: &str) -> Option<u64> {
+    (name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| name.parse().ok())
+        .flatten()
+}
