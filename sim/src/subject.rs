@@ -10,9 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mq_store::config::BrokerRole;
+
 use crate::conf::{self, ClusterConf, Finding, Overlay};
 use crate::matrix_rows::{self, MatrixRow};
-use crate::plan::{ClusterPlan, Millis, Plan, WorkloadPlan};
+use crate::plan::{ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan};
 use crate::rows;
 use crate::story::Roles;
 
@@ -58,6 +60,8 @@ pub struct ConfRow {
     pub master: String,
     /// Process of the slave that would be promoted.
     pub slave: Option<String>,
+    /// The master is a SYNC_MASTER without a slave: it stores, and acknowledges nothing.
+    pub is_sync_alone: bool,
     /// The row.
     pub row: MatrixRow,
 }
@@ -199,6 +203,8 @@ impl ConfRow {
             group: group.name.clone(),
             master: cluster.master(group).stem.clone(),
             slave: cluster.slaves(group).next().map(|slave| slave.stem.clone()),
+            is_sync_alone: group.slaves.is_empty()
+                && cluster.master(group).store.broker_role == BrokerRole::SyncMaster,
             row,
         })
         .collect()
@@ -219,7 +225,25 @@ impl ConfRow {
         // Name servers share machines with brokers. A client that lost its name server asks the next
         // one at its second poll, 30 s later each, plus time-outs.
         plan.check.sends_within = plan.check.sends_within.map(|_| SENDS_WITHIN);
+        if self.is_sync_alone {
+            plan.check.sends_within = None;
+            plan.events.iter_mut().for_each(without_acks);
+        }
         plan
+    }
+}
+
+/// Lets time trigger what acknowledgements would: there are none.
+fn without_acks(event: &mut EventPlan) {
+    match event.when.take() {
+        Some(Trigger::Acks(count) | Trigger::UnreplicatedAckAfter(count)) => {
+            event.at = Some(Millis(u64::from(count) * 10));
+        }
+        Some(Trigger::AcksSincePrevious(count)) => {
+            event.when = Some(Trigger::Previous);
+            event.delay = Millis(u64::from(count) * 10);
+        }
+        other => event.when = other,
     }
 }
 
@@ -279,6 +303,8 @@ mod tests {
 
     const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/conf/hosts-2m-2s-sync");
 
+    const ALONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/conf/noslave-2m");
+
     fn parse(text: &str) -> Result<Subject, Unusable> {
         Subject::parse(text, &[], &[])
     }
@@ -328,6 +354,20 @@ mod tests {
             assert!(error.contains(text), "{error}");
         }
         assert!(matches!(parse("conf:no/such#a/b/c"), Err(Unusable::Findings(_))));
+    }
+
+    #[test]
+    fn a_sync_master_alone_is_struck_by_the_clock() {
+        let sets = ["brokerRole=SYNC_MASTER".parse().unwrap()];
+        let name = format!("conf:{}#broker-a/flush_error_master+power_master/restart", ALONE);
+        let plan = Subject::parse(&name, &sets, &[]).unwrap().plan(1);
+        assert!(plan.events[0].at.is_some());
+        assert!(plan.events.iter().all(|event| {
+            !matches!(event.when, Some(Trigger::Acks(_) | Trigger::AcksSincePrevious(_)))
+        }));
+        assert_eq!(plan.check.sends_within, None);
+        let before = Subject::parse(&name, &[], &[]).unwrap().plan(1);
+        assert_eq!(before.check.sends_within, Some(SENDS_WITHIN));
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::path::Path;
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
 use staticfire::conf::{self, ClusterConf, Finding, Overlay};
-use staticfire::report::Verdict;
 use staticfire::subject::{ConfRow, Subject};
 
 use crate::cli::{ConfArgs, Exit, failures, output};
@@ -110,11 +109,11 @@ fn measured(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Result<
     let now_tried = try_rows(now_rows, dir, args, json);
     let Some((then, then_rows)) = what_if else {
         output::result(&render::tables(&now, &now_tried, args.seeds.count(), args.all));
-        return Ok(conclude(&[&now_tried], &now_tried, args, colour));
+        return Ok(conclude(&now_tried, None, args, colour));
     };
     let then_tried = try_rows(then_rows, dir, args, json);
     output::result(&what_if::table(&now, &then, &now_tried, &then_tried));
-    Ok(conclude(&[&now_tried, &then_tried], &then_tried, args, colour))
+    Ok(conclude(&now_tried, Some(&then_tried), args, colour))
 }
 
 /// The rows that the filters ask for.
@@ -148,19 +147,29 @@ fn try_rows(
     rows.into_iter().zip(outcomes).map(|(row, outcome)| Tried { row, outcome }).collect()
 }
 
-/// Broken runs, limits, the summary and the exit code. Limits are for `judged` only: with `--set`
-/// the cluster as it would be.
-fn conclude(all: &[&Vec<Tried>], judged: &[Tried], args: &ConfArgs, colour: Colour) -> Exit {
-    let every = || all.iter().flat_map(|tried| tried.iter());
-    for tried in every().filter(|tried| tried.outcome.with(Verdict::Broken).next().is_some()) {
-        output::result(&failures::broken(&tried.subject(), &tried.outcome, colour));
+/// Broken runs, limits, the summary and the exit code. With `--set` the cluster as it would be is
+/// `judged`: limits and the commands to go on with are about it.
+fn conclude(now: &[Tried], then: Option<&[Tried]>, args: &ConfArgs, colour: Colour) -> Exit {
+    let judged = then.unwrap_or(now);
+    let every: Vec<&Tried> = now.iter().chain(then.unwrap_or_default()).collect();
+    let mut troubles = String::new();
+    for tried in &every {
+        troubles += &failures::broken(&tried.subject(), &tried.outcome, colour);
     }
     let passed = render::limits(judged, args.max_lost, args.max_rpo);
-    output::result(&passed);
-    let tried: Vec<&Tried> = every().collect();
-    output::result(&format!("\n{}", render::summary(&tried)));
-    output::result(&render::commands(&tried));
-    exit(&tried, !passed.is_empty())
+    troubles += &passed;
+    if !troubles.is_empty() {
+        // Groups end with an empty line, troubles begin with one.
+        output::result(&format!("{}\n", troubles.trim_start_matches('\n')));
+    }
+    if then.is_some() {
+        output::result(&format!("now:  {}", render::summary(now)));
+        output::result(&format!("then: {}", render::summary(judged)));
+    } else {
+        output::result(&render::summary(now));
+    }
+    output::result(&render::commands(judged));
+    exit(&every, !passed.is_empty())
 }
 
 /// What the runs and the limits say to the shell.

@@ -133,6 +133,11 @@ pub(super) fn why(tried: &Tried, figures: &Figures) -> String {
             figures.broken, figures.runs, run.report.seed
         );
     }
+    if tried.row.is_sync_alone && figures.acked == 0 {
+        let text =
+            "nothing was acknowledged: without a slave every send ends as SLAVE_NOT_AVAILABLE";
+        return text.to_owned();
+    }
     if figures.is_vacuous() {
         let why = tried.outcome.runs.first().map_or("", failures::why_vacuous);
         return format!("vacuous: {why}");
@@ -180,7 +185,7 @@ pub(super) fn limits(tried: &[Tried], max_lost: Option<u64>, max_rpo: Option<u64
 }
 
 /// What all runs add up to, in one sentence or two.
-pub(super) fn summary(tried: &[&Tried]) -> String {
+pub(super) fn summary(tried: &[Tried]) -> String {
     let figures: Vec<Figures> = tried.iter().map(|tried| tried.outcome.figures()).collect();
     let sum = |field: fn(&Figures) -> u64| -> u64 { figures.iter().map(field).sum() };
     let (runs, vacuous) = (sum(|f| f.runs), sum(|f| f.vacuous));
@@ -207,10 +212,10 @@ pub(super) fn summary(tried: &[&Tried]) -> String {
 }
 
 /// Commands to go on with: the greatest loss replayed, and the settings that would change it.
-pub(super) fn commands(tried: &[&Tried]) -> String {
+pub(super) fn commands(tried: &[Tried]) -> String {
     let may = tried.iter().filter(|tried| tried.row.row.ours == Ours::May);
     let worst = may
-        .filter_map(|tried| tried.outcome.figures().most_lost.map(|worst| (*tried, worst)))
+        .filter_map(|tried| tried.outcome.figures().most_lost.map(|worst| (tried, worst)))
         .reduce(|a, b| if b.1.value > a.1.value { b } else { a });
     let Some((tried, worst)) = worst else { return String::new() };
     let mut text = format!("  {}\n", tried.subject().explain(worst.seed));
