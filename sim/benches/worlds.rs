@@ -16,6 +16,10 @@ use staticfire::run;
 use staticfire::workload::Workload;
 use staticfire::world::{World, WorldConfig};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Length of the idle worlds.
 const IDLE_SECONDS: u64 = 3_600;
 

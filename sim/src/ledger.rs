@@ -69,9 +69,9 @@ struct State {
     /// By process, slaves that lost pages.
     last_held: BTreeMap<Arc<str>, LastHeld>,
     /// Time of the last append by group and first byte.
-    appended: BTreeMap<(Arc<str>, u64), u64>,
+    appended: BTreeMap<Arc<str>, BTreeMap<u64, u64>>,
     /// Facts by group and first byte, in the order of the trace.
-    acks: BTreeMap<(Arc<str>, u64), Vec<AckFact>>,
+    acks: BTreeMap<Arc<str>, BTreeMap<u64, Vec<AckFact>>>,
     /// What dispatches and cuts broke, in the order of the trace.
     observed: Vec<Violation>,
 }
@@ -108,7 +108,7 @@ impl Ledger {
     #[must_use]
     pub fn ack_fact(&self, group: &str, phy_offset: u64, ordinal: u64) -> Option<AckFact> {
         let state = self.lock();
-        let facts = state.acks.get(&(Arc::from(group), phy_offset))?;
+        let facts = state.acks.get(group)?.get(&phy_offset)?;
         facts.iter().rev().find(|fact| fact.ack.ordinal < ordinal).cloned()
     }
 
@@ -196,8 +196,8 @@ impl Ledger {
     fn observe_append(&self, record: &TraceRecord, phy_offset: u64) {
         let mut state = self.lock();
         let Some(broker) = state.brokers.get(&record.source) else { return };
-        let key = (Arc::clone(&broker.group), phy_offset);
-        state.appended.insert(key, record.at_us);
+        let group = Arc::clone(&broker.group);
+        state.appended.entry(group).or_default().insert(phy_offset, record.at_us);
     }
 
     fn observe_ack(&self, record: &TraceRecord) {
@@ -224,10 +224,11 @@ impl Ledger {
             durable: broker.view.is_durable(range.clone()),
             slaves: copies().collect(),
         };
-        let key = (Arc::clone(&broker.group), range.start);
-        let appended_us = state.appended.get(&key).copied().unwrap_or(record.at_us);
+        let group = Arc::clone(&broker.group);
+        let appended = state.appended.get(&group).and_then(|times| times.get(&range.start));
+        let appended_us = appended.copied().unwrap_or(record.at_us);
         let fact = AckFact { end_offset: range.end, appended_us, ack };
-        state.acks.entry(key).or_default().push(fact);
+        state.acks.entry(group).or_default().entry(range.start).or_default().push(fact);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -68,6 +68,10 @@ pub struct Trace {
     interrupt: Arc<AtomicBool>,
 }
 
+/// Events for which there is room from the start: most runs have fewer, and untouched room costs
+/// nothing, while a growing trace is copied.
+const RECORDS_AT_FIRST: usize = 1 << 18;
+
 type Listener = Box<dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send>;
 
 #[derive(Default)]
@@ -98,7 +102,8 @@ impl Trace {
     /// An empty trace that takes its times from `time`.
     #[must_use]
     pub fn new(time: WorldTime) -> Self {
-        Trace { time, state: Arc::default(), interrupt: Arc::default() }
+        let state = State { records: Vec::with_capacity(RECORDS_AT_FIRST), ..State::default() };
+        Trace { time, state: Arc::new(Mutex::new(state)), interrupt: Arc::default() }
     }
 
     /// Simulated microseconds since the world began.

@@ -78,7 +78,12 @@ impl TextMap {
     }
 
     fn index(&self, key: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| self.text(entry.key) == key)
+        let arena = self.arena.as_bytes();
+        // The bytes, because slicing text would look for character boundaries at each entry.
+        self.entries.iter().position(|Entry { key: Position(start, end), .. }| {
+            (end - start) as usize == key.len()
+                && arena[*start as usize..*end as usize] == *key.as_bytes()
+        })
     }
 
     fn push(&mut self, text: &str) -> Position {

@@ -11,7 +11,7 @@ use crate::forensics::{self, Fate, LostMessage};
 use crate::history::{History, message_key};
 use crate::plan::{Action, Plan};
 use crate::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
-use crate::trace::Trace;
+use crate::trace::{Trace, TraceRecord};
 use crate::world::WorldStats;
 
 /// Chains that are searched per run: a run that loses thousands is explained by its first ones.
@@ -259,7 +259,10 @@ fn why_vacuous(plan: &Plan, story: &Story, trace: &Trace, losses: &Losses) -> Ve
 
 /// The chains of the first lost messages.
 fn explain(story: &Story, trace: &Trace, losses: &Losses) -> Vec<Fate> {
-    let records = trace.records();
+    trace.read(|records| explain_by(story, records, losses))
+}
+
+fn explain_by(story: &Story, records: &[TraceRecord], losses: &Losses) -> Vec<Fate> {
     let mut fates = Vec::new();
     for number in losses.lost.iter().take(FATES_MAX) {
         let Some(send) = story.history.acked().find(|send| send.number == *number) else {
@@ -279,7 +282,7 @@ fn explain(story: &Story, trace: &Trace, losses: &Losses) -> Vec<Fate> {
             replicas: &replicas,
             master_now: &story.master_now,
         };
-        fates.push(forensics::explain(&records, &lost));
+        fates.push(forensics::explain(records, &lost));
     }
     fates
 }

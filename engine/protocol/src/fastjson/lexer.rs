@@ -32,10 +32,11 @@ impl<'a> Lexer<'a> {
 
     /// The next byte that is no white space, unread.
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        let rest = &self.text.as_bytes()[self.position..];
-        let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-        self.position += blank.count();
-        self.text.as_bytes().get(self.position).copied()
+        let bytes = self.text.as_bytes();
+        while matches!(bytes.get(self.position), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.position += 1;
+        }
+        bytes.get(self.position).copied()
     }
 
     pub(crate) fn error(&self, expected: &'static str) -> JsonError {

@@ -113,7 +113,19 @@ impl<'a> PropertiesView<'a> {
     /// The value of `name`, the last one if there are several.
     #[must_use]
     pub fn get(self, name: &str) -> Option<&'a str> {
-        self.iter().filter(|(found, _)| *found == name).last().map(|(_, value)| value)
+        let mut from = self.0.len();
+        // From the end, by bytes: this is asked of every message read.
+        for item in self.0.as_bytes().rsplit(|byte| *byte == PROPERTY_SEPARATOR as u8) {
+            let to = from;
+            let start = to - item.len();
+            from = start.saturating_sub(1);
+            let value = item.strip_prefix(name.as_bytes());
+            let value = value.and_then(|rest| rest.strip_prefix(&[NAME_VALUE_SEPARATOR as u8]));
+            if value.is_some_and(|value| !value.is_empty() && !name.is_empty()) {
+                return self.0.get(start + name.len() + 1..to);
+            }
+        }
+        None
     }
 
     /// Names and values in order, repeated ones included.
