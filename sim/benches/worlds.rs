@@ -13,6 +13,7 @@ use staticfire::ledger::Ledger;
 use staticfire::plan::Plan;
 use staticfire::report::Verdict;
 use staticfire::run;
+use staticfire::stage::Stage;
 use staticfire::workload::Workload;
 use staticfire::world::{World, WorldConfig};
 
@@ -60,7 +61,8 @@ fn idle_cluster(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(IDLE_SECONDS)).bench(|| {
         World::run(WorldConfig::default(), 1, async |world| {
             let ledger = Ledger::watching(world.trace());
-            let cluster = Cluster::build(&world, &plan, &ledger).expect("the plan is sound");
+            let stage = Stage::World(world.clone());
+            let cluster = Cluster::build(&stage, &plan, &ledger).expect("the plan is sound");
             let (addrs, trace) = (cluster.namesrv_addrs(), world.trace().clone());
             let work = Arc::new(Workload::new(plan.workload.clone(), addrs, 1, trace));
             cluster.start();

@@ -1,4 +1,4 @@
-//! [`Cluster`]: a plan's machines and processes in a world, and the operations that stories are made of.
+//! [`Cluster`]: a plan's machines and processes on a stage, and the operations that stories are made of.
 
 pub mod broker_process;
 pub mod operate;
@@ -16,20 +16,21 @@ use self::broker_process::BrokerProcess;
 use crate::env::disk::{LatencyProfile, SimDiskConfig};
 use crate::ledger::Ledger;
 use crate::plan::{ClusterPlan, Millis, Plan, expand};
-use crate::trace::FaultId;
+use crate::stage::{Machine, Process, Stage};
+use crate::trace::{FaultId, Trace};
 use crate::workload::{Workload, consume, produce};
-use crate::world::{MachineConfig, MachineHandle, ProcessContext, ProcessHandle, WorldHandle};
+use crate::world::{MachineConfig, ProcessContext};
 
 /// First address of the clients' machines; servers of published set-ups do not use this network.
 const CLIENT_NETWORK: [u8; 2] = [172, 31];
 
 /// A running cluster. Belongs to the scenario, outside all processes.
 pub struct Cluster {
-    world: WorldHandle,
+    stage: Stage,
     ledger: Ledger,
     plan: ClusterPlan,
-    machines: RefCell<BTreeMap<IpAddr, MachineHandle>>,
-    nodes: RefCell<BTreeMap<String, ProcessHandle>>,
+    machines: RefCell<BTreeMap<IpAddr, Machine>>,
+    nodes: RefCell<BTreeMap<String, Process>>,
     brokers: BTreeMap<String, BrokerProcess>,
     /// Processes that an operator took out of service: power coming back does not start them.
     fenced: RefCell<Vec<String>>,
@@ -56,14 +57,17 @@ enum OpenFaultKind {
 }
 
 impl Cluster {
-    /// Adds the machines and processes of `plan` to `world`; starts nothing.
+    /// Adds the machines and processes of `plan` to `stage`; starts nothing.
     ///
     /// # Errors
-    /// An address or a broker's properties that make no sense.
-    pub fn build(world: &WorldHandle, plan: &Plan, ledger: &Ledger) -> Result<Rc<Self>, String> {
+    /// An address or a broker's properties that make no sense; a plan that the stage refuses.
+    pub fn build(stage: &Stage, plan: &Plan, ledger: &Ledger) -> Result<Rc<Self>, String> {
+        if let Some(why) = stage.refuses(plan) {
+            return Err(why);
+        }
         let long = expand::expand(&plan.cluster);
         let mut cluster = Cluster {
-            world: world.clone(),
+            stage: stage.clone(),
             ledger: ledger.clone(),
             plan: long.clone(),
             machines: RefCell::default(),
@@ -74,7 +78,7 @@ impl Cluster {
             clients: Cell::new(0),
         };
         for (host, address) in &long.hosts {
-            world.add_host(host, parse_address(address)?);
+            stage.add_host(host, parse_address(address)?);
         }
         for namesrv in &long.namesrvs {
             let machine = cluster.machine(parse_address(&namesrv.address)?);
@@ -93,10 +97,10 @@ impl Cluster {
         Ok(Rc::new(cluster))
     }
 
-    /// The world.
+    /// What happened so far.
     #[must_use]
-    pub fn world(&self) -> &WorldHandle {
-        &self.world
+    pub fn trace(&self) -> &Trace {
+        self.stage.trace()
     }
 
     /// The ledger.
@@ -166,7 +170,7 @@ impl Cluster {
     }
 
     /// Adds a client process on a machine of its own.
-    pub fn add_client<F, Fut>(&self, name: &str, main: F) -> ProcessHandle
+    pub fn add_client<F, Fut>(&self, name: &str, main: F) -> Process
     where
         F: Fn(ProcessContext) -> Fut + 'static,
         Fut: Future + 'static,
@@ -185,12 +189,12 @@ impl Cluster {
     /// # Panics
     /// When there is none: plans are validated before they run.
     #[must_use]
-    pub fn node(&self, name: &str) -> ProcessHandle {
+    pub fn node(&self, name: &str) -> Process {
         self.nodes.borrow().get(name).cloned().unwrap_or_else(|| panic!("no process {name}"))
     }
 
     /// The machine with an address, added when it is new.
-    fn machine(&self, address: IpAddr) -> MachineHandle {
+    fn machine(&self, address: IpAddr) -> Machine {
         let mut machines = self.machines.borrow_mut();
         let machine = machines.entry(address).or_insert_with(|| {
             let config = MachineConfig {
@@ -198,7 +202,7 @@ impl Cluster {
                 disk: self.disk_config(),
                 ..MachineConfig::default()
             };
-            self.world.add_machine(&address.to_string(), config)
+            self.stage.add_machine(&address.to_string(), config)
         });
         machine.clone()
     }

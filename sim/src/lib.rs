@@ -18,6 +18,7 @@ pub mod history;
 pub mod trace;
 pub mod env;
 pub mod world;
+pub mod stage;
 pub mod check;
 pub mod report;
 pub mod ledger;

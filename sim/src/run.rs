@@ -20,9 +20,10 @@ use crate::history::History;
 use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::report::RunReport;
+use crate::stage::{Stage, TurmoilStage};
 use crate::trace::{Trace, TraceRecord};
 use crate::workload::Workload;
-use crate::world::{World, WorldConfig, WorldHandle, WorldStats};
+use crate::world::{Run, World, WorldConfig, WorldStats};
 
 /// Simulated time after which a story counts as stuck.
 const STORY_LIMIT_MS: u64 = 3_600_000;
@@ -69,13 +70,38 @@ pub(crate) struct Story {
 #[must_use]
 pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
     let clock = wall_clock();
+    let tell = async |world| tell(&Stage::World(world), plan, seed).await;
+    conclude(plan, repro, World::run(world_config(plan), seed, tell), clock)
+}
+
+/// The same on turmoil instead of our own world: another network, another scheduler, the same
+/// machines, acts and verdict. Plans that turmoil cannot tell are broken by [`Checker::Harness`].
+///
+/// # Panics
+/// When a task of a process panics.
+#[must_use]
+pub fn run_on_turmoil(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
+    let clock = wall_clock();
+    let tell = async |stage| tell(&Stage::Turmoil(stage), plan, seed).await;
+    conclude(plan, repro, TurmoilStage::run(world_config(plan), seed, tell), clock)
+}
+
+fn world_config(plan: &Plan) -> WorldConfig {
     let mut config = WorldConfig {
         limit_ms: STORY_LIMIT_MS,
         writeback_interval_ms: plan.cluster.writeback_interval.0,
         ..WorldConfig::default()
     };
     config.net.link = crate::env::net::LinkProfile::latency(plan.cluster.link_latency.0);
-    let run = World::run(config, seed, async |world| tell(&world, plan, seed).await);
+    config
+}
+
+fn conclude(
+    plan: &Plan,
+    repro: &str,
+    run: Run<Result<Story, String>>,
+    clock: std::time::Instant,
+) -> RunOutcome {
     let wall_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     let panics =
         run.failures.iter().map(|failure| Violation::new(Checker::Panic, failure.to_string()));
@@ -91,7 +117,7 @@ pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
             None
         }
     };
-    verdict::judge(plan, seed, repro, story, violations, &run.trace, run.stats, wall_ms)
+    verdict::judge(plan, run.seed, repro, story, violations, &run.trace, run.stats, wall_ms)
 }
 
 /// The real clock, for the one field of a report that says what a run cost.
@@ -101,10 +127,10 @@ fn wall_clock() -> std::time::Instant {
 }
 
 /// The five acts.
-async fn tell(world: &WorldHandle, plan: &Plan, seed: u64) -> Result<Story, String> {
-    let trace = world.trace().clone();
+async fn tell(stage: &Stage, plan: &Plan, seed: u64) -> Result<Story, String> {
+    let trace = stage.trace().clone();
     let ledger = Ledger::watching(&trace);
-    let cluster = Cluster::build(world, plan, &ledger)?;
+    let cluster = Cluster::build(stage, plan, &ledger)?;
     let group = group_under_test(plan, &cluster);
     let work = Workload::new(plan.workload.clone(), cluster.namesrv_addrs(), seed, trace.clone());
     let work = Arc::new(work);

@@ -69,6 +69,7 @@ use driver::Driver;
 pub use handle::{Partition, WorldHandle};
 pub use machine::{MachineConfig, MachineHandle};
 pub use process::{Exit, ProcessContext, ProcessGone, ProcessHandle, ProcessStatus, StopOutcome};
+pub(crate) use process::{Main, boxed_main};
 
 /// What a world is like before anything happens.
 #[derive(Clone, Debug)]

@@ -9,3 +9,4 @@ mod parity;
 mod store;
 mod vectors;
 mod scenarios;
+mod turmoil;

@@ -12,14 +12,15 @@ use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::conf::local_defaults;
 use crate::ledger::{BrokerEntry, Ledger, LogView, StoreDirs};
 use crate::plan::{BrokerPlan, Plan};
-use crate::world::{MachineHandle, ProcessContext, ProcessHandle};
+use crate::stage::{Machine, Process};
+use crate::world::ProcessContext;
 
 /// A broker process and its configuration; clones name the same one.
 #[derive(Clone)]
 pub struct BrokerProcess {
     name: String,
-    handle: ProcessHandle,
-    machine: MachineHandle,
+    handle: Process,
+    machine: Machine,
     configured: Arc<Mutex<Configured>>,
 }
 
@@ -59,7 +60,7 @@ impl BrokerProcess {
     ///
     /// # Errors
     /// Properties, upstream switches or plants that make no sense.
-    pub fn add(machine: &MachineHandle, broker: &BrokerPlan, plan: &Plan) -> Result<Self, String> {
+    pub fn add(machine: &Machine, broker: &BrokerPlan, plan: &Plan) -> Result<Self, String> {
         let switches = plan.upstream.iter().map(|name| name.parse());
         let upstream = switches.collect::<Result<Vec<UpstreamSwitch>, _>>()?;
         let configured = Configured::read(
@@ -90,13 +91,13 @@ impl BrokerProcess {
 
     /// The process.
     #[must_use]
-    pub fn handle(&self) -> &ProcessHandle {
+    pub fn handle(&self) -> &Process {
         &self.handle
     }
 
     /// The machine it stands on.
     #[must_use]
-    pub fn machine(&self) -> &MachineHandle {
+    pub fn machine(&self) -> &Machine {
         &self.machine
     }
 

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::{Cluster, OpenFault, OpenFaultKind};
 use crate::env::disk::{FlushErrorMode, FlushFault, LatencyProfile};
-use crate::env::net::{LinkProfile, MachineId};
 use crate::plan::{Action, Millis};
-use crate::trace::{FaultId, FaultKind};
-use crate::world::{MachineHandle, Partition};
+use crate::stage::Machine;
+use crate::trace::{FaultId, FaultKind, Name};
 
 /// How long a graceful stop may take before the process is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -48,15 +47,15 @@ impl Cluster {
         Ok(())
     }
 
-    fn machine_of(&self, node: &str) -> MachineHandle {
+    fn machine_of(&self, node: &str) -> Machine {
         self.node(node).machine()
     }
 
     fn power_loss_group(&self, group: &str) {
-        let mut hit: Vec<MachineId> = Vec::new();
+        let mut hit: Vec<Name> = Vec::new();
         for broker in self.brokers.values().filter(|broker| broker.group() == group) {
-            if !hit.contains(&broker.machine().id()) {
-                hit.push(broker.machine().id());
+            if !hit.contains(broker.machine().name()) {
+                hit.push(Name::clone(broker.machine().name()));
                 broker.machine().power_loss();
             }
         }
@@ -76,7 +75,7 @@ impl Cluster {
     }
 
     /// Powers a machine on if it is off and starts what ran there, but for fenced processes and `but`.
-    fn power_on(&self, machine: &MachineHandle, but: Option<&str>) {
+    fn power_on(&self, machine: &Machine, but: Option<&str>) {
         if machine.is_on() {
             return;
         }
@@ -125,13 +124,8 @@ impl Cluster {
     }
 
     fn partition(&self, between: &[String; 2], one_way: bool) {
-        let [one, two] = self.machine_ids(between);
-        let cut = if one_way {
-            Partition::one_way(&[one], &[two])
-        } else {
-            Partition::between(&[one], &[two])
-        };
-        let fault = self.world.partition(&cut);
+        let [one, two] = self.machines_of(between);
+        let fault = self.stage.partition([&one, &two], one_way);
         self.open(OpenFaultKind::Partition, between, fault);
     }
 
@@ -141,13 +135,13 @@ impl Cluster {
                 && between.iter().all(|node| open.nodes.contains(node))
         };
         for open in self.take_open(matches) {
-            self.world.heal(open.fault);
+            self.stage.heal(open.fault);
         }
     }
 
     fn slow_link(&self, between: &[String; 2], latency: Millis) {
-        let [one, two] = self.machine_ids(between);
-        let fault = self.world.set_link(one, two, LinkProfile::latency(latency.0));
+        let [one, two] = self.machines_of(between);
+        let fault = self.stage.slow_link([&one, &two], latency);
         self.open(OpenFaultKind::SlowLink, between, fault);
     }
 
@@ -181,18 +175,16 @@ impl Cluster {
         for open in self.take_open(matches) {
             match open.kind {
                 OpenFaultKind::SlowLink => {
-                    let [one, two] = [&open.nodes[0], &open.nodes[1]];
-                    let ids = self.machine_ids(&[one.clone(), two.clone()]);
-                    self.world.reset_link(ids[0], ids[1]);
-                    self.world.reset_link(ids[1], ids[0]);
+                    let [one, two] = [&open.nodes[0], &open.nodes[1]].map(|it| self.machine_of(it));
+                    self.stage.reset_link([&one, &two]);
                 }
                 OpenFaultKind::SlowDisk(_) => {
                     self.machine_of(node).disk().reset_latency();
-                    self.world.trace().fault_healed(open.fault, "the disk is as before");
+                    self.trace().fault_healed(open.fault, "the disk is as before");
                 }
                 OpenFaultKind::FlushError(_) => {
                     self.machine_of(node).disk().clear_flush_faults();
-                    self.world.trace().fault_healed(open.fault, "syncs work again");
+                    self.trace().fault_healed(open.fault, "syncs work again");
                 }
                 OpenFaultKind::Partition => {}
             }
@@ -211,13 +203,13 @@ impl Cluster {
             let slow = matches!(open.kind, OpenFaultKind::SlowDisk(_));
             let now = if slow { stats.flushes } else { stats.flush_errors };
             if now > before {
-                self.world.trace().fault_bit(open.fault, what);
+                self.trace().fault_bit(open.fault, what);
             }
         }
     }
 
-    fn disk_fault(&self, machine: &MachineHandle, detail: &str) -> FaultId {
-        self.world.trace().fault_started(FaultKind::Disk, machine.name(), detail)
+    fn disk_fault(&self, machine: &Machine, detail: &str) -> FaultId {
+        self.trace().fault_started(FaultKind::Disk, machine.name(), detail)
     }
 
     fn open(&self, kind: OpenFaultKind, nodes: &[String], fault: FaultId) {
@@ -231,7 +223,7 @@ impl Cluster {
         taken
     }
 
-    fn machine_ids(&self, nodes: &[String; 2]) -> [MachineId; 2] {
-        [self.machine_of(&nodes[0]).id(), self.machine_of(&nodes[1]).id()]
+    fn machines_of(&self, nodes: &[String; 2]) -> [Machine; 2] {
+        [self.machine_of(&nodes[0]), self.machine_of(&nodes[1])]
     }
 }

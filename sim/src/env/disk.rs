@@ -50,10 +50,12 @@ mod tree;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mq_env::clock::Clock;
 use mq_env::rng::Rng;
-use rand::RngCore;
+use rand::{Rng as _, RngCore};
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
 pub use self::faults::{FlushErrorMode, FlushFault};
@@ -209,6 +211,19 @@ impl SimDisk {
         drop(state);
         if pages + metadata_ops > 0 {
             self.emit(|| DiskEvent::WroteBack { pages, metadata_ops });
+        }
+    }
+
+    /// Background writeback at random intervals of `mean_ms` on average, for as long as it is polled;
+    /// none at all for 0.
+    pub(crate) async fn write_back_for_ever(self: Arc<Self>, mean_ms: u64, mut rng: ChaCha8Rng) {
+        if mean_ms == 0 {
+            return;
+        }
+        loop {
+            let pause_ms = rng.random_range(1..=2 * mean_ms);
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            self.writeback(&mut rng);
         }
     }
 

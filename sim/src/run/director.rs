@@ -47,7 +47,7 @@ impl<'a> Director<'a> {
             group,
             began: Instant::now(),
             acks_at_previous: 0,
-            last_us: cluster.world().trace().now_us(),
+            last_us: cluster.trace().now_us(),
             directed: Directed::default(),
         }
     }
@@ -63,7 +63,7 @@ impl<'a> Director<'a> {
             self.note_positions(&event.action);
             self.cluster.act(&event.action).await?;
             self.acks_at_previous = *self.work.acks().borrow();
-            self.last_us = self.cluster.world().trace().now_us();
+            self.last_us = self.cluster.trace().now_us();
         }
         Ok(())
     }
@@ -102,17 +102,17 @@ impl<'a> Director<'a> {
             Trigger::UnreplicatedAckAfter(count) => {
                 self.acks_reach(*count).await;
                 let (ledger, group) = (self.cluster.ledger().clone(), self.group.to_owned());
-                let trace = self.cluster.world().trace();
+                let trace = self.cluster.trace();
                 // A SYNC_MASTER never gives such an acknowledgement: strike a little later then.
                 let unreplicated =
                     trace.on(move |record| ledger.is_unreplicated_ack(&group, record));
                 let _ = timeout(Duration::from_secs(2), unreplicated).await;
             }
             Trigger::Recovering(node) => {
-                let node = self.cluster.world().trace().name(node);
+                let node = self.cluster.trace().name(node);
                 let started = TraceEvent::Process(ProcessStep::Started);
                 let already = self.cluster.node(&node).is_running();
-                let trace = self.cluster.world().trace();
+                let trace = self.cluster.trace();
                 if !already {
                     trace.on(move |record| record.source == node && record.event == started).await;
                 }
@@ -140,7 +140,7 @@ impl<'a> Director<'a> {
 
     /// The slave receives something: it is connected and follows.
     async fn slave_follows(&self, node: &str) {
-        let trace = self.cluster.world().trace();
+        let trace = self.cluster.trace();
         let node = trace.name(node);
         let receives = |record: &crate::trace::TraceRecord| {
             matches!(record.event, TraceEvent::HaReceived { .. })
@@ -150,7 +150,7 @@ impl<'a> Director<'a> {
 
     /// Notes where the copies of the group end, if the action takes one of them.
     fn note_positions(&mut self, action: &Action) {
-        let trace = self.cluster.world().trace();
+        let trace = self.cluster.trace();
         let at_us = trace.now_us();
         if !action.is_recovery() {
             self.directed.first_fault_us.get_or_insert(at_us);
@@ -180,7 +180,7 @@ impl<'a> Director<'a> {
     /// Which copies an action takes out of service or out of the page cache.
     fn hit(&self, action: &Action, master: &str, slave: Option<&str>) -> Hit {
         let on_machine_of = |node: &str, broker: &str| {
-            self.cluster.node(node).machine().id() == self.cluster.node(broker).machine().id()
+            self.cluster.node(node).machine().name() == self.cluster.node(broker).machine().name()
         };
         match action {
             Action::Kill { node } => Hit { master: node == master, ..Hit::default() },

@@ -143,7 +143,7 @@ pub(super) async fn life_goes_on(
     group: &str,
     healed_us: u64,
 ) -> Vec<Expectation> {
-    let trace = cluster.world().trace();
+    let trace = cluster.trace();
     let before = *work.acks().borrow();
     let mut acks = work.acks();
     let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
@@ -184,7 +184,7 @@ pub(super) async fn replicas_meet(
     healed_us: u64,
 ) -> Vec<Expectation> {
     let Some(within) = plan.check.replicas_equal_within else { return Vec::new() };
-    let trace = cluster.world().trace();
+    let trace = cluster.trace();
     // Sends went on after the heal: the deadline counts from the silence, or the heal if later.
     let silent_us = trace.now_us();
     let deadline_us = silent_us.max(healed_us) + within.0 * 1_000;
@@ -248,7 +248,7 @@ pub(super) async fn read_back(
 }
 
 async fn read_once(
-    reader: &crate::world::ProcessHandle,
+    reader: &crate::stage::Process,
     work: &Arc<Workload>,
 ) -> Result<ReadBack, String> {
     let (work, name) = (Arc::clone(work), Arc::clone(reader.name()));

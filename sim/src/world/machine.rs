@@ -5,10 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mq_env::clock::Clock;
-use rand::Rng as _;
 
 use super::core::Core;
 use super::process::{Exit, ProcessCell, ProcessContext, ProcessHandle, boxed_main};
@@ -227,19 +225,9 @@ impl MachineHandle {
     /// The kernel's background writeback, at random intervals for as long as the world runs.
     fn write_back_in_background(&self) {
         let mean_ms = self.core.config.writeback_interval_ms;
-        if mean_ms == 0 {
-            return;
-        }
-        let mut rng = self.core.rng.child("writeback").stream(self.name());
+        let rng = self.core.rng.child("writeback").stream(self.name());
         let disk = Arc::clone(&self.cell.disk);
-        let write_back = async move {
-            loop {
-                let pause_ms = rng.random_range(1..=2 * mean_ms);
-                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                disk.writeback(&mut rng);
-            }
-        };
-        self.core.spawn(Box::pin(write_back));
+        self.core.spawn(Box::pin(disk.write_back_for_ever(mean_ms, rng)));
     }
 
     /// Gives it power again. Its processes have to be started.

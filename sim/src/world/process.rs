@@ -86,10 +86,10 @@ impl fmt::Display for ProcessGone {
 impl std::error::Error for ProcessGone {}
 
 /// A start function.
-pub(super) type Main = Rc<dyn Fn(ProcessContext) -> LocalBoxFuture<'static, Result<(), String>>>;
+pub(crate) type Main = Rc<dyn Fn(ProcessContext) -> LocalBoxFuture<'static, Result<(), String>>>;
 
 /// Turns any fitting closure into a start function.
-pub(super) fn boxed_main<F, Fut>(main: F) -> Main
+pub(crate) fn boxed_main<F, Fut>(main: F) -> Main
 where
     F: Fn(ProcessContext) -> Fut + 'static,
     Fut: Future<Output: Exit> + 'static,

@@ -1,0 +1,401 @@
+//! Machines and processes as turmoil hosts. A host is a machine with one process: from its boot on it
+//! runs a small kernel, which waits until the process is started and runs it as host software.
+//!
+//! Killing the process crashes the host and boots it at once: its sockets close, connects are refused.
+//! Power loss crashes it without a word and leaves it down.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use mq_env::Env;
+use mq_env::rng::Rng;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::turmoil_stage::{Order, Orders};
+use crate::env::disk::{DiskHandle, PowerLossReport, SimDisk};
+use crate::env::turmoil::host_env;
+use crate::trace::{FaultId, FaultKind, MachineStep, Name, ProcessStep, Trace, TraceEvent};
+use crate::world::{
+    Exit, Main, ProcessContext, ProcessGone, ProcessStatus, StopOutcome, boxed_main,
+};
+
+/// A machine and its process, across boots.
+pub(super) struct Host {
+    pub(super) address: IpAddr,
+    name: Name,
+    disk: Arc<SimDisk>,
+    trace: Trace,
+    rng: Rng,
+    orders: Orders,
+    /// The power loss that the next power-on heals.
+    off_since: Cell<Option<FaultId>>,
+    power_losses: Cell<u32>,
+    program: OnceCell<Program>,
+    incarnation: Cell<u32>,
+    life: RefCell<Option<Life>>,
+    status: RefCell<ProcessStatus>,
+    /// The kill that the next start heals.
+    killed_by: Cell<Option<FaultId>>,
+    started: Notify,
+    ended: Notify,
+}
+
+struct Program {
+    name: Name,
+    main: Main,
+}
+
+/// One incarnation of the process.
+struct Life {
+    /// Cleared at the instant of death; shared with the process's probe.
+    alive: Arc<AtomicBool>,
+    disk: Arc<DiskHandle>,
+    shutdown: CancellationToken,
+    jobs: Rc<Jobs>,
+    /// Whether the kernel runs it.
+    taken: bool,
+}
+
+type Job = Box<dyn FnOnce(Env) -> LocalBoxFuture<'static, ()>>;
+
+/// Code that the scenario wants to run inside the process.
+#[derive(Default)]
+struct Jobs {
+    waiting: RefCell<Vec<Job>>,
+    added: Notify,
+}
+
+impl Host {
+    pub(super) fn new(
+        address: IpAddr,
+        name: Name,
+        disk: Arc<SimDisk>,
+        trace: &Trace,
+        rng: &Rng,
+        orders: &Orders,
+    ) -> Rc<Self> {
+        Rc::new(Host {
+            address,
+            name,
+            disk,
+            trace: trace.clone(),
+            rng: rng.clone(),
+            orders: Rc::clone(orders),
+            off_since: Cell::new(None),
+            power_losses: Cell::new(0),
+            program: OnceCell::new(),
+            incarnation: Cell::new(0),
+            life: RefCell::new(None),
+            status: RefCell::new(ProcessStatus::New),
+            killed_by: Cell::new(None),
+            started: Notify::new(),
+            ended: Notify::new(),
+        })
+    }
+
+    /// What the host runs from its boot on.
+    pub(super) async fn kernel(self: Rc<Self>) -> turmoil::Result {
+        let (main, context, jobs) = loop {
+            match self.take_start() {
+                Some(start) => break start,
+                None => self.started.notified().await,
+            }
+        };
+        let incarnation = context.incarnation;
+        spawn_local(run_jobs(context.env.clone(), jobs));
+        let result = main(context).await;
+        self.order(Order::Exited { host: Rc::clone(&self), incarnation, result });
+        // The crash that follows takes away whatever tasks the process left.
+        std::future::pending().await
+    }
+
+    /// Makes the environment of a process that was started since the boot.
+    fn take_start(&self) -> Option<(Main, ProcessContext, Rc<Jobs>)> {
+        let program = self.program.get()?;
+        let mut life = self.life.borrow_mut();
+        let life = life.as_mut().filter(|life| !life.taken)?;
+        life.taken = true;
+        let incarnation = self.incarnation.get();
+        let rng = self.rng.child("process").child(&format!("{}#{incarnation}", program.name));
+        let probe = self.trace.probe(&program.name, incarnation, Arc::clone(&life.alive));
+        let disk = Arc::clone(&life.disk) as Arc<dyn mq_env::disk::Disk>;
+        let context = ProcessContext {
+            env: host_env(&self.address.to_string(), disk, rng, probe),
+            shutdown: life.shutdown.clone(),
+            name: Name::clone(&program.name),
+            incarnation,
+        };
+        Some((Rc::clone(&program.main), context, Rc::clone(&life.jobs)))
+    }
+
+    /// The process returned by itself; whether that is still news.
+    pub(super) fn exited(&self, incarnation: u32, result: Result<(), String>) -> bool {
+        self.incarnation.get() == incarnation
+            && self.end(match result {
+                Ok(()) => ProcessStep::Exited,
+                Err(error) => ProcessStep::Failed { error: self.trace.name(&error) },
+            })
+    }
+
+    /// Ends the running incarnation in the books, as far as disk and trace are concerned.
+    fn end(&self, step: ProcessStep) -> bool {
+        let Some(life) = self.life.take() else { return false };
+        life.alive.store(false, Ordering::Relaxed);
+        self.disk.process_died(life.disk.epoch());
+        *self.status.borrow_mut() = match &step {
+            ProcessStep::Failed { error } => ProcessStatus::Exited(Err(Name::clone(error))),
+            ProcessStep::Killed => ProcessStatus::Killed,
+            ProcessStep::LostPower => ProcessStatus::LostPower,
+            _ => ProcessStatus::Exited(Ok(())),
+        };
+        self.record_step(step);
+        self.ended.notify_waiters();
+        true
+    }
+
+    fn record_step(&self, step: ProcessStep) {
+        if let Some(program) = self.program.get() {
+            let event = TraceEvent::Process(step);
+            self.trace.record(&program.name, self.incarnation.get(), event);
+        }
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.borrow_mut().push(order);
+    }
+
+    fn lose_power(
+        &self,
+        kind: FaultKind,
+        crash: impl FnOnce(&SimDisk) -> PowerLossReport,
+    ) -> FaultId {
+        let fault = self.trace.fault_started(kind, &self.name, "");
+        if self.off_since.get().is_some() {
+            return fault;
+        }
+        self.off_since.set(Some(fault));
+        let ended = self.end(ProcessStep::LostPower);
+        let report = crash(&self.disk);
+        self.order(Order::CutPower(self.address));
+        self.trace.record(&self.name, 0, TraceEvent::Machine(MachineStep::PowerLost));
+        if kind == FaultKind::PowerLoss {
+            let what = self.trace.name(&report.to_string());
+            self.trace.record(&self.name, 0, TraceEvent::Disk { what });
+        }
+        self.trace.fault_bit(fault, if ended { "the process is gone" } else { "nothing ran" });
+        fault
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel of a simulated machine")]
+fn spawn_local(task: impl Future<Output = ()> + 'static) {
+    tokio::task::spawn_local(task);
+}
+
+async fn run_jobs(env: Env, jobs: Rc<Jobs>) {
+    loop {
+        for job in jobs.waiting.take() {
+            spawn_local(job(env.clone()));
+        }
+        jobs.added.notified().await;
+    }
+}
+
+/// A machine on turmoil; clones name the same machine.
+#[derive(Clone)]
+pub struct TurmoilMachine {
+    pub(super) host: Rc<Host>,
+}
+
+impl TurmoilMachine {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.host.name
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.host.address
+    }
+
+    /// Its disk.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<SimDisk> {
+        &self.host.disk
+    }
+
+    /// Whether it has power.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.host.off_since.get().is_none()
+    }
+
+    /// Its process, if one was added.
+    #[must_use]
+    pub fn process(&self) -> Option<TurmoilProcess> {
+        self.host.program.get().map(|_| TurmoilProcess { host: Rc::clone(&self.host) })
+    }
+
+    /// Adds its process.
+    ///
+    /// # Panics
+    /// When it has one.
+    pub fn add_process<F, Fut>(&self, name: &str, main: F) -> TurmoilProcess
+    where
+        F: Fn(ProcessContext) -> Fut + 'static,
+        Fut: Future<Output: Exit> + 'static,
+    {
+        let program = Program { name: self.host.trace.name(name), main: boxed_main(main) };
+        let added = self.host.program.set(program).is_ok();
+        assert!(added, "{}: a machine has one process on turmoil", self.name());
+        TurmoilProcess { host: Rc::clone(&self.host) }
+    }
+
+    /// Cuts its power; a machine without gives a fault without effect.
+    pub fn power_loss(&self) -> FaultId {
+        self.host.lose_power(FaultKind::PowerLoss, |disk| {
+            let number = self.host.power_losses.replace(self.host.power_losses.get() + 1);
+            let rng = self.host.rng.child("power_loss").child(self.name());
+            disk.power_loss(&mut rng.stream(&number.to_string()))
+        })
+    }
+
+    /// Power loss, and the disk is empty afterwards.
+    pub fn destroy_disk(&self) -> FaultId {
+        let host = &self.host;
+        let fault = host.lose_power(FaultKind::DiskDestroyed, |_| PowerLossReport::default());
+        host.disk.destroy();
+        host.trace.record(&host.name, 0, TraceEvent::Machine(MachineStep::DiskDestroyed));
+        host.trace.fault_bit(fault, "the disk is empty");
+        fault
+    }
+
+    /// Gives it power again.
+    pub fn power_on(&self) {
+        let Some(fault) = self.host.off_since.take() else { return };
+        self.host.order(Order::Boot(self.host.address));
+        let event = TraceEvent::Machine(MachineStep::PoweredOn);
+        self.host.trace.record(&self.host.name, 0, event);
+        self.host.trace.fault_healed(fault, "powered on");
+    }
+}
+
+/// The process of a machine on turmoil; clones name the same one.
+#[derive(Clone)]
+pub struct TurmoilProcess {
+    host: Rc<Host>,
+}
+
+impl TurmoilProcess {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.host.program.get().map_or(&self.host.name, |program| &program.name)
+    }
+
+    /// Its machine.
+    #[must_use]
+    pub fn machine(&self) -> TurmoilMachine {
+        TurmoilMachine { host: Rc::clone(&self.host) }
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.host.life.borrow().is_some()
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it runs, or its machine has no power.
+    pub fn start(&self) {
+        assert!(!self.is_running(), "{} runs already", self.name());
+        assert!(self.machine().is_on(), "{}: its machine has no power", self.name());
+        let host = &self.host;
+        host.incarnation.set(host.incarnation.get() + 1);
+        if let Some(fault) = host.killed_by.take() {
+            host.trace.fault_healed(fault, "started again");
+        }
+        *host.status.borrow_mut() = ProcessStatus::Running;
+        *host.life.borrow_mut() = Some(Life {
+            alive: Arc::new(AtomicBool::new(true)),
+            disk: host.disk.handle(self.name()),
+            shutdown: CancellationToken::new(),
+            jobs: Rc::default(),
+            taken: false,
+        });
+        host.record_step(ProcessStep::Started);
+        host.started.notify_one();
+    }
+
+    /// Kills it; one that does not run gives a fault without effect.
+    pub fn kill(&self) -> FaultId {
+        let host = &self.host;
+        let fault = host.trace.fault_started(FaultKind::Kill, self.name(), "");
+        if host.end(ProcessStep::Killed) {
+            host.order(Order::Reap(host.address));
+            host.trace.fault_bit(fault, "the process is gone");
+            host.killed_by.set(Some(fault));
+        }
+        fault
+    }
+
+    /// Asks it to stop and waits until it ends; after `deadline` it is killed.
+    pub async fn stop(&self, deadline: Duration) -> StopOutcome {
+        if let Some(life) = &*self.host.life.borrow() {
+            self.host.record_step(ProcessStep::StopRequested);
+            life.shutdown.cancel();
+        }
+        match tokio::time::timeout(deadline, self.ended()).await {
+            Ok(status) => StopOutcome::Ended(status),
+            Err(_) => {
+                self.kill();
+                StopOutcome::Killed
+            }
+        }
+    }
+
+    async fn ended(&self) -> ProcessStatus {
+        loop {
+            let changed = self.host.ended.notified();
+            if !self.is_running() {
+                return self.host.status.borrow().clone();
+            }
+            changed.await;
+        }
+    }
+
+    /// Runs `code` as a task of the process and waits for what it returns.
+    ///
+    /// # Errors
+    /// [`ProcessGone`] when the process does not run, or ends first.
+    pub async fn run<T, Fut>(
+        &self,
+        code: impl FnOnce(Env) -> Fut + 'static,
+    ) -> Result<T, ProcessGone>
+    where
+        T: 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        let (done, result) = oneshot::channel();
+        let jobs = self.host.life.borrow().as_ref().map(|life| Rc::clone(&life.jobs));
+        let jobs = jobs.ok_or(ProcessGone)?;
+        jobs.waiting.borrow_mut().push(Box::new(move |env| {
+            Box::pin(async move {
+                let _ = done.send(code(env).await);
+            })
+        }));
+        jobs.added.notify_one();
+        drop(jobs);
+        result.await.map_err(|_| ProcessGone)
+    }
+}
