@@ -57,6 +57,7 @@ async fn open(disk: &Arc<SimDisk>) -> Arc<MessageStore> {
     let mut config = StoreConfig::at("/store");
     config.mapped_file_size_commit_log = 8 << 10;
     config.mapped_file_size_consume_queue = 500;
+    (config.max_hash_slot_num, config.max_index_num) = (20, 30);
     config.flush_disk_type = FlushDiskType::SyncFlush;
     let env = Env { disk: disk.handle("broker"), clock: clock(), ..Env::os() };
     MessageStore::open(env, Arc::new(config)).await.unwrap()

@@ -49,6 +49,7 @@ fn small_config(flush_disk_type: FlushDiskType) -> StoreConfig {
     let mut config = StoreConfig::at("/machine/store");
     config.mapped_file_size_commit_log = LOG_FILE;
     config.mapped_file_size_consume_queue = 400;
+    (config.max_hash_slot_num, config.max_index_num) = (20, 30);
     config.flush_disk_type = flush_disk_type;
     config.flush_interval_commit_log_ms = 20;
     config.flush_commit_log_thorough_interval_ms = 60;

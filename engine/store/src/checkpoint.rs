@@ -1,7 +1,6 @@
 //! [`StoreCheckpoint`]: the 4096-byte file `checkpoint`, as RocketMQ 4.9 writes it.
 //!
-//! Three store times in milliseconds, big-endian: CommitLog at 0, ConsumeQueues at 8, index at 16
-//! (kept as it is found).
+//! Three store times in milliseconds, big-endian: CommitLog at 0, ConsumeQueues at 8, index at 16.
 //! Each says: messages stored up to then are durable there. The page is written only with values
 //! that are true of the disk at that moment, so it may reach the disk at any time.
 
@@ -13,6 +12,7 @@ use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
 
 const PHYSIC_AT: usize = 0;
 const LOGICS_AT: usize = 8;
+const INDEX_AT: usize = 16;
 /// Recovery starts this much before the oldest of the times.
 const SLACK_MS: u64 = 3_000;
 
@@ -42,22 +42,31 @@ impl StoreCheckpoint {
         self.get(LOGICS_AT)
     }
 
+    /// Store time of the last message of the last index file that is durable and takes no more.
+    pub(crate) fn index_msg_timestamp_ms(&self) -> u64 {
+        self.get(INDEX_AT)
+    }
+
     /// Where an abnormal recovery by 4.9's rules may start (`getMinTimestamp`).
     pub(crate) fn min_timestamp_ms(&self) -> u64 {
         self.physic_msg_timestamp_ms().min(self.logics_msg_timestamp_ms()).saturating_sub(SLACK_MS)
     }
 
-    /// Records new times and syncs the file. Both only advance.
+    /// Records new times and syncs the file. They only advance.
     ///
     /// # Errors
     /// What the sync said.
-    pub(crate) async fn advance(&self, physic_ms: u64, logics_ms: u64) -> io::Result<()> {
-        let physic_ms = physic_ms.max(self.physic_msg_timestamp_ms());
-        let logics_ms = logics_ms.max(self.logics_msg_timestamp_ms());
-        let mut times = [0; 16];
-        times[PHYSIC_AT..][..8].copy_from_slice(&physic_ms.to_be_bytes());
-        times[LOGICS_AT..][..8].copy_from_slice(&logics_ms.to_be_bytes());
-        if self.region.slice(0..16) == times {
+    pub(crate) async fn advance(
+        &self,
+        physic_ms: u64,
+        logics_ms: u64,
+        index_ms: u64,
+    ) -> io::Result<()> {
+        let mut times = [0; 24];
+        for (at, ms) in [(PHYSIC_AT, physic_ms), (LOGICS_AT, logics_ms), (INDEX_AT, index_ms)] {
+            times[at..][..8].copy_from_slice(&ms.max(self.get(at)).to_be_bytes());
+        }
+        if self.region.slice(0..24) == times {
             return Ok(());
         }
         self.region.write(0, &times);

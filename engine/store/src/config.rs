@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::delay_level::DelayLevels;
+use crate::index_layout::IndexLayout;
 
 /// When a put is acknowledged relative to the disk (`flushDiskType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,6 +193,15 @@ pub struct StoreConfig {
     pub total_memory_bytes: u64,
     /// `offsetCheckInSlave`.
     pub offset_check_in_slave: bool,
+    /// `messageIndexEnable`: messages can be found by key.
+    pub message_index_enable: bool,
+    /// `messageIndexSafe`: after an unclean end the newest index file is made again from the log,
+    /// not from its own synced entries. Neither loses keys.
+    pub message_index_safe: bool,
+    /// `maxHashSlotNum`: slots of an index file.
+    pub max_hash_slot_num: usize,
+    /// `maxIndexNum`: an index file takes one entry fewer.
+    pub max_index_num: usize,
     /// `osPageCacheBusyTimeOutMills`.
     pub os_page_cache_busy_timeout_ms: u64,
     /// `diskMaxUsedSpaceRatio`, percent.
@@ -253,6 +263,10 @@ impl StoreConfig {
             access_message_in_memory_max_ratio: 40,
             total_memory_bytes: 16 << 30,
             offset_check_in_slave: false,
+            message_index_enable: true,
+            message_index_safe: false,
+            max_hash_slot_num: IndexLayout::DEFAULT.hash_slot_num,
+            max_index_num: IndexLayout::DEFAULT.index_num,
             os_page_cache_busy_timeout_ms: 1_000,
             disk_max_used_space_ratio: 75,
             delete_when: "04".to_owned(),
@@ -277,6 +291,15 @@ impl StoreConfig {
         self.store_path_commit_log
             .clone()
             .unwrap_or_else(|| self.store_path_root_dir.join("commitlog"))
+    }
+
+    /// How index files are laid out.
+    pub(crate) fn index_layout(&self) -> IndexLayout {
+        // No slot or no room for an entry would leave nothing to put a key into.
+        IndexLayout {
+            hash_slot_num: self.max_hash_slot_num.max(1),
+            index_num: self.max_index_num.max(2),
+        }
     }
 
     /// Whether an upstream behaviour is switched on.

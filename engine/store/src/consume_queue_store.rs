@@ -143,6 +143,11 @@ impl ConsumeQueueStore {
         table
     }
 
+    /// Sum of the queues' ends: what the watermark knows them by.
+    pub(crate) fn units(&self) -> u64 {
+        self.all().iter().map(|queue| queue.max_offset_in_queue()).sum()
+    }
+
     pub(crate) fn is_able_to_flush(&self, least_pages: usize) -> bool {
         !self.is_suspect() && self.all().iter().any(|queue| queue.is_able_to_flush(least_pages))
     }

@@ -1,10 +1,12 @@
-//! [`ReputMessageService`]: records of the CommitLog become units of the ConsumeQueues.
+//! [`ReputMessageService`]: records of the CommitLog become units of the ConsumeQueues and entries of
+//! the index.
 //!
 //! A record is visible to consumers once it is dispatched. The limit is the flushed end under
 //! SYNC_FLUSH, so that nothing is seen that a power loss could take back, and the readable end
 //! under ASYNC_FLUSH. Replication does not delay visibility.
 //!
-//! Java origin: `ReputMessageService`, `CommitLogDispatcherBuildConsumeQueue` of RocketMQ 4.9.
+//! Java origin: `ReputMessageService`, `CommitLogDispatcherBuildConsumeQueue` and
+//! `CommitLogDispatcherBuildIndex` of RocketMQ 4.9.
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -24,6 +26,7 @@ use crate::commit_log::{CommitLog, counts_in_queue};
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
 use crate::delay_level::SCHEDULE_TOPIC;
+use crate::index_service::IndexService;
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
@@ -41,6 +44,7 @@ pub type MessageArrivingListener = Arc<dyn Fn(&str, u32, u64, i64) + Send + Sync
 pub(crate) struct ReputMessageService {
     log: Arc<CommitLog>,
     queues: Arc<ConsumeQueueStore>,
+    index: Arc<IndexService>,
     config: Arc<StoreConfig>,
     flags: Arc<RunningFlags>,
     probe: Probe,
@@ -72,6 +76,7 @@ impl ReputMessageService {
     pub(crate) fn new(
         log: Arc<CommitLog>,
         queues: Arc<ConsumeQueueStore>,
+        index: Arc<IndexService>,
         config: Arc<StoreConfig>,
         flags: Arc<RunningFlags>,
         probe: Probe,
@@ -79,6 +84,7 @@ impl ReputMessageService {
         ReputMessageService {
             log,
             queues,
+            index,
             config,
             flags,
             probe,
@@ -107,6 +113,29 @@ impl ReputMessageService {
         self.dispatched.notified().await;
     }
 
+    /// Adds the keys of the records between the index's end and `end`, which have their units
+    /// already.
+    ///
+    /// # Errors
+    /// When an index file cannot be created.
+    pub(crate) async fn index_up_to(&self, end: u64) -> io::Result<()> {
+        let from = self.index.indexed_to().max(self.log.min_offset());
+        let mut progress = DispatchProgress { reput_from_offset: from, store_timestamp_ms: 0 };
+        while progress.reput_from_offset < end {
+            let from = progress.reput_from_offset;
+            let Some(data) = self.log.data(from) else { return Ok(()) };
+            let data = data.truncated((end - from) as usize);
+            let mut add =
+                |record: &RecordView<'_>, phy_offset| self.index.put_record(record, phy_offset);
+            self.walk_data(&data, &mut progress, &mut 0, &mut add)?;
+            if progress.reput_from_offset == from {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
     /// Dispatches what there is now: recovery's way to catch up before anybody is served.
     ///
     /// # Errors
@@ -133,7 +162,7 @@ impl ReputMessageService {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "ConsumeQueue cannot be written");
+                    tracing::error!(%error, "ConsumeQueue or index cannot be written");
                     self.flags.set(Refusal::LogicsError);
                     tokio::select! {
                         biased;
@@ -176,7 +205,9 @@ impl ReputMessageService {
             let Some(data) = data else { return Ok(Turn::CaughtUp) };
             let data = data.truncated((limit - from) as usize);
             let before = dispatched;
-            self.dispatch_data(&data, &mut progress, &mut dispatched)?;
+            let mut dispatch =
+                |record: &RecordView<'_>, phy_offset| self.dispatch_record(record, phy_offset);
+            self.walk_data(&data, &mut progress, &mut dispatched, &mut dispatch)?;
             if dispatched > before {
                 self.dispatched.notify_one();
             }
@@ -187,12 +218,13 @@ impl ReputMessageService {
         Ok(Turn::More)
     }
 
-    /// Dispatches the records of one file's readable part; stops at the part of one.
-    fn dispatch_data(
+    /// Shows the records of one file's readable part; stops at the part of one.
+    fn walk_data(
         &self,
         data: &SelectedBuffer,
         progress: &mut DispatchProgress,
         dispatched: &mut usize,
+        visit: &mut dyn FnMut(&RecordView<'_>, u64) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut position = 0;
         while position < data.len() && *dispatched < RECORDS_PER_TURN {
@@ -201,7 +233,7 @@ impl ReputMessageService {
                 RecordRules { phy_offset: Some(phy_offset as i64), body_crc: false, texts: false };
             match check_record(&data[position..], &rules) {
                 RecordCheck::Valid(record) => {
-                    self.dispatch_record(&record, phy_offset)?;
+                    visit(&record, phy_offset)?;
                     position += record.size();
                     progress.store_timestamp_ms = record.store_timestamp() as u64;
                     progress.reput_from_offset = phy_offset + record.size() as u64;
@@ -226,12 +258,12 @@ impl ReputMessageService {
 
     fn dispatch_record(&self, record: &RecordView<'_>, phy_offset: u64) -> io::Result<()> {
         if !counts_in_queue(record.sys_flag()) {
-            return Ok(());
+            return self.index.put_record(record, phy_offset);
         }
         let topic = record.topic();
         if !is_directory_name(&topic) {
             tracing::error!(phy_offset, %topic, "no queue can be named so; the record is passed over");
-            return Ok(());
+            return self.index.put_record(record, phy_offset);
         }
         let (queue_id, queue_offset) = (record.queue_id() as u32, record.queue_offset() as u64);
         let tags_code = self.tags_code_of(record, &topic);
@@ -242,6 +274,7 @@ impl ReputMessageService {
         };
         let queue = self.queues.find_or_create(&topic, queue_id);
         queue.put_message_position_info(unit, queue_offset)?;
+        self.index.put_record(record, phy_offset)?;
         self.probe.emit(&Event::Dispatched { phy_offset, topic: &topic, queue_id, queue_offset });
         if self.config.broker_role != BrokerRole::Slave
             && let Some(listener) = self.listener.get()

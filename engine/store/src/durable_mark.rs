@@ -4,11 +4,15 @@
 //! written in turn, so that a torn write leaves the other one:
 //!
 //! ```text
-//! 0 magic u64 | 8 sequence u64 | 16 log end u64 | 24 logics end u64 | 32 CRC-32 of 0..32 u32
+//!  0 magic u64   | 8 sequence u64       | 16 log end u64 | 24 logics end u64
+//! 32 units u64   | 40 index file u64    | 48 index entries u64 | 56 index end u64
+//! 64 CRC-32 of 0..64 u32
 //! ```
 //!
 //! *Log end*: every CommitLog byte below is synced, and it is the start of a record or the end of
-//! the log. *Logics end*: every record below has its synced unit in its ConsumeQueue.
+//! the log. *Logics end*: every record below has its synced unit in its ConsumeQueue; *units* is
+//! the sum of the queues' ends there, so that a queue that is missing shows. *Index*: see
+//! [`IndexMark`].
 
 use std::io;
 use std::path::Path;
@@ -16,9 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
 
-const MAGIC: u64 = u64::from_be_bytes(*b"SFDURABL");
+use crate::index_service::IndexMark;
+
+const MAGIC: u64 = u64::from_be_bytes(*b"SFDURAB2");
 const SLOT_BYTES: usize = 512;
-const CHECKED_BYTES: usize = 32;
+const CHECKED_BYTES: usize = 64;
+/// Stands for a sum of queue ends that is not known.
+const UNITS_UNKNOWN: u64 = u64::MAX;
 
 /// What is known to be durable; physical offsets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +35,10 @@ pub struct Mark {
     pub log_end: u64,
     /// End of the part whose ConsumeQueue units are synced.
     pub logics_end: u64,
+    /// Sum of the queues' ends (queue offsets) at `logics_end`, where known.
+    pub units: Option<u64>,
+    /// How much of the index is synced.
+    pub index: IndexMark,
 }
 
 /// The watermark file of a store.
@@ -65,18 +77,27 @@ impl DurableMark {
 
     /// Raises the mark to what was just synced and makes it durable.
     pub(crate) async fn advance(&self, mark: Mark) -> io::Result<()> {
-        self.store(|present| Mark {
-            log_end: present.log_end.max(mark.log_end),
-            logics_end: present.logics_end.max(mark.logics_end),
+        self.store(|present| {
+            let is_further = mark.logics_end > present.logics_end;
+            let is_indexed_further = mark.index.end > present.index.end;
+            Mark {
+                log_end: present.log_end.max(mark.log_end),
+                logics_end: present.logics_end.max(mark.logics_end),
+                units: if is_further { mark.units } else { present.units },
+                index: if is_indexed_further { mark.index } else { present.index },
+            }
         })
         .await
     }
 
-    /// Lowers the mark durably, before bytes above it are destroyed.
-    pub(crate) async fn lower(&self, end: u64) -> io::Result<()> {
+    /// Lowers the mark durably, before bytes above it are destroyed. `index` is what the index has
+    /// below `end`.
+    pub(crate) async fn lower(&self, end: u64, index: IndexMark) -> io::Result<()> {
         self.store(|present| Mark {
             log_end: present.log_end.min(end),
             logics_end: present.logics_end.min(end),
+            units: present.units.filter(|_| present.logics_end <= end),
+            index: if index.end < present.index.end { index } else { present.index },
         })
         .await
     }
@@ -115,6 +136,10 @@ fn encode_slot(latest: Latest) -> [u8; CHECKED_BYTES + 4] {
     slot[8..16].copy_from_slice(&latest.sequence.to_be_bytes());
     slot[16..24].copy_from_slice(&latest.mark.log_end.to_be_bytes());
     slot[24..32].copy_from_slice(&latest.mark.logics_end.to_be_bytes());
+    slot[32..40].copy_from_slice(&latest.mark.units.unwrap_or(UNITS_UNKNOWN).to_be_bytes());
+    slot[40..48].copy_from_slice(&latest.mark.index.file.to_be_bytes());
+    slot[48..56].copy_from_slice(&latest.mark.index.entries.to_be_bytes());
+    slot[56..64].copy_from_slice(&latest.mark.index.end.to_be_bytes());
     let crc = crc32fast::hash(&slot[..CHECKED_BYTES]);
     slot[CHECKED_BYTES..].copy_from_slice(&crc.to_be_bytes());
     slot
@@ -125,7 +150,12 @@ fn read_slot(region: &MappedRegion, slot: usize) -> Option<Latest> {
     let bytes = region.slice(at..at + CHECKED_BYTES + 4);
     let number =
         |at: usize| bytes[at..at + 8].try_into().map(u64::from_be_bytes).unwrap_or_default();
-    let latest =
-        Latest { sequence: number(8), mark: Mark { log_end: number(16), logics_end: number(24) } };
+    let mark = Mark {
+        log_end: number(16),
+        logics_end: number(24),
+        units: Some(number(32)).filter(|units| *units != UNITS_UNKNOWN),
+        index: IndexMark { file: number(40), entries: number(48), end: number(56) },
+    };
+    let latest = Latest { sequence: number(8), mark };
     (number(0) == MAGIC && encode_slot(latest) == bytes).then_some(latest)
 }

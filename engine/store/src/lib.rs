@@ -8,6 +8,7 @@
 //! - `commit_log` with `record`, `topic_queue_table`: append, flush services, recovery walk, what
 //!   replication needs;
 //! - `consume_queue`, `consume_queue_store`, `dispatch`, [`delay_level`]: from log to queues;
+//! - [`index_layout`], `index_file`, `index_service`: from log to keys;
 //! - `checkpoint`, `durable_mark`, `marks`: what is written down about durability;
 //! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
@@ -17,6 +18,7 @@ pub mod config;
 pub mod delay_level;
 pub mod error;
 pub mod ha;
+pub mod index_layout;
 pub mod metadata_file;
 pub mod plant;
 
@@ -27,6 +29,8 @@ mod consume_queue_store;
 mod dispatch;
 mod durable_mark;
 mod get_result;
+mod index_file;
+mod index_service;
 mod marks;
 mod message_inner;
 mod message_store;
@@ -45,8 +49,9 @@ pub use dispatch::MessageArrivingListener;
 pub use durable_mark::Mark;
 pub use error::StoreError;
 pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
+pub use index_service::{IndexMark, QueryOffsetResult};
 pub use message_inner::MessageInner;
-pub use message_store::MessageStore;
+pub use message_store::{MessageStore, QueryMessageResult};
 pub use mq_mapped_file::SelectedBuffer;
 pub use put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
 pub use replica_gate::ReplicaWait;

@@ -1,5 +1,5 @@
-//! What is written down about durability: the watermark once a second, the ConsumeQueues and the
-//! checkpoint on their own schedule (RocketMQ 4.9 `FlushConsumeQueueService`).
+//! What is written down about durability: the watermark once a second, the ConsumeQueues, the index
+//! and the checkpoint on their own schedule (RocketMQ 4.9 `FlushConsumeQueueService`).
 //!
 //! Neither ever claims more than is on disk: positions are sampled before the sync and recorded
 //! after it succeeded.
@@ -15,6 +15,7 @@ use crate::config::{BrokerRole, StoreConfig};
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::ReputMessageService;
 use crate::durable_mark::{DurableMark, Mark};
+use crate::index_service::{IndexFlushed, IndexMark, IndexService};
 use crate::tick_grid::TickGrid;
 
 /// How often the watermark follows the flushed end.
@@ -24,6 +25,7 @@ const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Marks {
     pub(crate) log: Arc<CommitLog>,
     pub(crate) queues: Arc<ConsumeQueueStore>,
+    pub(crate) index: Arc<IndexService>,
     pub(crate) dispatcher: Arc<ReputMessageService>,
     pub(crate) checkpoint: StoreCheckpoint,
     pub(crate) durable: DurableMark,
@@ -72,26 +74,61 @@ impl Marks {
         }
     }
 
+    /// Syncs index files as they become full.
+    pub(crate) async fn run_flush_index(self: Arc<Self>, tasks: TaskGroup) {
+        loop {
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                () = self.index.rolled() => {}
+            }
+            if let Some(flushed) = self.index.flush(true).await {
+                let mark = Mark { index: flushed.mark, ..Mark::default() };
+                self.write(mark, 0, 0, flushed.full_until_ms).await;
+            }
+        }
+    }
+
     /// Writes the watermark.
     pub(crate) async fn write_watermark(&self) {
-        let mark = Mark { log_end: self.durable_log_end(), logics_end: 0 };
+        let mark = Mark { log_end: self.durable_log_end(), ..Mark::default() };
         if let Err(error) = self.durable.advance(mark).await {
             tracing::warn!(%error, "the durable watermark was not written");
         }
     }
 
-    /// Syncs every ConsumeQueue, then records how far: watermark and checkpoint.
+    /// Syncs every ConsumeQueue and the index, then records how far: watermark and checkpoint.
     pub(crate) async fn flush_all_queues(&self) {
-        let dispatched = self.dispatcher.progress();
+        self.flush_queues_and_index(|flushed| flushed.full_until_ms).await;
+    }
+
+    /// The same at the end, when nothing is added to the index any more.
+    pub(crate) async fn flush_finally(&self) {
+        self.flush_queues_and_index(|flushed| flushed.until_ms).await;
+    }
+
+    async fn flush_queues_and_index(&self, index_ms: impl FnOnce(&IndexFlushed) -> u64) {
+        let (dispatched, units) =
+            self.dispatcher.pause(|progress| (*progress, self.queues.units()));
         if !self.queues.flush(0).await {
             return;
         }
+        let flushed = self.index.flush(false).await;
         let log_end = self.durable_log_end();
-        let mark = Mark { log_end, logics_end: dispatched.reput_from_offset };
+        let mark = Mark {
+            log_end,
+            logics_end: dispatched.reput_from_offset,
+            units: Some(units),
+            index: flushed.as_ref().map_or(IndexMark::default(), |flushed| flushed.mark),
+        };
         let logics_ms = dispatched.store_timestamp_ms;
         let physic_ms = if log_end >= dispatched.reput_from_offset { logics_ms } else { 0 };
+        self.write(mark, physic_ms, logics_ms, flushed.as_ref().map_or(0, index_ms)).await;
+    }
+
+    async fn write(&self, mark: Mark, physic_ms: u64, logics_ms: u64, index_ms: u64) {
         let written = match self.durable.advance(mark).await {
-            Ok(()) => self.checkpoint.advance(physic_ms, logics_ms).await,
+            Ok(()) => self.checkpoint.advance(physic_ms, logics_ms, index_ms).await,
             Err(error) => Err(error),
         };
         if let Err(error) = written {

@@ -13,6 +13,8 @@ mod put;
 mod query;
 mod truncate;
 
+pub use query::QueryMessageResult;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +28,7 @@ use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::{MessageArrivingListener, ReputMessageService};
 use crate::durable_mark::Mark;
 use crate::error::StoreError;
+use crate::index_service::IndexService;
 use crate::marks::Marks;
 use crate::replica_gate::{ReplicaGate, ReplicaWait};
 use crate::running_flags::{Refusal, RunningFlags};
@@ -39,6 +42,7 @@ pub struct MessageStore {
     flags: Arc<RunningFlags>,
     pub(crate) log: Arc<CommitLog>,
     queues: Arc<ConsumeQueueStore>,
+    index: Arc<IndexService>,
     dispatcher: Arc<ReputMessageService>,
     group_commit: Arc<GroupCommitService>,
     pub(crate) marks: Arc<Marks>,
@@ -139,8 +143,9 @@ impl MessageStore {
         self.group_commit.complete();
         let is_dispatched = self.dispatcher.catch_up().await.is_ok();
         self.marks.write_watermark().await;
-        self.marks.flush_all_queues().await;
-        let is_clean = is_flushed && is_dispatched && !self.queues.is_suspect();
+        self.marks.flush_finally().await;
+        let is_suspect = self.queues.is_suspect() || self.index.is_suspect();
+        let is_clean = is_flushed && is_dispatched && !is_suspect;
         if is_clean && let Err(error) = self.remove_abort_file().await {
             tracing::warn!(%error, "the abort file stays");
         }

@@ -3,6 +3,7 @@
 
 mod flush;
 mod get;
+mod index;
 mod put;
 mod record_bytes;
 mod recover;
@@ -48,6 +49,7 @@ impl Machine {
         let mut config = StoreConfig::at(dir.path().join("store"));
         config.mapped_file_size_commit_log = LOG_FILE;
         config.mapped_file_size_consume_queue = QUEUE_FILE;
+        (config.max_hash_slot_num, config.max_index_num) = (50, 100);
         Machine {
             disk: Arc::new(TestDisk::new(Env::os().disk)),
             dir,

@@ -68,6 +68,26 @@ fn check(disk: &Arc<SimDisk>, config: &StoreConfig, sent: &Sent, promise: Promis
         assert_eq!(read_all(store), expected, "{at}: after a kill of the second life");
     });
     second.unwrap_or_else(|error| panic!("{at}: {error}"));
+    check_index(disk, config, at);
+}
+
+/// The index is the one that the log alone gives.
+fn check_index(disk: &Arc<SimDisk>, config: &StoreConfig, at: &str) {
+    let index = Path::new("/machine/store/index");
+    let read = |disk: &Arc<SimDisk>| -> Vec<Vec<u8>> {
+        let handle = disk.handle("reader");
+        let entries = handle.list(index).unwrap_or_default();
+        entries.iter().map(|entry| handle.read(&index.join(&entry.name)).unwrap()).collect()
+    };
+    let found = read(disk);
+    let copy = disk.image().after_kill();
+    let operator = copy.handle("operator");
+    for entry in operator.list(index).unwrap_or_default() {
+        operator.remove(&index.join(entry.name)).unwrap();
+    }
+    live(&copy, config, async |_| {}).unwrap();
+    let rebuilt = read(&copy);
+    assert!(found == rebuilt, "{at}: {} index files, rebuilt {}", found.len(), rebuilt.len());
 }
 
 fn check_point(point: &CrashPoint, config: &StoreConfig, seeds: Range<u64>, worst: bool) {

@@ -22,6 +22,7 @@ fn disk_with(base: &str) -> (Arc<SimDisk>, StoreConfig) {
     let mut config = StoreConfig::at("/machine/store");
     config.mapped_file_size_commit_log = log_file;
     config.mapped_file_size_consume_queue = 6_000;
+    (config.max_hash_slot_num, config.max_index_num) = (100, 400);
     let disk = new_disk(1);
     let handle = disk.handle("tar");
     for (name, content) in untar(&gunzip(archive)) {
@@ -175,8 +176,11 @@ fn reads_answer_as_java_does() {
     live(&disk, &config, async |store| {
         let (mut asked, mut same_offset) = (0, 0);
         for query in json_lines(QUERIES) {
-            let (topic, id) =
-                (query["topic"].as_str().unwrap(), query["queueId"].as_u64().unwrap() as u32);
+            let (Some(topic), Some(id)) = (query["topic"].as_str(), query["queueId"].as_u64())
+            else {
+                continue;
+            };
+            let id = id as u32;
             let Some(offset) =
                 query["offset"].as_i64().map_or(Some(0), |it| u64::try_from(it).ok())
             else {
@@ -227,4 +231,82 @@ fn reads_answer_as_java_does() {
         assert!(asked > 400 && same_offset > 0, "{asked} {same_offset}");
     })
     .unwrap();
+}
+
+#[test]
+fn queries_by_key_answer_as_java_does() {
+    let (disk, config) = disk_with("plain");
+    live(&disk, &config, async |store| {
+        let mut asked = 0;
+        for query in json_lines(QUERIES).into_iter().filter(|query| query["op"] == "key") {
+            asked += 1;
+            let text = |name: &str| query[name].as_str().unwrap();
+            let number = |name: &str| query[name].as_i64().unwrap();
+            let found = store.query_message(
+                text("topic"),
+                text("key"),
+                number("maxNum") as usize,
+                number("begin"),
+                number("end"),
+            );
+            let phy: Vec<_> = found.messages.iter().map(|message| message.start_offset()).collect();
+            assert_eq!(Value::from(phy), query["phy"], "{query}");
+            assert_eq!(found.index_last_update_timestamp, number("indexLastUpdateTimestamp"));
+            assert_eq!(found.index_last_update_phy_offset, number("indexLastUpdatePhyoffset"));
+        }
+        assert!(asked > 500, "{asked}");
+    })
+    .unwrap();
+}
+
+/// The index files of a disk, in order, without their names.
+fn index_files(disk: &Arc<SimDisk>) -> Vec<Vec<u8>> {
+    let handle = disk.handle("reader");
+    let dir = Path::new("/machine/store/index");
+    let names = handle.list(dir).unwrap();
+    names.iter().map(|entry| handle.read(&dir.join(&entry.name)).unwrap()).collect()
+}
+
+fn assert_same(found: &[Vec<u8>], expected: &[Vec<u8>], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
+        assert_eq!(differs, None, "{what}: first byte that differs in file {index}");
+    }
+}
+
+/// Made again from the log, the index has Java's bytes; so it has when its tail is made again.
+#[test]
+fn an_index_made_again_has_javas_bytes() {
+    let (disk, config) = disk_with("plain");
+    let javas = index_files(&disk);
+    assert_eq!(javas.len(), 11);
+    for removed in [0..0, 0..11, 3..11, 10..11] {
+        let (disk, config) = (disk_with("plain").0, config.clone());
+        let handle = disk.handle("operator");
+        let dir = Path::new("/machine/store/index");
+        for entry in &handle.list(dir).unwrap()[removed.clone()] {
+            handle.remove(&dir.join(&entry.name)).unwrap();
+        }
+        live(&disk, &config, async |store| store.shutdown().await).unwrap();
+        assert_same(&index_files(&disk), &javas, &format!("{removed:?}"));
+        disk.power_loss_worst();
+        live(&disk, &config, async |_| {}).unwrap();
+        assert_same(&index_files(&disk), &javas, &format!("{removed:?} and a power loss"));
+    }
+}
+
+/// Java indexes the record at the end of its last full file again after a kill. Ours does not.
+#[test]
+fn the_index_of_a_killed_broker_is_made_whole_without_doubles() {
+    let (disk, config) = disk_with("killed");
+    let expected = {
+        let (disk, _) = disk_with("killed");
+        delete(&*disk.handle("operator"), Path::new("/machine/store/index"));
+        live(&disk, &config, async |_| {}).unwrap();
+        index_files(&disk)
+    };
+    assert_eq!(expected.len(), 3);
+    live(&disk, &config, async |_| {}).unwrap();
+    assert_same(&index_files(&disk), &expected, "killed");
 }

@@ -273,7 +273,7 @@ fn the_transient_pool() {
 #[test]
 fn keys_without_use_yet_are_noted_unless_they_say_the_default() {
     check(
-        "aclEnable=true\nmessageIndexEnable=true\nsendMessageThreadPoolNums=4",
+        "aclEnable=true\nwarmMapedFileEnable=false\nsendMessageThreadPoolNums=4",
         "note:1 aclEnable is accepted; this engine does not use it yet
          note:3 sendMessageThreadPoolNums is accepted; this engine does not use it yet",
     );

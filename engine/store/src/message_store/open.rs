@@ -15,6 +15,7 @@ use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::ReputMessageService;
 use crate::durable_mark::{DurableMark, Mark};
 use crate::error::StoreError;
+use crate::index_service::{IndexCut, IndexService, TrustedIndex};
 use crate::marks::Marks;
 use crate::plant::Plant;
 use crate::replica_gate::ReplicaGate;
@@ -70,9 +71,11 @@ fn build(
     let flags = Arc::new(RunningFlags::default());
     let log = Arc::new(CommitLog::new(env.clone(), Arc::clone(&config), Arc::clone(&flags)));
     let queues = Arc::new(ConsumeQueueStore::new(Arc::clone(&env.disk), &config));
+    let index = Arc::new(IndexService::new(&env, &config));
     let dispatcher = Arc::new(ReputMessageService::new(
         Arc::clone(&log),
         Arc::clone(&queues),
+        Arc::clone(&index),
         Arc::clone(&config),
         Arc::clone(&flags),
         env.probe.clone(),
@@ -80,6 +83,7 @@ fn build(
     let marks = Arc::new(Marks {
         log: Arc::clone(&log),
         queues: Arc::clone(&queues),
+        index: Arc::clone(&index),
         dispatcher: Arc::clone(&dispatcher),
         checkpoint,
         durable,
@@ -95,6 +99,7 @@ fn build(
         flags,
         log,
         queues,
+        index,
         dispatcher,
         marks,
     }
@@ -121,15 +126,42 @@ impl MessageStore {
         self.queues.settle(cuts).await?;
         // Lower than the mark where ConsumeQueues were deleted by hand.
         let reput_from = trusted_units.min(self.queues.max_physic_offset());
-        let mark = Mark { log_end: end, logics_end: reput_from };
+        let index_cut = self.load_index(from, was_aborted)?;
+        let mark = Mark {
+            log_end: end,
+            logics_end: reput_from,
+            units: Some(self.queues.units()),
+            index: index_cut.mark(),
+        };
         let written = self.marks.durable.set(mark).await;
         written.map_err(StoreError::io("write the durable watermark"))?;
+        let index_change = self.index.apply(index_cut, &self.log);
+        let write_index = StoreError::io("write the index");
+        self.index.settle(index_change).await.map_err(StoreError::io("cut the index"))?;
+        self.dispatcher.index_up_to(reput_from).await.map_err(write_index)?;
         self.dispatcher.pause(|progress| progress.reput_from_offset = reput_from);
         self.dispatcher.catch_up().await.map_err(StoreError::io("write a ConsumeQueue"))?;
         self.queues.correct_min_offset(self.log.min_offset());
         let table = self.queues.topic_queue_table();
         *self.log.lock_put() = self.planted_table(table).await?;
         Ok(())
+    }
+
+    /// What of the index is believed and kept.
+    fn load_index(&self, from: RecoverFrom<'_>, was_aborted: bool) -> Result<IndexCut, StoreError> {
+        let trusted = match from {
+            RecoverFrom::Durable(mark) => TrustedIndex::Marked {
+                mark: mark.index,
+                was_closed: !was_aborted,
+                is_safe: self.config.message_index_safe,
+            },
+            RecoverFrom::CleanJava => TrustedIndex::Whole,
+            RecoverFrom::AbortedJava(checkpoint) => {
+                TrustedIndex::Until(checkpoint.index_msg_timestamp_ms())
+            }
+        };
+        let loaded = self.index.load(trusted, self.log.max_offset());
+        loaded.map_err(StoreError::io("open the index"))
     }
 
     /// Writes the mark of an unclean end and makes the root's new entries durable.
@@ -160,6 +192,9 @@ impl MessageStore {
         tasks.spawn("watermark", Arc::clone(&self.marks).run_watermark(tasks.clone()));
         let marks = Arc::clone(&self.marks);
         tasks.spawn("flush-consume-queue", marks.run_flush_consume_queue(tasks.clone()));
+        if self.config.message_index_enable {
+            tasks.spawn("flush-index", Arc::clone(&self.marks).run_flush_index(tasks.clone()));
+        }
     }
 
     /// The table as it should be, unless the plant puts back what it was when this store last

@@ -1,12 +1,74 @@
-//! Looking up single messages and offsets by time.
+//! Looking up messages by position and by key, and offsets by time.
 
 use mq_mapped_file::SelectedBuffer;
 use mq_protocol::message_codec::decode_record;
 
 use super::MessageStore;
 use crate::consume_queue::ConsumeQueue;
+use crate::index_service::QueryOffsetResult;
+
+/// How often a query by key that finds only gone messages looks further back.
+const QUERY_ROUNDS: usize = 3;
+
+/// What [`MessageStore::query_message`] finds (RocketMQ 4.9 `QueryMessageResult`).
+#[derive(Clone, Debug, Default)]
+pub struct QueryMessageResult {
+    /// The records in the order of the log. Hashes of keys may collide: whoever asked looks at the
+    /// keys again.
+    pub messages: Vec<SelectedBuffer>,
+    /// Store time of the last indexed record, in ms; 0 when nothing was found.
+    pub index_last_update_timestamp: i64,
+    /// Physical offset of the last indexed record; 0 when nothing was found.
+    pub index_last_update_phy_offset: i64,
+}
 
 impl MessageStore {
+    /// Physical offsets of at most `max_num` (64) records of `topic` that may have `key`, stored
+    /// between the times in ms, the newest first (RocketMQ 4.9 `IndexService.queryOffset`).
+    #[must_use]
+    pub fn query_offset(
+        &self,
+        topic: &str,
+        key: &str,
+        max_num: usize,
+        begin_ms: i64,
+        end_ms: i64,
+    ) -> QueryOffsetResult {
+        self.index.query_offset(topic, key, max_num, begin_ms, end_ms)
+    }
+
+    /// The newest `max_num` (64) messages of `topic` that may have `key`, stored between the times
+    /// in ms (RocketMQ 4.9 `queryMessage`).
+    #[must_use]
+    pub fn query_message(
+        &self,
+        topic: &str,
+        key: &str,
+        max_num: usize,
+        begin_ms: i64,
+        end_ms: i64,
+    ) -> QueryMessageResult {
+        let mut result = QueryMessageResult::default();
+        let mut last_ms = end_ms;
+        for _ in 0..QUERY_ROUNDS {
+            let mut found = self.query_offset(topic, key, max_num, begin_ms, last_ms);
+            if found.phy_offsets.is_empty() {
+                break;
+            }
+            result.index_last_update_timestamp = found.index_last_update_timestamp;
+            result.index_last_update_phy_offset = found.index_last_update_phy_offset;
+            found.phy_offsets.sort_unstable();
+            let records = found.phy_offsets.iter();
+            result.messages = records.filter_map(|at| self.look_message_by_offset(*at)).collect();
+            let oldest = found.phy_offsets.first().and_then(|at| self.stored_at(*at));
+            last_ms = oldest.map_or(last_ms, |stored_ms| stored_ms as i64);
+            if !result.messages.is_empty() || last_ms < begin_ms {
+                break;
+            }
+        }
+        result
+    }
+
     /// The record at `phy_offset`, if a record starts there (RocketMQ 4.9 `lookMessageByOffset`).
     #[must_use]
     pub fn look_message_by_offset(&self, phy_offset: u64) -> Option<SelectedBuffer> {
@@ -66,6 +128,11 @@ impl MessageStore {
             }
             _ => low,
         }
+    }
+
+    fn stored_at(&self, phy_offset: u64) -> Option<u64> {
+        let message = self.look_message_by_offset(phy_offset)?;
+        u64::try_from(decode_record(&message).ok()?.store_timestamp()).ok()
     }
 
     fn store_timestamp_at(&self, queue: &ConsumeQueue, queue_offset: u64) -> Option<u64> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::MessageStore;
 use crate::durable_mark::Mark;
 use crate::error::StoreError;
+use crate::index_service::IndexMark;
 
 impl MessageStore {
     /// Ends the log at `phy_offset`, a record's start, and the ConsumeQueues with it. When this
@@ -47,18 +48,22 @@ impl MessageStore {
         }
         let _flushing = self.log.lock_flushing().await;
         let _flushing_queues = self.queues.lock_flushing().await;
-        let lowered = self.marks.durable.lower(phy_offset).await;
+        let _flushing_index = self.index.lock_flushing().await;
+        let index_mark = self.index.mark_below(phy_offset, self.marks.durable.mark().index);
+        let lowered = self.marks.durable.lower(phy_offset, index_mark).await;
         lowered.map_err(StoreError::io("lower the durable watermark"))?;
-        let (cut, cuts) = self.dispatcher.pause(|progress| {
+        let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
             let mut table = self.log.lock_put();
+            let index_change = self.index.cut(phy_offset, &self.log);
             let cut = self.log.cut(phy_offset);
             let cuts = self.queues.truncate(phy_offset);
             progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
             *table = self.queues.topic_queue_table();
-            (cut, cuts)
+            (cut, cuts, index_change)
         });
         self.log.settle(cut).await?;
         self.queues.settle(cuts).await?;
+        self.index.settle(index_change).await.map_err(StoreError::io("truncate the index"))?;
         self.env.probe.emit(&Event::Truncated { from, to: phy_offset, reason });
         Ok(())
     }
@@ -71,19 +76,27 @@ impl MessageStore {
         let from = self.log.max_offset();
         let _flushing = self.log.lock_flushing().await;
         let _flushing_queues = self.queues.lock_flushing().await;
-        let lowered = self.marks.durable.lower(0).await;
+        let _flushing_index = self.index.lock_flushing().await;
+        let lowered = self.marks.durable.lower(0, IndexMark::default()).await;
         lowered.map_err(StoreError::io("lower the durable watermark"))?;
-        let (cut, cuts) = self.dispatcher.pause(|progress| {
+        let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
             let mut table = self.log.lock_put();
+            let index_change = self.index.cut(0, &self.log);
             let cuts = self.queues.truncate(0);
             progress.reput_from_offset = min_phy_offset;
             *table = self.queues.topic_queue_table();
-            (self.log.cut_all(), cuts)
+            (self.log.cut_all(), cuts, index_change)
         });
         self.queues.settle(cuts).await?;
+        self.index.settle(index_change).await.map_err(StoreError::io("empty the index"))?;
         self.log.settle_aside(cut, aside).await?;
         self.log.begin_at(min_phy_offset).await?;
-        let mark = Mark { log_end: min_phy_offset, logics_end: min_phy_offset };
+        let mark = Mark {
+            log_end: min_phy_offset,
+            logics_end: min_phy_offset,
+            units: Some(0),
+            index: IndexMark::default(),
+        };
         let written = self.marks.durable.set(mark).await;
         written.map_err(StoreError::io("write the durable watermark"))?;
         let reason = "the log begins again at the master's minimum";

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{FlushDiskType, UpstreamSwitch};
 use crate::durable_mark::{DurableMark, Mark};
+use crate::index_service::IndexMark;
 
 const LEN: u64 = 192;
 
@@ -166,6 +167,10 @@ async fn a_missing_log_below_the_watermark_stops_the_start() {
     }
 }
 
+fn mark_of(log_end: u64, logics_end: u64) -> Mark {
+    Mark { log_end, logics_end, units: Some(7), index: IndexMark::default() }
+}
+
 #[tokio::test]
 async fn the_watermark_file_survives_a_torn_write() {
     let machine = Machine::new();
@@ -174,19 +179,22 @@ async fn the_watermark_file_survives_a_torn_write() {
     let (durable, mark) = DurableMark::open(disk(), &path).unwrap();
     assert_eq!(mark, None);
     for end in 1..=4 {
-        durable.advance(Mark { log_end: end * 100, logics_end: end }).await.unwrap();
+        durable.advance(mark_of(end * 100, end)).await.unwrap();
     }
-    durable.advance(Mark { log_end: 1, logics_end: 5 }).await.unwrap();
-    durable.lower(350).await.unwrap();
+    durable.advance(mark_of(1, 5)).await.unwrap();
+    let index = IndexMark { file: 1, entries: 2, end: 3 };
+    durable.advance(Mark { index: IndexMark { end: 9, ..index }, ..mark_of(1, 1) }).await.unwrap();
+    durable.lower(350, index).await.unwrap();
     drop(durable);
     let mark = |torn: &[usize]| {
         machine.edit(&path, |page| torn.iter().for_each(|at| page[*at] ^= 1));
         DurableMark::open(disk(), &path).unwrap().1
     };
-    assert_eq!(mark(&[]), Some(Mark { log_end: 350, logics_end: 5 }));
-    // Six writes: the sixth is in the first slot, the fifth in the second.
-    assert_eq!(mark(&[20]), Some(Mark { log_end: 400, logics_end: 5 }));
-    assert_eq!(mark(&[530]), None);
+    assert_eq!(mark(&[]), Some(Mark { index, ..mark_of(350, 5) }));
+    // Seven writes: the seventh is in the second slot, the sixth in the first.
+    let before = Mark { index: IndexMark { end: 9, ..index }, ..mark_of(400, 5) };
+    assert_eq!(mark(&[532]), Some(before));
+    assert_eq!(mark(&[20]), None);
 }
 
 #[tokio::test]
@@ -203,7 +211,10 @@ async fn a_store_without_marks_is_read_by_javas_rules() {
     let kept = 3 * 42 + 10;
     assert_eq!(read_numbers(&store), (0..kept).collect::<Vec<_>>());
     let end = 3 * LOG_FILE as u64 + 10 * LEN;
-    assert_eq!(store.durable_mark(), Mark { log_end: end, logics_end: end });
+    let mark = store.durable_mark();
+    assert_eq!((mark.log_end, mark.logics_end, mark.units), (end, end, Some(u64::from(kept))));
+    // None of them has a key.
+    assert_eq!(mark.index, IndexMark::default());
 }
 
 #[tokio::test]

@@ -142,7 +142,8 @@ async fn a_checkpoint_of_java_is_read_and_written_byte_for_byte() {
         machine.disk.write(&path, found).unwrap();
         let disk = Arc::clone(&machine.disk) as Arc<dyn Disk>;
         let checkpoint = StoreCheckpoint::open(disk, &path).unwrap();
-        checkpoint.advance(physic, logics).await.unwrap();
+        checkpoint.advance(physic, logics, index).await.unwrap();
+        assert_eq!(checkpoint.index_msg_timestamp_ms(), index);
         let times = (checkpoint.physic_msg_timestamp_ms(), checkpoint.logics_msg_timestamp_ms());
         assert_eq!(times, (physic, logics));
         assert_eq!(machine.disk.read(&path).unwrap(), page);

@@ -138,9 +138,19 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         "40",
         Obeyed(Field::U64(|s| &mut s.store.access_message_in_memory_max_ratio)),
     ),
-    row("messageIndexEnable", Bool, "true", Accepted),
-    row("maxHashSlotNum", ANY_INT, "5000000", Accepted),
-    row("maxIndexNum", ANY_INT, "20000000", Accepted),
+    row(
+        "messageIndexEnable",
+        Bool,
+        "true",
+        Obeyed(Field::Bool(|s| &mut s.store.message_index_enable)),
+    ),
+    row(
+        "maxHashSlotNum",
+        SIZE,
+        "5000000",
+        Obeyed(Field::Usize(|s| &mut s.store.max_hash_slot_num)),
+    ),
+    row("maxIndexNum", SIZE, "20000000", Obeyed(Field::Usize(|s| &mut s.store.max_index_num))),
     row("maxMsgsNumBatch", ANY_INT, "64", Accepted),
     row("haListenPort", ANY_INT, "10912", Judged),
     row(
@@ -200,7 +210,12 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         Obeyed(Field::U64(|s| &mut s.broker.flush_delay_offset_interval_ms)),
     ),
     row("cleanFileForciblyEnable", Bool, "true", Accepted),
-    row("messageIndexSafe", Bool, "false", Accepted),
+    row(
+        "messageIndexSafe",
+        Bool,
+        "false",
+        Obeyed(Field::Bool(|s| &mut s.store.message_index_safe)),
+    ),
     row(
         "flushCommitLogTimed",
         Bool,

@@ -1,0 +1,248 @@
+//! [`IndexFile`]: one file of the index, mapped: entries behind one another, chained by slots.
+//!
+//! Entries are only ever added. Slots and the header change in place and follow from the entries, so
+//! that a file of which only the entries are trusted can be set right.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
+
+use crate::index_layout::{
+    INDEX_ENTRY_BYTES, INDEX_SLOT_BYTES, IndexEntry, IndexHeader, IndexLayout,
+};
+
+/// A mapped index file. Its owner keeps readers and the writer apart.
+pub(crate) struct IndexFile {
+    path: PathBuf,
+    number: u64,
+    layout: IndexLayout,
+    region: MappedRegion,
+    header: IndexHeader,
+    /// Whether something was written since the last sync began.
+    is_dirty: bool,
+}
+
+impl IndexFile {
+    /// Maps the file, which is created if it is missing. `number` is its name.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        number: u64,
+        layout: IndexLayout,
+    ) -> io::Result<Self> {
+        let path = dir.join(format!("{number:017}"));
+        let region = disk.map(&path, layout.file_bytes())?;
+        let header = IndexHeader::decode(region.slice(0..region.len()))
+            .ok_or_else(|| io::Error::other("shorter than its header"))?;
+        Ok(IndexFile { path, number, layout, region, header, is_dirty: false })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name as a number: local time of creation as `yyyyMMddHHmmssSSS`.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn header(&self) -> &IndexHeader {
+        &self.header
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.layout.is_full(&self.header)
+    }
+
+    /// Sets the header of a new file.
+    pub(crate) fn begin(&mut self, header: IndexHeader) {
+        self.header = header;
+    }
+
+    /// Adds an entry. The file is not full; [`IndexFile::publish`] follows before anything is read.
+    pub(crate) fn put(&mut self, key_hash: i32, phy_offset: i64, store_timestamp: i64) {
+        let number = self.header.index_count;
+        let slot = self.layout.slot_of(key_hash);
+        let prev = self.valid(self.slot(slot));
+        let time_diff = self.header.time_diff(store_timestamp);
+        self.write_entry(number as usize, &IndexEntry { key_hash, phy_offset, time_diff, prev });
+        self.write_slot(slot, number);
+        if number <= 1 {
+            self.header.begin_phy_offset = phy_offset;
+            self.header.begin_timestamp = store_timestamp;
+        }
+        if prev == 0 {
+            self.header.hash_slot_count += 1;
+        }
+        self.header.index_count += 1;
+        self.header.end_phy_offset = phy_offset;
+        self.header.end_timestamp = store_timestamp;
+    }
+
+    /// Writes the header.
+    pub(crate) fn publish(&mut self) {
+        self.region.write(0, &self.header.encode());
+        self.is_dirty = true;
+    }
+
+    /// The region if it has to be synced; it counts as synced from now on.
+    pub(crate) fn take_dirty(&mut self) -> Option<MappedRegion> {
+        std::mem::take(&mut self.is_dirty).then(|| self.region.clone())
+    }
+
+    /// Whether the file may hold records stored between the times, in ms (RocketMQ 4.9
+    /// `isTimeMatched`).
+    pub(crate) fn is_time_matched(&self, begin_ms: i64, end_ms: i64) -> bool {
+        let own = self.header.begin_timestamp..=self.header.end_timestamp;
+        (begin_ms < *own.start() && end_ms > *own.end())
+            || own.contains(&begin_ms)
+            || own.contains(&end_ms)
+    }
+
+    /// Adds the physical offsets of entries with that hash and time, newest first, until there are
+    /// `max` in all (RocketMQ 4.9 `selectPhyOffset`).
+    pub(crate) fn select_phy_offset(
+        &self,
+        key_hash: i32,
+        max: usize,
+        begin_ms: i64,
+        end_ms: i64,
+        found: &mut Vec<u64>,
+    ) {
+        let mut number = self.valid(self.slot(self.layout.slot_of(key_hash)));
+        while number > 0 && found.len() < max {
+            let Some(entry) = self.entry(number as usize).filter(|entry| entry.time_diff >= 0)
+            else {
+                return;
+            };
+            let time = self.header.begin_timestamp + i64::from(entry.time_diff) * 1000;
+            if entry.key_hash == key_hash
+                && (begin_ms..=end_ms).contains(&time)
+                && let Ok(phy_offset) = u64::try_from(entry.phy_offset)
+            {
+                found.push(phy_offset);
+            }
+            // Links lead to older entries. A damaged one could lead in a circle.
+            let prev = self.valid(entry.prev);
+            if time < begin_ms || prev >= number {
+                return;
+            }
+            number = prev;
+        }
+    }
+
+    /// The entry of that number, from 1.
+    pub(crate) fn entry(&self, number: usize) -> Option<IndexEntry> {
+        let at = self.layout.entry_position(number);
+        (number < self.layout.index_num)
+            .then(|| IndexEntry::decode(self.region.slice(at..at + INDEX_ENTRY_BYTES)))
+            .flatten()
+    }
+
+    /// How many of the first `known` entries are of records below `phy_offset`.
+    pub(crate) fn entries_below(&self, phy_offset: u64, known: usize) -> usize {
+        let is_below = |number: usize| {
+            self.entry(number).is_some_and(|entry| {
+                u64::try_from(entry.phy_offset).is_ok_and(|offset| offset < phy_offset)
+            })
+        };
+        // Entries ascend.
+        let (mut low, mut high) = (0, known.min(self.layout.index_num.saturating_sub(1)));
+        while low < high {
+            let middle = high - (high - low) / 2;
+            if is_below(middle) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low
+    }
+
+    /// Keeps the first `kept` entries and makes slots and header follow from them. The last one's
+    /// record was stored at `end_timestamp`.
+    pub(crate) fn keep(&mut self, kept: usize, end_timestamp: i64) {
+        let mut newest: BTreeMap<usize, i32> = BTreeMap::new();
+        let (mut begin, mut end) = (None, 0);
+        for number in 1..=kept {
+            let Some(mut entry) = self.entry(number) else { break };
+            let slot = self.layout.slot_of(entry.key_hash);
+            let prev = newest.insert(slot, number as i32).unwrap_or(0);
+            if entry.prev != prev {
+                entry.prev = prev;
+                self.write_entry(number, &entry);
+            }
+            begin = begin.or(Some(entry.phy_offset));
+            end = entry.phy_offset;
+        }
+        self.set_slots(&newest);
+        self.erase_entries(kept + 1);
+        self.header.begin_phy_offset = begin.unwrap_or(self.header.begin_phy_offset);
+        self.header.end_phy_offset = end;
+        self.header.end_timestamp = end_timestamp;
+        self.header.hash_slot_count = newest.len() as i32;
+        self.header.index_count = kept as i32 + 1;
+        self.publish();
+    }
+
+    /// Makes every slot hold what `newest` says, or 0. Pages that nobody touched stay untouched.
+    fn set_slots(&self, newest: &BTreeMap<usize, i32>) {
+        const SLOTS_PER_PAGE: usize = PAGE_SIZE / INDEX_SLOT_BYTES;
+        for first in (0..self.layout.hash_slot_num).step_by(SLOTS_PER_PAGE) {
+            let slots = first..(first + SLOTS_PER_PAGE).min(self.layout.hash_slot_num);
+            let mut page = [0; PAGE_SIZE];
+            for (slot, number) in newest.range(slots.clone()) {
+                let at = INDEX_SLOT_BYTES * (slot - first);
+                page[at..at + INDEX_SLOT_BYTES].copy_from_slice(&number.to_be_bytes());
+            }
+            let page = &page[..INDEX_SLOT_BYTES * slots.len()];
+            let at = self.layout.slot_position(first);
+            if self.region.slice(at..at + page.len()) != page {
+                self.region.write(at, page);
+            }
+        }
+    }
+
+    /// Zeroes the entries from `number` on, up to where a mebibyte is zero.
+    fn erase_entries(&self, number: usize) {
+        const STOPS_AFTER_BYTES: usize = 1 << 20;
+        let zeros = [0; PAGE_SIZE];
+        let (mut at, end) = (self.layout.entry_position(number), self.region.len());
+        let mut erased_to = at;
+        while at < end && at - erased_to < STOPS_AFTER_BYTES {
+            let next = (at / PAGE_SIZE * PAGE_SIZE + PAGE_SIZE).min(end);
+            if !self.is_zero(at..next) {
+                self.region.write(at, &zeros[..next - at]);
+                erased_to = next;
+            }
+            at = next;
+        }
+    }
+
+    fn is_zero(&self, range: Range<usize>) -> bool {
+        const ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+        self.region.slice(range.clone()) == &ZEROS[..range.len()]
+    }
+
+    fn slot(&self, slot: usize) -> i32 {
+        let at = self.layout.slot_position(slot);
+        let bytes = self.region.slice(at..at + INDEX_SLOT_BYTES);
+        bytes.try_into().map(i32::from_be_bytes).unwrap_or_default()
+    }
+
+    /// The number of an entry that exists, or 0.
+    fn valid(&self, number: i32) -> i32 {
+        if (1..self.header.index_count).contains(&number) { number } else { 0 }
+    }
+
+    fn write_slot(&self, slot: usize, number: i32) {
+        self.region.write(self.layout.slot_position(slot), &number.to_be_bytes());
+    }
+
+    fn write_entry(&self, number: usize, entry: &IndexEntry) {
+        self.region.write(self.layout.entry_position(number), &entry.encode());
+    }
+}
