@@ -7,10 +7,12 @@ use mq_protocol::header::offset::{
     QueryConsumerOffsetRequestHeader, QueryConsumerOffsetResponseHeader,
     UpdateConsumerOffsetRequestHeader,
 };
+use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageResponseHeader};
+use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::config::{FlushDiskType, UpstreamSwitch};
 use staticfire::trace::TraceEvent;
 
-use super::cluster::{Broker, Cluster, seconds, test_without_writeback};
+use super::cluster::{Broker, Cluster, pull_header, seconds, test_without_writeback};
 
 /// The group's offset in queue 0.
 pub(super) async fn query(cluster: &Cluster, addr: &str, group: &str, topic: &str) -> Option<i64> {
@@ -117,4 +119,36 @@ fn upstream_leaves_offsets_beyond_the_end_alone() {
         assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(3));
         assert_eq!(commit(&cluster, &broker.addr, "G", "T", 9).await, ResponseCode::SUCCESS);
     });
+}
+
+/// Where a pull from offset 9 of queue 0 is sent to.
+async fn resume_offset(cluster: &Cluster, broker: &Broker, group: &str) -> i64 {
+    let pull = PullMessageRequestHeader {
+        sys_flag: PullSysFlag::SUBSCRIPTION,
+        ..pull_header(group, "T", 9)
+    };
+    let response = cluster.call(&broker.addr, RequestCode::PULL_MESSAGE, &pull).await;
+    assert_eq!(response.code, ResponseCode::PULL_OFFSET_MOVED);
+    response.header::<PullMessageResponseHeader>().unwrap().next_begin_offset
+}
+
+#[test]
+fn a_running_consumer_beyond_the_end_goes_on_where_the_log_was_cut() {
+    for upstream in [false, true] {
+        test_without_writeback(4, async |world| {
+            let cluster = Cluster::new(world);
+            let broker = cluster.master(|_, store| {
+                store.flush_interval_commit_log_ms = 60_000;
+                store.upstream.extend(upstream.then_some(UpstreamSwitch::OffsetsBeyondEnd));
+            });
+            let broker = broker.await;
+            offset_outlives_messages(&cluster, &broker).await;
+            for _ in 0..2 {
+                cluster.send(&broker.addr, "T", "body").await;
+            }
+            let expected = if upstream { 2 } else { 0 };
+            assert_eq!(resume_offset(&cluster, &broker, "G").await, expected);
+            assert_eq!(resume_offset(&cluster, &broker, "never-committed").await, 2);
+        });
+    }
 }

@@ -16,6 +16,7 @@ use mq_protocol::sys_flag::{PermName, PullSysFlag};
 use mq_remoting::{
     Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor, Responder,
 };
+use mq_store::config::UpstreamSwitch;
 use mq_store::{GetMessageResult, GetMessageStatus};
 use tokio::time::Instant;
 
@@ -119,13 +120,16 @@ impl PullMessageProcessor {
         let max_msg_nums = usize::try_from(header.max_msg_nums).unwrap_or(0);
         // The queue id was checked.
         let queue_id = header.queue_id as u32;
-        let result = match u64::try_from(header.queue_offset) {
+        let mut result = match u64::try_from(header.queue_offset) {
             Ok(offset) => {
                 let filter = &subscription.filter;
                 store.get_message(&header.topic, queue_id, offset, max_msg_nums, filter)
             }
             Err(_) => self.read_below_zero(header, queue_id),
         };
+        if result.status == GetMessageStatus::OffsetOverflowBadly {
+            result.next_begin_offset = self.offset_to_resume_at(header, &result);
+        }
         let config = &self.context.config;
         let rules = PullRules {
             group,
@@ -134,6 +138,24 @@ impl PullMessageProcessor {
         };
         let response = pull_response(header, &result, &rules);
         Ok(Read { response, subscription })
+    }
+
+    /// Where a group goes on whose consumer stands beyond the queue's end. RocketMQ 4.9 sends it to
+    /// the end, past everything that was stored since a truncation; its committed offset was
+    /// moved to where the log ended then. A group without one goes to the end here, too.
+    fn offset_to_resume_at(
+        &self,
+        header: &PullMessageRequestHeader,
+        result: &GetMessageResult,
+    ) -> u64 {
+        let end = result.next_begin_offset;
+        if self.context.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd) {
+            return end;
+        }
+        let PullMessageRequestHeader { consumer_group, topic, queue_id, .. } = header;
+        let committed = self.context.offsets.query_offset(consumer_group, topic, *queue_id);
+        let committed = committed.and_then(|offset| u64::try_from(offset).ok());
+        committed.map_or(end, |offset| offset.max(result.min_offset).min(end))
     }
 
     /// What a pull from a negative offset gives.
