@@ -15,6 +15,12 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).expect("the command wrote it")
 }
 
+#[cfg(not(feature = "plants"))]
+#[expect(clippy::disallowed_methods, reason = "the command itself, not a simulated file")]
+fn read_bytes(path: &str) -> Vec<u8> {
+    std::fs::read(path).expect("the command was built")
+}
+
 #[expect(clippy::disallowed_methods, reason = "a file of the test's, not a simulated one")]
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("the directory is ours");
@@ -278,4 +284,26 @@ fn equal_traces_are_said_to_be_equal() {
     let text = check(&["check-determinism", story, "--seeds", "0..1"], 0, "");
     assert!(text.starts_with(&format!("equal    {story}  1 seed, ")), "{text}");
     assert!(text.ends_with("\n1 seed run three times (once on another thread): all equal\n"));
+}
+
+/// Planted bugs have names only in builds with the feature `plants`.
+#[test]
+#[cfg(not(feature = "plants"))]
+fn the_command_knows_no_plant() {
+    let bytes = read_bytes(env!("CARGO_BIN_EXE_staticfire"));
+    let text = String::from_utf8_lossy(&bytes);
+    let holds = |name: &str| text.contains(name);
+    // What the command does know is found, so that a missing name means something.
+    assert!(holds("flush-error-counts-as-done"));
+    // The sixth plant shares its name with an upstream switch.
+    let plants = [
+        "send-ok-before-flush",
+        "synced-on-flush-error",
+        "dispatch-above-synced",
+        "truncate-in-memory-only",
+        "stale-queue-offsets-on-promotion",
+    ];
+    for plant in plants {
+        assert!(!holds(plant), "{plant}");
+    }
 }
