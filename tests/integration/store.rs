@@ -4,6 +4,7 @@
 mod crash_points;
 mod faults;
 mod java_stores;
+mod recovery_table;
 
 use std::collections::BTreeSet;
 use std::ops::Range;

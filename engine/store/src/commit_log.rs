@@ -14,6 +14,7 @@ mod append;
 mod flush;
 mod recover;
 mod replica;
+mod search;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,12 @@ use std::sync::{Mutex, MutexGuard};
 use mq_env::Env;
 use mq_env::probe::Event;
 use mq_mapped_file::{Cut, MappedFileQueue, SelectedBuffer};
+use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::config::{StoreConfig, UpstreamSwitch};
+use crate::damage::{Damage, DamagedRange};
 use crate::error::StoreError;
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
@@ -44,6 +47,7 @@ pub struct CommitLog {
     config: Arc<StoreConfig>,
     flags: Arc<RunningFlags>,
     queue: MappedFileQueue,
+    pub(crate) damage: Damage,
     /// The put lock: appending and the queue offsets that go with it.
     put: Mutex<TopicQueueTable>,
     pub(crate) put_locked_since_ms: AtomicU64,
@@ -68,7 +72,9 @@ impl CommitLog {
             config.mapped_file_size_commit_log,
         )
         .with_flush_errors_as_done(flush_errors_as_done);
+        let damaged = config.store_path_root_dir.join("damaged.json");
         CommitLog {
+            damage: Damage::new(Arc::clone(&env.disk), damaged),
             env,
             config,
             flags,
@@ -132,6 +138,12 @@ impl CommitLog {
         self.queue.select_from(phy_offset)
     }
 
+    /// Damaged ranges that recovery passed over. Readers leave them out.
+    #[must_use]
+    pub fn damaged_ranges(&self) -> Vec<DamagedRange> {
+        self.damage.ranges()
+    }
+
     /// The `size` bytes at `phy_offset`, if they are readable and lie in one file.
     #[must_use]
     pub fn message(&self, phy_offset: u64, size: usize) -> Option<SelectedBuffer> {
@@ -142,6 +154,14 @@ impl CommitLog {
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.flags.has(Refusal::SyncFailed)
+    }
+
+    /// Whether a blank lies at `phy_offset` and reaches to the end of its file.
+    pub(crate) fn is_blank(&self, phy_offset: u64) -> bool {
+        let Some(file) = self.queue.find(phy_offset) else { return false };
+        let rest = file.raw(self.queue.position(phy_offset)..file.file_size());
+        let found = check_record(rest, &RecordRules::upstream(false));
+        matches!(found, RecordCheck::Blank { size } if size as usize == rest.len())
     }
 
     /// Start of the file behind the one that contains `phy_offset` (RocketMQ 4.9 `rollNextFile`).

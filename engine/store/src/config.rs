@@ -202,6 +202,9 @@ pub struct StoreConfig {
     pub max_hash_slot_num: usize,
     /// `maxIndexNum`: an index file takes one entry fewer.
     pub max_index_num: usize,
+    /// Ours: damage below the durable watermark does not stop the start but is written down and
+    /// passed over.
+    pub salvage: bool,
     /// `osPageCacheBusyTimeOutMills`.
     pub os_page_cache_busy_timeout_ms: u64,
     /// `diskMaxUsedSpaceRatio`, percent.
@@ -267,6 +270,7 @@ impl StoreConfig {
             message_index_safe: false,
             max_hash_slot_num: IndexLayout::DEFAULT.hash_slot_num,
             max_index_num: IndexLayout::DEFAULT.index_num,
+            salvage: false,
             os_page_cache_busy_timeout_ms: 1_000,
             disk_max_used_space_ratio: 75,
             delete_when: "04".to_owned(),

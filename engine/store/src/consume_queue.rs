@@ -148,6 +148,22 @@ impl ConsumeQueue {
         self.queue.load(None)
     }
 
+    /// End of the record that the last sound unit points at, as the files say after
+    /// [`ConsumeQueue::load`]; 0 without one.
+    pub(crate) fn claimed_end(&self) -> u64 {
+        let ends = self.queue.files().into_iter().rev().map(|file| sound_units(&file, u64::MAX).1);
+        ends.into_iter().find(|end| *end > 0).unwrap_or(0)
+    }
+
+    /// Shows every unit that points at a record, whatever its place.
+    pub(crate) fn for_each_unit(&self, mut visit: impl FnMut(ConsumeQueueUnit)) {
+        for file in self.queue.files() {
+            let units = file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
+            let units = units.filter_map(ConsumeQueueUnit::decode);
+            units.filter(|unit| *unit != ConsumeQueueUnit::FILLER).for_each(&mut visit);
+        }
+    }
+
     /// Ends the queue, after [`ConsumeQueue::load`], before its first unit that does not point
     /// below `phy_offset`. What is kept counts as durable.
     pub(crate) fn recover(&self, phy_offset: u64, erase: bool) -> Cut {

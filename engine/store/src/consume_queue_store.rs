@@ -10,6 +10,7 @@ use mq_env::disk::Disk;
 use mq_mapped_file::Cut;
 use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
 
+use crate::commit_log::CommitLog;
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::consume_queue::ConsumeQueue;
 use crate::error::StoreError;
@@ -92,6 +93,31 @@ impl ConsumeQueueStore {
             }
         }
         Ok(())
+    }
+
+    /// End of the last record that a queue found by [`ConsumeQueueStore::load`] points at.
+    pub(crate) fn claimed_end(&self) -> u64 {
+        self.all().iter().map(|queue| queue.claimed_end()).max().unwrap_or(0)
+    }
+
+    /// Whether the units of all queues, put together, leave no record of `log` below `end` without
+    /// one: in every file the sizes that they state add up to where the file's blank is, or `end`.
+    pub(crate) fn cover(&self, log: &CommitLog, end: u64) -> bool {
+        let (min, file_size) = (log.min_offset(), log.file_size() as u64);
+        let files = end.saturating_sub(min).div_ceil(file_size);
+        let mut sizes = vec![0_u64; files as usize];
+        for queue in self.all() {
+            queue.for_each_unit(|unit| {
+                let phy_offset = unit.phy_offset as u64;
+                if (min..end).contains(&phy_offset) {
+                    sizes[((phy_offset - min) / file_size) as usize] += unit.size as u64;
+                }
+            });
+        }
+        sizes.iter().enumerate().all(|(index, size)| {
+            let from = min + index as u64 * file_size;
+            from + size == end || log.is_blank(from + size)
+        })
     }
 
     /// Ends every queue before its first unit that does not point below `phy_offset`; what is kept

@@ -243,6 +243,10 @@ impl ReputMessageService {
                     progress.reput_from_offset = self.log.roll_next_file(phy_offset);
                     return Ok(());
                 }
+                _ if let Some(end) = self.log.damage.end_of(phy_offset) => {
+                    progress.reput_from_offset = end;
+                    return Ok(());
+                }
                 RecordCheck::Torn(TornReason::NoRoom)
                 | RecordCheck::Torn(TornReason::Layout(RecordError::TotalSize { .. })) => {
                     return Ok(());

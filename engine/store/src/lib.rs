@@ -5,7 +5,7 @@
 //! - [`config`], [`error`], `plant`: settings, failures, planted bugs;
 //! - `message_inner`, `put_result`, `get_result`: what goes in and comes out;
 //! - `message_store`: the store itself: start-up, puts, reads, truncation, shutdown;
-//! - `commit_log` with `record`, `topic_queue_table`: append, flush services, recovery walk, what
+//! - `commit_log` with `record`, `topic_queue_table`, `damage`, `recovery`: append, flush services, recovery walk, what
 //!   replication needs;
 //! - `consume_queue`, `consume_queue_store`, `dispatch`, [`delay_level`]: from log to queues;
 //! - [`index_layout`], `index_file`, `index_service`: from log to keys;
@@ -26,6 +26,7 @@ mod checkpoint;
 mod commit_log;
 mod consume_queue;
 mod consume_queue_store;
+mod damage;
 mod dispatch;
 mod durable_mark;
 mod get_result;
@@ -36,6 +37,7 @@ mod message_inner;
 mod message_store;
 mod put_result;
 mod record;
+mod recovery;
 mod replica_gate;
 mod running_flags;
 mod sync;
@@ -45,6 +47,7 @@ mod topic_queue_table;
 pub use commit_log::CommitLog;
 pub use consume_queue::ConsumeQueue;
 pub use consume_queue_store::ConsumeQueueStore;
+pub use damage::DamagedRange;
 pub use dispatch::MessageArrivingListener;
 pub use durable_mark::Mark;
 pub use error::StoreError;
@@ -54,6 +57,7 @@ pub use message_inner::MessageInner;
 pub use message_store::{MessageStore, QueryMessageResult};
 pub use mq_mapped_file::SelectedBuffer;
 pub use put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
+pub use recovery::{DroppedRecord, RecoveryReport};
 pub use replica_gate::ReplicaWait;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod truncate;
 pub use query::QueryMessageResult;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use mq_env::disk::FileLock;
 use mq_env::task::TaskGroup;
@@ -30,6 +30,7 @@ use crate::durable_mark::Mark;
 use crate::error::StoreError;
 use crate::index_service::IndexService;
 use crate::marks::Marks;
+use crate::recovery::RecoveryReport;
 use crate::replica_gate::{ReplicaGate, ReplicaWait};
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
@@ -48,6 +49,7 @@ pub struct MessageStore {
     pub(crate) marks: Arc<Marks>,
     replica_gate: ReplicaGate,
     file_lock: Mutex<Option<FileLock>>,
+    recovery: OnceLock<RecoveryReport>,
 }
 
 impl MessageStore {
@@ -74,6 +76,12 @@ impl MessageStore {
     #[must_use]
     pub fn commit_log(&self) -> &Arc<CommitLog> {
         &self.log
+    }
+
+    /// What the start made of what it found.
+    #[must_use]
+    pub fn recovery(&self) -> RecoveryReport {
+        self.recovery.get().cloned().unwrap_or_default()
     }
 
     /// The ConsumeQueues.

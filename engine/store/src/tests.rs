@@ -1,6 +1,7 @@
 //! The store as a whole, on files of the operating system; syncs are counted, held back and made to
 //! fail by a disk in between.
 
+mod damage;
 mod flush;
 mod get;
 mod index;

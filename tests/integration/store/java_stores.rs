@@ -2,7 +2,7 @@
 //! found, but for the cases where it is to do better, and reads them as Java does.
 
 use mq_protocol::message::java_hash_code;
-use mq_store::{GetMessageStatus, Mark};
+use mq_store::GetMessageStatus;
 use serde_json::Value;
 
 use super::*;
@@ -10,11 +10,10 @@ use crate::vectors::fixture::{gunzip, json_lines};
 
 const KILLED: &[u8] = include_bytes!("../../fixtures/golden/killed-store.tar.gz");
 const PLAIN: &[u8] = include_bytes!("../../fixtures/golden/plain-store.tar.gz");
-const RECOVERY: &str = include_str!("../../fixtures/golden/recovery.json");
 const QUERIES: &[u8] = include_bytes!("../../fixtures/golden/plain-queries.jsonl.gz");
 
 /// A disk with the named set under `/machine/store`, and the settings it was written with.
-fn disk_with(base: &str) -> (Arc<SimDisk>, StoreConfig) {
+pub(super) fn disk_with(base: &str) -> (Arc<SimDisk>, StoreConfig) {
     let (archive, log_file) = match base {
         "killed" => (KILLED, 65_536),
         _ => (PLAIN, 262_144),
@@ -67,7 +66,7 @@ fn pax_path(header: &[u8]) -> Option<String> {
 }
 
 /// Damages files as a case says.
-fn damage(disk: &Arc<SimDisk>, operations: &Value) {
+pub(super) fn damage(disk: &Arc<SimDisk>, operations: &Value) {
     let handle = disk.handle("doctor");
     for operation in operations.as_array().unwrap() {
         let path = Path::new("/machine/store").join(operation["file"].as_str().unwrap());
@@ -92,7 +91,7 @@ fn damage(disk: &Arc<SimDisk>, operations: &Value) {
     disk.process_died(handle.epoch());
 }
 
-fn delete(disk: &dyn Disk, path: &Path) {
+pub(super) fn delete(disk: &dyn Disk, path: &Path) {
     if !disk.stat(path).unwrap().is_dir {
         return disk.remove(path).unwrap();
     }
@@ -100,66 +99,6 @@ fn delete(disk: &dyn Disk, path: &Path) {
         delete(disk, &path.join(entry.name));
     }
     disk.remove_dir(path).unwrap();
-}
-
-/// How many messages a consumer gets that reads one after the other.
-fn readable(store: &MessageStore, topic: &str, queue_id: u32) -> u64 {
-    let mut count = 0;
-    let mut offset = store.min_offset_in_queue(topic, queue_id);
-    while offset < store.max_offset_in_queue(topic, queue_id) {
-        let result = store.get_message(topic, queue_id, offset, 1, &MessageFilter::All);
-        count += result.messages.len() as u64;
-        assert!(result.next_begin_offset > offset);
-        offset = result.next_begin_offset;
-    }
-    count
-}
-
-#[test]
-fn recovery_finds_what_java_found() {
-    let cases: Vec<Value> = serde_json::from_str(RECOVERY).unwrap();
-    assert_eq!(cases.len(), 14);
-    for case in &cases {
-        let name = case["case"].as_str().unwrap();
-        let (disk, config) = disk_with(case["base"].as_str().unwrap());
-        damage(&disk, &case["ops"]);
-        let opened = live(&disk, &config, async |store| {
-            let log = store.commit_log();
-            if !case["initializeOk"].as_bool().unwrap() {
-                // Java does not start with an empty last file. Nothing is wrong with it.
-                return assert!(log.max_offset() > 0, "{name}");
-            }
-            assert_eq!(log.min_offset(), case["minPhyOffset"], "{name}");
-            assert_eq!(log.max_offset(), case["maxPhyOffset"], "{name}");
-            for queue in case["queues"].as_array().unwrap() {
-                let (topic, id) = (queue[0].as_str().unwrap(), queue[1].as_u64().unwrap() as u32);
-                let what = format!("{name}: {topic} {id}");
-                assert_eq!(store.max_offset_in_queue(topic, id), queue[3], "{what}");
-                if (name, topic, id) == ("queue-deleted-abort", "KillA", 1) {
-                    // Java serves fillers before the first message that it made again. Ours begins
-                    // at that message, and makes one more.
-                    assert_eq!(store.min_offset_in_queue(topic, id), 18, "{what}");
-                    assert_eq!(readable(store, topic, id), 135, "{what}");
-                    continue;
-                }
-                assert_eq!(store.min_offset_in_queue(topic, id), queue[2], "{what}");
-                assert_eq!(readable(store, topic, id), queue[4], "{what}");
-            }
-            let end = log.max_offset();
-            assert_eq!(store.durable_mark(), Mark { log_end: end, ..store.durable_mark() });
-        });
-        opened.unwrap_or_else(|error| panic!("{name}: {error}"));
-        // What was found is found again, also after a power loss.
-        disk.power_loss_worst();
-        let again = live(&disk, &config, async |store| {
-            assert!(
-                case["maxPhyOffset"].is_null()
-                    || store.commit_log().max_offset() == case["maxPhyOffset"],
-                "{name}"
-            );
-        });
-        again.unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
 }
 
 #[test]

@@ -142,7 +142,9 @@ impl<'a> Scan<'a> {
         for unit in units[..units.len().min(scan_bytes)].chunks_exact(CQ_STORE_UNIT_BYTES) {
             let Some(unit) = ConsumeQueueUnit::decode(unit) else { break };
             let (phy_offset, size) = (unit.phy_offset as u64, unit.size as usize);
-            if unit != ConsumeQueueUnit::FILLER && phy_offset >= skip_below {
+            let is_left_out = unit == ConsumeQueueUnit::FILLER
+                || self.store.log.damage.end_of(phy_offset).is_some();
+            if !is_left_out && phy_offset >= skip_below {
                 if self.is_full(size, self.store.is_in_disk(phy_offset)) {
                     break;
                 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use mq_env::Env;
 use mq_env::disk::{Disk, FileLock};
@@ -94,6 +94,7 @@ fn build(
         group_commit: Arc::new(GroupCommitService::new(Arc::clone(&log), &config)),
         replica_gate: ReplicaGate::default(),
         file_lock: Mutex::new(Some(file_lock)),
+        recovery: OnceLock::new(),
         env,
         config,
         flags,
@@ -108,24 +109,23 @@ fn build(
 impl MessageStore {
     /// Brings log, queues and marks to one state, everything of it durable or dirty.
     async fn recover(&self, mark: Option<Mark>, was_aborted: bool) -> Result<(), StoreError> {
+        self.queues.load()?;
         let from = match mark {
             Some(mark) => RecoverFrom::Durable(mark),
             None if was_aborted => RecoverFrom::AbortedJava(&self.marks.checkpoint),
-            None => RecoverFrom::CleanJava,
+            None => RecoverFrom::CleanJava { claimed_end: self.queues.claimed_end() },
         };
-        let walked_from = self.log.recover(from).await?;
+        let (walked_from, mut report) = self.log.recover(from).await?;
         let end = self.log.max_offset();
         // Units above are not known to be durable: they are made again.
         let trusted_units = match from {
             RecoverFrom::Durable(mark) => mark.logics_end.min(end),
-            RecoverFrom::CleanJava => end,
+            RecoverFrom::CleanJava { .. } => end,
             RecoverFrom::AbortedJava(_) => walked_from.min(end),
         };
-        self.queues.load()?;
-        let cuts = self.queues.recover(trusted_units);
-        self.queues.settle(cuts).await?;
-        // Lower than the mark where ConsumeQueues were deleted by hand.
-        let reput_from = trusted_units.min(self.queues.max_physic_offset());
+        let (reput_from, rebuilt) = self.recover_queues(from, trusted_units).await?;
+        report.queues_rebuilt = rebuilt;
+        let _ = self.recovery.set(report);
         let index_cut = self.load_index(from, was_aborted)?;
         let mark = Mark {
             log_end: end,
@@ -147,6 +147,34 @@ impl MessageStore {
         Ok(())
     }
 
+    /// Cuts the queues to the units below `trusted`. Returns where dispatching goes on: at the log's
+    /// start, with a reason, when a queue turns out to be missing or short.
+    async fn recover_queues(
+        &self,
+        from: RecoverFrom<'_>,
+        trusted: u64,
+    ) -> Result<(u64, Option<String>), StoreError> {
+        let cuts = self.queues.recover(trusted);
+        self.queues.settle(cuts).await?;
+        let is_whole = match from {
+            RecoverFrom::Durable(Mark { units: Some(units), logics_end, .. }) => {
+                logics_end > trusted || self.queues.units() == units
+            }
+            RecoverFrom::Durable(_) => true,
+            RecoverFrom::CleanJava { .. } | RecoverFrom::AbortedJava(_) => {
+                self.queues.cover(&self.log, trusted)
+            }
+        };
+        if is_whole {
+            return Ok((trusted.min(self.queues.max_physic_offset()), None));
+        }
+        tracing::error!("units of ConsumeQueues are missing: all queues are made again");
+        let cuts = self.queues.recover(0);
+        self.queues.settle(cuts).await?;
+        let reason = format!("units of records below {trusted} are missing");
+        Ok((0, Some(reason)))
+    }
+
     /// What of the index is believed and kept.
     fn load_index(&self, from: RecoverFrom<'_>, was_aborted: bool) -> Result<IndexCut, StoreError> {
         let trusted = match from {
@@ -155,7 +183,7 @@ impl MessageStore {
                 was_closed: !was_aborted,
                 is_safe: self.config.message_index_safe,
             },
-            RecoverFrom::CleanJava => TrustedIndex::Whole,
+            RecoverFrom::CleanJava { .. } => TrustedIndex::Whole,
             RecoverFrom::AbortedJava(checkpoint) => {
                 TrustedIndex::Until(checkpoint.index_msg_timestamp_ms())
             }

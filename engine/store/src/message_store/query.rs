@@ -73,6 +73,9 @@ impl MessageStore {
     #[must_use]
     pub fn look_message_by_offset(&self, phy_offset: u64) -> Option<SelectedBuffer> {
         let data = self.log.data(phy_offset)?;
+        if self.log.damage.end_of(phy_offset).is_some() {
+            return None;
+        }
         let record = decode_record(&data).ok()?;
         // Arbitrary bytes that look like a record say another offset.
         let size = (record.phy_offset() as u64 == phy_offset).then(|| record.size())?;

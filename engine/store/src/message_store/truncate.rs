@@ -52,6 +52,8 @@ impl MessageStore {
         let index_mark = self.index.mark_below(phy_offset, self.marks.durable.mark().index);
         let lowered = self.marks.durable.lower(phy_offset, index_mark).await;
         lowered.map_err(StoreError::io("lower the durable watermark"))?;
+        let forgotten = self.log.damage.cut(phy_offset).await;
+        forgotten.map_err(StoreError::io("write the list of damaged ranges"))?;
         let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
             let mut table = self.log.lock_put();
             let index_change = self.index.cut(phy_offset, &self.log);
@@ -79,6 +81,8 @@ impl MessageStore {
         let _flushing_index = self.index.lock_flushing().await;
         let lowered = self.marks.durable.lower(0, IndexMark::default()).await;
         lowered.map_err(StoreError::io("lower the durable watermark"))?;
+        let forgotten = self.log.damage.cut(0).await;
+        forgotten.map_err(StoreError::io("write the list of damaged ranges"))?;
         let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
             let mut table = self.log.lock_put();
             let index_change = self.index.cut(0, &self.log);

@@ -205,6 +205,7 @@ async fn a_store_without_marks_is_read_by_javas_rules() {
     store.shutdown().await;
     drop(store);
     machine.disk.remove(&machine.root().join("durable")).unwrap();
+    machine.disk.write(&machine.root().join("abort"), b"").unwrap();
     // The same damage that stops a store with a watermark ends one without.
     machine.edit(&machine.log_file(3 * LOG_FILE as u64), |log| log[10 * LEN as usize + 100] ^= 1);
     let store = machine.open().await;
@@ -212,7 +213,8 @@ async fn a_store_without_marks_is_read_by_javas_rules() {
     assert_eq!(read_numbers(&store), (0..kept).collect::<Vec<_>>());
     let end = 3 * LOG_FILE as u64 + 10 * LEN;
     let mark = store.durable_mark();
-    assert_eq!((mark.log_end, mark.logics_end, mark.units), (end, end, Some(u64::from(kept))));
+    // The log is walked from its start: units count as durable once they are synced again.
+    assert_eq!((mark.log_end, mark.logics_end, mark.units), (end, 0, Some(0)));
     // None of them has a key.
     assert_eq!(mark.index, IndexMark::default());
 }
