@@ -6,7 +6,7 @@
 //! the plants stand in no release binary:
 //!
 //! ```text
-//! cargo build --release -p staticfire && ! grep -qaE 'send-ok-before-flush|synced-on-flush-error|dispatch-above-synced|truncate-in-memory-only|stale-queue-offsets-on-promotion|planted-queue-offsets' target/release/staticfire
+//! cargo build --release -p staticfire && ! grep -qaE 'send-ok-before-flush|synced-on-flush-error|dispatch-above-synced|truncate-in-memory-only|stale-queue-offsets-on-promotion|planted-queue-offsets|send-ok-before-replica|garbled-tags-code' target/release/staticfire
 //! ```
 //!
 //! `PLANT_FREE_SEEDS` says how many seeds run without a plant (nightly: 5000).
@@ -16,9 +16,10 @@ use std::collections::BTreeSet;
 
 use mq_store::plant::Plant;
 use staticfire::generate;
+use staticfire::matrix_rows::{self, Defence};
 use staticfire::report::Verdict;
-use staticfire::run;
 use staticfire::sweep::{SweepOptions, sweep};
+use staticfire::{rows, run};
 
 /// A plant must be found among this many seeds.
 const SEEDS: u64 = 500;
@@ -28,6 +29,9 @@ const STRIDE: u64 = 8;
 
 /// Seeds that run without a plant, unless a variable says otherwise.
 const PLANT_FREE_SEEDS: u64 = 300;
+
+/// Seeds under one of which a row's plant must show.
+const ROW_SEEDS: u64 = 20;
 
 /// What a run under a plant brought to light.
 struct Found {
@@ -70,6 +74,8 @@ fn defence(plant: Plant) -> &'static str {
         Plant::TruncateInMemoryOnly => "truncation is durable",
         Plant::AckBeyondLogEnd => "a report counts up to the master's own end, of a proven prefix",
         Plant::StaleQueueOffsetsOnPromotion => "a promoted slave recomputes its queue offsets",
+        Plant::SendOkBeforeReplica => "a SYNC_MASTER answers after a slave has the record",
+        Plant::GarbledTagsCode => "ConsumeQueues are what a rebuild from the log gives",
     }
 }
 
@@ -87,6 +93,35 @@ fn every_plant_is_found() {
         println!("  takes away: {}\n  checkers: {checkers:?}\n  {first}", defence(plant));
     }
     assert!(hidden.is_empty(), "not found: {hidden:?}");
+}
+
+/// The plant that takes a rule away by which rows of the matrix hold.
+fn plant_against(defence: Defence) -> Plant {
+    match defence {
+        Defence::AnsweredAfterSync => Plant::SendOkBeforeFlush,
+        Defence::AnsweredAfterReplica => Plant::SendOkBeforeReplica,
+        Defence::QueueOffsetsRecomputed => Plant::StaleQueueOffsetsOnPromotion,
+        Defence::QueuesLikeARebuild => Plant::GarbledTagsCode,
+    }
+}
+
+#[test]
+fn every_row_that_never_loses_is_turned_red_by_its_plant() {
+    let mut rows = matrix_rows::all();
+    rows.retain(|row| row.defence().is_some());
+    let found = sweep(&rows, &SweepOptions::quiet(), |row| {
+        let plant = plant_against(row.defence().expect("only such rows are left"));
+        let is_red = |seed: &u64| {
+            let mut plan = rows::plan(row, *seed, &[]);
+            plan.plants = vec![plant.name().to_owned()];
+            run::run(&plan, *seed, "-").report.verdict == Verdict::Broken
+        };
+        (format!("{} with {plant}", row.id), (0..ROW_SEEDS).find(is_red))
+    });
+    let at_once = found.iter().filter(|(_, seed)| *seed == Some(0)).count();
+    println!("{} rows, {at_once} red under the first seed", found.len());
+    let green: Vec<_> = found.iter().filter(|(_, seed)| seed.is_none()).map(|it| &it.0).collect();
+    assert!(green.is_empty(), "{green:#?}");
 }
 
 #[test]

@@ -158,6 +158,32 @@ impl fmt::Display for Ours {
     }
 }
 
+/// Rules of the engine, by which `never` rows hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Defence {
+    /// Under SYNC_FLUSH a put is answered after its sync.
+    AnsweredAfterSync,
+    /// A SYNC_MASTER answers after a slave has the record.
+    AnsweredAfterReplica,
+    /// A promoted slave recomputes its queue offsets.
+    QueueOffsetsRecomputed,
+    /// ConsumeQueues are what a rebuild from the log gives.
+    QueuesLikeARebuild,
+}
+
+impl Defence {
+    /// The planted bug that takes the rule away, in words: its name exists in test builds only.
+    #[must_use]
+    pub fn planted_in_words(self) -> &'static str {
+        match self {
+            Defence::AnsweredAfterSync => "plant: answers before the sync",
+            Defence::AnsweredAfterReplica => "plant: answers before the slave has it",
+            Defence::QueueOffsetsRecomputed => "plant: promotion keeps old queue offsets",
+            Defence::QueuesLikeARebuild => "plant: queues unlike the log",
+        }
+    }
+}
+
 /// One row.
 #[derive(Clone, Debug)]
 pub struct MatrixRow {
@@ -259,6 +285,21 @@ impl MatrixRow {
             ([DiskSlave], Recovery::Restart) => &[UpstreamSwitch::SlaveStartsAtLastFile],
             _ => &[],
         }
+    }
+
+    /// The rule of the engine that keeps this row's promise and that a planted bug takes away to turn
+    /// the row red; `None` where an upstream behaviour does, and where loss is promised.
+    #[must_use]
+    pub fn defence(&self) -> Option<Defence> {
+        if self.ours != Ours::Never || !self.turned_red_by().is_empty() {
+            return None;
+        }
+        Some(match (self.flush, self.replication, self.recovery) {
+            (_, Replication::Sync, _) => Defence::AnsweredAfterReplica,
+            (Flush::Sync, ..) => Defence::AnsweredAfterSync,
+            (.., Recovery::Promote) => Defence::QueueOffsetsRecomputed,
+            _ => Defence::QueuesLikeARebuild,
+        })
     }
 
     /// The fault as written in the table: steps joined by `+`.

@@ -301,7 +301,8 @@ impl ReputMessageService {
             let stored_ms = record.store_timestamp() as u64;
             return levels.deliver_time_ms(level as usize, stored_ms) as i64;
         }
-        tags_code(properties.get(MessageConst::TAGS))
+        let code = tags_code(properties.get(MessageConst::TAGS));
+        if self.config.planted(Plant::GarbledTagsCode) { code ^ 1 } else { code }
     }
 
     /// Something that is no record lies below the limit. A master, whose own appends were whole,

@@ -28,18 +28,24 @@ pub enum Plant {
     AckBeyondLogEnd,
     /// A promoted slave goes on with the queue offsets of the day it became a slave.
     StaleQueueOffsetsOnPromotion,
+    /// A SYNC_MASTER answers PUT_OK without waiting for its slave.
+    SendOkBeforeReplica,
+    /// Units of a ConsumeQueue carry a wrong hash of the tag.
+    GarbledTagsCode,
 }
 
 #[cfg(feature = "plants")]
 impl Plant {
     /// Every plant of the store.
-    pub const ALL: [Plant; 6] = [
+    pub const ALL: [Plant; 8] = [
         Plant::SendOkBeforeFlush,
         Plant::SyncedOnFlushError,
         Plant::DispatchAboveSynced,
         Plant::TruncateInMemoryOnly,
         Plant::AckBeyondLogEnd,
         Plant::StaleQueueOffsetsOnPromotion,
+        Plant::SendOkBeforeReplica,
+        Plant::GarbledTagsCode,
     ];
 
     /// The name used in plans and on the command line.
@@ -52,6 +58,8 @@ impl Plant {
             Plant::TruncateInMemoryOnly => "truncate-in-memory-only",
             Plant::AckBeyondLogEnd => "ack-beyond-log-end",
             Plant::StaleQueueOffsetsOnPromotion => "stale-queue-offsets-on-promotion",
+            Plant::SendOkBeforeReplica => "send-ok-before-replica",
+            Plant::GarbledTagsCode => "garbled-tags-code",
         }
     }
 }

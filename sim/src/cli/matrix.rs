@@ -3,7 +3,7 @@
 use std::io;
 
 use staticfire::campaign::{self, Figures, Outcome};
-use staticfire::matrix_rows::{self, MatrixRow, Ours, Replication};
+use staticfire::matrix_rows::{self, Defence, MatrixRow, Ours, Replication};
 use staticfire::report::Verdict;
 use staticfire::seeds::SeedRange;
 use staticfire::subject::Subject;
@@ -133,10 +133,7 @@ fn table(rows: &[Tried], switches: &[String]) -> String {
     if !switches.is_empty() {
         header.push(format!("with {}", switches.join(", ")));
     }
-    let is_known = rows.iter().any(|tried| !tried.row.turned_red_by().is_empty());
-    if is_known {
-        header.push("turned red by".into());
-    }
+    header.push("turned red by".into());
     let mut table = Table::new(&header);
     for tried in rows {
         let mut cells = vec![
@@ -148,13 +145,17 @@ fn table(rows: &[Tried], switches: &[String]) -> String {
         if let Some(upstream) = &tried.upstream {
             cells.push(measured(&upstream.figures()));
         }
-        if is_known {
-            let switches = tried.row.turned_red_by().iter().map(|switch| switch.name());
-            cells.push(switches.collect::<Vec<_>>().join(" and "));
-        }
+        cells.push(turned_red_by(&tried.row));
         table.row(cells);
     }
     table.render()
+}
+
+/// The upstream switches, or else the planted bug, that break the row's promise.
+fn turned_red_by(row: &MatrixRow) -> String {
+    let switches = row.turned_red_by().iter().map(|switch| switch.name());
+    let plant = row.defence().map(Defence::planted_in_words);
+    switches.chain(plant).collect::<Vec<_>>().join(" and ")
 }
 
 /// Our promise with what was seen of it.

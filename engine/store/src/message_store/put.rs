@@ -119,7 +119,8 @@ impl MessageStore {
     fn outstanding(&self, end_offset: u64) -> Outstanding {
         let waits_for_sync = self.config.flush_disk_type == FlushDiskType::SyncFlush
             && !self.config.planted(Plant::SendOkBeforeFlush);
-        let waits_for_slave = self.config.broker_role == BrokerRole::SyncMaster;
+        let waits_for_slave = self.config.broker_role == BrokerRole::SyncMaster
+            && !self.config.planted(Plant::SendOkBeforeReplica);
         Outstanding {
             flush: waits_for_sync.then(|| self.group_commit.submit(end_offset)),
             replica: waits_for_slave.then(|| self.replica_gate.wait(end_offset)),
