@@ -1,4 +1,4 @@
-//! [`MqClientApi`]: the requests of a client as functions (RocketMQ 4.9 `MQClientAPIImpl`).
+//! `MqClientApi`: the requests of a client as functions (RocketMQ 4.9 `MQClientAPIImpl`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! [`ProcessQueue`]: the messages of one queue that were pulled and are not consumed yet (RocketMQ 4.9
+//! `ProcessQueue`: the messages of one queue that were pulled and are not consumed yet (RocketMQ 4.9
 //! `ProcessQueue`).
 //!
 //! The offset that may be committed is the lowest one still here, or the one behind the highest

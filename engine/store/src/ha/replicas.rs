@@ -1,4 +1,4 @@
-//! What a master knows of its slaves: [`Replicas`], the book of their connections and reports.
+//! What a master knows of its slaves: `Replicas`, the book of their connections and reports.
 //!
 //! A report counts up to the end of the master's own log when it arrives, so a slave that is ahead
 //! (it kept a tail that the master lost) confirms nothing that it never got. The highest counted
