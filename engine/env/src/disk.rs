@@ -52,6 +52,13 @@ pub trait Disk: Send + Sync {
     /// `NotFound` and what the operating system says.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// Reads up to `len` bytes from `offset` on, fewer only where the file ends before. Changes
+    /// nothing, and needs no more than the right to read.
+    ///
+    /// # Errors
+    /// `NotFound` and what the operating system says.
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+
     /// Creates or replaces a (small) file with `data`. Not durable before [`Disk::sync`].
     ///
     /// # Errors

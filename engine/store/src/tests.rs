@@ -290,6 +290,10 @@ impl Disk for TestDisk {
         self.os.read(path)
     }
 
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.os.read_at(path, offset, len)
+    }
+
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         self.os.write(path, data)
     }

@@ -126,6 +126,20 @@ fn small_files_are_replaced_whole() {
 }
 
 #[test]
+fn a_part_of_a_file_is_read() {
+    both(async |disk, root| {
+        let path = root.join("f");
+        disk.write(&path, b"0123456789").unwrap();
+        for (offset, len, part) in
+            [(0, 4, "0123"), (4, 6, "456789"), (8, 9, "89"), (10, 1, ""), (99, 1, "")]
+        {
+            assert_eq!(disk.read_at(&path, offset, len).unwrap(), part.as_bytes());
+        }
+        assert_eq!(kind(disk.read_at(&root.join("g"), 0, 1)), ErrorKind::NotFound);
+    });
+}
+
+#[test]
 fn rename_moves_and_replaces() {
     both(async |disk, dir| {
         let (from, to) = (dir.join("c.tmp"), dir.join("c"));

@@ -60,6 +60,10 @@ impl Disk for HeldDisk {
         self.disk.read(path)
     }
 
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.disk.read_at(path, offset, len)
+    }
+
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         self.disk.write(path, data)
     }

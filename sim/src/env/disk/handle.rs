@@ -215,6 +215,18 @@ impl Disk for DiskHandle {
         Ok(bytes)
     }
 
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let state = self.state()?;
+        let id = state.tree.find_file(path)?.ok_or(Errno::NOENT)?;
+        let rest = state.tree.file(id).len.saturating_sub(offset);
+        let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(rest)];
+        if !bytes.is_empty() {
+            state.read_live(id, offset as usize, &mut bytes);
+        }
+        Ok(bytes)
+    }
+
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         let id = self.open_truncated(path)?;
         if data.is_empty() {
