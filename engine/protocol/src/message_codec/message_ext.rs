@@ -20,9 +20,9 @@ pub enum BodyError {
     /// The bytes are not of the compression stated.
     #[error("the compressed body is damaged: {0}")]
     Damaged(String),
-    /// LZ4 and ZSTD are not implemented; only clients from 4.9.4 on send them, if told to.
-    #[error("compression {0} is not supported")]
-    Unsupported(&'static str),
+    /// The flag names no compression of RocketMQ.
+    #[error("the compression is of unknown type")]
+    Unsupported,
     /// The body would be unreasonably large.
     #[error("the body is larger than 64 MiB")]
     TooLarge,
@@ -91,17 +91,24 @@ pub fn decompress_body(sys_flag: i32, body: &[u8]) -> Result<Option<Bytes>, Body
     if sys_flag & MessageSysFlag::COMPRESSED == 0 {
         return Ok(None);
     }
-    match sys_flag & MessageSysFlag::COMPRESSION_TYPE_MASK {
-        0 | MessageSysFlag::COMPRESSION_ZLIB => {}
-        MessageSysFlag::COMPRESSION_LZ4 => return Err(BodyError::Unsupported("LZ4")),
-        MessageSysFlag::COMPRESSION_ZSTD => return Err(BodyError::Unsupported("ZSTD")),
-        _ => return Err(BodyError::Unsupported("of unknown type")),
-    }
+    let plain = match sys_flag & MessageSysFlag::COMPRESSION_TYPE_MASK {
+        0 | MessageSysFlag::COMPRESSION_ZLIB => read_plain(ZlibDecoder::new(body)),
+        MessageSysFlag::COMPRESSION_LZ4 => read_plain(lz4_flex::frame::FrameDecoder::new(body)),
+        MessageSysFlag::COMPRESSION_ZSTD => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(body);
+            read_plain(decoder.map_err(|error| BodyError::Damaged(error.to_string()))?)
+        }
+        _ => return Err(BodyError::Unsupported),
+    };
+    plain.map(Some)
+}
+
+/// Reads a decompressor to its end, within reason.
+fn read_plain(decoder: impl Read) -> Result<Bytes, BodyError> {
     let mut plain = Vec::new();
-    let decoder = ZlibDecoder::new(body);
     match decoder.take(BODY_BYTES_MAX + 1).read_to_end(&mut plain) {
         Ok(_) if plain.len() as u64 > BODY_BYTES_MAX => Err(BodyError::TooLarge),
-        Ok(_) => Ok(Some(Bytes::from(plain))),
+        Ok(_) => Ok(Bytes::from(plain)),
         Err(error) => Err(BodyError::Damaged(error.to_string())),
     }
 }
