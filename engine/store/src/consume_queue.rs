@@ -145,7 +145,7 @@ impl ConsumeQueue {
 
     /// Maps the files.
     pub(crate) fn load(&self) -> Result<(), LoadError> {
-        self.queue.load(None)
+        self.queue.load(None).map(|_| ())
     }
 
     /// End of the record that the last sound unit points at, as the files say after

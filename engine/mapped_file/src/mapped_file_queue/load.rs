@@ -11,11 +11,11 @@ impl MappedFileQueue {
     /// better. Bytes below `durable_end` must be there: a missing or short file is an error below
     /// it, except that older files may have been removed in front. Above it a short file is filled
     /// up with zeros, and files behind a gap, which nothing reaches, are removed. With `None`
-    /// nothing is known of the queue.
+    /// nothing is known of the queue. Returns the whole files among those removed.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(&self, durable_end: Option<u64>) -> Result<(), LoadError> {
+    pub fn load(&self, durable_end: Option<u64>) -> Result<Vec<Arc<MappedFile>>, LoadError> {
         let found = self.list_files()?;
         let known = durable_end.unwrap_or(0);
         let mut files = Vec::with_capacity(found.len());
@@ -26,9 +26,10 @@ impl MappedFileQueue {
         }
         // Where nothing was durable, a file that does not begin at 0 was never joined.
         let mut reached = if durable_end == Some(0) { 0 } else { first };
+        let mut removed = Vec::new();
         for (index, (from, len)) in found.iter().copied().enumerate() {
             if from != reached {
-                self.drop_behind_gap(reached, &found[index..], known)?;
+                removed = self.drop_behind_gap(reached, &found[index..], known)?;
                 break;
             }
             let is_last = index + 1 == found.len();
@@ -44,7 +45,7 @@ impl MappedFileQueue {
             self.distrust_dirs();
         }
         *self.write_files() = files;
-        Ok(())
+        Ok(removed)
     }
 
     /// Offsets and lengths of the directory's files, oldest first.
@@ -89,16 +90,21 @@ impl MappedFileQueue {
         gap: u64,
         behind: &[(u64, u64)],
         durable_end: u64,
-    ) -> Result<(), LoadError> {
+    ) -> Result<Vec<Arc<MappedFile>>, LoadError> {
         if gap < durable_end {
             return Err(LoadError::Missing { path: self.file_path(gap) });
         }
-        for (from, _) in behind {
+        let mut removed = Vec::new();
+        for (from, len) in behind {
             let path = self.file_path(*from);
+            if *len == self.file_size as u64 {
+                // Its bytes can be looked at as long as somebody has it.
+                removed.push(Arc::new(self.map_whole(*from, *len)?));
+            }
             tracing::warn!(path = %path.display(), gap, "file behind a gap is removed");
             self.disk.remove(&path).map_err(|source| LoadError::Io { path, source })?;
         }
-        Ok(())
+        Ok(removed)
     }
 }
 

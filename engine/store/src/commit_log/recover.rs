@@ -66,7 +66,7 @@ impl CommitLog {
             RecoverFrom::Durable(mark) => (mark.log_end, mark.log_end),
             RecoverFrom::CleanJava { .. } | RecoverFrom::AbortedJava(_) => (0, u64::MAX),
         };
-        self.queue.load(Some(files_end))?;
+        let removed = self.queue.load(Some(files_end))?;
         self.damage.load();
         let files = self.queue.files();
         let start = first_file_to_walk(&files, from);
@@ -85,7 +85,8 @@ impl CommitLog {
             RecoverFrom::CleanJava { .. } => end.phy_offset,
             RecoverFrom::AbortedJava(_) => walked_from,
         };
-        let mut report = report_dropped(&files, &end);
+        let found: Vec<_> = files.iter().cloned().chain(removed).collect();
+        let mut report = report_dropped(&found, &end);
         report.damaged = self.damage.ranges();
         report.dropped_bytes = self.end_at(end.phy_offset, unsure_from).await?;
         self.env.probe.emit(&Event::Recovered {
