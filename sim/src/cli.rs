@@ -12,6 +12,7 @@ mod replay;
 mod run;
 #[cfg(test)]
 mod samples;
+mod store;
 mod table;
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -35,6 +36,9 @@ Examples:
       one run again, with the fate of every lost message
   staticfire check-determinism scenarios --seeds 0..3
       every seed twice: the traces must be equal, byte for byte
+  staticfire store verify /data/rocketmq/store
+      what a start would keep and drop, and whether queues and index are right;
+      store dump shows every record, store recover starts a copy
 
 Exit codes: 0 every promise kept, 1 a promise broken or a limit passed,
 2 nothing shown (vacuous or undecided), 64 bad input";
@@ -60,6 +64,77 @@ enum Command {
     Replay(ReplayArgs),
     /// Run every seed twice and compare the traces
     CheckDeterminism(DeterminismArgs),
+    /// Examine a broker's store directory, RocketMQ's or ours, without changing it
+    Store(StoreArgs),
+}
+
+/// Arguments of `store`.
+#[derive(Debug, clap::Args)]
+struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Everything that the store holds: records, ConsumeQueues, index, configuration
+    #[command(
+        after_help = "Example:\n  staticfire store dump /data/rocketmq/store --out /tmp/dump"
+    )]
+    Dump(StoreDumpArgs),
+    /// What a start would keep and drop, and why; exits with 1 when something is lost or wrong
+    #[command(after_help = "Example:\n  staticfire store verify /data/rocketmq/store --json")]
+    Verify(StoreVerifyArgs),
+    /// Copy the store, start the copy, and say what it holds
+    #[command(
+        after_help = "Example:\n  staticfire store recover /data/rocketmq/store --out /tmp/copy --json"
+    )]
+    Recover(StoreRecoverArgs),
+}
+
+/// Arguments of `store dump`.
+#[derive(Debug, clap::Args)]
+struct StoreDumpArgs {
+    /// The store: what storePathRootDir names
+    dir: PathBuf,
+    /// Write commitlog.jsonl, consumequeue.jsonl, index.jsonl and store.json there
+    #[arg(long, value_name = "D")]
+    out: Option<PathBuf>,
+    /// The broker's .properties, for file sizes [default: told from the files]
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
+}
+
+/// Arguments of `store verify`.
+#[derive(Debug, clap::Args)]
+struct StoreVerifyArgs {
+    /// The store: what storePathRootDir names
+    dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The broker's .properties, for file sizes [default: told from the files]
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
+}
+
+/// Arguments of `store recover`.
+#[derive(Debug, clap::Args)]
+struct StoreRecoverArgs {
+    /// The store: what storePathRootDir names
+    dir: PathBuf,
+    /// Where the copy goes: a directory that is empty or does not exist
+    #[arg(long, value_name = "COPY")]
+    out: PathBuf,
+    /// Pass over damage below the durable watermark instead of refusing to start
+    #[arg(long)]
+    salvage: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The broker's .properties, for file sizes [default: told from the files]
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
 }
 
 /// Arguments of `conf`.
@@ -213,6 +288,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Matrix(args) => matrix::matrix(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::CheckDeterminism(args) => determinism::check(&args),
+        Command::Store(args) => store::store(&args),
     };
     exit.into()
 }

@@ -2,6 +2,7 @@
 //! lose power is tried, and what the store then finds must keep its promises.
 
 mod crash_points;
+mod doctor;
 mod faults;
 mod java_stores;
 mod recovery_table;

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use crate::commit_log::{CommitLog, counts_in_queue};
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
-use crate::delay_level::SCHEDULE_TOPIC;
+use crate::delay_level::{DelayLevels, SCHEDULE_TOPIC};
 use crate::index_service::IndexService;
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
@@ -270,7 +270,10 @@ impl ReputMessageService {
             return self.index.put_record(record, phy_offset);
         }
         let (queue_id, queue_offset) = (record.queue_id() as u32, record.queue_offset() as u64);
-        let tags_code = self.tags_code_of(record, &topic);
+        let mut tags_code = tags_code_of(record, &topic, &self.config.message_delay_level);
+        if self.config.planted(Plant::GarbledTagsCode) && topic != SCHEDULE_TOPIC {
+            tags_code ^= 1;
+        }
         let unit = ConsumeQueueUnit {
             phy_offset: phy_offset as i64,
             size: record.size() as i32,
@@ -288,23 +291,6 @@ impl ReputMessageService {
         Ok(())
     }
 
-    /// The hash of the tag; for a delayed message the time of its delivery.
-    fn tags_code_of(&self, record: &RecordView<'_>, topic: &str) -> i64 {
-        let properties = record.properties();
-        let properties = PropertiesView::new(&properties);
-        if topic == SCHEDULE_TOPIC
-            && let Some(level) = properties.get(MessageConst::DELAY)
-            && let Ok(level) = level.parse::<i64>()
-            && level > 0
-        {
-            let levels = &self.config.message_delay_level;
-            let stored_ms = record.store_timestamp() as u64;
-            return levels.deliver_time_ms(level as usize, stored_ms) as i64;
-        }
-        let code = tags_code(properties.get(MessageConst::TAGS));
-        if self.config.planted(Plant::GarbledTagsCode) { code ^ 1 } else { code }
-    }
-
     /// Something that is no record lies below the limit. A master, whose own appends were whole,
     /// goes on with the next file as 4.9 does; a slave waits for its master to set it right.
     fn pass_over(&self, bad: &RecordCheck<'_>, phy_offset: u64, progress: &mut DispatchProgress) {
@@ -314,4 +300,19 @@ impl ReputMessageService {
             progress.reput_from_offset = next_file;
         }
     }
+}
+
+/// The hash of the tag; for a delayed message the time of its delivery.
+pub(crate) fn tags_code_of(record: &RecordView<'_>, topic: &str, levels: &DelayLevels) -> i64 {
+    let properties = record.properties();
+    let properties = PropertiesView::new(&properties);
+    if topic == SCHEDULE_TOPIC
+        && let Some(level) = properties.get(MessageConst::DELAY)
+        && let Ok(level) = level.parse::<i64>()
+        && level > 0
+    {
+        let stored_ms = record.store_timestamp() as u64;
+        return levels.deliver_time_ms(level as usize, stored_ms) as i64;
+    }
+    tags_code(properties.get(MessageConst::TAGS))
 }

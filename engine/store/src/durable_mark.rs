@@ -59,7 +59,8 @@ impl DurableMark {
     /// Opens or creates the file; the mark that it holds, if it holds one.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> io::Result<(Self, Option<Mark>)> {
         let region = disk.map(path, PAGE_SIZE)?;
-        let slots = [read_slot(&region, 0), read_slot(&region, 1)];
+        let bytes = region.slice(0..PAGE_SIZE);
+        let slots = [read_slot(bytes, 0), read_slot(bytes, 1)];
         let latest = slots.into_iter().flatten().max_by_key(|latest| latest.sequence);
         let durable_mark = DurableMark {
             disk,
@@ -145,9 +146,16 @@ fn encode_slot(latest: Latest) -> [u8; CHECKED_BYTES + 4] {
     slot
 }
 
-fn read_slot(region: &MappedRegion, slot: usize) -> Option<Latest> {
+/// The mark that the bytes of a watermark file hold.
+pub(crate) fn parse_mark(bytes: &[u8]) -> Option<Mark> {
+    let slots = [read_slot(bytes, 0), read_slot(bytes, 1)];
+    let latest = slots.into_iter().flatten().max_by_key(|latest| latest.sequence);
+    latest.map(|latest| latest.mark)
+}
+
+fn read_slot(bytes: &[u8], slot: usize) -> Option<Latest> {
     let at = slot * SLOT_BYTES;
-    let bytes = region.slice(at..at + CHECKED_BYTES + 4);
+    let bytes = bytes.get(at..at + CHECKED_BYTES + 4)?;
     let number =
         |at: usize| bytes[at..at + 8].try_into().map(u64::from_be_bytes).unwrap_or_default();
     let mark = Mark {

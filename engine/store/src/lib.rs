@@ -12,10 +12,12 @@
 //! - `checkpoint`, `durable_mark`, `marks`: what is written down about durability;
 //! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
+//! - [`doctor`]: examines store directories for operators;
 //! - `running_flags`, `tick_grid`, `sync`: small parts.
 
 pub mod config;
 pub mod delay_level;
+pub mod doctor;
 pub mod error;
 pub mod ha;
 pub mod index_layout;

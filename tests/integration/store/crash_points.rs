@@ -5,6 +5,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use mq_store::config::BrokerRole;
+use mq_store::doctor::{StoreDir, Verdict};
 use staticfire::env::disk::DiskImage;
 
 use super::*;
@@ -50,7 +51,13 @@ enum Promise {
 /// Opens a store on `disk`, checks the promise, puts more, and opens it again.
 fn check(disk: &Arc<SimDisk>, config: &StoreConfig, sent: &Sent, promise: Promise, at: &str) {
     let ledger = Ledger::default();
+    let foretold = verify(disk, config);
     let first = live(disk, config, async |store| {
+        if let Some(foretold) = &foretold {
+            assert_eq!(store.commit_log().max_offset(), foretold.max_phy_offset, "{at}: foretold");
+            let dropped = store.recovery().dropped;
+            assert_eq!(dropped, foretold.dropped, "{at}: foretold to be dropped");
+        }
         let found = read_all(store);
         let kept = found.len();
         assert_eq!(found, sent.stored[..kept], "{at}: a prefix of what was sent");
@@ -71,6 +78,13 @@ fn check(disk: &Arc<SimDisk>, config: &StoreConfig, sent: &Sent, promise: Promis
     check_index(disk, config, at);
 }
 
+/// What the doctor says of a store; nothing, of none.
+fn verify(disk: &Arc<SimDisk>, config: &StoreConfig) -> Option<Verdict> {
+    let disk = disk.handle("doctor") as Arc<dyn Disk>;
+    let dir = StoreDir::open(disk, &config.store_path_root_dir, Some(config)).ok()?;
+    Some(dir.verify(&mut |_| {}).unwrap())
+}
+
 /// The index is the one that the log alone gives.
 fn check_index(disk: &Arc<SimDisk>, config: &StoreConfig, at: &str) {
     let index = Path::new("/machine/store/index");
@@ -79,6 +93,8 @@ fn check_index(disk: &Arc<SimDisk>, config: &StoreConfig, at: &str) {
         let entries = handle.list(index).unwrap_or_default();
         entries.iter().map(|entry| handle.read(&index.join(&entry.name)).unwrap()).collect()
     };
+    let verdict = verify(disk, config).unwrap();
+    assert!(verdict.is_sound(), "{at}: {:?}", verdict.findings);
     let found = read(disk);
     let copy = disk.image().after_kill();
     let operator = copy.handle("operator");

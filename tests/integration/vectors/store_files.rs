@@ -31,7 +31,7 @@ fn commit_logs() -> [(Vec<u8>, usize, Vec<Value>); 2] {
         gunzip(golden!("killed-commitlog-00000000000000065536.gz")),
     ];
     [
-        (features, 262_144, json_lines(golden!("features-commitlog.jsonl.gz"))),
+        (features, 262_144, json_lines(golden!("dump/features/commitlog.jsonl.gz"))),
         (killed.concat(), 65_536, json_lines(golden!("killed-commitlog.jsonl.gz"))),
     ]
 }
@@ -158,7 +158,7 @@ fn consume_queues_are_read_as_java_reads_them_and_written_byte_for_byte() {
 #[test]
 fn configuration_files_are_written_byte_for_byte() {
     let mut files = 0;
-    for store in [golden!("features-store.json"), golden!("plain-store.json")] {
+    for store in [golden!("dump/features/store.json"), golden!("dump/plain/store.json")] {
         let store: Value = serde_json::from_slice(store).unwrap();
         for (name, text) in store["config"].as_object().unwrap() {
             let text = text.as_str().unwrap();

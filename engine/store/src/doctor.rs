@@ -1,0 +1,191 @@
+//! The store doctor: looks at any store directory without changing it, RocketMQ's or ours.
+//!
+//! [`StoreDir`] finds out how a directory is laid out. [`StoreDir::dump`] writes everything down as JSON
+//! lines, [`StoreDir::list`] for people, [`StoreDir::verify`] says what a start would keep and drop and
+//! compares ConsumeQueues and index with the log, [`StoreDir::recover`] starts a copy. Files are read in
+//! windows of a few mebibytes, whatever their size.
+//!
+//! Modules in reading order: `shape` (file sizes), `log_reader`, `unit_reader`, `index_reader` (files
+//! piece by piece), `lines` and `dump`, `listing`, `verify`, `recover`.
+
+mod dump;
+mod index_reader;
+mod lines;
+mod listing;
+mod log_reader;
+mod recover;
+mod shape;
+mod unit_reader;
+mod verify;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mq_env::disk::Disk;
+
+use crate::config::StoreConfig;
+use crate::error::StoreError;
+
+pub use dump::DumpFiles;
+pub use recover::{Recovered, RecoveredQueue};
+pub use shape::StoreShape;
+pub use verify::{Finding, Severity, Verdict};
+
+/// Told of bytes that were read since the last call.
+pub type Progress<'a> = &'a mut dyn FnMut(u64);
+
+/// Why a directory cannot be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum DoctorError {
+    /// It holds no store.
+    #[error("{} is no store: it has no directory commitlog", .0.display())]
+    NotAStore(PathBuf),
+    /// It holds the log of DLedger mode, of which only ConsumeQueues and index can be dumped.
+    #[error("{} holds a DLedger log, which is not read yet", .0.display())]
+    Dledger(PathBuf),
+    /// The copy's directory is in the way.
+    #[error("{} exists already and is not empty", .0.display())]
+    CopyExists(PathBuf),
+    /// One of the two directories lies in the other.
+    #[error("{} and {} overlap", .0.display(), .1.display())]
+    Overlap(PathBuf, PathBuf),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The copy does not start.
+    #[error("the copy does not start: {0}")]
+    Start(#[from] StoreError),
+}
+
+impl DoctorError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> DoctorError + use<> {
+        let path = path.to_path_buf();
+        move |source| DoctorError::Io { path, source }
+    }
+}
+
+/// A store directory that is looked at.
+pub struct StoreDir {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+    shape: StoreShape,
+    config: StoreConfig,
+}
+
+impl StoreDir {
+    /// Looks at `root`. What `config` does not say is told from the files.
+    ///
+    /// # Errors
+    /// [`DoctorError::NotAStore`], and what the disk says.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        config: Option<&StoreConfig>,
+    ) -> Result<Self, DoctorError> {
+        let is_dir = |path: &Path| disk.stat(path).is_ok_and(|stat| stat.is_dir);
+        let has_dledger = || {
+            let entries = disk.list(root).unwrap_or_default();
+            entries.iter().any(|entry| entry.is_dir && entry.name.starts_with("dledger-"))
+        };
+        if !is_dir(&root.join("commitlog")) && !has_dledger() {
+            return Err(DoctorError::NotAStore(root.to_path_buf()));
+        }
+        let shape = StoreShape::find(&*disk, root, config)?;
+        let mut store_config = config.cloned().unwrap_or_else(|| StoreConfig::at(root));
+        store_config.store_path_root_dir = root.to_path_buf();
+        store_config.store_path_commit_log = None;
+        shape.apply(&mut store_config);
+        Ok(StoreDir { disk, root: root.to_path_buf(), shape, config: store_config })
+    }
+
+    /// How the files are laid out.
+    #[must_use]
+    pub fn shape(&self) -> &StoreShape {
+        &self.shape
+    }
+
+    /// Bytes of all CommitLog files: what [`Progress`] adds up to in a walk over the log.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn log_bytes(&self) -> Result<u64, DoctorError> {
+        Ok(self.files("commitlog")?.iter().map(|file| file.len).sum())
+    }
+
+    /// The files of a directory below the root, in the order of their names; none if it is missing.
+    fn files(&self, dir: &str) -> Result<Vec<StoreFile>, DoctorError> {
+        let entries = self.entries(&self.root.join(dir))?;
+        Ok(entries.into_iter().filter(|entry| !entry.is_dir).collect())
+    }
+
+    /// The entries of a directory, in the order of their names; none if it is missing.
+    fn entries(&self, dir: &Path) -> Result<Vec<StoreFile>, DoctorError> {
+        let entries = match self.disk.list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(DoctorError::io(dir))?,
+        };
+        let file = |entry: mq_env::disk::DirEntry| StoreFile {
+            path: dir.join(&entry.name),
+            name: entry.name,
+            len: entry.len,
+            is_dir: entry.is_dir,
+        };
+        Ok(entries.into_iter().map(file).collect())
+    }
+
+    /// Every queue's directory with its files: topic, queue id, files.
+    fn queues(&self) -> Result<Vec<QueueDir>, DoctorError> {
+        let mut queues = Vec::new();
+        for topic in self.entries(&self.root.join("consumequeue"))? {
+            for queue in self.entries(&topic.path)?.into_iter().filter(|queue| queue.is_dir) {
+                let Ok(queue_id) = queue.name.parse() else { continue };
+                let files = self.entries(&queue.path)?;
+                queues.push(QueueDir { topic: topic.name.clone(), queue_id, files });
+            }
+        }
+        Ok(queues)
+    }
+
+    /// Refuses a store whose log is DLedger's.
+    fn refuse_dledger(&self) -> Result<(), DoctorError> {
+        let entries = self.entries(&self.root)?;
+        match entries.into_iter().find(|entry| entry.is_dir && entry.name.starts_with("dledger-")) {
+            Some(dir) => Err(DoctorError::Dledger(dir.path)),
+            None => Ok(()),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.disk.stat(&self.root.join(name)).is_ok()
+    }
+}
+
+/// An entry of a directory of the store.
+#[derive(Clone, Debug)]
+struct StoreFile {
+    path: PathBuf,
+    name: String,
+    len: u64,
+    is_dir: bool,
+}
+
+impl StoreFile {
+    /// The offset that the name stands for.
+    fn offset(&self) -> Option<u64> {
+        self.name.parse().ok()
+    }
+}
+
+/// The directory of a ConsumeQueue.
+#[derive(Clone, Debug)]
+struct QueueDir {
+    topic: String,
+    queue_id: u32,
+    files: Vec<StoreFile>,
+}

@@ -1,0 +1,53 @@
+//! [`UnitReader`]: a ConsumeQueue unit by unit, through a window.
+
+use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
+
+use super::{DoctorError, QueueDir, StoreDir};
+
+const UNIT: u64 = CQ_STORE_UNIT_BYTES as u64;
+/// Units read at once.
+const WINDOW_UNITS: u64 = 2048;
+
+/// Reads a ConsumeQueue without holding more of it than a window.
+pub(super) struct UnitReader {
+    queue: QueueDir,
+    file_bytes: u64,
+    /// Queue offset of the first unit of the window.
+    from: u64,
+    units: Vec<u8>,
+}
+
+impl UnitReader {
+    pub(super) fn new(dir: &StoreDir, queue: QueueDir) -> Self {
+        let file_bytes = dir.shape.consume_queue_file_bytes.max(1) as u64;
+        let file_bytes = file_bytes.next_multiple_of(UNIT);
+        UnitReader { queue, file_bytes, from: 0, units: Vec::new() }
+    }
+
+    /// The unit at `queue_offset`, if one was ever written there.
+    pub(super) fn unit(
+        &mut self,
+        dir: &StoreDir,
+        queue_offset: u64,
+    ) -> Result<Option<ConsumeQueueUnit>, DoctorError> {
+        let held = self.units.len() as u64 / UNIT;
+        if !(self.from..self.from + held).contains(&queue_offset) {
+            self.read(dir, queue_offset)?;
+        }
+        let at = (queue_offset - self.from) as usize * CQ_STORE_UNIT_BYTES;
+        let unit = self.units.get(at..).and_then(ConsumeQueueUnit::decode);
+        Ok(unit.filter(|unit| unit.size > 0))
+    }
+
+    fn read(&mut self, dir: &StoreDir, queue_offset: u64) -> Result<(), DoctorError> {
+        let at = queue_offset * UNIT;
+        (self.from, self.units) = (queue_offset, Vec::new());
+        let from = at - at % self.file_bytes;
+        let holds = |file: &&super::StoreFile| file.offset() == Some(from);
+        let Some(file) = self.queue.files.iter().find(holds) else { return Ok(()) };
+        let len = (WINDOW_UNITS * UNIT).min(self.file_bytes - (at - from)) as usize;
+        let read = dir.disk.read_at(&file.path, at - from, len);
+        self.units = read.map_err(DoctorError::io(&file.path))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! Index files against the keys that the log gives, and against themselves.
+
+use std::collections::VecDeque;
+
+use mq_protocol::message_codec::RecordView;
+
+use super::{Severity, Verdict};
+use crate::doctor::index_reader::IndexReader;
+use crate::doctor::{DoctorError, StoreDir};
+use crate::index_layout::{IndexEntry, for_each_key_hash};
+
+/// The comparison under way.
+pub(super) struct IndexCheck {
+    files: VecDeque<IndexReader>,
+    /// Number of the next entry of the front file.
+    number: usize,
+    /// The entry that was read and not compared yet.
+    ahead: Option<IndexEntry>,
+    is_known: bool,
+    keys: u64,
+    missing: u64,
+    /// Record of the first missing entry.
+    missing_first: u64,
+    /// Record of the last entry that was there.
+    present_to: u64,
+    doubled: u64,
+    strange: u64,
+}
+
+impl IndexCheck {
+    /// Checks every file in itself and begins with the first.
+    pub(super) fn open(dir: &StoreDir, verdict: &mut Verdict) -> Result<Self, DoctorError> {
+        let mut check = IndexCheck {
+            files: VecDeque::new(),
+            number: 1,
+            ahead: None,
+            is_known: true,
+            keys: 0,
+            missing: 0,
+            missing_first: 0,
+            present_to: 0,
+            doubled: 0,
+            strange: 0,
+        };
+        let files = dir.files("index")?;
+        let Some(layout) = dir.shape.index else {
+            check.is_known = files.is_empty();
+            if !files.is_empty() {
+                let text = "maxHashSlotNum and maxIndexNum cannot be told from the files; give the \
+                            broker's configuration to have them compared";
+                verdict.add(Severity::Note, "index", text);
+            }
+            return Ok(check);
+        };
+        for file in files {
+            let place = format!("index/{}", file.name);
+            if file.len != layout.file_bytes() as u64 {
+                let text = format!("has {} bytes instead of {}", file.len, layout.file_bytes());
+                verdict.add(Severity::Damage, place, text);
+                continue;
+            }
+            let Some(mut reader) = IndexReader::open(dir, file, layout.hash_slot_num)? else {
+                continue;
+            };
+            if let Some(trouble) = check_chains(dir, &mut reader)? {
+                let severity = if dir.has("abort") { Severity::Note } else { Severity::Damage };
+                verdict.add(severity, place, trouble);
+            }
+            check.files.push_back(reader);
+        }
+        Ok(check)
+    }
+
+    /// Compares the keys of a record with the next entries.
+    pub(super) fn record(
+        &mut self,
+        dir: &StoreDir,
+        record: &RecordView<'_>,
+        phy_offset: u64,
+        _verdict: &mut Verdict,
+    ) -> Result<(), DoctorError> {
+        if !self.is_known {
+            return Ok(());
+        }
+        let mut expected = Vec::new();
+        let Ok(()) = for_each_key_hash(record, |hash| {
+            expected.push(hash);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        self.keys += expected.len() as u64;
+        let mut found = Vec::new();
+        while let Some(entry) = self.peek(dir)? {
+            match entry.phy_offset.cmp(&(phy_offset as i64)) {
+                std::cmp::Ordering::Greater => break,
+                std::cmp::Ordering::Equal => found.push(entry.key_hash),
+                // Of a record that expired, or of none.
+                std::cmp::Ordering::Less => {
+                    self.strange += u64::from(self.present_to > 0 || self.missing > 0);
+                }
+            }
+            self.ahead = None;
+        }
+        if found.starts_with(&expected) {
+            self.doubled += (found.len() - expected.len()) as u64;
+        } else {
+            let missing = expected.iter().filter(|hash| !found.contains(hash)).count() as u64;
+            if missing > 0 && self.missing == 0 {
+                self.missing_first = phy_offset;
+            }
+            self.missing += missing;
+            self.doubled += (found.len() as u64 + missing).saturating_sub(expected.len() as u64);
+        }
+        if !found.is_empty() {
+            self.present_to = phy_offset;
+        }
+        Ok(())
+    }
+
+    /// Says what does not agree. Entries of records from `log_end` on are cut by a start.
+    pub(super) fn finish(
+        mut self,
+        dir: &StoreDir,
+        log_end: u64,
+        was_aborted: bool,
+        verdict: &mut Verdict,
+    ) -> Result<(), DoctorError> {
+        let mut behind = 0_u64;
+        while let Some(entry) = self.peek(dir)? {
+            if entry.phy_offset as u64 >= log_end {
+                behind += 1;
+            } else {
+                self.strange += 1;
+            }
+            self.ahead = None;
+        }
+        let after_kill = if was_aborted { Severity::Note } else { Severity::Damage };
+        if behind > 0 {
+            let text = format!(
+                "{behind} entries are of records behind the end of the log; a start cuts them"
+            );
+            verdict.add(after_kill, "index", text);
+        }
+        if self.missing > 0 && self.missing < self.keys {
+            let is_tail = self.missing_first > self.present_to;
+            let severity = if is_tail { after_kill } else { Severity::Damage };
+            let text = format!(
+                "{} of {} keys have no entry, the first of the record at {}",
+                self.missing, self.keys, self.missing_first
+            );
+            verdict.add(severity, "index", text);
+        } else if self.missing > 0 {
+            let text = format!("none of {} keys has an entry; a start indexes them", self.keys);
+            verdict.add(after_kill, "index", text);
+        }
+        if self.doubled > 0 {
+            let text = format!(
+                "{} entries are there twice, as Java leaves them after a kill",
+                self.doubled
+            );
+            verdict.add(Severity::Note, "index", text);
+        }
+        if self.strange > 0 {
+            let text = format!("{} entries are of no record", self.strange);
+            verdict.add(Severity::Damage, "index", text);
+        }
+        Ok(())
+    }
+
+    /// The next entry, whatever file it is in.
+    fn peek(&mut self, dir: &StoreDir) -> Result<Option<IndexEntry>, DoctorError> {
+        while self.ahead.is_none() {
+            let Some(reader) = self.files.front_mut() else { return Ok(None) };
+            if self.number > reader.entries() {
+                self.files.pop_front();
+                self.number = 1;
+                continue;
+            }
+            self.ahead = reader.entry(dir, self.number)?;
+            self.number += 1;
+        }
+        Ok(self.ahead)
+    }
+}
+
+/// What of slots, links and header does not follow from the entries.
+fn check_chains(dir: &StoreDir, reader: &mut IndexReader) -> Result<Option<String>, DoctorError> {
+    let layout = *reader.layout();
+    let mut newest = vec![0_i32; layout.hash_slot_num];
+    let mut broken_links = 0_u64;
+    let mut ends = None;
+    for number in 1..=reader.entries() {
+        let Some(entry) = reader.entry(dir, number)? else { break };
+        let slot = &mut newest[layout.slot_of(entry.key_hash)];
+        broken_links += u64::from(entry.prev != *slot);
+        *slot = number as i32;
+        let begin = ends.map_or(entry.phy_offset, |(begin, _)| begin);
+        ends = Some((begin, entry.phy_offset));
+    }
+    let header = reader.header;
+    let slots = reader.slots(dir)?;
+    let wrong_slots =
+        slots.iter().zip(&newest).filter(|(found, expected)| found != expected).count();
+    let used = newest.iter().filter(|number| **number > 0).count();
+    let is_ended = ends.is_none_or(|ends| ends == (header.begin_phy_offset, header.end_phy_offset));
+    let mut troubles = Vec::new();
+    if broken_links > 0 {
+        troubles.push(format!("{broken_links} entries are linked wrongly"));
+    }
+    if wrong_slots > 0 {
+        troubles.push(format!("{wrong_slots} slots do not hold their newest entry"));
+    }
+    if used != header.hash_slot_count as usize || !is_ended {
+        troubles.push("the header does not agree with the entries".to_owned());
+    }
+    Ok((!troubles.is_empty()).then(|| troubles.join("; ")))
+}

@@ -1,0 +1,170 @@
+//! `store`: a store directory of RocketMQ 4.9 or of ours, examined without changing it.
+
+mod render;
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use mq_broker::config::{BrokerConfig, LocalDefaults, Severity};
+use mq_env::Env;
+use mq_env::disk::Disk;
+use mq_protocol::properties_file::PropertiesFile;
+use mq_store::config::StoreConfig;
+use mq_store::doctor::{DoctorError, StoreDir};
+
+use crate::cli::output;
+use crate::cli::{Exit, StoreArgs, StoreCommand, StoreDumpArgs, StoreRecoverArgs, StoreVerifyArgs};
+
+/// Serves `store`.
+pub(crate) fn store(args: &StoreArgs) -> Exit {
+    let outcome = match &args.command {
+        StoreCommand::Dump(args) => dump(args),
+        StoreCommand::Verify(args) => verify(args),
+        StoreCommand::Recover(args) => recover(args),
+    };
+    outcome.unwrap_or_else(|complaint| {
+        output::complaint(&complaint.text);
+        complaint.exit
+    })
+}
+
+/// What is said on stderr, and to the shell.
+struct Complaint {
+    text: String,
+    exit: Exit,
+}
+
+impl Complaint {
+    fn bad_input(text: impl std::fmt::Display, help: &str) -> Self {
+        let help = if help.is_empty() { String::new() } else { format!("  help: {help}\n") };
+        Complaint { text: format!("error: {text}\n{help}"), exit: Exit::BadInput }
+    }
+}
+
+impl From<DoctorError> for Complaint {
+    fn from(error: DoctorError) -> Self {
+        let help = match &error {
+            DoctorError::NotAStore(_) => "give the directory that storePathRootDir names",
+            DoctorError::CopyExists(_) => "give a directory that does not exist yet, or is empty",
+            DoctorError::Overlap(..) => "give a directory outside the store",
+            DoctorError::Start(_) => {
+                "`staticfire store verify` shows all of it; --salvage passes damage over"
+            }
+            DoctorError::Dledger(_) => "`staticfire store dump` shows queues and index",
+            DoctorError::Io { .. } => "",
+        };
+        let exit =
+            if matches!(error, DoctorError::Start(_)) { Exit::Broken } else { Exit::BadInput };
+        Complaint { exit, ..Complaint::bad_input(error, help) }
+    }
+}
+
+fn dump(args: &StoreDumpArgs) -> Result<Exit, Complaint> {
+    with_env(|env| {
+        let dir = open(&env.disk, &args.dir, args.conf.as_deref())?;
+        let bar = progress_bar(dir.log_bytes()?, "dump");
+        let mut progress = |bytes| bar.inc(bytes);
+        let Some(out) = &args.out else {
+            // A reader that has seen enough closes the pipe.
+            let mut out = BufWriter::new(io::stdout().lock());
+            return match dir.list(&mut out, &mut progress) {
+                Err(DoctorError::Io { source, .. }) if is_closed(&source) => Ok(Exit::Kept),
+                listed => Ok(listed.map(|()| Exit::Kept)?),
+            };
+        };
+        let refused = |error| DoctorError::Io { path: out.clone(), source: error };
+        env.disk.create_dir_all(out).map_err(refused)?;
+        let mut files = |name: &str| -> Result<Box<dyn Write>, DoctorError> {
+            let path = out.join(name);
+            let file = output::create(&path).map_err(io::Error::other);
+            Ok(Box::new(file.map_err(|source| DoctorError::Io { path, source })?))
+        };
+        dir.dump(&mut files, &mut progress)?;
+        bar.finish_and_clear();
+        Ok(Exit::Kept)
+    })
+}
+
+fn verify(args: &StoreVerifyArgs) -> Result<Exit, Complaint> {
+    with_env(|env| {
+        let dir = open(&env.disk, &args.dir, args.conf.as_deref())?;
+        let bar = progress_bar(dir.log_bytes()?, "verify");
+        let verdict = dir.verify(&mut |bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        let text =
+            if args.json { render::json(&verdict) } else { render::verdict(&args.dir, &verdict) };
+        output::result(&text);
+        Ok(if verdict.is_sound() { Exit::Kept } else { Exit::Broken })
+    })
+}
+
+fn recover(args: &StoreRecoverArgs) -> Result<Exit, Complaint> {
+    with_env(|env| {
+        let (from, to) = (absolute(&args.dir)?, absolute(&args.out)?);
+        let dir = open(&env.disk, &from, args.conf.as_deref())?;
+        let bar = progress_bar(dir.log_bytes()?, "copy");
+        let runtime = tokio::runtime::Handle::current();
+        let mut progress = |bytes| bar.inc(bytes);
+        let recovered = dir.recover(env.clone(), &to, args.salvage, &mut progress);
+        let recovered = runtime.block_on(recovered)?;
+        bar.finish_and_clear();
+        let text = if args.json {
+            render::json(&recovered)
+        } else {
+            render::recovered(&args.out, &recovered)
+        };
+        output::result(&text);
+        Ok(Exit::Kept)
+    })
+}
+
+/// Runs `body` with the operating system's environment.
+fn with_env(body: impl FnOnce(&Env) -> Result<Exit, Complaint>) -> Result<Exit, Complaint> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Complaint::bad_input(error, ""))?;
+    let _entered = runtime.enter();
+    body(&Env { probe: mq_env::probe::Probe::silent(), ..Env::os() })
+}
+
+fn open(disk: &Arc<dyn Disk>, dir: &Path, conf: Option<&Path>) -> Result<StoreDir, Complaint> {
+    let config = conf.map(|path| read_config(&**disk, path)).transpose()?;
+    Ok(StoreDir::open(Arc::clone(disk), dir, config.as_ref())?)
+}
+
+/// What a broker's `.properties` say of its store.
+fn read_config(disk: &dyn Disk, path: &Path) -> Result<StoreConfig, Complaint> {
+    let refuse = |why: String| Complaint::bad_input(format!("{}: {why}", path.display()), "");
+    let text = disk.read(path).map_err(|error| refuse(error.to_string()))?;
+    let file = PropertiesFile::parse(&text).map_err(|error| refuse(error.to_string()))?;
+    let local = LocalDefaults {
+        host_name: "broker".to_owned(),
+        home_dir: PathBuf::from("/"),
+        total_memory_bytes: 16 << 30,
+    };
+    let (_, config, findings) = BrokerConfig::parse(&file, &local);
+    match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+        Some(finding) => Err(refuse(format!("line {}: {}", finding.line, finding.text))),
+        None => Ok(config),
+    }
+}
+
+/// The path from the root on, so that two can be compared.
+fn absolute(path: &Path) -> Result<PathBuf, Complaint> {
+    let absolute = std::path::absolute(path);
+    absolute.map_err(|error| Complaint::bad_input(format!("{}: {error}", path.display()), ""))
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Shows itself on a terminal only.
+fn progress_bar(bytes: u64, what: &str) -> ProgressBar {
+    let template = "{prefix} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(bytes).with_style(style).with_prefix(what.to_owned())
+}

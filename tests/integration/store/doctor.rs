@@ -1,0 +1,271 @@
+//! The store doctor: dumps that equal Java's line by line, predictions that equal what a start does, and
+//! directories that stay as they are.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::time::{Duration, UNIX_EPOCH};
+
+use mq_store::doctor::{DoctorError, Severity, StoreDir, Verdict};
+use serde_json::Value;
+
+use super::java_stores::{damage, disk_with, untar_with_times};
+use super::*;
+use crate::vectors::fixture::gunzip;
+
+const RECOVERY: &str = include_str!("../../fixtures/golden/recovery.json");
+
+/// A set of golden data: name, archive, dump of log, queues, index, store.
+type GoldenSet = (&'static str, &'static [u8], [&'static [u8]; 3], &'static str);
+
+macro_rules! golden_set {
+    ($name:literal) => {
+        (
+            $name,
+            include_bytes!(concat!("../../fixtures/golden/", $name, "-store.tar.gz")),
+            [
+                include_bytes!(concat!(
+                    "../../fixtures/golden/dump/",
+                    $name,
+                    "/commitlog.jsonl.gz"
+                )),
+                include_bytes!(concat!(
+                    "../../fixtures/golden/dump/",
+                    $name,
+                    "/consumequeue.jsonl.gz"
+                )),
+                include_bytes!(concat!("../../fixtures/golden/dump/", $name, "/index.jsonl.gz")),
+            ],
+            include_str!(concat!("../../fixtures/golden/dump/", $name, "/store.json")),
+        )
+    };
+}
+
+const SETS: [GoldenSet; 6] = [
+    golden_set!("plain"),
+    golden_set!("features"),
+    golden_set!("killed"),
+    golden_set!("killed-recovered"),
+    golden_set!("pair-master"),
+    golden_set!("pair-slave"),
+];
+
+/// A directory of the operating system's with the set, file times included.
+fn unpacked(archive: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = on_os(|env| env.disk.clone());
+    for (name, content, modified_ms) in untar_with_times(&gunzip(archive)) {
+        let path = dir.path().join(name);
+        disk.create_dir_all(path.parent().unwrap()).unwrap();
+        disk.write(&path, &content).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(modified_ms)).unwrap();
+    }
+    let store = dir.path().join("store");
+    (dir, store)
+}
+
+fn on_os<T>(body: impl FnOnce(&Env) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    body(&Env { probe: Probe::silent(), ..Env::os() })
+}
+
+/// Every entry below a directory: path, content, time.
+fn survey(disk: &dyn Disk, dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u64)> {
+    let mut found = BTreeMap::new();
+    for entry in disk.list(dir).unwrap() {
+        let path = dir.join(&entry.name);
+        let modified = disk.stat(&path).unwrap().modified_ms;
+        if entry.is_dir {
+            found.extend(survey(disk, &path));
+            found.insert(path, (Vec::new(), modified));
+        } else {
+            found.insert(path.clone(), (disk.read(&path).unwrap(), modified));
+        }
+    }
+    found
+}
+
+/// A writer whose content is seen from outside.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn dump(dir: &StoreDir) -> BTreeMap<String, String> {
+    let mut files: BTreeMap<String, Written> = BTreeMap::new();
+    let mut open = |name: &str| -> Result<Box<dyn Write>, DoctorError> {
+        let written = files.entry(name.to_owned()).or_default().clone();
+        Ok(Box::new(written))
+    };
+    dir.dump(&mut open, &mut |_| {}).unwrap();
+    let text = |written: Written| String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    files.into_iter().map(|(name, written)| (name, text(written))).collect()
+}
+
+#[test]
+fn a_dump_equals_javas_line_by_line() {
+    for (name, archive, lines, store) in SETS {
+        let (_dir, root) = unpacked(archive);
+        let disk = on_os(|env| env.disk.clone());
+        let before = survey(&*disk, &root);
+        let dir = StoreDir::open(Arc::clone(&disk), &root, None).unwrap();
+        let dumped = dump(&dir);
+        for (file, javas) in ["commitlog", "consumequeue", "index"].into_iter().zip(lines) {
+            let javas = String::from_utf8(gunzip(javas)).unwrap();
+            let ours = &dumped[&format!("{file}.jsonl")];
+            assert_eq!(ours.lines().count(), javas.lines().count(), "{name} {file}");
+            for (ours, javas) in ours.lines().zip(javas.lines()) {
+                assert_eq!(ours, javas, "{name} {file}");
+            }
+        }
+        let ours: Value = serde_json::from_str(&dumped["store.json"]).unwrap();
+        let javas: Value = serde_json::from_str(store).unwrap();
+        assert_eq!(ours, javas, "{name}");
+        let verdict = dir.verify(&mut |_| {}).unwrap();
+        assert!(verdict.is_sound(), "{name}: {:?}", verdict.findings);
+        let mut listing = Vec::new();
+        dir.list(&mut listing, &mut |_| {}).unwrap();
+        let records = String::from_utf8(listing).unwrap().matches(" bytes  ").count();
+        assert_eq!(records as u64, verdict.kept, "{name}");
+        assert!(survey(&*disk, &root) == before, "{name} was changed");
+    }
+}
+
+#[test]
+fn a_copy_is_recovered_and_the_store_stays_as_it_is() {
+    for (name, archive, ..) in SETS {
+        let (temp, root) = unpacked(archive);
+        let copy = temp.path().join("copy");
+        let disk = on_os(|env| env.disk.clone());
+        let before = survey(&*disk, &root);
+        let verdict = {
+            let dir = StoreDir::open(Arc::clone(&disk), &root, None).unwrap();
+            let verdict = dir.verify(&mut |_| {}).unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let recovered = runtime.block_on(async {
+                let env = Env { probe: Probe::silent(), ..Env::os() };
+                let mut copied = 0;
+                let recovered =
+                    dir.recover(env.clone(), &copy, false, &mut |bytes| copied += bytes).await;
+                assert!(copied > 0);
+                let again = dir.recover(env.clone(), &copy, false, &mut |_| {}).await;
+                assert!(matches!(again, Err(DoctorError::CopyExists(_))));
+                let inside = root.join("copy");
+                let inside = dir.recover(env, &inside, false, &mut |_| {}).await;
+                assert!(matches!(inside, Err(DoctorError::Overlap(..))));
+                recovered.unwrap()
+            });
+            assert_eq!(recovered.max_phy_offset, verdict.max_phy_offset, "{name}");
+            assert_eq!(recovered.report.dropped, [], "{name}");
+            let readable: u64 = recovered.queues.iter().map(|queue| queue.readable).sum();
+            assert_eq!(readable, verdict.kept, "{name}");
+            verdict
+        };
+        assert!(survey(&*disk, &root) == before, "{name} was changed");
+        // The copy was closed in order, with marks of our own.
+        let dir = StoreDir::open(Arc::clone(&disk), &copy, None).unwrap();
+        let after = dir.verify(&mut |_| {}).unwrap();
+        assert!(after.is_sound(), "{name}: {:?}", after.findings);
+        assert_eq!((after.kept, after.max_phy_offset), (verdict.kept, verdict.max_phy_offset));
+        assert!(disk.stat(&copy.join("abort")).is_err());
+    }
+}
+
+/// Damage of each case, and a part of what is said of it.
+const DAMAGED: [(&str, &str); 12] = [
+    ("all-queues-deleted-clean", "consumequeue/GoldenA/2: 182 units are missing, the first at 0"),
+    ("bitflip-clean-old", "commitlog, offset 132483: the body's CRC"),
+    ("bitflip-clean-recent", "a start leaves this out"),
+    ("offsets-empty", "config/consumerOffset.json: is empty; a start takes the older .bak"),
+    ("offsets-torn", "config/consumerOffset.json: is damaged"),
+    ("queue-deleted-abort", "consumequeue/KillA/1: 153 units are missing, the first at 0"),
+    ("queue-deleted-clean", "consumequeue/GoldenA/2: 182 units are missing, the first at 0"),
+    ("torn-body", "dropped 367655"),
+    ("torn-body-only", "dropped 367655"),
+    ("zero-tail", "entries are of records behind the end of the log"),
+    ("empty-last-file-clean", "note commitlog/00000000000001572864: has 0 of 262144 bytes"),
+    ("empty-last-file-abort", "note commitlog/00000000000000393216: has 0 of 65536 bytes"),
+];
+
+fn say(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for finding in &verdict.findings {
+        let severity = if finding.severity == Severity::Note { "note" } else { "damage" };
+        text += &format!("{severity} {}: {}\n", finding.place, finding.text);
+    }
+    for dropped in &verdict.dropped {
+        text += &format!("dropped {}: {}\n", dropped.phy_offset, dropped.reason);
+    }
+    text
+}
+
+#[test]
+fn damage_is_found_and_what_a_start_does_is_foretold() {
+    let cases: Vec<Value> = serde_json::from_str(RECOVERY).unwrap();
+    let mut seen = 0;
+    for case in &cases {
+        let name = case["case"].as_str().unwrap();
+        let (disk, config) = disk_with(case["base"].as_str().unwrap());
+        damage(&disk, &case["ops"]);
+        let root = Path::new("/machine/store");
+        let handle = disk.handle("doctor");
+        let before = survey(&*handle, root);
+        let dir = StoreDir::open(Arc::clone(&handle) as Arc<dyn Disk>, root, None).unwrap();
+        let verdict = dir.verify(&mut |_| {}).unwrap();
+        let said = say(&verdict);
+        if let Some((_, part)) = DAMAGED.iter().find(|(case, _)| *case == name) {
+            seen += 1;
+            assert!(said.contains(part), "{name}: {part} not in\n{said}");
+            assert_eq!(verdict.is_sound(), part.starts_with("note"), "{name}: {said}");
+        } else {
+            assert!(verdict.is_sound(), "{name}: {said}");
+        }
+        assert!(survey(&*handle, root) == before, "{name} was changed");
+        disk.process_died(handle.epoch());
+        let started = live(&disk, &config, async |store| {
+            assert_eq!(store.commit_log().min_offset(), verdict.min_phy_offset, "{name}");
+            assert_eq!(store.commit_log().max_offset(), verdict.max_phy_offset, "{name}");
+            assert_eq!(store.recovery().end_reason, verdict.end_reason, "{name}");
+            assert_eq!(store.recovery().dropped, verdict.dropped, "{name}");
+            store.shutdown().await;
+        });
+        started.unwrap();
+        // What a start can set right it has set right.
+        let handle = disk.handle("doctor");
+        let dir = StoreDir::open(handle as Arc<dyn Disk>, root, None).unwrap();
+        let after = dir.verify(&mut |_| {}).unwrap();
+        let stays = ["bitflip-clean-old", "bitflip-clean-recent", "offsets-empty", "offsets-torn"];
+        assert_eq!(after.is_sound(), !stays.contains(&name), "{name}: {}", say(&after));
+    }
+    assert_eq!(seen, DAMAGED.len());
+}
+
+#[test]
+fn what_is_no_store_is_refused() {
+    let disk = on_os(|env| env.disk.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path| StoreDir::open(Arc::clone(&disk), path, None).map(|_| ());
+    assert!(matches!(open(dir.path()), Err(DoctorError::NotAStore(_))));
+    assert!(matches!(open(&dir.path().join("no")), Err(DoctorError::NotAStore(_))));
+    disk.create_dir_all(&dir.path().join("dledger-n0/data")).unwrap();
+    let dledger = StoreDir::open(Arc::clone(&disk), dir.path(), None).unwrap();
+    assert!(matches!(dledger.verify(&mut |_| {}), Err(DoctorError::Dledger(_))));
+    // A store without files is an empty one.
+    let empty = tempfile::tempdir().unwrap();
+    disk.create_dir_all(&empty.path().join("commitlog")).unwrap();
+    let verdict = StoreDir::open(Arc::clone(&disk), empty.path(), None).unwrap();
+    let verdict = verdict.verify(&mut |_| {}).unwrap();
+    assert!(verdict.is_sound());
+    assert_eq!((verdict.kept, verdict.end_reason.as_str()), (0, "no files"));
+}
