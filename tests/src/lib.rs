@@ -1,1 +1,18 @@
-//! Placeholder while the crate is being written.
+//! What the tests against reality share: a broker as a process of its own, clients that send and keep
+//! what was acknowledged, and the reading back of all of it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`ledger`] | [`Ledger`](ledger::Ledger): what was attempted, what was acknowledged and where |
+//! | [`senders`] | traffic until somebody pulls a plug |
+//! | [`read_back`] | every queue from its minimum, held against the ledger |
+//! | [`broker_process`] | `mqbroker` as a child process |
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+pub mod ledger;
+
+pub mod senders;
+
+pub mod read_back;
+
+pub mod broker_process;

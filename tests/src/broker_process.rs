@@ -1,0 +1,152 @@
+//! [`BrokerProcess`]: `mqbroker` as a child process, and [`BrokerSettings`], its configuration file.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use mq_store::config::FlushDiskType;
+
+/// Lines of the broker's log that a failing test shows.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// The configuration of a broker.
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    /// Where its files lie: `store/`, the configuration, the log.
+    pub dir: PathBuf,
+    /// The name server.
+    pub namesrv_addr: String,
+    /// The main port; the two below and the next one are taken, too.
+    pub listen_port: u16,
+    /// `flushDiskType`.
+    pub flush_disk_type: FlushDiskType,
+    /// More lines for the file, `key=value` each.
+    pub more: Vec<String>,
+}
+
+impl BrokerSettings {
+    /// A master with small files in `dir`, on free ports.
+    #[must_use]
+    pub fn small(dir: &Path, namesrv_addr: &str, flush_disk_type: FlushDiskType) -> Self {
+        let sizes = ["mappedFileSizeCommitLog=65536", "mappedFileSizeConsumeQueue=2000"];
+        let index = ["maxHashSlotNum=100", "maxIndexNum=400"];
+        BrokerSettings {
+            dir: dir.to_path_buf(),
+            namesrv_addr: namesrv_addr.to_owned(),
+            listen_port: free_port(),
+            flush_disk_type,
+            more: sizes.iter().chain(&index).map(|&line| line.to_owned()).collect(),
+        }
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// The text of the configuration file.
+    #[must_use]
+    pub fn properties(&self) -> String {
+        let BrokerSettings { namesrv_addr, listen_port, more, .. } = self;
+        format!(
+            "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\n\
+             brokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\nnamesrvAddr={namesrv_addr}\n\
+             listenPort={listen_port}\nbrokerRole=ASYNC_MASTER\nflushDiskType={}\n\
+             storePathRootDir={}\nstorePathCommitLog={}\n{}\n",
+            self.flush_disk_type.name(),
+            self.store_dir().display(),
+            self.store_dir().join("commitlog").display(),
+            more.join("\n")
+        )
+    }
+}
+
+/// A running broker. Dropping it kills it.
+pub struct BrokerProcess {
+    child: Child,
+    log: PathBuf,
+}
+
+impl BrokerProcess {
+    /// Starts `program` (an `mqbroker`) with the settings written to a file. What it says goes to
+    /// `broker.log` beside its store.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn start(program: &Path, settings: &BrokerSettings) -> Self {
+        let config = settings.dir.join("broker.properties");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&config);
+        file.as_mut().unwrap().write_all(settings.properties().as_bytes()).unwrap();
+        let log = settings.dir.join("broker.log");
+        let sink = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(sink);
+        let child = command.spawn();
+        let child = child.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        BrokerProcess { child, log }
+    }
+
+    /// How the process ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// `kill -9`; the process is gone when this returns.
+    ///
+    /// # Panics
+    /// When it had ended by itself.
+    pub fn kill(mut self) {
+        assert_eq!(self.ended(), None, "the broker ended by itself");
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// An orderly stop, by SIGTERM.
+    ///
+    /// # Panics
+    /// When the broker does not end with success.
+    pub fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the broker ended with {status}");
+    }
+}
+
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        // Both fail when the process has ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            show_end_of(&self.log);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "for who reads the failure")]
+fn show_end_of(log: &Path) {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
+    eprintln!("the end of {}:\n{}", log.display(), lines[shown..].join("\n"));
+}
+
+/// A port with which a broker can start. It lies below those that connections are given, so that
+/// it is still free when a killed broker starts again.
+#[must_use]
+pub fn free_port() -> u16 {
+    use rand::Rng as _;
+    let mut ports = mq_env::rng::Rng::from_os().stream("ports");
+    loop {
+        let port = ports.random_range(15_000..32_000);
+        let is_free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        if [port - 2, port, port + 1].into_iter().all(is_free) {
+            return port;
+        }
+    }
+}
