@@ -19,6 +19,8 @@ pub enum GetMessageStatus {
     OffsetOverflowOne,
     /// Below the oldest message.
     OffsetTooSmall,
+    /// There can be no such queue: no directory can be named after the topic.
+    NoMatchedLogicQueue,
     /// The queue never had a message.
     NoMessageInQueue,
 }

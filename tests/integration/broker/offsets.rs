@@ -4,13 +4,17 @@ use std::path::Path;
 
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::offset::{
-    QueryConsumerOffsetRequestHeader, QueryConsumerOffsetResponseHeader,
+    GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader, QueryConsumerOffsetRequestHeader,
+    QueryConsumerOffsetResponseHeader, QueueRequestHeader, SearchOffsetRequestHeader,
     UpdateConsumerOffsetRequestHeader,
 };
 use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageResponseHeader};
+use mq_protocol::header::query_message::ViewMessageRequestHeader;
+use mq_protocol::message_codec::decode_messages;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::config::{FlushDiskType, UpstreamSwitch};
 use staticfire::trace::TraceEvent;
+use staticfire::world::World;
 
 use super::cluster::{Broker, Cluster, pull_header, seconds, test_without_writeback};
 
@@ -151,4 +155,52 @@ fn a_running_consumer_beyond_the_end_goes_on_where_the_log_was_cut() {
             assert_eq!(resume_offset(&cluster, &broker, "never-committed").await, 2);
         });
     }
+}
+
+#[test]
+fn the_bounds_of_a_queue_and_its_times_are_told() {
+    World::test(7, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster.master(|_, _| {}).await;
+        let addr = &broker.addr;
+        for _ in 0..3 {
+            cluster.send(addr, "T", "body").await;
+            seconds(10).await;
+        }
+        let queue = |queue_id| QueueRequestHeader { topic: "T".to_owned(), queue_id };
+        let offset = async |code, queue_id| {
+            let response = cluster.call(addr, code, &queue(queue_id)).await;
+            response.header::<OffsetResponseHeader>().unwrap().offset
+        };
+        assert_eq!(offset(RequestCode::GET_MAX_OFFSET, 0).await, 3);
+        assert_eq!(offset(RequestCode::GET_MIN_OFFSET, 0).await, 0);
+        assert_eq!(offset(RequestCode::GET_MAX_OFFSET, 3).await, 0, "nothing was sent there");
+        let earliest = async |queue_id| {
+            let code = RequestCode::GET_EARLIEST_MSG_STORETIME;
+            let response = cluster.call(addr, code, &queue(queue_id)).await;
+            response.header::<GetEarliestMsgStoretimeResponseHeader>().unwrap().timestamp
+        };
+        let by_time = async |timestamp| {
+            let header =
+                SearchOffsetRequestHeader { topic: "T".to_owned(), queue_id: 0, timestamp };
+            let code = RequestCode::SEARCH_OFFSET_BY_TIMESTAMP;
+            let response = cluster.call(addr, code, &header).await;
+            response.header::<OffsetResponseHeader>().unwrap().offset
+        };
+        let first_ms = earliest(0).await;
+        assert_eq!(earliest(3).await, -1);
+        assert_eq!((by_time(-1).await, by_time(0).await, by_time(i64::MAX).await), (0, 0, 2));
+        assert_eq!((by_time(first_ms).await, by_time(first_ms + 11_000).await), (0, 1));
+        assert_eq!(by_time(first_ms + 19_000).await, 2);
+        let view = async |offset| {
+            let header = ViewMessageRequestHeader { offset };
+            cluster.call(addr, RequestCode::VIEW_MESSAGE_BY_ID, &header).await
+        };
+        assert_eq!(decode_messages(&view(0).await.body).len(), 1);
+        for nowhere in [-1, 1, 1 << 40] {
+            let refused = view(nowhere).await;
+            let remark = format!("can not find message by the offset, {nowhere}");
+            assert_eq!((refused.code, refused.remark), (ResponseCode::SYSTEM_ERROR, Some(remark)));
+        }
+    });
 }

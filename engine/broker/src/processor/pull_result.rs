@@ -59,11 +59,16 @@ fn code_of(status: GetMessageStatus, asked_offset: i64) -> i32 {
         GetMessageStatus::MessageWasRemoving | GetMessageStatus::NoMatchedMessage => {
             ResponseCode::PULL_RETRY_IMMEDIATELY
         }
-        GetMessageStatus::NoMessageInQueue if asked_offset == 0 => ResponseCode::PULL_NOT_FOUND,
+        GetMessageStatus::NoMatchedLogicQueue | GetMessageStatus::NoMessageInQueue
+            if asked_offset == 0 =>
+        {
+            ResponseCode::PULL_NOT_FOUND
+        }
         GetMessageStatus::OffsetFoundNull | GetMessageStatus::OffsetOverflowOne => {
             ResponseCode::PULL_NOT_FOUND
         }
-        GetMessageStatus::NoMessageInQueue
+        GetMessageStatus::NoMatchedLogicQueue
+        | GetMessageStatus::NoMessageInQueue
         | GetMessageStatus::OffsetOverflowBadly
         | GetMessageStatus::OffsetTooSmall => ResponseCode::PULL_OFFSET_MOVED,
     }
@@ -79,6 +84,7 @@ fn name_of(status: GetMessageStatus) -> &'static str {
         GetMessageStatus::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
         GetMessageStatus::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
         GetMessageStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
+        GetMessageStatus::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
         GetMessageStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
     }
 }
@@ -129,8 +135,9 @@ mod tests {
         assert_eq!(code(Status::OffsetOverflowOne, 5), (19, 0, 7));
         assert_eq!(code(Status::OffsetOverflowBadly, 5), (21, 0, 7));
         assert_eq!(code(Status::OffsetTooSmall, 5), (21, 0, 7));
-        assert_eq!(code(Status::NoMessageInQueue, 5), (21, 0, 7));
-        assert_eq!(code(Status::NoMessageInQueue, 0), (19, 0, 7));
+        for nothing in [Status::NoMatchedLogicQueue, Status::NoMessageInQueue] {
+            assert_eq!((code(nothing, 0).0, code(nothing, 5).0), (19, 21));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use super::MessageStore;
 use crate::config::BrokerRole;
 use crate::consume_queue::ConsumeQueue;
+use crate::consume_queue_store::is_directory_name;
 use crate::get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
 
 /// Bytes of a ConsumeQueue that one read looks at, at least.
@@ -27,6 +28,7 @@ impl MessageStore {
         filter: &MessageFilter,
     ) -> GetMessageResult {
         let queue = self.queues.find(topic, queue_id);
+        let max_phy_offset = self.log.max_offset();
         let (min_offset, max_offset) = queue
             .as_ref()
             .map_or((0, 0), |queue| (queue.min_offset_in_queue(), queue.max_offset_in_queue()));
@@ -39,6 +41,10 @@ impl MessageStore {
             buffer_total_bytes: 0,
             suggest_pulling_from_slave: false,
         };
+        // 4.9 makes a queue for whoever asks, so every queue that can be is an empty one at least.
+        if !is_directory_name(topic) {
+            return outside(GetMessageStatus::NoMatchedLogicQueue, 0);
+        }
         let Some(queue) = queue.filter(|_| max_offset > 0) else {
             return outside(GetMessageStatus::NoMessageInQueue, 0);
         };
@@ -54,7 +60,7 @@ impl MessageStore {
         let Some(units) = queue.units_from(offset) else {
             return outside(GetMessageStatus::OffsetFoundNull, queue.roll_next_file(offset));
         };
-        let mut scan = Scan::new(self, max_msg_nums);
+        let mut scan = Scan::new(self, max_msg_nums, max_phy_offset);
         scan.run(&units, filter);
         GetMessageResult {
             status: scan.status,
@@ -62,7 +68,7 @@ impl MessageStore {
             min_offset,
             max_offset,
             buffer_total_bytes: scan.total_bytes,
-            suggest_pulling_from_slave: self.is_in_disk(scan.last_phy_offset),
+            suggest_pulling_from_slave: self.is_in_disk(scan.last_phy_offset, max_phy_offset),
             messages: scan.messages,
         }
     }
@@ -90,17 +96,18 @@ impl MessageStore {
     ) -> bool {
         self.find_queue(topic, queue_id)
             .and_then(|queue| queue.unit(queue_offset))
-            .is_some_and(|unit| self.is_in_disk(unit.phy_offset as u64))
+            .is_some_and(|unit| self.is_in_disk(unit.phy_offset as u64, self.log.max_offset()))
     }
 
     pub(super) fn find_queue(&self, topic: &str, queue_id: u32) -> Option<Arc<ConsumeQueue>> {
         self.queues.find(topic, queue_id)
     }
 
-    fn is_in_disk(&self, phy_offset: u64) -> bool {
-        let config = &self.config;
-        let cached = config.total_memory_bytes / 100 * config.access_message_in_memory_max_ratio;
-        self.log.max_offset().saturating_sub(phy_offset) > cached
+    /// Whether so much of the log lies behind `phy_offset` that it is taken to be cached no more.
+    fn is_in_disk(&self, phy_offset: u64, max_phy_offset: u64) -> bool {
+        let ratio = u128::from(self.config.access_message_in_memory_max_ratio);
+        let cached = u128::from(self.config.total_memory_bytes) * ratio / 100;
+        u128::from(max_phy_offset.saturating_sub(phy_offset)) > cached
     }
 
     /// A slave leaves a consumer's offset alone unless told to check.
@@ -119,14 +126,18 @@ struct Scan<'a> {
     messages: Vec<SelectedBuffer>,
     total_bytes: usize,
     units_scanned: u64,
+    /// Of the last message that was looked at, taken or not.
     last_phy_offset: u64,
+    /// End of the log when the read began.
+    max_phy_offset: u64,
 }
 
 impl<'a> Scan<'a> {
-    fn new(store: &'a MessageStore, max_msg_nums: usize) -> Self {
+    fn new(store: &'a MessageStore, max_msg_nums: usize, max_phy_offset: u64) -> Self {
         Scan {
             store,
             max_msg_nums,
+            max_phy_offset,
             status: GetMessageStatus::NoMatchedMessage,
             messages: Vec::new(),
             total_bytes: 0,
@@ -144,13 +155,17 @@ impl<'a> Scan<'a> {
             let (phy_offset, size) = (unit.phy_offset as u64, unit.size as usize);
             let is_left_out = unit == ConsumeQueueUnit::FILLER
                 || self.store.log.damage.end_of(phy_offset).is_some();
+            if !is_left_out {
+                self.last_phy_offset = phy_offset;
+            }
             if !is_left_out && phy_offset >= skip_below {
-                if self.is_full(size, self.store.is_in_disk(phy_offset)) {
+                if self.is_full(size, self.store.is_in_disk(phy_offset, self.max_phy_offset)) {
                     break;
                 }
-                self.last_phy_offset = phy_offset;
                 if filter.matches(unit.tags_code) {
                     skip_below = self.take(phy_offset, size);
+                } else if self.messages.is_empty() {
+                    self.status = GetMessageStatus::NoMatchedMessage;
                 }
             }
             self.units_scanned += 1;

@@ -1,6 +1,7 @@
 //! Looking up messages by position and by key, and offsets by time.
 
 use mq_mapped_file::SelectedBuffer;
+use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::decode_record;
 
 use super::MessageStore;
@@ -101,35 +102,48 @@ impl MessageStore {
         self.store_timestamp_at(&queue, queue.min_offset_in_queue())
     }
 
-    /// Queue offset of the message stored at `timestamp_ms`, or of its nearer neighbour; 0 for a
-    /// queue without messages (RocketMQ 4.9 `getOffsetInQueueByTime`). Store times are taken to
+    /// Queue offset of the message stored at `timestamp_ms`, the first of several; else of its
+    /// nearer neighbour, the earlier one of two as near (RocketMQ 4.9 `getOffsetInQueueByTime`).
+    /// Before the first message that is the first, behind the last one the last; 0 for a queue
+    /// without messages, and the end of one whose messages are all gone. Store times are taken to
     /// ascend.
+    ///
+    /// 4.9 searches only the first queue file modified at or after the time, and of several
+    /// messages of one millisecond it takes any.
     #[must_use]
     pub fn offset_in_queue_by_time(&self, topic: &str, queue_id: u32, timestamp_ms: u64) -> u64 {
         let Some(queue) = self.find_queue(topic, queue_id) else { return 0 };
         let (min, max) = (queue.min_offset_in_queue(), queue.max_offset_in_queue());
-        let stored_at = |offset| self.store_timestamp_at(&queue, offset);
+        let min_phy_offset = self.log.min_offset();
+        // `None` of what the log no longer has: it lies before all that has a time.
+        let stored_at = |offset| {
+            let unit = queue.unit(offset)?;
+            (unit != ConsumeQueueUnit::FILLER && unit.phy_offset as u64 >= min_phy_offset)
+                .then(|| self.store_timestamp_of(&unit))?
+        };
         let (mut low, mut high) = (min, max);
         // Ends at the first message that was stored at or after the time.
         while low < high {
             let middle = low + (high - low) / 2;
-            if stored_at(middle).is_some_and(|stored_ms| stored_ms < timestamp_ms) {
+            if stored_at(middle).is_none_or(|stored_ms| stored_ms < timestamp_ms) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
+        let at_or_after = (low < max).then_some(low);
         let before = low.checked_sub(1).filter(|before| *before >= min);
-        let (Some(before), true) = (before, low < max) else {
-            return if low < max { low } else { max.saturating_sub(1).max(min) };
-        };
-        match (stored_at(before), stored_at(low)) {
-            (Some(earlier_ms), Some(later_ms))
-                if timestamp_ms - earlier_ms < later_ms - timestamp_ms =>
-            {
-                before
+        let before = before.and_then(|before| Some((before, stored_at(before)?)));
+        match (before, at_or_after) {
+            (Some((before, _)), None) => before,
+            (Some((before, earlier_ms)), Some(later)) => {
+                let is_nearer = stored_at(later).is_none_or(|later_ms| {
+                    timestamp_ms - earlier_ms <= later_ms.saturating_sub(timestamp_ms)
+                });
+                if is_nearer { before } else { later }
             }
-            _ => low,
+            (None, Some(later)) => later,
+            (None, None) => max,
         }
     }
 
@@ -139,7 +153,10 @@ impl MessageStore {
     }
 
     fn store_timestamp_at(&self, queue: &ConsumeQueue, queue_offset: u64) -> Option<u64> {
-        let unit = queue.unit(queue_offset)?;
+        self.store_timestamp_of(&queue.unit(queue_offset)?)
+    }
+
+    fn store_timestamp_of(&self, unit: &ConsumeQueueUnit) -> Option<u64> {
         let message = self.log.message(unit.phy_offset as u64, unit.size as usize)?;
         u64::try_from(decode_record(&message).ok()?.store_timestamp()).ok()
     }
