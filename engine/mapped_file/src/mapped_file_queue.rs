@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use mq_env::disk::Disk;
 
 use crate::{FlushError, MappedFile, SelectedBuffer};
+pub use load::LoadPlan;
 
 /// Fixed-size files in a row under one directory (RocketMQ 4.9 `MappedFileQueue`).
 pub struct MappedFileQueue {

@@ -9,12 +9,43 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
+use serde::Serialize;
 
 const PHYSIC_AT: usize = 0;
 const LOGICS_AT: usize = 8;
 const INDEX_AT: usize = 16;
 /// Recovery starts this much before the oldest of the times.
 const SLACK_MS: u64 = 3_000;
+
+/// The store times that a checkpoint file holds, in ms as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CheckpointTimes {
+    /// Of the last message that is durable in the CommitLog.
+    pub(crate) physic_msg_timestamp: i64,
+    /// Of the last message that is durable in its ConsumeQueue.
+    pub(crate) logics_msg_timestamp: i64,
+    /// Of the last message of the last index file that is durable and takes no more.
+    pub(crate) index_msg_timestamp: i64,
+}
+
+impl CheckpointTimes {
+    /// The times at the front of `bytes`.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let time = |at: usize| Some(i64::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
+        Some(CheckpointTimes {
+            physic_msg_timestamp: time(PHYSIC_AT)?,
+            logics_msg_timestamp: time(LOGICS_AT)?,
+            index_msg_timestamp: time(INDEX_AT)?,
+        })
+    }
+
+    /// Where an abnormal recovery by 4.9's rules may start (`getMinTimestamp`).
+    pub(crate) fn min_timestamp_ms(&self) -> u64 {
+        let oldest = self.physic_msg_timestamp.min(self.logics_msg_timestamp);
+        time_of(oldest).saturating_sub(SLACK_MS)
+    }
+}
 
 /// The checkpoint file of a store.
 pub(crate) struct StoreCheckpoint {
@@ -32,24 +63,14 @@ impl StoreCheckpoint {
         Ok(StoreCheckpoint { disk, region })
     }
 
-    /// Store time of the last message that is durable in the CommitLog.
-    pub(crate) fn physic_msg_timestamp_ms(&self) -> u64 {
-        self.get(PHYSIC_AT)
-    }
-
-    /// Store time of the last message that is durable in its ConsumeQueue.
-    pub(crate) fn logics_msg_timestamp_ms(&self) -> u64 {
-        self.get(LOGICS_AT)
-    }
-
     /// Store time of the last message of the last index file that is durable and takes no more.
     pub(crate) fn index_msg_timestamp_ms(&self) -> u64 {
         self.get(INDEX_AT)
     }
 
-    /// Where an abnormal recovery by 4.9's rules may start (`getMinTimestamp`).
-    pub(crate) fn min_timestamp_ms(&self) -> u64 {
-        self.physic_msg_timestamp_ms().min(self.logics_msg_timestamp_ms()).saturating_sub(SLACK_MS)
+    /// All three as they are.
+    pub(crate) fn times(&self) -> CheckpointTimes {
+        CheckpointTimes::decode(self.region.slice(0..24)).unwrap_or_default()
     }
 
     /// Records new times and syncs the file. They only advance.
@@ -76,7 +97,11 @@ impl StoreCheckpoint {
     fn get(&self, at: usize) -> u64 {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(self.region.slice(at..at + 8));
-        // A negative time of Java counts as none.
-        u64::try_from(i64::from_be_bytes(bytes)).unwrap_or(0)
+        time_of(i64::from_be_bytes(bytes))
     }
+}
+
+/// A negative time of Java's counts as none.
+fn time_of(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or(0)
 }

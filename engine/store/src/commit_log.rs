@@ -6,15 +6,16 @@
 //!
 //! A failed sync is final: the log is *poisoned*, `flushed_offset` never moves again in this
 //! process, and the store refuses writes. `append` holds the put path, `flush` the services,
-//! `recover` the walk at start-up, `replica` what replication needs.
+//! `recover` the start-up with `log_bytes` and `walk`, `replica` what replication needs.
 //!
 //! Java origin: `CommitLog` of RocketMQ 4.9.
 
 mod append;
 mod flush;
+pub(crate) mod log_bytes;
 mod recover;
 mod replica;
-mod search;
+pub(crate) mod walk;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ use crate::topic_queue_table::TopicQueueTable;
 
 pub(crate) use append::counts_in_queue;
 pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
-pub(crate) use recover::RecoverFrom;
+pub(crate) use walk::RecoverFrom;
 
 /// The CommitLog of a store.
 pub struct CommitLog {

@@ -151,7 +151,8 @@ impl ConsumeQueue {
     /// End of the record that the last sound unit points at, as the files say after
     /// [`ConsumeQueue::load`]; 0 without one.
     pub(crate) fn claimed_end(&self) -> u64 {
-        let ends = self.queue.files().into_iter().rev().map(|file| sound_units(&file, u64::MAX).1);
+        let files = self.queue.files();
+        let ends = files.iter().rev().map(|file| last_end(file.raw(0..file.file_size())));
         ends.into_iter().find(|end| *end > 0).unwrap_or(0)
     }
 
@@ -186,9 +187,10 @@ impl ConsumeQueue {
             self.min_logic_offset.store(0, Ordering::Release);
             return self.queue.cut_all();
         };
-        let (end, max_physic_offset) = sound_units(last, phy_offset);
+        let (sound, max_physic_offset) =
+            sound_units(last.raw(0..last.wrote_position()), phy_offset);
         self.max_physic_offset.store(max_physic_offset, Ordering::Release);
-        self.queue.cut(end, erase)
+        self.queue.cut(last.file_from_offset() + sound as u64, erase)
     }
 
     pub(crate) async fn settle(&self, cut: Cut) -> io::Result<()> {
@@ -258,17 +260,22 @@ fn is_below(unit: &ConsumeQueueUnit, phy_offset: u64) -> bool {
     unit.size > 0 && u64::try_from(unit.phy_offset).is_ok_and(|offset| offset < phy_offset)
 }
 
-/// End of the leading sound units of a file (a byte offset of the queue), and the end of the record
-/// that the last of them points at.
-fn sound_units(file: &MappedFile, phy_offset: u64) -> (u64, u64) {
-    let mut end = file.file_from_offset();
+/// End of the record that the last of a file's leading sound units points at; 0 without one.
+pub(crate) fn last_end(file: &[u8]) -> u64 {
+    sound_units(file, u64::MAX).1
+}
+
+/// Length of the leading units of a file that point below `phy_offset`, in bytes, and the end of the
+/// record that the last of them points at.
+fn sound_units(file: &[u8], phy_offset: u64) -> (usize, u64) {
+    let mut end = 0;
     let mut max_physic_offset = 0;
-    for unit in file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES) {
+    for unit in file.chunks_exact(CQ_STORE_UNIT_BYTES) {
         let Some(unit) = ConsumeQueueUnit::decode(unit).filter(|unit| is_below(unit, phy_offset))
         else {
             break;
         };
-        end += UNIT;
+        end += CQ_STORE_UNIT_BYTES;
         if unit != ConsumeQueueUnit::FILLER {
             max_physic_offset = unit.phy_offset as u64 + unit.size as u64;
         }

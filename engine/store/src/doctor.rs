@@ -22,7 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mq_env::disk::Disk;
+use mq_env::disk::{Disk, FileLock};
 
 use crate::config::StoreConfig;
 use crate::error::StoreError;
@@ -41,6 +41,9 @@ pub enum DoctorError {
     /// It holds no store.
     #[error("{} is no store: it has no directory commitlog", .0.display())]
     NotAStore(PathBuf),
+    /// Somebody works on it.
+    #[error("{} is in use: a broker runs on it, or somebody else examines it", .0.display())]
+    Locked(PathBuf),
     /// It holds the log of DLedger mode, of which only ConsumeQueues and index can be dumped.
     #[error("{} holds a DLedger log, which is not read yet", .0.display())]
     Dledger(PathBuf),
@@ -76,32 +79,41 @@ pub struct StoreDir {
     root: PathBuf,
     shape: StoreShape,
     config: StoreConfig,
+    /// Keeps a broker from starting under the examination. `None` where there is no lock file, or no
+    /// right to take it.
+    _lock: Option<FileLock>,
 }
 
 impl StoreDir {
-    /// Looks at `root`. What `config` does not say is told from the files.
+    /// Looks at `root`. What `config` does not say is told from the files. A broker cannot start on the
+    /// store until this is dropped.
     ///
     /// # Errors
-    /// [`DoctorError::NotAStore`], and what the disk says.
+    /// [`DoctorError::NotAStore`], [`DoctorError::Locked`], and what the disk says.
     pub fn open(
         disk: Arc<dyn Disk>,
         root: &Path,
         config: Option<&StoreConfig>,
     ) -> Result<Self, DoctorError> {
-        let is_dir = |path: &Path| disk.stat(path).is_ok_and(|stat| stat.is_dir);
-        let has_dledger = || {
-            let entries = disk.list(root).unwrap_or_default();
-            entries.iter().any(|entry| entry.is_dir && entry.name.starts_with("dledger-"))
+        let entries = match disk.list(root) {
+            Err(error) if is_missing(&error) => Vec::new(),
+            other => other.map_err(DoctorError::io(root))?,
         };
-        if !is_dir(&root.join("commitlog")) && !has_dledger() {
+        let is_log = |name: &str| name == "commitlog" || name.starts_with("dledger-");
+        if !entries.iter().any(|entry| entry.is_dir && is_log(&entry.name)) {
             return Err(DoctorError::NotAStore(root.to_path_buf()));
         }
+        let lock = if entries.iter().any(|entry| entry.name == "lock") {
+            take_lock(&*disk, root)?
+        } else {
+            None
+        };
         let shape = StoreShape::find(&*disk, root, config)?;
         let mut store_config = config.cloned().unwrap_or_else(|| StoreConfig::at(root));
         store_config.store_path_root_dir = root.to_path_buf();
         store_config.store_path_commit_log = None;
         shape.apply(&mut store_config);
-        Ok(StoreDir { disk, root: root.to_path_buf(), shape, config: store_config })
+        Ok(StoreDir { disk, root: root.to_path_buf(), shape, config: store_config, _lock: lock })
     }
 
     /// How the files are laid out.
@@ -164,6 +176,23 @@ impl StoreDir {
     fn has(&self, name: &str) -> bool {
         self.disk.stat(&self.root.join(name)).is_ok()
     }
+}
+
+/// Takes the lock that a broker takes, where that is permitted.
+fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Option<FileLock>, DoctorError> {
+    let path = root.join("lock");
+    match disk.lock(&path) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => Err(DoctorError::Locked(root.to_path_buf())),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Ok(None),
+            _ => Err(DoctorError::io(&path)(error)),
+        },
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// An entry of a directory of the store.

@@ -48,6 +48,7 @@ impl From<DoctorError> for Complaint {
         let help = match &error {
             DoctorError::NotAStore(_) => "give the directory that storePathRootDir names",
             DoctorError::CopyExists(_) => "give a directory that does not exist yet, or is empty",
+            DoctorError::Locked(_) => "stop the broker, or examine a snapshot of the directory",
             DoctorError::Overlap(..) => "give a directory outside the store",
             DoctorError::Start(_) => {
                 "`staticfire store verify` shows all of it; --salvage passes damage over"

@@ -6,6 +6,16 @@ use std::sync::Arc;
 use super::MappedFileQueue;
 use crate::{LoadError, MappedFile};
 
+/// What [`MappedFileQueue::load`] makes of the files that are there: oldest first, their offsets and
+/// lengths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadPlan {
+    /// Files that become the queue.
+    pub kept: Vec<(u64, u64)>,
+    /// Files behind a gap: they go.
+    pub removed: Vec<(u64, u64)>,
+}
+
 impl MappedFileQueue {
     /// Maps the files of the directory; their positions stand at their ends until recovery knows
     /// better. Bytes below `durable_end` must be there: a missing or short file is an error below
@@ -16,9 +26,27 @@ impl MappedFileQueue {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(&self, durable_end: Option<u64>) -> Result<Vec<Arc<MappedFile>>, LoadError> {
+        let plan = self.plan_load(durable_end)?;
+        let mut files = Vec::with_capacity(plan.kept.len());
+        for (from, len) in plan.kept {
+            files.push(Arc::new(self.map_whole(from, len)?));
+        }
+        let removed = self.drop_behind_gap(&plan.removed)?;
+        // A killed process may have made entries that only the page cache knows.
+        if self.disk.stat(&self.dir).is_ok() {
+            self.distrust_dirs();
+        }
+        *self.write_files() = files;
+        Ok(removed)
+    }
+
+    /// What [`MappedFileQueue::load`] would do. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn plan_load(&self, durable_end: Option<u64>) -> Result<LoadPlan, LoadError> {
         let found = self.list_files()?;
         let known = durable_end.unwrap_or(0);
-        let mut files = Vec::with_capacity(found.len());
         let first = found.first().map_or(0, |(from, _)| *from);
         if (1..first).contains(&known) {
             let path = self.file_path(known - known % self.file_size as u64);
@@ -26,26 +54,22 @@ impl MappedFileQueue {
         }
         // Where nothing was durable, a file that does not begin at 0 was never joined.
         let mut reached = if durable_end == Some(0) { 0 } else { first };
-        let mut removed = Vec::new();
         for (index, (from, len)) in found.iter().copied().enumerate() {
             if from != reached {
-                removed = self.drop_behind_gap(reached, &found[index..], known)?;
-                break;
+                if reached < known {
+                    return Err(LoadError::Missing { path: self.file_path(reached) });
+                }
+                let removed = found[index..].to_vec();
+                return Ok(LoadPlan { kept: found[..index].to_vec(), removed });
             }
             let is_last = index + 1 == found.len();
             if !is_last && len < self.file_size as u64 && from + len < known {
                 let path = self.file_path(from);
                 return Err(LoadError::Length { path, len, expected: self.file_size });
             }
-            files.push(Arc::new(self.map_whole(from, len)?));
             reached = from + self.file_size as u64;
         }
-        // A killed process may have made entries that only the page cache knows.
-        if self.disk.stat(&self.dir).is_ok() {
-            self.distrust_dirs();
-        }
-        *self.write_files() = files;
-        Ok(removed)
+        Ok(LoadPlan { kept: found, removed: Vec::new() })
     }
 
     /// Offsets and lengths of the directory's files, oldest first.
@@ -84,24 +108,16 @@ impl MappedFileQueue {
         Ok(file)
     }
 
-    /// Files behind a gap are unreachable: above the durable end they go.
-    fn drop_behind_gap(
-        &self,
-        gap: u64,
-        behind: &[(u64, u64)],
-        durable_end: u64,
-    ) -> Result<Vec<Arc<MappedFile>>, LoadError> {
-        if gap < durable_end {
-            return Err(LoadError::Missing { path: self.file_path(gap) });
-        }
+    /// Files behind a gap are unreachable: above the durable end they go. Returns the whole ones.
+    fn drop_behind_gap(&self, files: &[(u64, u64)]) -> Result<Vec<Arc<MappedFile>>, LoadError> {
         let mut removed = Vec::new();
-        for (from, len) in behind {
+        for (from, len) in files {
             let path = self.file_path(*from);
             if *len == self.file_size as u64 {
                 // Its bytes can be looked at as long as somebody has it.
                 removed.push(Arc::new(self.map_whole(*from, *len)?));
             }
-            tracing::warn!(path = %path.display(), gap, "file behind a gap is removed");
+            tracing::warn!(path = %path.display(), "file behind a gap is removed");
             self.disk.remove(&path).map_err(|source| LoadError::Io { path, source })?;
         }
         Ok(removed)

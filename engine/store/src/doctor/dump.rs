@@ -7,13 +7,15 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
-use mq_protocol::message_codec::RecordRules;
+use mq_protocol::message_codec::{BLANK_MAGIC_CODE, RecordRules};
 use serde_json::{Map, Value, json};
 
 use super::index_reader::IndexReader;
 use super::lines::{BlankLine, EndLine, IndexLine, RecordLine};
-use super::log_reader::{Found, LogReader, is_blank};
+use super::log_reader::{Found, LogReader};
 use super::{DoctorError, Progress, StoreDir};
+use crate::checkpoint::CheckpointTimes;
+use crate::commit_log::log_bytes::LogBytes as _;
 
 /// Opens the file of a dump by its name.
 pub type DumpFiles<'a> = &'a mut dyn FnMut(&str) -> Result<Box<dyn Write>, DoctorError>;
@@ -39,10 +41,10 @@ impl StoreDir {
     }
 
     fn dump_log(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<Value, DoctorError> {
-        let mut log = LogReader::open(self)?;
+        let mut log = LogReader::open(self, progress)?;
         let (mut messages, mut blanks) = (0_u64, 0_u64);
         for file in log.files().to_vec() {
-            let mut at = file.from;
+            let mut at = file.start;
             loop {
                 match log.look(&file, at, &RecordRules::upstream(false))? {
                     Found::Record(record) => {
@@ -55,14 +57,13 @@ impl StoreDir {
                     Found::FileEnd => break,
                     Found::Blank { size } => {
                         let rest_is_zero = log.non_zero_end(&file, at + 8)?.is_none();
-                        let magic = format!("{:08x}", 0xCBD4_3194_u32);
+                        let magic = format!("{BLANK_MAGIC_CODE:08x}");
                         let blank = true;
                         line(out, &BlankLine { phy_offset: at, blank, size, magic, rest_is_zero })?;
                         blanks += 1;
                         break;
                     }
                     Found::Bad { size, magic, .. } => {
-                        debug_assert!(!is_blank(magic));
                         let non_zero_bytes_up_to = log.non_zero_end(&file, at)?;
                         let (end, magic) = (true, format!("{magic:08x}"));
                         let end =
@@ -71,9 +72,7 @@ impl StoreDir {
                         break;
                     }
                 }
-                progress(log.take_read());
             }
-            progress(log.take_read());
         }
         out.flush().map_err(written)?;
         Ok(json!({ "messages": messages, "blanks": blanks }))
@@ -162,7 +161,7 @@ impl StoreDir {
 
     fn store_json(&self) -> Result<Map<String, Value>, DoctorError> {
         let mut files = Vec::new();
-        self.walk(&self.root, "", &mut files)?;
+        self.list_files(&self.root, "", &mut files)?;
         let mut config = Map::new();
         for file in self.files("config")? {
             let text = self.disk.read(&file.path).map_err(DoctorError::io(&file.path))?;
@@ -172,12 +171,17 @@ impl StoreDir {
         store.insert("files".to_owned(), files.into());
         store.insert("abort".to_owned(), self.has("abort").into());
         store.insert("lock".to_owned(), self.has("lock").into());
-        store.insert("checkpoint".to_owned(), self.checkpoint()?);
+        store.insert("checkpoint".to_owned(), json!(self.checkpoint()?));
         store.insert("config".to_owned(), config.into());
         Ok(store)
     }
 
-    fn walk(&self, dir: &Path, below: &str, files: &mut Vec<Value>) -> Result<(), DoctorError> {
+    fn list_files(
+        &self,
+        dir: &Path,
+        below: &str,
+        files: &mut Vec<Value>,
+    ) -> Result<(), DoctorError> {
         for entry in self.entries(dir)? {
             let path = format!("{below}{}", entry.name);
             if !entry.is_dir {
@@ -190,33 +194,18 @@ impl StoreDir {
             if self.entries(&entry.path)?.is_empty() {
                 files.push(json!({ "path": path, "size": null, "mtimeMs": null }));
             }
-            self.walk(&entry.path, &path, files)?;
+            self.list_files(&entry.path, &path, files)?;
         }
         Ok(())
     }
 
-    fn checkpoint(&self) -> Result<Value, DoctorError> {
-        Ok(self.checkpoint_times()?.map_or(Value::Null, |[physic, logics, index]| {
-            json!({
-                "physicMsgTimestamp": physic,
-                "logicsMsgTimestamp": logics,
-                "indexMsgTimestamp": index,
-            })
-        }))
-    }
-
-    /// The three times of the checkpoint, in ms.
-    pub(super) fn checkpoint_times(&self) -> Result<Option<[i64; 3]>, DoctorError> {
+    /// The times of the checkpoint, if there is one.
+    pub(super) fn checkpoint(&self) -> Result<Option<CheckpointTimes>, DoctorError> {
         let path = self.root.join("checkpoint");
-        let bytes = match self.disk.read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(DoctorError::io(&path))?,
-        };
-        let time = |at: usize| Some(i64::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
-        Ok(time(0)
-            .zip(time(8))
-            .zip(time(16))
-            .map(|((physic, logics), index)| [physic, logics, index]))
+        match self.disk.read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => Ok(CheckpointTimes::decode(&other.map_err(DoctorError::io(&path))?)),
+        }
     }
 }
 

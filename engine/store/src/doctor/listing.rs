@@ -7,9 +7,10 @@ use mq_protocol::message::{MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordRules, RecordView};
 
 use super::index_reader::IndexReader;
-use super::log_reader::{Found, LogReader};
+use super::log_reader::{Found, LogReader, file_name};
 use super::unit_reader::UnitReader;
 use super::{DoctorError, Progress, StoreDir};
+use crate::commit_log::log_bytes::LogBytes as _;
 
 impl StoreDir {
     /// Writes a line for every record, then queues, index files and checkpoint.
@@ -20,19 +21,20 @@ impl StoreDir {
         self.list_log(out, progress)?;
         self.list_queues(out)?;
         self.list_index(out)?;
-        let times = self.checkpoint_times()?;
-        let text = times.map_or("none".to_owned(), |[physic, logics, index]| {
-            format!("log {physic}, queues {logics}, index {index}")
+        let times = self.checkpoint()?;
+        let text = times.map_or("none".to_owned(), |times| {
+            let (physic, logics) = (times.physic_msg_timestamp, times.logics_msg_timestamp);
+            format!("log {physic}, queues {logics}, index {}", times.index_msg_timestamp)
         });
         let end = if self.has("abort") { "not closed in order (abort)" } else { "closed in order" };
         writeln!(out, "\ncheckpoint  {text}\nstore       {end}").map_err(written)
     }
 
     fn list_log(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), DoctorError> {
-        let mut log = LogReader::open(self)?;
+        let mut log = LogReader::open(self, progress)?;
         for file in log.files().to_vec() {
-            writeln!(out, "commitlog/{}", file.file.name).map_err(written)?;
-            let mut at = file.from;
+            writeln!(out, "commitlog/{}", file_name(file.start).display()).map_err(written)?;
+            let mut at = file.start;
             loop {
                 let end = match log.look(&file, at, &RecordRules::upstream(true))? {
                     Found::Record(record) => {
@@ -57,7 +59,6 @@ impl StoreDir {
                     }
                     Found::FileEnd => Some("end of the file".to_owned()),
                 };
-                progress(log.take_read());
                 if let Some(end) = end {
                     writeln!(out, "{at:>12}  {end}").map_err(written)?;
                     break;

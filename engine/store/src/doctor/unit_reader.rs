@@ -5,8 +5,8 @@ use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use super::{DoctorError, QueueDir, StoreDir};
 
 const UNIT: u64 = CQ_STORE_UNIT_BYTES as u64;
-/// Units read at once.
-const WINDOW_UNITS: u64 = 2048;
+/// Units read at once. There may be many thousands of queues.
+const WINDOW_UNITS: u64 = 256;
 
 /// Reads a ConsumeQueue without holding more of it than a window.
 pub(super) struct UnitReader {

@@ -1,23 +1,27 @@
 //! `verify`: what a start would keep and drop, and whether ConsumeQueues and index are what the log
 //! says.
 //!
-//! The log is read from its first byte to where a start would end it, by the rules of a start:
-//! everything below the durable watermark has to be sound, the first bad record above it is the end.
-//! A store without the watermark, Java's, is read by 4.9's rules, or, where it was closed in order, by
-//! what its ConsumeQueues point at.
+//! The log is read from its first byte to where a start would end it, by the walk of a start
+//! (`commit_log::walk`).
 
 mod configs;
 mod indexes;
 mod queues;
 
-use mq_protocol::message_codec::{RecordRules, decode_record};
+use std::sync::Arc;
+
+use mq_mapped_file::{LoadError, LoadPlan, MappedFileQueue};
+use mq_protocol::message_codec::RecordView;
 use serde::Serialize;
 
-use super::log_reader::{Found, LogFile, LogReader};
+use super::log_reader::{LogReader, file_name};
 use super::{DoctorError, Progress, StoreDir};
-use crate::damage::DamagedRange;
-use crate::durable_mark::{Mark, parse_mark};
-use crate::recovery::{DroppedRecord, RecoveryReport};
+use crate::commit_log::RecoverFrom;
+use crate::commit_log::log_bytes::LogBytes as _;
+use crate::commit_log::walk::{Visit, Walk, WalkEnd, report_dropped};
+use crate::damage::Damage;
+use crate::durable_mark::parse_mark;
+use crate::recovery::DroppedRecord;
 
 use indexes::IndexCheck;
 use queues::QueueCheck;
@@ -77,13 +81,9 @@ impl Verdict {
 
 /// What the store says of itself.
 struct Claims {
-    mark: Option<Mark>,
+    from: RecoverFrom,
     was_aborted: bool,
-    damaged: Vec<DamagedRange>,
-    /// Below it the log was sound when the store was closed.
-    sound_end: u64,
-    /// The first offset that a start looks at.
-    walked_from: u64,
+    damage: Damage,
 }
 
 impl StoreDir {
@@ -95,217 +95,123 @@ impl StoreDir {
         self.refuse_dledger()?;
         let mut verdict = Verdict::default();
         let claims = self.claims()?;
-        let mut log = LogReader::open(self)?;
+        let plan = self.plan_load(&claims.from, &mut verdict)?;
         let mut queues = QueueCheck::open(self)?;
         let mut index = IndexCheck::open(self, &mut verdict)?;
-        self.check_files(log.files(), &mut verdict);
-        let Some(first) = log.files().first().cloned() else {
-            verdict.end_reason = "no files".to_owned();
-            queues.finish(self, 0, claims.was_aborted, &mut verdict)?;
-            return Ok(verdict);
+        let mut kept = 0;
+        let mut visit = |record: &RecordView<'_>, at: u64| {
+            kept += 1;
+            queues.record(self, record, at)?;
+            index.record(self, record, at)
         };
-        verdict.min_phy_offset = first.from;
-        let mut at = first.from;
-        while let Some(file) = log.file_of(at).cloned() {
-            let rules = claims.rules(at);
-            let is_last = log.files().last().is_some_and(|last| last.from == file.from);
-            let step = match log.look(&file, at, &rules)? {
-                Found::Record(record) => {
-                    queues.record(self, &record, at)?;
-                    index.record(self, &record, at, &mut verdict)?;
-                    verdict.kept += 1;
-                    Step::To(at + record.size() as u64)
-                }
-                Found::Blank { .. } if is_last && claims.ends_at_blank(at) => {
-                    Step::End("blank at the end of the last file".to_owned())
-                }
-                Found::Blank { .. } | Found::FileEnd => Step::To(self.file_end(&file)),
-                Found::Bad { reason, .. } => Step::Bad(reason),
-            };
-            progress(log.take_read());
-            let step = match step {
-                Step::Bad(reason) => self.judge(&mut log, &claims, at, reason, &mut verdict)?,
-                other => other,
-            };
-            match step {
-                Step::To(next) => at = next,
-                Step::End(reason) | Step::Bad(reason) => {
-                    verdict.end_reason = reason;
-                    break;
-                }
-            }
-        }
-        if verdict.end_reason.is_empty() {
-            verdict.end_reason = "end of the last file".to_owned();
-        }
-        verdict.max_phy_offset = at;
-        self.find_dropped(&mut log, at, &mut verdict)?;
-        progress(log.take_read());
-        queues.finish(self, at, claims.was_aborted, &mut verdict)?;
-        index.finish(self, at, claims.was_aborted, &mut verdict)?;
+        let starts = |files: &[(u64, u64)]| files.iter().map(|file| file.0).collect::<Vec<_>>();
+        let (loaded, removed) = (starts(&plan.kept), starts(&plan.removed));
+        let mut log = LogReader::filled_up(self, loaded.iter().copied(), &mut *progress);
+        let end = self.walk(&mut log, &claims, &mut visit, &mut verdict)?;
+        let found = loaded.iter().chain(&removed).copied();
+        let report = report_dropped(&mut LogReader::filled_up(self, found, progress), &end)?;
+        verdict.kept = kept;
+        verdict.min_phy_offset = loaded.first().copied().unwrap_or(0);
+        verdict.max_phy_offset = end.phy_offset;
+        verdict.end_reason = end.reason;
+        (verdict.dropped, verdict.dropped_more) = (report.dropped, report.dropped_more);
+        queues.finish(self, end.phy_offset, claims.was_aborted, &mut verdict)?;
+        index.finish(self, end.phy_offset, claims.was_aborted, &mut verdict)?;
         self.check_configs(&mut verdict)?;
         Ok(verdict)
     }
 
-    /// Offset behind a CommitLog file of the configured size.
-    fn file_end(&self, file: &LogFile) -> u64 {
-        file.from + self.shape.commit_log_file_bytes as u64
-    }
-
     fn claims(&self) -> Result<Claims, DoctorError> {
-        let read = |name: &str| self.disk.read(&self.root.join(name)).ok();
-        let mark = read("durable").and_then(|bytes| parse_mark(&bytes));
+        let mark = self.disk.read(&self.root.join("durable")).ok();
+        let mark = mark.and_then(|bytes| parse_mark(&bytes));
         let was_aborted = self.has("abort");
-        let damaged = read("damaged.json").and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let sound_end = match mark {
-            Some(mark) => mark.log_end,
-            None if was_aborted => 0,
-            None => queues::claimed_end(self)?,
-        };
-        let damaged = damaged.unwrap_or_default();
-        let walked_from = self.walked_from(mark, was_aborted)?;
-        Ok(Claims { mark, was_aborted, damaged, sound_end, walked_from })
+        let is_clean_java = mark.is_none() && !was_aborted;
+        let claimed_end = if is_clean_java { queues::claimed_end(self)? } else { 0 };
+        let min_timestamp_ms = self.checkpoint()?.unwrap_or_default().min_timestamp_ms();
+        let from = RecoverFrom::of(mark, was_aborted, || claimed_end, min_timestamp_ms);
+        let damage = Damage::new(Arc::clone(&self.disk), self.root.join("damaged.json"));
+        damage.load();
+        Ok(Claims { from, was_aborted, damage })
     }
 
-    /// Where a start begins to look.
-    fn walked_from(&self, mark: Option<Mark>, was_aborted: bool) -> Result<u64, DoctorError> {
-        let mut log = LogReader::open(self)?;
-        let files = log.files().to_vec();
-        let third_last = files.len().saturating_sub(3);
-        let first = match mark {
-            Some(mark) => {
-                let needed = mark.log_end.min(mark.logics_end);
-                let behind = files.partition_point(|file| file.from <= needed);
-                third_last.min(behind.saturating_sub(1))
-            }
-            None if !was_aborted => third_last,
-            None => {
-                let times = self.checkpoint_times()?.unwrap_or_default();
-                let min_ms = times[0].min(times[1]) - 3_000;
-                let mut first = 0;
-                for (index, file) in files.iter().enumerate() {
-                    let look = log.look(file, file.from, &RecordRules::upstream(false))?;
-                    if let Found::Record(record) = look
-                        && (1..=min_ms).contains(&record.store_timestamp())
-                    {
-                        first = index;
-                    }
-                }
-                first
+    /// The files that a start takes; where it refuses, all.
+    fn plan_load(
+        &self,
+        from: &RecoverFrom,
+        verdict: &mut Verdict,
+    ) -> Result<LoadPlan, DoctorError> {
+        let size = self.shape.commit_log_file_bytes;
+        let dir = self.root.join("commitlog");
+        let queue = MappedFileQueue::new(Arc::clone(&self.disk), &self.root, dir, size);
+        let plan = match queue.plan_load(Some(from.files_end())) {
+            Ok(plan) => plan,
+            Err(LoadError::Io { path, source }) => return Err(DoctorError::Io { path, source }),
+            Err(error) => {
+                verdict.add(Severity::Damage, "commitlog", format!("a start refuses: {error}"));
+                let files = self.files("commitlog")?;
+                let kept = files.iter().filter_map(|file| Some((file.offset()?, file.len)));
+                LoadPlan { kept: kept.collect(), removed: Vec::new() }
             }
         };
-        Ok(files.get(first).map_or(0, |file| file.from))
-    }
-
-    fn check_files(&self, files: &[LogFile], verdict: &mut Verdict) {
-        let size = self.shape.commit_log_file_bytes as u64;
-        for (index, file) in files.iter().enumerate() {
-            let place = format!("commitlog/{}", file.file.name);
-            let is_last = index + 1 == files.len();
-            if file.file.len < size && is_last {
-                let text = format!("has {} of {size} bytes; a start fills it up", file.file.len);
-                verdict.add(Severity::Note, place, text);
-            } else if file.file.len != size {
-                let text = format!("has {} bytes instead of {size}", file.file.len);
-                verdict.add(Severity::Damage, place, text);
-            }
-            if let Some(next) = files.get(index + 1)
-                && next.from != file.from + size
-            {
-                let text = "the file behind it is missing";
-                verdict.add(Severity::Damage, format!("commitlog/{}", file.file.name), text);
-            }
+        let place = |from: &u64| format!("commitlog/{}", file_name(*from).display());
+        for (from, len) in plan.kept.iter().filter(|(_, len)| *len < size as u64) {
+            let text = format!("has {len} of {size} bytes; a start fills it up");
+            verdict.add(Severity::Note, place(from), text);
         }
+        for (from, _) in &plan.removed {
+            verdict.add(Severity::Note, place(from), "is behind a gap; a start removes it");
+        }
+        Ok(plan)
     }
 
-    /// What a start makes of something bad at `at`.
-    fn judge(
+    /// Walks the part that a start does not look at, then the other as a start does that is told to
+    /// salvage.
+    fn walk(
         &self,
         log: &mut LogReader<'_>,
         claims: &Claims,
-        at: u64,
-        reason: String,
+        visit: Visit<'_, DoctorError>,
         verdict: &mut Verdict,
-    ) -> Result<Step, DoctorError> {
-        let place = format!("commitlog, offset {at}");
-        if let Some(known) =
-            claims.damaged.iter().find(|range| (range.from..range.to).contains(&at))
-        {
-            let text = format!("known damage up to {}, left out: {}", known.to, known.reason);
-            verdict.add(Severity::Damage, place, text);
-            return Ok(Step::To(known.to));
-        }
-        let is_seen = at >= claims.walked_from;
-        if is_seen && at >= claims.sound_end {
-            return Ok(Step::End(reason));
-        }
-        let Some(next) = log.next_record(at + 1)? else { return Ok(Step::End(reason)) };
-        if is_seen && claims.mark.is_none() && next >= claims.sound_end {
-            return Ok(Step::End(reason));
-        }
-        let what = match (is_seen, claims.mark) {
-            (false, _) => "a start does not look there and serves it as it is",
-            (true, Some(_)) => "a start refuses; told to salvage, it leaves this out",
-            (true, None) => "a start leaves this out",
+    ) -> Result<WalkEnd, DoctorError> {
+        let Claims { from, damage, .. } = claims;
+        let Some(first) = log.files().first().map(|file| file.start) else {
+            return Ok(WalkEnd::of_nothing());
         };
-        verdict.add(Severity::Damage, place, format!("{reason}, up to {next}; {what}"));
-        Ok(Step::To(next))
-    }
-
-    /// Names the records behind the end.
-    fn find_dropped(
-        &self,
-        log: &mut LogReader<'_>,
-        end: u64,
-        verdict: &mut Verdict,
-    ) -> Result<(), DoctorError> {
-        let mut report = RecoveryReport::default();
-        if let Some(file) = log.file_of(end).cloned() {
-            let reason = verdict.end_reason.clone();
-            match log.look(&file, end, &RecordRules::upstream(false))? {
-                Found::Record(record) => {
-                    report.add_dropped(|| DroppedRecord::describe(record.bytes(), end, &reason));
-                }
-                Found::Bad { size, .. } if size != 0 => {
-                    report.add_dropped(|| DroppedRecord::describe(&[], end, &reason));
-                }
-                _ => {}
-            }
+        let start = from.start(log)?.unwrap_or(first);
+        let known = damage.ranges();
+        let unseen = Walk { from: *from, check_crc: true, sound_end: start, damage };
+        let unseen_end = unseen.run(log, first..start, visit)?;
+        if unseen_end.phy_offset < start {
+            damage.add(unseen_end.phy_offset..start, &unseen_end.reason);
         }
-        let mut from = end + 1;
-        while let Some(at) = log.next_record(from)? {
-            let Some(file) = log.file_of(at).cloned() else { break };
-            let Found::Record(record) = log.look(&file, at, &RecordRules::upstream(false))? else {
-                break;
+        let check_crc = self.config.check_crc_on_recover;
+        let sound_end = from.sound_end(true);
+        let seen = Walk { from: *from, check_crc, sound_end, damage };
+        let end = seen.run(log, start..u64::MAX, visit)?;
+        for range in damage.ranges() {
+            let what = if known.contains(&range) {
+                "known; a start leaves it out"
+            } else if range.from < start {
+                "a start does not look there and serves it as it is"
+            } else if from.durable_end() > 0 {
+                "a start refuses; told to salvage, it leaves this out"
+            } else {
+                "a start leaves this out"
             };
-            let size = decode_record(record.bytes()).map_or(1, |record| record.size() as u64);
-            let reason = "behind the end of the log";
-            report.add_dropped(|| DroppedRecord::describe(record.bytes(), at, reason));
-            from = at + size;
+            let place = format!("commitlog, offset {}", range.from);
+            let text = format!("{}, up to {}; {what}", range.reason, range.to);
+            verdict.add(Severity::Damage, place, text);
         }
-        (verdict.dropped, verdict.dropped_more) = (report.dropped, report.dropped_more);
-        Ok(())
-    }
-}
-
-/// What follows from what is at an offset.
-enum Step {
-    To(u64),
-    End(String),
-    Bad(String),
-}
-
-impl Claims {
-    fn rules(&self, at: u64) -> RecordRules {
-        if self.mark.is_some() {
-            RecordRules::strict(at as i64)
-        } else {
-            RecordRules::upstream(true)
+        if end.phy_offset < from.durable_end() {
+            let place = format!("commitlog, offset {}", end.phy_offset);
+            let durable = from.durable_end();
+            let text = format!(
+                "{}, although everything below {durable} was synced; a start refuses, told to \
+                 salvage it ends the log here",
+                end.reason
+            );
+            verdict.add(Severity::Damage, place, text);
         }
-    }
-
-    /// Whether a blank in the last file is room to be used again: it is not known to be durable.
-    fn ends_at_blank(&self, at: u64) -> bool {
-        self.mark.is_none_or(|mark| mark.log_end <= at)
+        Ok(end)
     }
 }

@@ -110,18 +110,16 @@ impl MessageStore {
     /// Brings log, queues and marks to one state, everything of it durable or dirty.
     async fn recover(&self, mark: Option<Mark>, was_aborted: bool) -> Result<(), StoreError> {
         self.queues.load()?;
-        let from = match mark {
-            Some(mark) => RecoverFrom::Durable(mark),
-            None if was_aborted => RecoverFrom::AbortedJava(&self.marks.checkpoint),
-            None => RecoverFrom::CleanJava { claimed_end: self.queues.claimed_end() },
-        };
+        let (queues, times) = (&self.queues, self.marks.checkpoint.times());
+        let claimed_end = || queues.claimed_end();
+        let from = RecoverFrom::of(mark, was_aborted, claimed_end, times.min_timestamp_ms());
         let (walked_from, mut report) = self.log.recover(from).await?;
         let end = self.log.max_offset();
         // Units above are not known to be durable: they are made again.
         let trusted_units = match from {
             RecoverFrom::Durable(mark) => mark.logics_end.min(end),
             RecoverFrom::CleanJava { .. } => end,
-            RecoverFrom::AbortedJava(_) => walked_from.min(end),
+            RecoverFrom::AbortedJava { .. } => walked_from.min(end),
         };
         let (reput_from, rebuilt) = self.recover_queues(from, trusted_units).await?;
         report.queues_rebuilt = rebuilt;
@@ -151,7 +149,7 @@ impl MessageStore {
     /// start, with a reason, when a queue turns out to be missing or short.
     async fn recover_queues(
         &self,
-        from: RecoverFrom<'_>,
+        from: RecoverFrom,
         trusted: u64,
     ) -> Result<(u64, Option<String>), StoreError> {
         let cuts = self.queues.recover(trusted);
@@ -161,7 +159,7 @@ impl MessageStore {
                 logics_end > trusted || self.queues.units() == units
             }
             RecoverFrom::Durable(_) => true,
-            RecoverFrom::CleanJava { .. } | RecoverFrom::AbortedJava(_) => {
+            RecoverFrom::CleanJava { .. } | RecoverFrom::AbortedJava { .. } => {
                 self.queues.cover(&self.log, trusted)
             }
         };
@@ -176,7 +174,7 @@ impl MessageStore {
     }
 
     /// What of the index is believed and kept.
-    fn load_index(&self, from: RecoverFrom<'_>, was_aborted: bool) -> Result<IndexCut, StoreError> {
+    fn load_index(&self, from: RecoverFrom, was_aborted: bool) -> Result<IndexCut, StoreError> {
         let trusted = match from {
             RecoverFrom::Durable(mark) => TrustedIndex::Marked {
                 mark: mark.index,
@@ -184,8 +182,8 @@ impl MessageStore {
                 is_safe: self.config.message_index_safe,
             },
             RecoverFrom::CleanJava { .. } => TrustedIndex::Whole,
-            RecoverFrom::AbortedJava(checkpoint) => {
-                TrustedIndex::Until(checkpoint.index_msg_timestamp_ms())
+            RecoverFrom::AbortedJava { .. } => {
+                TrustedIndex::Until(self.marks.checkpoint.index_msg_timestamp_ms())
             }
         };
         let loaded = self.index.load(trusted, self.log.max_offset());

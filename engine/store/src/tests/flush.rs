@@ -224,7 +224,7 @@ async fn consume_queues_are_synced_on_their_own_schedule() {
     tokio::time::sleep(Duration::from_millis(1_001)).await;
     assert_eq!(machine.disk.flush_count(20_000), 1, "the first wake-up is a thorough one");
     let checkpoint = &store.marks.checkpoint;
-    assert_eq!(checkpoint.logics_msg_timestamp_ms(), machine.clock.now_millis());
+    assert_eq!(checkpoint.times().logics_msg_timestamp as u64, machine.clock.now_millis());
     put_numbers(&store, 1..2).await;
     tokio::time::sleep(Duration::from_secs(59)).await;
     assert_eq!(machine.disk.flush_count(20_000), 1, "20 bytes wait for the thorough one");
@@ -247,7 +247,7 @@ async fn a_failed_consume_queue_sync_freezes_the_marks() {
     put_numbers(&store, 10..20).await;
     tokio::time::sleep(Duration::from_secs(200)).await;
     assert_eq!(store.durable_mark().logics_end, 0);
-    assert_eq!(store.marks.checkpoint.logics_msg_timestamp_ms(), 0);
+    assert_eq!(store.marks.checkpoint.times().logics_msg_timestamp, 0);
     assert_eq!(store.durable_mark().log_end, store.commit_log().max_offset());
     store.shutdown().await;
     let store = machine.open().await;

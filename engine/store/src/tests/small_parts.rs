@@ -144,8 +144,9 @@ async fn a_checkpoint_of_java_is_read_and_written_byte_for_byte() {
         let checkpoint = StoreCheckpoint::open(disk, &path).unwrap();
         checkpoint.advance(physic, logics, index).await.unwrap();
         assert_eq!(checkpoint.index_msg_timestamp_ms(), index);
-        let times = (checkpoint.physic_msg_timestamp_ms(), checkpoint.logics_msg_timestamp_ms());
-        assert_eq!(times, (physic, logics));
+        let times = checkpoint.times();
+        let [physic, logics] = [physic, logics].map(|ms| ms as i64);
+        assert_eq!((times.physic_msg_timestamp, times.logics_msg_timestamp), (physic, logics));
         assert_eq!(machine.disk.read(&path).unwrap(), page);
     }
 }

@@ -77,7 +77,6 @@ impl IndexCheck {
         dir: &StoreDir,
         record: &RecordView<'_>,
         phy_offset: u64,
-        _verdict: &mut Verdict,
     ) -> Result<(), DoctorError> {
         if !self.is_known {
             return Ok(());

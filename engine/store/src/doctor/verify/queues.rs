@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
+use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::RecordView;
 
 use super::{Severity, Verdict};
 use crate::commit_log::counts_in_queue;
+use crate::consume_queue::last_end;
 use crate::dispatch::tags_code_of;
 use crate::doctor::unit_reader::UnitReader;
 use crate::doctor::{DoctorError, QueueDir, StoreDir};
@@ -143,24 +144,15 @@ impl QueueCheck {
 
 /// End of the last record that any queue points at.
 pub(super) fn claimed_end(dir: &StoreDir) -> Result<u64, DoctorError> {
-    let mut end = 0;
+    let mut claimed = 0;
     for queue in dir.queues()? {
-        let mut last = 0;
         for file in queue.files.iter().rev() {
-            let bytes = dir.disk.read(&file.path).map_err(DoctorError::io(&file.path))?;
-            let units =
-                bytes.chunks_exact(CQ_STORE_UNIT_BYTES).filter_map(ConsumeQueueUnit::decode);
-            let used = units.take_while(|unit| unit.size > 0);
-            last = used
-                .filter(|unit| *unit != ConsumeQueueUnit::FILLER)
-                .map(|unit| unit.phy_offset as u64 + unit.size as u64)
-                .last()
-                .unwrap_or(0);
-            if last > 0 {
+            let end = last_end(&dir.disk.read(&file.path).map_err(DoctorError::io(&file.path))?);
+            claimed = claimed.max(end);
+            if end > 0 {
                 break;
             }
         }
-        end = end.max(last);
     }
-    Ok(end)
+    Ok(claimed)
 }
