@@ -10,7 +10,7 @@ use mq_env::rng::Rng;
 use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings};
 use mq_tests::ledger::{Ack, Ledger};
-use mq_tests::read_back::{ReadBack, client_of, wait_for_topic};
+use mq_tests::read_back::{ReadBack, client_of_started};
 use mq_tests::senders::{AckSink, SenderPlan, Senders, lock};
 use rand::Rng as _;
 
@@ -38,9 +38,7 @@ impl Story {
     /// A round: serve, read everything back, traffic, kill.
     async fn round(&mut self, round: u32, traffic: Duration) {
         let mut broker = BrokerProcess::start(mqbroker(), &self.settings);
-        let client = client_of(&self.settings.namesrv_addr);
-        wait_for_topic(&mq_client::PullClient::new(&client, "reality-readers"), "TBW102").await;
-        assert_eq!(broker.ended(), None);
+        let client = client_of_started(&mut broker, &self.settings.namesrv_addr).await;
         self.read_back(&client).await;
 
         let acked_before = lock(&self.ledger).acks().len();
@@ -93,13 +91,13 @@ async fn killed_again_and_again(flush_disk_type: FlushDiskType) {
         story.round(round, Duration::from_millis(dice.random_range(TRAFFIC_MS))).await;
     }
 
-    let broker = BrokerProcess::start(mqbroker(), &story.settings);
-    let client = client_of(&namesrv_addr);
+    let mut broker = BrokerProcess::start(mqbroker(), &story.settings);
+    let client = client_of_started(&mut broker, &namesrv_addr).await;
     let read_back = story.read_back(&client).await;
     client.shutdown().await;
     broker.stop();
     namesrv.shutdown().await;
-    let log_files = files(&story.settings.store_dir().join("commitlog"));
+    let log_files = files(&story.settings.store_dir.join("commitlog"));
     let (acked, held) = (lock(&story.ledger).acks().len(), read_back.len());
     println!(
         "{}: {KILLS} kills, {acked} acked, all of them among the {held} held, {log_files} files of the log",

@@ -3,4 +3,5 @@
 #![expect(clippy::print_stdout, reason = "figures are read by people")]
 
 mod kill;
+mod full_disk;
 mod rig;

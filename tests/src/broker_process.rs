@@ -14,8 +14,10 @@ const LOG_LINES_SHOWN: usize = 40;
 /// The configuration of a broker.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
-    /// Where its files lie: `store/`, the configuration, the log.
+    /// Where the configuration and what the broker says lie.
     pub dir: PathBuf,
+    /// `storePathRootDir`.
+    pub store_dir: PathBuf,
     /// The name server.
     pub namesrv_addr: String,
     /// The main port; the two below and the next one are taken, too.
@@ -34,17 +36,12 @@ impl BrokerSettings {
         let index = ["maxHashSlotNum=100", "maxIndexNum=400"];
         BrokerSettings {
             dir: dir.to_path_buf(),
+            store_dir: dir.join("store"),
             namesrv_addr: namesrv_addr.to_owned(),
             listen_port: free_port(),
             flush_disk_type,
             more: sizes.iter().chain(&index).map(|&line| line.to_owned()).collect(),
         }
-    }
-
-    /// The store's directory.
-    #[must_use]
-    pub fn store_dir(&self) -> PathBuf {
-        self.dir.join("store")
     }
 
     /// The text of the configuration file.
@@ -57,8 +54,8 @@ impl BrokerSettings {
              listenPort={listen_port}\nbrokerRole=ASYNC_MASTER\nflushDiskType={}\n\
              storePathRootDir={}\nstorePathCommitLog={}\n{}\n",
             self.flush_disk_type.name(),
-            self.store_dir().display(),
-            self.store_dir().join("commitlog").display(),
+            self.store_dir.display(),
+            self.store_dir.join("commitlog").display(),
             more.join("\n")
         )
     }
@@ -72,7 +69,7 @@ pub struct BrokerProcess {
 
 impl BrokerProcess {
     /// Starts `program` (an `mqbroker`) with the settings written to a file. What it says goes to
-    /// `broker.log` beside its store.
+    /// `broker.log`.
     ///
     /// # Panics
     /// When there is no such program.

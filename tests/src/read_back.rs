@@ -7,7 +7,11 @@ use mq_client::{ClientConfig, ClientInstance, PullClient, PullStatus};
 use mq_env::Env;
 use mq_protocol::message::{MessageExt, MessageQueue};
 
+use crate::broker_process::BrokerProcess;
 use crate::ledger::{Ack, Ledger, MessageId};
+
+/// The group that reads.
+const READERS: &str = "reality-readers";
 
 /// Messages asked for at once.
 const PULLED_AT_ONCE: i32 = 32;
@@ -45,7 +49,7 @@ impl ReadBack {
     /// # Panics
     /// When a pull fails or does not go on where the one before ended.
     pub async fn of(client: &ClientInstance, topics: &BTreeSet<String>) -> Self {
-        let pulls = PullClient::new(client, "reality-readers");
+        let pulls = PullClient::new(client, READERS);
         let mut read_back = ReadBack::default();
         for topic in topics {
             let queues = wait_for_topic(&pulls, topic).await;
@@ -135,11 +139,27 @@ pub fn client_of(namesrv_addr: &str) -> ClientInstance {
     ClientInstance::start(Env::os(), ClientConfig { namesrv_addrs, ..ClientConfig::default() })
 }
 
+/// A client of a broker that has just been started, once that answers.
+///
+/// # Panics
+/// When the broker ends instead.
+pub async fn client_of_started(broker: &mut BrokerProcess, namesrv_addr: &str) -> ClientInstance {
+    let client = client_of(namesrv_addr);
+    let pulls = PullClient::new(&client, READERS);
+    let mut answers = std::pin::pin!(wait_for_topic(&pulls, "TBW102"));
+    while tokio::time::timeout(Duration::from_millis(100), &mut answers).await.is_err() {
+        if let Some(status) = broker.ended() {
+            panic!("the broker ended: {status}");
+        }
+    }
+    client
+}
+
 /// The queues of `topic`, once the broker answers for them.
 ///
 /// # Panics
 /// When it does not within a minute.
-pub async fn wait_for_topic(pulls: &PullClient, topic: &str) -> Vec<MessageQueue> {
+async fn wait_for_topic(pulls: &PullClient, topic: &str) -> Vec<MessageQueue> {
     let deadline = tokio::time::Instant::now() + START_WITHIN;
     loop {
         let answer = match pulls.fetch_subscribe_message_queues(topic).await {

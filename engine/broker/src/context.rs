@@ -134,19 +134,22 @@ impl BrokerContext {
         &self,
         consumer: &ConsumerData,
         client: &ClientChannelInfo,
-    ) -> io::Result<()> {
-        let group = self.groups.find_or_create(&consumer.group_name).await?;
+    ) {
+        let group = self.groups.find_or_create(&consumer.group_name).await;
         let mut notifies = true;
         if let Some(group) = group {
             notifies = group.notify_consumer_ids_changed_enable;
             let topic = retry_topic(&consumer.group_name);
-            self.ensure_group_topic(&topic, group.retry_queue_nums, consumer.unit_mode).await?;
+            let made = self.ensure_group_topic(&topic, group.retry_queue_nums, consumer.unit_mode);
+            if let Err(error) = made.await {
+                // Retries will want it, reading does not; the next heartbeat tries again.
+                tracing::error!(topic, %error, "retry topic cannot be created");
+            }
         }
         let changed = self.consumers.register_consumer(consumer, client);
         if let Some(changed) = changed.filter(|_| notifies) {
             changed.notify_consumer_ids_changed();
         }
-        Ok(())
     }
 
     /// Forgets everybody on a connection that has ended, and tells the others.

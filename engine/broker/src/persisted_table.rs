@@ -1,5 +1,5 @@
 //! [`PersistedTable`]: a table that is replaced as a whole and whose every version is on disk before
-//! anybody sees it (topics, subscription groups).
+//! anybody sees it, with the exception that its owner asks for (topics, subscription groups).
 
 use std::io;
 use std::path::PathBuf;
@@ -60,7 +60,21 @@ impl<T: Clone> PersistedTable<T> {
         }
         let content = (self.encode)(&table);
         store_metadata(&*self.disk, &self.path, &content).await?;
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        self.publish(table);
         Ok(true)
+    }
+
+    /// As [`PersistedTable::update`], in memory only: the next version that is written has the
+    /// change. For what a restart may lose.
+    pub(crate) async fn update_unwritten(&self, change: impl FnOnce(&mut T) -> bool) {
+        let _writing = self.writing.lock().await;
+        let mut table = T::clone(&self.snapshot());
+        if change(&mut table) {
+            self.publish(table);
+        }
+    }
+
+    fn publish(&self, table: T) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 }

@@ -72,25 +72,21 @@ impl SubscriptionGroupManager {
     }
 
     /// The group, created with defaults if there is none and that is allowed (Java
-    /// `findSubscriptionGroupConfig`).
-    ///
-    /// # Errors
-    /// When the table cannot be written; there is no such group then.
-    pub(crate) async fn find_or_create(
-        &self,
-        group: &str,
-    ) -> io::Result<Option<Arc<SubscriptionGroupConfig>>> {
+    /// `findSubscriptionGroupConfig`). A full disk does not keep a new group from reading: where the
+    /// table cannot be written the group lives in memory until it is, since its defaults are all
+    /// that a restart could lose.
+    pub(crate) async fn find_or_create(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
         let found = self.find(group);
         if found.is_some() {
-            return Ok(found);
+            return found;
         }
         let is_allowed =
             self.auto_create_subscription_group || group.starts_with(SYSTEM_GROUP_PREFIX);
         if !is_allowed || !is_legal_group(group) {
-            return Ok(None);
+            return None;
         }
         let now_ms = now_ms(&*self.clock);
-        let created = self.table.update(|table| {
+        let create = |table: &mut GroupTable| {
             if table.groups.contains_key(group) {
                 return false;
             }
@@ -99,11 +95,16 @@ impl SubscriptionGroupManager {
                 table.data_version.next(now_ms);
             }
             true
-        });
-        if created.await? {
-            tracing::info!(group, "subscription group created");
+        };
+        match self.table.update(create).await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(group, "subscription group created"),
+            Err(error) => {
+                tracing::error!(group, %error, "subscription group created, but not written");
+                self.table.update_unwritten(create).await;
+            }
         }
-        Ok(self.find(group))
+        self.find(group)
     }
 
     /// Every group, as slaves (201) and the file get them.
@@ -187,15 +188,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let manager = load(dir.path(), true, BrokerRole::AsyncMaster);
         assert!(manager.find("G").is_none());
-        let group = manager.find_or_create("G").await.unwrap().unwrap();
+        let group = manager.find_or_create("G").await.unwrap();
         assert_eq!(*group, SubscriptionGroupConfig::new("G"));
-        assert_eq!(manager.find_or_create("a b").await.unwrap(), None);
+        assert_eq!(manager.find_or_create("a b").await, None);
 
         let strict = load(dir.path(), false, BrokerRole::AsyncMaster);
         assert_eq!(strict.find("G"), Some(group));
-        assert_eq!(strict.find_or_create("H").await.unwrap(), None);
-        assert!(strict.find_or_create("CID_RMQ_SYS_TRANS").await.unwrap().is_some());
+        assert_eq!(strict.find_or_create("H").await, None);
+        assert!(strict.find_or_create("CID_RMQ_SYS_TRANS").await.is_some());
         assert_eq!(strict.wrapper().data_version.counter, 2);
+    }
+
+    #[tokio::test]
+    async fn a_group_that_cannot_be_written_lives_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = load(dir.path(), true, BrokerRole::AsyncMaster);
+        let disk = Env::os().disk;
+        // Where the directory should be there is a file.
+        disk.write(&dir.path().join("config"), b"").unwrap();
+        assert!(manager.find_or_create("G").await.is_some());
+        assert!(load(dir.path(), false, BrokerRole::AsyncMaster).find("G").is_none());
+
+        disk.remove(&dir.path().join("config")).unwrap();
+        assert!(manager.find_or_create("H").await.is_some());
+        let after_restart = load(dir.path(), false, BrokerRole::AsyncMaster);
+        assert!(after_restart.find("G").is_some() && after_restart.find("H").is_some());
     }
 
     #[tokio::test]

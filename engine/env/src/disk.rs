@@ -27,11 +27,12 @@ pub const PAGE_SIZE: usize = 4096;
 /// The files of one machine. Every call is at least one system call in production.
 pub trait Disk: Send + Sync {
     /// Maps `path` shared and writable with exactly `len` bytes. A missing file is created and a
-    /// shorter one extended, both zero-filled with their blocks reserved, so that a later write to
-    /// the region cannot fail for want of space.
+    /// shorter one extended, both zero-filled with their blocks reserved, as those of holes are, so
+    /// that a later write to the region cannot fail for want of space.
     ///
     /// # Errors
-    /// `StorageFull` when the blocks cannot be reserved, `InvalidInput` when the file is longer
+    /// `StorageFull` when the blocks cannot be reserved (the file keeps its length, a missing one is
+    /// then there with none), `InvalidInput` when the file is longer
     /// than `len`, otherwise what the operating system says.
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion>;
 

@@ -37,7 +37,7 @@ impl ClientManageProcessor {
         let (consumers, producers) = (data.consumer_data_set, data.producer_data_set);
         Ok(ProcessOutcome::later(async move {
             for consumer in &consumers {
-                context.register_consumer(consumer, &client).await?;
+                context.register_consumer(consumer, &client).await;
             }
             for producer in &producers {
                 context.producers.register_producer(&producer.group_name, &client);

@@ -57,7 +57,7 @@ async fn send_back(
     client_version: i32,
 ) -> Result<RemotingCommand, ProcessError> {
     let success = || RemotingCommand::response(ResponseCode::SUCCESS, None);
-    let Some(group) = context.groups.find_or_create(&header.group).await? else {
+    let Some(group) = context.groups.find_or_create(&header.group).await else {
         let remark = format!("subscription group not exist, {} {FAQ}", header.group);
         return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     };

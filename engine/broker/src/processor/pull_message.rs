@@ -246,7 +246,7 @@ impl RequestProcessor for PullMessageProcessor {
         }
         let pulls = PullMessageProcessor::new(Arc::clone(&self.context));
         Ok(ProcessOutcome::later(async move {
-            match pulls.context.groups.find_or_create(&header.consumer_group).await? {
+            match pulls.context.groups.find_or_create(&header.consumer_group).await {
                 Some(group) => Ok(pulls.execute(header, &group, responder)),
                 None => Ok(Some(no_group(&header))),
             }

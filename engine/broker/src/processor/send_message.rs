@@ -184,7 +184,7 @@ async fn dead_letter_topic(
 ) -> Result<Option<Arc<TopicConfig>>, ProcessError> {
     let header = &send.header;
     let group = &header.topic[RETRY_GROUP_TOPIC_PREFIX.len()..];
-    let Some(group_config) = context.groups.find_or_create(group).await? else {
+    let Some(group_config) = context.groups.find_or_create(group).await else {
         let remark = format!("subscription group not exist, {group} {FAQ}");
         return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     };

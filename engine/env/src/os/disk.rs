@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -14,6 +15,12 @@ use rustix::fs::FallocateFlags;
 
 use crate::BoxFuture;
 use crate::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion};
+
+/// Unit of `st_blocks`, whatever the file system's blocks are.
+const STAT_BLOCK_BYTES: u64 = 512;
+
+/// Bytes written at once where reserving means writing zeros.
+const ZEROS_BYTES: usize = 1 << 20;
 
 /// The machine's files.
 pub(crate) struct OsDisk;
@@ -29,14 +36,18 @@ impl Disk for OsDisk {
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let present = file.metadata()?.len();
+        let meta = file.metadata()?;
+        let present = meta.len();
         let wanted = u64::try_from(len).map_err(io::Error::other)?;
         if present > wanted {
             let text = format!("{} has {present} bytes, more than {len}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        if present < wanted {
-            reserve(&file, wanted)?;
+        // A file of the right length may have holes (a copy, one of Java's): a write into one would
+        // be the process's death by SIGBUS once the file system is full.
+        let has_holes = meta.blocks() * STAT_BLOCK_BYTES < wanted;
+        if present < wanted || has_holes {
+            reserve(&file, present, wanted)?;
         }
         let mmap = Arc::new(MmapRaw::map_raw(&file)?);
         let base = NonNull::new(mmap.as_mut_ptr())
@@ -137,12 +148,29 @@ impl Disk for OsDisk {
     }
 }
 
-/// Extends `file` to `len` with its blocks reserved; where the file system cannot reserve, sparsely.
-fn reserve(file: &File, len: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
-        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(len),
-        other => Ok(other?),
+/// Extends `file`, `present` bytes long, to `wanted` with all its blocks reserved. When there is no
+/// space for them the file has its old length again.
+fn reserve(file: &File, present: u64, wanted: u64) -> io::Result<()> {
+    let reserved = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, wanted) {
+        Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(file, present..wanted),
+        other => other.map_err(io::Error::from),
+    };
+    if reserved.is_err() && present < wanted {
+        file.set_len(present)?;
     }
+    reserved
+}
+
+/// Reserves the slow way, where the file system knows no other.
+fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut at = range.start;
+    while at < range.end {
+        let len = ZEROS_BYTES.min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+        file.write_all_at(&zeros[..len], at)?;
+        at += len as u64;
+    }
+    Ok(())
 }
 
 /// An open-file-description lock on byte range [0, 1): it excludes Java's `FileChannel.tryLock(0, 1)`

@@ -29,7 +29,17 @@ impl MappedFileQueue {
         let plan = self.plan_load(durable_end)?;
         let mut files = Vec::with_capacity(plan.kept.len());
         for (from, len) in plan.kept {
-            files.push(Arc::new(self.map_whole(from, len)?));
+            match self.map_whole(from, len) {
+                Ok(file) => files.push(Arc::new(file)),
+                Err(LoadError::Io { path, source })
+                    if len == 0 && source.kind() == io::ErrorKind::StorageFull =>
+                {
+                    // It holds nothing, and the next roll makes it whole: reading can go on.
+                    tracing::warn!(path = %path.display(), %source, "empty file is left out");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let removed = self.drop_behind_gap(&plan.removed)?;
         // A killed process may have made entries that only the page cache knows.
