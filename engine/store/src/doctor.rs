@@ -6,8 +6,9 @@
 //! windows of a few mebibytes, whatever their size.
 //!
 //! Modules in reading order: `shape` (file sizes), `log_reader`, `unit_reader`, `index_reader` (files
-//! piece by piece), `lines` and `dump`, `listing`, `verify`, `recover`.
+//! piece by piece), `lines`, `dump` and `dledger`, `listing`, `verify`, `recover`.
 
+mod dledger;
 mod dump;
 mod index_reader;
 mod lines;
@@ -44,8 +45,8 @@ pub enum DoctorError {
     /// Somebody works on it.
     #[error("{} is in use: a broker runs on it, or somebody else examines it", .0.display())]
     Locked(PathBuf),
-    /// It holds the log of DLedger mode, of which only ConsumeQueues and index can be dumped.
-    #[error("{} holds a DLedger log, which is not read yet", .0.display())]
+    /// It is the log of DLedger mode, which is dumped only.
+    #[error("{} is the log of DLedger mode, which is neither verified nor recovered", .0.display())]
     Dledger(PathBuf),
     /// The copy's directory is in the way.
     #[error("{} exists already and is not empty", .0.display())]
@@ -122,16 +123,20 @@ impl StoreDir {
         &self.shape
     }
 
-    /// Bytes of all CommitLog files: what [`Progress`] adds up to in a walk over the log.
+    /// Bytes of all files of the log: what [`Progress`] adds up to in a walk over the log.
     ///
     /// # Errors
     /// What the disk says.
     pub fn log_bytes(&self) -> Result<u64, DoctorError> {
-        Ok(self.files("commitlog")?.iter().map(|file| file.len).sum())
+        let mut files = self.files(Path::new("commitlog"))?;
+        for dir in self.dledger_dirs()? {
+            files.extend(self.files(&dledger::data_dir(&dir.name))?);
+        }
+        Ok(files.iter().map(|file| file.len).sum())
     }
 
     /// The files of a directory below the root, in the order of their names; none if it is missing.
-    fn files(&self, dir: &str) -> Result<Vec<StoreFile>, DoctorError> {
+    fn files(&self, dir: &Path) -> Result<Vec<StoreFile>, DoctorError> {
         let entries = self.entries(&self.root.join(dir))?;
         Ok(entries.into_iter().filter(|entry| !entry.is_dir).collect())
     }
@@ -166,8 +171,7 @@ impl StoreDir {
 
     /// Refuses a store whose log is DLedger's.
     fn refuse_dledger(&self) -> Result<(), DoctorError> {
-        let entries = self.entries(&self.root)?;
-        match entries.into_iter().find(|entry| entry.is_dir && entry.name.starts_with("dledger-")) {
+        match self.dledger_dirs()?.into_iter().next() {
             Some(dir) => Err(DoctorError::Dledger(dir.path)),
             None => Ok(()),
         }

@@ -53,7 +53,7 @@ impl From<DoctorError> for Complaint {
             DoctorError::Start(_) => {
                 "`staticfire store verify` shows all of it; --salvage passes damage over"
             }
-            DoctorError::Dledger(_) => "`staticfire store dump` shows queues and index",
+            DoctorError::Dledger(_) => "`staticfire store dump` shows what it holds",
             DoctorError::Io { .. } => "",
         };
         let exit =

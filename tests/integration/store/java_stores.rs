@@ -34,56 +34,36 @@ pub(super) fn disk_with(base: &str) -> (Arc<SimDisk>, StoreConfig) {
     (disk, config)
 }
 
-/// The regular files of a tar archive.
-fn untar(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let files = untar_with_times(archive).into_iter();
-    files.map(|(name, content, _)| (name, content)).collect()
-}
-
-/// The regular files of a tar archive, with their modification times in ms.
-pub(super) fn untar_with_times(archive: &[u8]) -> Vec<(String, Vec<u8>, u64)> {
+/// The regular files of a tar archive. Of a sparse one, whose data is at its front, without the zeros.
+pub(super) fn untar(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let text = |field: &[u8]| {
         let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
         String::from_utf8(field[..end].to_vec()).unwrap()
     };
-    let octal = |field: &[u8]| u64::from_str_radix(text(field).trim(), 8).unwrap();
-    let (mut files, mut at, mut long_name, mut precise_ms) = (Vec::new(), 0, None, None);
+    let (mut files, mut at, mut long_name) = (Vec::new(), 0, None);
     while archive.get(at).is_some_and(|byte| *byte != 0) {
         let header = &archive[at..at + 512];
-        let size = octal(&header[124..136]) as usize;
+        let size = usize::from_str_radix(text(&header[124..136]).trim(), 8).unwrap();
         let content = &archive[at + 512..at + 512 + size];
         match header[156] {
             b'0' => {
                 let (prefix, name) = (text(&header[345..500]), text(&header[..100]));
                 let short = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-                let name = long_name.take().unwrap_or(short);
-                let modified_ms = precise_ms.take();
-                let modified_ms = modified_ms.unwrap_or_else(|| octal(&header[136..148]) * 1000);
-                files.push((name, content.to_vec(), modified_ms));
+                files.push((long_name.take().unwrap_or(short), content.to_vec()));
             }
-            b'x' => {
-                long_name = pax(content, "path");
-                precise_ms = pax(content, "mtime").map(|seconds| milliseconds(&seconds));
-            }
-            _ => (long_name, precise_ms) = (None, None),
+            b'S' => files.push((text(&header[..100]), content.to_vec())),
+            b'x' => long_name = pax_path(content),
+            _ => {}
         }
         at += 512 + size.next_multiple_of(512);
     }
     files
 }
 
-/// The value of a key of a pax header: lines of `length key=value`.
-fn pax(header: &[u8], key: &str) -> Option<String> {
+/// The `path` of a pax header: lines of `length key=value`.
+fn pax_path(header: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(header).into_owned();
-    let name = format!(" {key}=");
-    text.lines().find_map(|line| line.split_once(&name).map(|(_, value)| value.to_owned()))
-}
-
-/// Seconds with a fraction, as whole milliseconds.
-fn milliseconds(seconds: &str) -> u64 {
-    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let fraction: String = fraction.chars().chain("000".chars()).take(3).collect();
-    whole.parse::<u64>().unwrap() * 1000 + fraction.parse::<u64>().unwrap()
+    text.lines().find_map(|line| line.split_once(" path=").map(|(_, path)| path.to_owned()))
 }
 
 /// Damages files as a case says.

@@ -1,7 +1,8 @@
 //! `dump`: everything that a store holds, as JSON lines.
 //!
 //! `commitlog.jsonl` has a line for every record, blank and end of a walk; `consumequeue.jsonl` and
-//! `index.jsonl` one for every file; `store.json` files, checkpoint and configuration.
+//! `index.jsonl` one for every file; `dledger-*.jsonl` one for every entry of a DLedger log; `store.json`
+//! files, checkpoint and configuration.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::index_reader::IndexReader;
 use super::lines::{BlankLine, EndLine, IndexLine, RecordLine};
-use super::log_reader::{Found, LogReader};
-use super::{DoctorError, Progress, StoreDir};
+use super::log_reader::{COMMIT_LOG, Found, LogReader};
+use super::{DoctorError, Progress, StoreDir, StoreFile};
 use crate::checkpoint::CheckpointTimes;
 use crate::commit_log::log_bytes::LogBytes as _;
 
@@ -21,18 +22,23 @@ use crate::commit_log::log_bytes::LogBytes as _;
 pub type DumpFiles<'a> = &'a mut dyn FnMut(&str) -> Result<Box<dyn Write>, DoctorError>;
 
 impl StoreDir {
-    /// Writes the four files of a dump.
+    /// Writes the four files of a dump, and one for every DLedger log.
     ///
     /// # Errors
     /// What disk and files say.
     pub fn dump(&self, files: DumpFiles<'_>, progress: Progress<'_>) -> Result<(), DoctorError> {
         let mut counts = Map::new();
         let mut out = files("commitlog.jsonl")?;
-        counts.insert("commitlog".to_owned(), self.dump_log(&mut *out, progress)?);
+        counts.insert("commitlog".to_owned(), self.dump_log(&mut *out, &mut *progress)?);
         let mut out = files("consumequeue.jsonl")?;
         counts.insert("consumequeue".to_owned(), self.dump_queues(&mut *out)?);
         let mut out = files("index.jsonl")?;
         counts.insert("index".to_owned(), self.dump_index(&mut *out)?);
+        for StoreFile { name, .. } in self.dledger_dirs()? {
+            let mut out = files(&format!("{name}.jsonl"))?;
+            let count = self.dump_dledger(&name, &mut *out, &mut *progress)?;
+            counts.insert(name, count);
+        }
         let mut store = self.store_json()?;
         store.insert("counts".to_owned(), Value::Object(counts));
         let mut out = files("store.json")?;
@@ -41,7 +47,7 @@ impl StoreDir {
     }
 
     fn dump_log(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<Value, DoctorError> {
-        let mut log = LogReader::open(self, progress)?;
+        let mut log = LogReader::open(self, Path::new(COMMIT_LOG), progress)?;
         let (mut messages, mut blanks) = (0_u64, 0_u64);
         for file in log.files().to_vec() {
             let mut at = file.start;
@@ -108,7 +114,7 @@ impl StoreDir {
 
     fn dump_index(&self, out: &mut dyn Write) -> Result<Value, DoctorError> {
         let (mut files, mut entries) = (0_u64, 0_u64);
-        for file in self.files("index")? {
+        for file in self.files(Path::new("index"))? {
             let hash_slot_num = self.config.index_layout().hash_slot_num;
             let Some(mut reader) = IndexReader::open(self, file.clone(), hash_slot_num)? else {
                 line(out, &json!({ "file": file.name, "short": file.len }))?;
@@ -163,7 +169,7 @@ impl StoreDir {
         let mut files = Vec::new();
         self.list_files(&self.root, "", &mut files)?;
         let mut config = Map::new();
-        for file in self.files("config")? {
+        for file in self.files(Path::new("config"))? {
             let text = self.disk.read(&file.path).map_err(DoctorError::io(&file.path))?;
             config.insert(file.name, String::from_utf8_lossy(&text).into_owned().into());
         }
@@ -209,11 +215,13 @@ impl StoreDir {
     }
 }
 
-fn line(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<(), DoctorError> {
+/// Writes `value` as a line.
+pub(super) fn line(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<(), DoctorError> {
     serde_json::to_writer(&mut *out, value).map_err(|error| written(error.into()))?;
     out.write_all(b"\n").map_err(written)
 }
 
-fn written(source: io::Error) -> DoctorError {
+/// Why `out` did not take what was written.
+pub(super) fn written(source: io::Error) -> DoctorError {
     DoctorError::io(Path::new("dump"))(source)
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use mq_protocol::message::{MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordRules, RecordView};
 
+use super::dledger::{Entry, entry_record};
 use super::index_reader::IndexReader;
-use super::log_reader::{Found, LogReader, file_name};
+use super::log_reader::{COMMIT_LOG, Found, LogReader, file_name};
 use super::unit_reader::UnitReader;
 use super::{DoctorError, Progress, StoreDir};
 use crate::commit_log::log_bytes::LogBytes as _;
@@ -18,7 +19,10 @@ impl StoreDir {
     /// # Errors
     /// What disk and `out` say.
     pub fn list(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), DoctorError> {
-        self.list_log(out, progress)?;
+        self.list_log(out, &mut *progress)?;
+        for dir in self.dledger_dirs()? {
+            self.list_dledger(&dir.name, out, &mut *progress)?;
+        }
         self.list_queues(out)?;
         self.list_index(out)?;
         let times = self.checkpoint()?;
@@ -31,7 +35,7 @@ impl StoreDir {
     }
 
     fn list_log(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), DoctorError> {
-        let mut log = LogReader::open(self, progress)?;
+        let mut log = LogReader::open(self, Path::new(COMMIT_LOG), progress)?;
         for file in log.files().to_vec() {
             writeln!(out, "commitlog/{}", file_name(file.start).display()).map_err(written)?;
             let mut at = file.start;
@@ -68,6 +72,26 @@ impl StoreDir {
         Ok(())
     }
 
+    fn list_dledger(
+        &self,
+        name: &str,
+        out: &mut dyn Write,
+        progress: Progress<'_>,
+    ) -> Result<(), DoctorError> {
+        writeln!(out, "{name}/data").map_err(written)?;
+        self.for_each_dledger_entry(name, progress, &mut |pos, entry| {
+            let text = match entry {
+                Entry::Whole(bytes) => match entry_record(bytes) {
+                    Some(record) => record_line(&record, pos),
+                    None => format!("{pos:>12}  {:>8} bytes  no record", bytes.len()),
+                },
+                Entry::Other { magic, size } => format!("{pos:>12}  magic {magic}, {size} bytes"),
+                Entry::FileEnd => format!("{pos:>12}  end of the file"),
+            };
+            writeln!(out, "{text}").map_err(written)
+        })
+    }
+
     fn list_queues(&self, out: &mut dyn Write) -> Result<(), DoctorError> {
         let queues = self.queues()?;
         if !queues.is_empty() {
@@ -97,7 +121,7 @@ impl StoreDir {
 
     fn list_index(&self, out: &mut dyn Write) -> Result<(), DoctorError> {
         let hash_slot_num = self.config.index_layout().hash_slot_num;
-        for (index, file) in self.files("index")?.into_iter().enumerate() {
+        for (index, file) in self.files(Path::new("index"))?.into_iter().enumerate() {
             let name = file.name.clone();
             let Some(reader) = IndexReader::open(self, file, hash_slot_num)? else { continue };
             let header = reader.header;

@@ -1,7 +1,7 @@
-//! [`LogReader`]: the CommitLog through a window.
+//! [`LogReader`]: a log through a window.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mq_env::disk::PAGE_SIZE;
 use mq_protocol::message_codec::{MAGIC_POSITION, RecordCheck, RecordRules, RecordView};
@@ -12,9 +12,13 @@ use crate::commit_log::log_bytes::{LogBytes, check_at, file_of, i32_at};
 /// How much is read at once; a larger record is read as a whole.
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// Reads a CommitLog without holding more of it than a window.
+/// The directory of the CommitLog.
+pub(super) const COMMIT_LOG: &str = "commitlog";
+
+/// Reads a log without holding more of it than a window.
 pub(super) struct LogReader<'a> {
-    dir: &'a StoreDir,
+    store: &'a StoreDir,
+    dir: PathBuf,
     ranges: Vec<Range<u64>>,
     window: Window,
     progress: Progress<'a>,
@@ -52,26 +56,37 @@ pub(super) enum Found<'a> {
 }
 
 impl<'a> LogReader<'a> {
-    /// The files as they are.
-    pub(super) fn open(dir: &'a StoreDir, progress: Progress<'a>) -> Result<Self, DoctorError> {
-        let files = dir.files("commitlog")?;
+    /// The files of the directory `dir` as they are.
+    pub(super) fn open(
+        store: &'a StoreDir,
+        dir: &Path,
+        progress: Progress<'a>,
+    ) -> Result<Self, DoctorError> {
+        let files = store.files(dir)?;
         let range = |file: &super::StoreFile| Some(file.offset()?..file.offset()? + file.len);
         let ranges = files.iter().filter_map(range).filter(|range| !range.is_empty());
-        Ok(LogReader::over(dir, ranges.collect(), progress))
+        Ok(LogReader::over(store, dir, ranges.collect(), progress))
     }
 
-    /// The files that begin at `starts`, as a start sees them: filled up with zeros.
+    /// The CommitLog files that begin at `starts`, as a start sees them: filled up with zeros.
     pub(super) fn filled_up(
-        dir: &'a StoreDir,
+        store: &'a StoreDir,
         starts: impl Iterator<Item = u64>,
         progress: Progress<'a>,
     ) -> Self {
-        let size = dir.shape.commit_log_file_bytes as u64;
-        LogReader::over(dir, starts.map(|start| start..start + size).collect(), progress)
+        let size = store.shape.commit_log_file_bytes as u64;
+        let ranges = starts.map(|start| start..start + size).collect();
+        LogReader::over(store, Path::new(COMMIT_LOG), ranges, progress)
     }
 
-    fn over(dir: &'a StoreDir, ranges: Vec<Range<u64>>, progress: Progress<'a>) -> Self {
-        LogReader { dir, ranges, window: Window::default(), progress }
+    fn over(
+        store: &'a StoreDir,
+        dir: &Path,
+        ranges: Vec<Range<u64>>,
+        progress: Progress<'a>,
+    ) -> Self {
+        let dir = store.root.join(dir);
+        LogReader { store, dir, ranges, window: Window::default(), progress }
     }
 
     /// What is at `phy_offset` of `file`, by `rules`.
@@ -113,8 +128,8 @@ impl<'a> LogReader<'a> {
     }
 
     fn read(&mut self, file: &Range<u64>, phy_offset: u64, len: usize) -> Result<(), DoctorError> {
-        let path = self.dir.root.join("commitlog").join(file_name(file.start));
-        let read = self.dir.disk.read_at(&path, phy_offset - file.start, len);
+        let path = self.dir.join(file_name(file.start));
+        let read = self.store.disk.read_at(&path, phy_offset - file.start, len);
         let mut bytes = read.map_err(DoctorError::io(&path))?;
         (self.progress)(bytes.len() as u64);
         // A short file is filled up.

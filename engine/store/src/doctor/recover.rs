@@ -68,7 +68,7 @@ impl StoreDir {
         config.broker_role = BrokerRole::AsyncMaster;
         config.flush_disk_type = FlushDiskType::AsyncFlush;
         config.message_index_enable &=
-            self.shape.index.is_some() || self.files("index")?.is_empty();
+            self.shape.index.is_some() || self.files(Path::new("index"))?.is_empty();
         config.salvage = salvage;
         let store = MessageStore::open(env, Arc::new(config)).await?;
         let recovered = Recovered {

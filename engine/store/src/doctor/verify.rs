@@ -8,13 +8,14 @@ mod configs;
 mod indexes;
 mod queues;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use mq_mapped_file::{LoadError, LoadPlan, MappedFileQueue};
 use mq_protocol::message_codec::RecordView;
 use serde::Serialize;
 
-use super::log_reader::{LogReader, file_name};
+use super::log_reader::{COMMIT_LOG, LogReader, file_name};
 use super::{DoctorError, Progress, StoreDir};
 use crate::commit_log::RecoverFrom;
 use crate::commit_log::log_bytes::LogBytes as _;
@@ -141,14 +142,14 @@ impl StoreDir {
         verdict: &mut Verdict,
     ) -> Result<LoadPlan, DoctorError> {
         let size = self.shape.commit_log_file_bytes;
-        let dir = self.root.join("commitlog");
+        let dir = self.root.join(COMMIT_LOG);
         let queue = MappedFileQueue::new(Arc::clone(&self.disk), &self.root, dir, size);
         let plan = match queue.plan_load(Some(from.files_end())) {
             Ok(plan) => plan,
             Err(LoadError::Io { path, source }) => return Err(DoctorError::Io { path, source }),
             Err(error) => {
                 verdict.add(Severity::Damage, "commitlog", format!("a start refuses: {error}"));
-                let files = self.files("commitlog")?;
+                let files = self.files(Path::new(COMMIT_LOG))?;
                 let kept = files.iter().filter_map(|file| Some((file.offset()?, file.len)));
                 LoadPlan { kept: kept.collect(), removed: Vec::new() }
             }

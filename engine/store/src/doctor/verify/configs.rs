@@ -1,5 +1,7 @@
 //! Metadata files that cannot be read.
 
+use std::path::Path;
+
 use mq_protocol::fastjson::Value;
 
 use super::{Severity, Verdict};
@@ -8,7 +10,7 @@ use crate::doctor::{DoctorError, StoreDir};
 impl StoreDir {
     /// Looks at every table in `config/`.
     pub(super) fn check_configs(&self, verdict: &mut Verdict) -> Result<(), DoctorError> {
-        let files = self.files("config")?;
+        let files = self.files(Path::new("config"))?;
         for file in files.iter().filter(|file| file.name.ends_with(".json")) {
             let bytes = self.disk.read(&file.path).map_err(DoctorError::io(&file.path))?;
             let trouble = match std::str::from_utf8(&bytes) {

@@ -1,6 +1,7 @@
 //! Index files against the keys that the log gives, and against themselves.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use mq_protocol::message_codec::RecordView;
 
@@ -42,7 +43,7 @@ impl IndexCheck {
             doubled: 0,
             strange: 0,
         };
-        let files = dir.files("index")?;
+        let files = dir.files(Path::new("index"))?;
         let Some(layout) = dir.shape.index else {
             check.is_known = files.is_empty();
             if !files.is_empty() {

@@ -1,0 +1,195 @@
+//! The log of DLedger mode (`dledger-*`): entries of 48 bytes and a record. It is dumped and listed, not
+//! started.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use mq_protocol::message_codec::{RecordView, decode_record};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::dump::{line, written};
+use super::lines::{RecordLine, hex};
+use super::log_reader::LogReader;
+use super::{DoctorError, Progress, StoreDir, StoreFile};
+use crate::commit_log::log_bytes::{LogBytes as _, i32_at};
+
+const ENTRY_MAGIC: i32 = 1;
+const BLANK_MAGIC: i32 = -1;
+const HEADER_BYTES: usize = 48;
+const INDEX_RECORD_BYTES: usize = 32;
+/// Index records read at once.
+const INDEX_WINDOW_BYTES: usize = INDEX_RECORD_BYTES << 12;
+
+/// The header of an entry, with the record behind it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EntryLine<'a> {
+    pos: u64,
+    magic: i32,
+    size: i32,
+    index: i64,
+    term: i64,
+    pos_field: i64,
+    channel: i32,
+    chain_crc: i32,
+    body_crc: i32,
+    body_len: i32,
+    record: Option<RecordLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_hex: Option<String>,
+}
+
+/// What is at a position of a data file.
+pub(super) enum Entry<'a> {
+    /// An entry, header included.
+    Whole(&'a [u8]),
+    /// The blank that ends the file, or something else.
+    Other { magic: i32, size: i32 },
+    /// Too few bytes are left for a magic and a size.
+    FileEnd,
+}
+
+impl StoreDir {
+    /// The directories of DLedger logs, by name.
+    pub(super) fn dledger_dirs(&self) -> Result<Vec<StoreFile>, DoctorError> {
+        let mut entries = self.entries(&self.root)?;
+        entries.retain(|entry| entry.is_dir && entry.name.starts_with("dledger-"));
+        Ok(entries)
+    }
+
+    /// Writes a line for every entry and blank of the log, one of its index, one of its small files.
+    /// Returns the counts.
+    pub(super) fn dump_dledger(
+        &self,
+        name: &str,
+        out: &mut dyn Write,
+        progress: Progress<'_>,
+    ) -> Result<Value, DoctorError> {
+        let (mut entries, mut blanks) = (0_u64, 0_u64);
+        self.for_each_dledger_entry(name, progress, &mut |pos, entry| match entry {
+            Entry::Whole(bytes) => {
+                entries += 1;
+                dump_entry(out, pos, bytes)
+            }
+            Entry::Other { magic: BLANK_MAGIC, size } => {
+                blanks += 1;
+                let magic = BLANK_MAGIC;
+                line(out, &json!({ "pos": pos, "blank": true, "magic": magic, "size": size }))
+            }
+            Entry::Other { magic, size } => {
+                line(out, &json!({ "pos": pos, "end": true, "magic": magic, "size": size }))
+            }
+            Entry::FileEnd => Ok(()),
+        })?;
+        let index_records = self.dump_dledger_index(name, out)?;
+        let mut texts = Map::new();
+        for file in ["currterm", "checkpoint"] {
+            if let Ok(text) = self.disk.read(&self.root.join(name).join(file)) {
+                texts.insert(file.to_owned(), String::from_utf8_lossy(&text).into());
+            }
+        }
+        line(out, &texts)?;
+        out.flush().map_err(written)?;
+        Ok(json!({ "entries": entries, "blanks": blanks, "indexRecords": index_records }))
+    }
+
+    /// Shows what is in every data file, up to its first position without an entry.
+    pub(super) fn for_each_dledger_entry(
+        &self,
+        name: &str,
+        progress: Progress<'_>,
+        visit: &mut dyn FnMut(u64, Entry<'_>) -> Result<(), DoctorError>,
+    ) -> Result<(), DoctorError> {
+        let mut log = LogReader::open(self, &data_dir(name), progress)?;
+        for file in log.files().to_vec() {
+            let mut pos = file.start;
+            loop {
+                let rest = file.end - pos;
+                let head = if rest > 0 { log.bytes(pos, HEADER_BYTES)? } else { &[] };
+                let (Some(magic), Some(size)) = (i32_at(head, 0), i32_at(head, 4)) else {
+                    visit(pos, Entry::FileEnd)?;
+                    break;
+                };
+                let whole = usize::try_from(size)
+                    .ok()
+                    .filter(|size| magic == ENTRY_MAGIC && *size >= HEADER_BYTES)
+                    .filter(|size| *size as u64 <= rest);
+                let Some(whole) = whole else {
+                    visit(pos, Entry::Other { magic, size })?;
+                    break;
+                };
+                visit(pos, Entry::Whole(&log.bytes(pos, whole)?[..whole]))?;
+                pos += whole as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// One line: magic, position, size, index and term of every index record.
+    fn dump_dledger_index(&self, name: &str, out: &mut dyn Write) -> Result<u64, DoctorError> {
+        out.write_all(b"{\"indexRecords\":[").map_err(written)?;
+        let mut count = 0_u64;
+        for file in self.files(&Path::new(name).join("index"))? {
+            let mut at = 0;
+            'file: while at < file.len {
+                let bytes = self.disk.read_at(&file.path, at, INDEX_WINDOW_BYTES);
+                let bytes = bytes.map_err(DoctorError::io(&file.path))?;
+                for record in bytes.chunks(INDEX_RECORD_BYTES) {
+                    let Some([pos, index, term]) = index_record(record) else { break 'file };
+                    let (magic, size) = (ENTRY_MAGIC, i32_at(record, 12).unwrap_or_default());
+                    let comma = if count == 0 { "" } else { "," };
+                    write!(out, "{comma}[{magic},{pos},{size},{index},{term}]").map_err(written)?;
+                    count += 1;
+                }
+                at += INDEX_WINDOW_BYTES as u64;
+            }
+        }
+        out.write_all(b"]}\n").map_err(written)?;
+        Ok(count)
+    }
+}
+
+/// Where the entries of a DLedger log are, below the root.
+pub(super) fn data_dir(name: &str) -> PathBuf {
+    Path::new(name).join("data")
+}
+
+/// The record of an entry.
+pub(super) fn entry_record(entry: &[u8]) -> Option<RecordView<'_>> {
+    decode_record(&entry[HEADER_BYTES..]).ok()
+}
+
+fn dump_entry(out: &mut dyn Write, pos: u64, entry: &[u8]) -> Result<(), DoctorError> {
+    let number = |at| i32_at(entry, at).unwrap_or_default();
+    let long = |at| i64_at(entry, at).unwrap_or_default();
+    let body = &entry[HEADER_BYTES..];
+    let record = entry_record(entry);
+    let (topic, properties) = record.map(|it| (it.topic(), it.properties())).unwrap_or_default();
+    let at = pos + HEADER_BYTES as u64;
+    let entry = EntryLine {
+        pos,
+        magic: ENTRY_MAGIC,
+        size: number(4),
+        index: long(8),
+        term: long(16),
+        pos_field: long(24),
+        channel: number(32),
+        chain_crc: number(36),
+        body_crc: number(40),
+        body_len: number(44),
+        record: record.map(|record| RecordLine::new(&record, at, &topic, &properties)),
+        body_hex: record.is_none().then(|| hex(body)),
+    };
+    line(out, &entry)
+}
+
+/// Position, index and term of an index record, if it is one.
+fn index_record(bytes: &[u8]) -> Option<[i64; 3]> {
+    (i32_at(bytes, 0)? == ENTRY_MAGIC).then_some(())?;
+    Some([i64_at(bytes, 4)?, i64_at(bytes, 16)?, i64_at(bytes, 24)?])
+}
+
+fn i64_at(bytes: &[u8], at: usize) -> Option<i64> {
+    Some(i64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
