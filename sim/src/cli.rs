@@ -97,7 +97,8 @@ enum StoreCommand {
 struct StoreDumpArgs {
     /// The store: what storePathRootDir names
     dir: PathBuf,
-    /// Write commitlog.jsonl, consumequeue.jsonl, index.jsonl and store.json there
+    /// Write commitlog.jsonl, consumequeue.jsonl, index.jsonl and store.json there; of a DLedger
+    /// store dledger-*.jsonl, too
     #[arg(long, value_name = "D")]
     out: Option<PathBuf>,
     /// The broker's .properties, for file sizes [default: told from the files]

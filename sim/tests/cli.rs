@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[path = "cli/store.rs"]
+mod store;
+
 /// Runs `staticfire` in the repository's root.
 fn staticfire(args: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -308,109 +311,4 @@ fn the_command_knows_no_plant() {
     for plant in plants {
         assert!(!holds(plant), "{plant}");
     }
-}
-
-/// A store of 60 messages, closed in order.
-fn a_store(root: &Path) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let mut config = mq_store::config::StoreConfig::at(root);
-        config.mapped_file_size_commit_log = 8 << 10;
-        config.mapped_file_size_consume_queue = 2_000;
-        (config.max_hash_slot_num, config.max_index_num) = (100, 400);
-        let store = mq_store::MessageStore::open(mq_env::Env::os(), config.into()).await;
-        let store = store.expect("a store");
-        for number in 0..60 {
-            let message = mq_store::MessageInner {
-                topic: "T".to_owned(),
-                queue_id: number % 2,
-                flag: 0,
-                sys_flag: 0,
-                body: vec![7; 200].into(),
-                properties: format!("KEYS\u{1}k{number}"),
-                born_timestamp_ms: 1,
-                born_host: ([127, 0, 0, 1], 1000).into(),
-                store_host: ([127, 0, 0, 1], 10_911).into(),
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                wait_store_ok: true,
-            };
-            store.put_message(&message).await;
-        }
-        store.shutdown().await;
-    });
-}
-
-#[test]
-fn a_sound_store_is_dumped_verified_and_recovered() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let (store, out, copy) = (path("store"), path("out"), path("copy"));
-    a_store(Path::new(&store));
-
-    let listing = check(&["store", "dump", &store], 0, "");
-    assert_eq!(listing.matches("  keys k").count(), 60, "{listing}");
-    assert!(listing.contains("\n           0           30  T/1\n"), "{listing}");
-    assert_eq!(check(&["store", "dump", &store, "--out", &out], 0, ""), "");
-    assert_eq!(read(&format!("{out}/commitlog.jsonl")).matches("\"keys\":").count(), 0);
-    assert_eq!(read(&format!("{out}/commitlog.jsonl")).matches("\"topic\":\"T\"").count(), 60);
-    assert_eq!(read(&format!("{out}/consumequeue.jsonl")).lines().count(), 2);
-    assert_eq!(read(&format!("{out}/index.jsonl")).lines().count(), 1);
-    let counts = "\"entries\": 60";
-    assert!(read(&format!("{out}/store.json")).contains(counts));
-
-    let sound = check(&["store", "verify", &store], 0, "");
-    assert!(sound.contains("a start keeps 60 records"), "{sound}");
-    assert!(sound.ends_with("\nsound\n"), "{sound}");
-    let json = check(&["store", "recover", &store, "--out", &copy, "--json"], 0, "");
-    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(json["minPhyOffset"], 0);
-    assert_eq!(
-        json["queues"][1],
-        serde_json::json!({
-            "topic": "T", "queueId": 1, "min": 0, "max": 30, "readable": 30
-        })
-    );
-    assert_eq!(json["dropped"], serde_json::json!([]));
-    check(&["store", "recover", &store, "--out", &copy], 64, "is not empty\n  help: ");
-}
-
-#[test]
-#[expect(clippy::disallowed_methods, reason = "files of the test's, not simulated ones")]
-fn a_damaged_store_is_told_from_a_sound_one() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let (store, copy) = (path("store"), path("copy"));
-    a_store(Path::new(&store));
-    let file = format!("{store}/commitlog/00000000000000000000");
-    let mut log = std::fs::read(&file).expect("a file");
-    log[3_000] ^= 1;
-    std::fs::write(&file, log).expect("the file is ours");
-
-    let said = check(&["store", "verify", &store], 1, "");
-    assert!(said.contains("\ndamage  commitlog, offset "), "{said}");
-    assert!(said.contains("a start refuses; told to salvage, it leaves this out"), "{said}");
-    assert!(said.ends_with("\ndamaged\n"), "{said}");
-    let json = check(&["store", "verify", &store, "--json"], 1, "");
-    assert!(json.contains("\"severity\": \"damage\""), "{json}");
-    check(&["store", "recover", &store, "--out", &copy], 1, "error: the copy does not start: ");
-    let copy = path("second");
-    let text = check(&["store", "recover", &store, "--out", &copy, "--salvage"], 0, "");
-    assert!(text.contains("\nleft out "), "{text}");
-    assert!(text.contains("          29  T/"), "{text}");
-}
-
-#[test]
-fn what_is_no_store_is_refused() {
-    let help = "  help: give the directory that storePathRootDir names\n";
-    for args in [["store", "dump"], ["store", "verify"]] {
-        let args = [&args[..], &["scenarios"]].concat();
-        check(&args, 64, "error: scenarios is no store: it has no directory commitlog\n");
-        check(&args, 64, help);
-    }
-    check(&["store", "recover", "scenarios", "--out", "no-such-place"], 64, help);
-    check(&["store", "verify", "scenarios", "--conf", "no-such-file"], 64, "no-such-file: ");
-    check(&["store", "mend"], 64, "unrecognized subcommand");
-    let help = check(&["store", "recover", "--help"], 0, "");
-    assert!(help.contains("\nExample:\n  staticfire store recover "), "{help}");
 }

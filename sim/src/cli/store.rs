@@ -75,6 +75,7 @@ fn dump(args: &StoreDumpArgs) -> Result<Exit, Complaint> {
                 listed => Ok(listed.map(|()| Exit::Kept)?),
             };
         };
+        refuse_overlap(&absolute(&args.dir)?, &absolute(out)?)?;
         let refused = |error| DoctorError::Io { path: out.clone(), source: error };
         env.disk.create_dir_all(out).map_err(refused)?;
         let mut files = |name: &str| -> Result<Box<dyn Write>, DoctorError> {
@@ -156,6 +157,14 @@ fn read_config(disk: &dyn Disk, path: &Path) -> Result<StoreConfig, Complaint> {
 fn absolute(path: &Path) -> Result<PathBuf, Complaint> {
     let absolute = std::path::absolute(path);
     absolute.map_err(|error| Complaint::bad_input(format!("{}: {error}", path.display()), ""))
+}
+
+/// A dump into the store would change it.
+fn refuse_overlap(store: &Path, out: &Path) -> Result<(), DoctorError> {
+    if out.starts_with(store) {
+        return Err(DoctorError::Overlap(store.to_path_buf(), out.to_path_buf()));
+    }
+    Ok(())
 }
 
 fn is_closed(error: &io::Error) -> bool {

@@ -1,0 +1,201 @@
+//! `store`: what it prints, and its exit codes.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+
+use super::*;
+
+/// A store of 60 messages, closed in order.
+fn a_store(root: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut config = mq_store::config::StoreConfig::at(root);
+        config.mapped_file_size_commit_log = 8 << 10;
+        config.mapped_file_size_consume_queue = 2_000;
+        (config.max_hash_slot_num, config.max_index_num) = (100, 400);
+        let store = mq_store::MessageStore::open(mq_env::Env::os(), config.into()).await;
+        let store = store.expect("a store");
+        for number in 0..60 {
+            let message = mq_store::MessageInner {
+                topic: "T".to_owned(),
+                queue_id: number % 2,
+                flag: 0,
+                sys_flag: 0,
+                body: vec![7; 200].into(),
+                properties: format!("KEYS\u{1}k{number}"),
+                born_timestamp_ms: 1,
+                born_host: ([127, 0, 0, 1], 1000).into(),
+                store_host: ([127, 0, 0, 1], 10_911).into(),
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                wait_store_ok: true,
+            };
+            store.put_message(&message).await;
+        }
+        store.shutdown().await;
+    });
+}
+
+#[test]
+fn a_sound_store_is_dumped_verified_and_recovered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (store, out, copy) = (path("store"), path("out"), path("copy"));
+    a_store(Path::new(&store));
+
+    let listing = check(&["store", "dump", &store], 0, "");
+    assert_eq!(listing.matches("  keys k").count(), 60, "{listing}");
+    assert!(listing.contains("\n           0           30  T/1\n"), "{listing}");
+    assert_eq!(check(&["store", "dump", &store, "--out", &out], 0, ""), "");
+    assert_eq!(read(&format!("{out}/commitlog.jsonl")).matches("\"keys\":").count(), 0);
+    assert_eq!(read(&format!("{out}/commitlog.jsonl")).matches("\"topic\":\"T\"").count(), 60);
+    assert_eq!(read(&format!("{out}/consumequeue.jsonl")).lines().count(), 2);
+    assert_eq!(read(&format!("{out}/index.jsonl")).lines().count(), 1);
+    let counts = "\"entries\": 60";
+    assert!(read(&format!("{out}/store.json")).contains(counts));
+
+    let sound = check(&["store", "verify", &store], 0, "");
+    assert!(sound.contains("a start keeps 60 records"), "{sound}");
+    assert!(sound.ends_with("\nsound\n"), "{sound}");
+    let json = check(&["store", "recover", &store, "--out", &copy, "--json"], 0, "");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["minPhyOffset"], 0);
+    assert_eq!(
+        json["queues"][1],
+        serde_json::json!({
+            "topic": "T", "queueId": 1, "min": 0, "max": 30, "readable": 30
+        })
+    );
+    assert_eq!(json["dropped"], serde_json::json!([]));
+    check(&["store", "recover", &store, "--out", &copy], 64, "is not empty\n  help: ");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files of the test's, not simulated ones")]
+fn a_damaged_store_is_told_from_a_sound_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (store, copy) = (path("store"), path("copy"));
+    a_store(Path::new(&store));
+    let file = format!("{store}/commitlog/00000000000000000000");
+    let mut log = std::fs::read(&file).expect("a file");
+    log[3_000] ^= 1;
+    std::fs::write(&file, log).expect("the file is ours");
+
+    let said = check(&["store", "verify", &store], 1, "");
+    assert!(said.contains("\ndamage  commitlog, offset "), "{said}");
+    assert!(said.contains("a start refuses; told to salvage, it leaves this out"), "{said}");
+    assert!(said.ends_with("\ndamaged\n"), "{said}");
+    let json = check(&["store", "verify", &store, "--json"], 1, "");
+    assert!(json.contains("\"severity\": \"damage\""), "{json}");
+    check(&["store", "recover", &store, "--out", &copy], 1, "error: the copy does not start: ");
+    let copy = path("second");
+    let text = check(&["store", "recover", &store, "--out", &copy, "--salvage"], 0, "");
+    assert!(text.contains("\nleft out "), "{text}");
+    assert!(text.contains("          29  T/"), "{text}");
+}
+
+#[test]
+fn a_store_in_use_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (store, copy) = (path("store"), path("copy"));
+    a_store(Path::new(&store));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let lock = mq_env::Env::os().disk.lock(&Path::new(&store).join("lock")).expect("it is free");
+    let text = format!("error: {store} is in use: a broker runs on it");
+    for args in [
+        &["store", "dump", &store][..],
+        &["store", "verify", &store],
+        &["store", "recover", &store, "--out", &copy],
+    ] {
+        check(args, 64, &text);
+        check(args, 64, "\n  help: stop the broker");
+    }
+    drop(lock);
+    check(&["store", "verify", &store], 0, "");
+}
+
+/// Runs the command as somebody who is not root, from where everybody may run it.
+fn check_as_nobody(dir: &Path, args: &[&str], code: i32, text: &str) {
+    const NOBODY: u32 = 65_534;
+    let binary = dir.join("staticfire");
+    if !binary.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_staticfire"), &binary).expect("the directory is ours");
+    }
+    let mut command = Command::new(&binary);
+    let is_root = dir.metadata().expect("the directory is ours").uid() == 0;
+    if is_root {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.current_dir(dir).args(args).output().expect("the command starts");
+    let stderr = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert!(stderr.contains(text), "{args:?}: {text:?} not in {stderr:?}");
+}
+
+#[test]
+fn what_must_not_be_read_is_named() {
+    let permit = |path: &Path, mode: u32| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, permissions).expect("the files are ours");
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = dir.path().join("store");
+    a_store(&store);
+    permit(dir.path(), 0o755);
+    // Who may only read may examine, lock or not.
+    permit(&store.join("lock"), 0o444);
+    check_as_nobody(dir.path(), &["store", "verify", "store"], 0, "");
+    check_as_nobody(dir.path(), &["store", "dump", "store"], 0, "");
+    let file = store.join("commitlog/00000000000000000000");
+    permit(&file, 0o000);
+    let text = "error: store/commitlog/00000000000000000000: Permission denied";
+    for command in ["verify", "dump"] {
+        check_as_nobody(dir.path(), &["store", command, "store"], 64, text);
+    }
+    permit(&file, 0o644);
+    permit(&store, 0o000);
+    check_as_nobody(
+        dir.path(),
+        &["store", "verify", "store"],
+        64,
+        "error: store: Permission denied",
+    );
+    permit(&store, 0o755);
+}
+
+#[test]
+fn nothing_is_written_into_the_store() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = dir.path().join("store").display().to_string();
+    a_store(Path::new(&store));
+    let inside = format!("{store}/dump");
+    for command in ["dump", "recover"] {
+        check(
+            &["store", command, &store, "--out", &inside],
+            64,
+            "overlap\n  help: give a directory",
+        );
+        check(&["store", command, &store, "--out", &store], 64, "overlap\n");
+    }
+    assert!(!Path::new(&inside).exists());
+}
+
+#[test]
+fn what_is_no_store_is_refused() {
+    check(&["store", "verify", "Cargo.toml"], 64, "error: Cargo.toml is no store");
+    check(&["store", "verify", "no-such-place"], 64, "error: no-such-place is no store");
+    let help = "  help: give the directory that storePathRootDir names\n";
+    for args in [["store", "dump"], ["store", "verify"]] {
+        let args = [&args[..], &["scenarios"]].concat();
+        check(&args, 64, "error: scenarios is no store: it has no directory commitlog\n");
+        check(&args, 64, help);
+    }
+    check(&["store", "recover", "scenarios", "--out", "no-such-place"], 64, help);
+    check(&["store", "verify", "scenarios", "--conf", "no-such-file"], 64, "no-such-file: ");
+    check(&["store", "mend"], 64, "unrecognized subcommand");
+    let help = check(&["store", "recover", "--help"], 0, "");
+    assert!(help.contains("\nExample:\n  staticfire store recover "), "{help}");
+}
