@@ -4,4 +4,6 @@
 
 mod kill;
 mod full_disk;
+mod java;
 mod rig;
+mod rocketmq;

@@ -1,4 +1,5 @@
-//! [`BrokerProcess`]: `mqbroker` as a child process, and [`BrokerSettings`], its configuration file.
+//! [`BrokerProcess`]: a broker (or name server) as a child process, and [`BrokerSettings`], a broker's
+//! configuration file.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -59,9 +60,22 @@ impl BrokerSettings {
             more.join("\n")
         )
     }
+
+    /// Writes the configuration file; returns its path.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn write(&self) -> PathBuf {
+        let path = self.dir.join("broker.properties");
+        let mut file = OpenOptions::new();
+        let mut file = file.write(true).create(true).truncate(true).open(&path).unwrap();
+        file.write_all(self.properties().as_bytes()).unwrap();
+        path
+    }
 }
 
-/// A running broker. Dropping it kills it.
+/// A running process. Dropping it kills it.
 pub struct BrokerProcess {
     child: Child,
     log: PathBuf,
@@ -75,15 +89,20 @@ impl BrokerProcess {
     /// When there is no such program.
     #[must_use]
     pub fn start(program: &Path, settings: &BrokerSettings) -> Self {
-        let config = settings.dir.join("broker.properties");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&config);
-        file.as_mut().unwrap().write_all(settings.properties().as_bytes()).unwrap();
-        let log = settings.dir.join("broker.log");
-        let sink = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(program);
-        command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(sink);
-        let child = command.spawn();
-        let child = child.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        command.arg("-c").arg(settings.write());
+        BrokerProcess::run(command, settings.dir.join("broker.log"))
+    }
+
+    /// Runs `command`. What it says goes to `log`.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn run(mut command: Command, log: PathBuf) -> Self {
+        let sink = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(sink.try_clone().unwrap()).stderr(sink);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         BrokerProcess { child, log }
     }
 
@@ -106,11 +125,19 @@ impl BrokerProcess {
     ///
     /// # Panics
     /// When the broker does not end with success.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        let status = self.terminate();
+        assert!(status.success(), "the broker ended with {status}");
+    }
+
+    /// SIGTERM; returns how the process ended.
+    ///
+    /// # Panics
+    /// When it cannot be told.
+    pub fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "the broker ended with {status}");
+        self.child.wait().unwrap()
     }
 }
 

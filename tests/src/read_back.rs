@@ -44,18 +44,15 @@ pub struct Differences {
 }
 
 impl ReadBack {
-    /// Reads every queue of `topics` from its minimum to its end.
-    ///
-    /// # Panics
-    /// When a pull fails or does not go on where the one before ended.
+    /// Reads every queue of `topics`, see [`read_all`].
     pub async fn of(client: &ClientInstance, topics: &BTreeSet<String>) -> Self {
-        let pulls = PullClient::new(client, READERS);
         let mut read_back = ReadBack::default();
-        for topic in topics {
-            let queues = wait_for_topic(&pulls, topic).await;
-            let reads = queues.iter().map(|queue| read_queue(&pulls, queue));
-            for messages in futures::future::join_all(reads).await {
-                messages.into_iter().for_each(|(place, id)| read_back.add(place, id));
+        for message in read_all(client, topics).await {
+            let MessageExt { queue_id, queue_offset, .. } = message;
+            let place = Place { topic: message.message.topic, queue_id, queue_offset };
+            match MessageId::of(&message.message.body) {
+                Some(id) => read_back.messages.entry(id).or_default().push(place),
+                None => read_back.strange.push(format!("not a message of ours: {place:?}")),
             }
         }
         read_back
@@ -104,29 +101,34 @@ impl ReadBack {
         }
         found
     }
-
-    fn add(&mut self, place: Place, id: Option<MessageId>) {
-        match id {
-            Some(id) => self.messages.entry(id).or_default().push(place),
-            None => self.strange.push(format!("not a message of ours: {place:?}")),
-        }
-    }
 }
 
-/// The messages of a queue; those that are none of ours without an id.
-async fn read_queue(pulls: &PullClient, queue: &MessageQueue) -> Vec<(Place, Option<MessageId>)> {
+/// Every message of `topics`, queue by queue from its minimum to its end.
+///
+/// # Panics
+/// When a pull fails or does not go on where the one before ended.
+pub async fn read_all(client: &ClientInstance, topics: &BTreeSet<String>) -> Vec<MessageExt> {
+    let pulls = PullClient::new(client, READERS);
+    let mut messages = Vec::new();
+    for topic in topics {
+        let queues = wait_for_topic(&pulls, topic).await;
+        let reads = queues.iter().map(|queue| read_queue(&pulls, queue));
+        messages.extend(futures::future::join_all(reads).await.into_iter().flatten());
+    }
+    messages
+}
+
+async fn read_queue(pulls: &PullClient, queue: &MessageQueue) -> Vec<MessageExt> {
     let mut messages = Vec::new();
     let mut offset = pulls.min_offset(queue).await.unwrap().max(0);
     let end = pulls.max_offset(queue).await.unwrap();
     while offset < end {
         let pulled = pulls.pull(queue, offset, PULLED_AT_ONCE).await.unwrap();
         assert_eq!(pulled.pull_status, PullStatus::Found, "{queue:?} at {offset} of {end}");
-        for message in &pulled.messages {
-            let MessageExt { queue_id, queue_offset, .. } = *message;
-            assert_eq!(queue_offset, offset, "{queue:?} has a hole");
+        for message in pulled.messages {
+            assert_eq!(message.queue_offset, offset, "{queue:?} has a hole");
             offset += 1;
-            let place = Place { topic: queue.topic.clone(), queue_id, queue_offset };
-            messages.push((place, MessageId::of(&message.message.body)));
+            messages.push(message);
         }
     }
     messages

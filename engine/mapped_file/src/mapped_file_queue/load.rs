@@ -28,15 +28,15 @@ impl MappedFileQueue {
     pub fn load(&self, durable_end: Option<u64>) -> Result<Vec<Arc<MappedFile>>, LoadError> {
         let plan = self.plan_load(durable_end)?;
         let mut files = Vec::with_capacity(plan.kept.len());
+        let last = plan.kept.last().copied();
         for (from, len) in plan.kept {
             match self.map_whole(from, len) {
                 Ok(file) => files.push(Arc::new(file)),
                 Err(LoadError::Io { path, source })
-                    if len == 0 && source.kind() == io::ErrorKind::StorageFull =>
+                    if last == Some((from, 0)) && source.kind() == io::ErrorKind::StorageFull =>
                 {
                     // It holds nothing, and the next roll makes it whole: reading can go on.
                     tracing::warn!(path = %path.display(), %source, "empty file is left out");
-                    break;
                 }
                 Err(error) => return Err(error),
             }

@@ -1,0 +1,125 @@
+//! Apache RocketMQ 4.9.7 itself: fetched with Maven once per target folder, run with the machine's
+//! Java.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use mq_env::Env;
+use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
+
+const VERSION: &str = "4.9.7";
+
+/// What Java must open for RocketMQ's unmapping on the versions that have modules.
+const OPENS: [&str; 3] = [
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
+];
+
+/// Starts quickly rather than runs fast; never deletes messages because the machine's disk is full.
+const OPTIONS: [&str; 5] = [
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Drocketmq.serialize.type=JSON",
+    "-Drocketmq.broker.diskSpaceWarningLevelRatio=0.99",
+    "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.99",
+];
+
+/// The jars of one release.
+pub(crate) struct RocketMq {
+    lib: PathBuf,
+}
+
+impl RocketMq {
+    /// The release, fetched if it is not there; says why not where Java or Maven is missing or
+    /// nothing can be fetched.
+    pub(crate) fn get() -> Result<RocketMq, &'static str> {
+        static LIB: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        match LIB.get_or_init(fetch) {
+            Ok(lib) => Ok(RocketMq { lib: lib.clone() }),
+            Err(reason) => Err(reason),
+        }
+    }
+
+    /// A name server with its files in `dir`; returns its address.
+    pub(crate) fn name_server(&self, dir: &Path) -> (BrokerProcess, String) {
+        let port = free_port();
+        let config = dir.join("namesrv.properties");
+        let kv_config = dir.join("kvConfig.json");
+        let text = format!("listenPort={port}\nkvConfigPath={}\n", kv_config.display());
+        Env::os().disk.write(&config, text.as_bytes()).unwrap();
+        let mut command = self.java(dir, "namesrv");
+        command.args(["-Xmx128m", "org.apache.rocketmq.namesrv.NamesrvStartup", "-c"]).arg(config);
+        (BrokerProcess::run(command, dir.join("namesrv.log")), format!("127.0.0.1:{port}"))
+    }
+
+    /// A broker with `settings`.
+    pub(crate) fn broker(&self, settings: &BrokerSettings) -> BrokerProcess {
+        let mut command = self.java(&settings.dir, "broker");
+        command.args(["-Xmx256m", "-XX:MaxDirectMemorySize=256m"]).args(OPENS);
+        command.args(["org.apache.rocketmq.broker.BrokerStartup", "-c"]).arg(settings.write());
+        BrokerProcess::run(command, settings.dir.join("java-broker.log"))
+    }
+
+    /// Java with the jars and a home for the server's log settings.
+    fn java(&self, dir: &Path, server: &str) -> Command {
+        let home = dir.join("home");
+        let disk = Env::os().disk;
+        disk.create_dir_all(&home.join("conf")).unwrap();
+        let log_settings = b"<configuration><root level=\"WARN\"/></configuration>";
+        disk.write(&home.join(format!("conf/logback_{server}.xml")), log_settings).unwrap();
+        let mut command = Command::new("java");
+        command.args(OPTIONS).arg(format!("-Duser.home={}", home.display()));
+        command.arg("-cp").arg(self.lib.join("*")).env("ROCKETMQ_HOME", &home);
+        command
+    }
+}
+
+/// Puts the jars into the target folder; says why not.
+fn fetch() -> Result<PathBuf, String> {
+    for tool in ["java", "mvn"] {
+        runs(Command::new(tool).arg("-version"))?;
+    }
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rocketmq-{VERSION}"));
+    let (lib, whole) = (dir.join("lib"), dir.join("whole"));
+    let disk = Env::os().disk;
+    if disk.stat(&whole).is_ok() {
+        return Ok(lib);
+    }
+    disk.create_dir_all(&dir).unwrap();
+    disk.write(&dir.join("pom.xml"), pom().as_bytes()).unwrap();
+    let mut command = Command::new("mvn");
+    command.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    command.arg(format!("-DoutputDirectory={}", lib.display())).current_dir(&dir);
+    runs(&mut command)?;
+    disk.write(&whole, b"").unwrap();
+    Ok(lib)
+}
+
+fn pom() -> String {
+    let dependency = |artifact: &str| {
+        format!(
+            "<dependency><groupId>org.apache.rocketmq</groupId><artifactId>{artifact}</artifactId>\
+             <version>{VERSION}</version></dependency>"
+        )
+    };
+    let dependencies = ["rocketmq-namesrv", "rocketmq-broker"].map(dependency).concat();
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
+         <groupId>staticfire</groupId><artifactId>rocketmq</artifactId><version>1</version>\
+         <dependencies>{dependencies}</dependencies></project>"
+    )
+}
+
+/// Runs a command to its end; says why it failed, if it did.
+fn runs(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    Err(format!("{name} ended with {}: {}", output.status, said.lines().next().unwrap_or("")))
+}
