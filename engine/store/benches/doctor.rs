@@ -1,8 +1,10 @@
-//! How fast a gigabyte is examined, recovered and looked up: `cargo bench -p mq-store --bench doctor`.
+//! How fast a large store is examined, recovered and looked up, beside the limit: reading its bytes and
+//! doing nothing with them. `cargo bench -p mq-store --bench doctor`; 64 MiB of log, or as many as
+//! `STORE_MIB` says (`STORE_MIB=1024` for a gibibyte).
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -12,29 +14,41 @@ use mq_store::config::StoreConfig;
 use mq_store::doctor::{DoctorError, StoreDir};
 use mq_store::{MessageInner, MessageStore};
 
-/// Messages of 1 KiB; with their heads a little more than 1 GiB in all.
-const MESSAGES: u32 = 920_000;
+/// What a message of 1 KiB takes in the log.
+const RECORD_BYTES: u64 = 1_190;
+/// How much is read at once.
+const READ_AT_ONCE_BYTES: usize = 4 << 20;
 
 fn main() {
     divan::main();
+    // Statics are not dropped.
+    let dir = DIR.lock().expect("nobody panicked").take();
+    drop(dir);
 }
 
-struct Gigabyte {
-    _dir: tempfile::TempDir,
+/// What holds the store.
+static DIR: Mutex<Option<tempfile::TempDir>> = Mutex::new(None);
+
+/// The store that is examined.
+struct Large {
     root: PathBuf,
     runtime: tokio::runtime::Runtime,
-    log_bytes: u64,
+    messages: u32,
+    log_end: u64,
+    /// Bytes of all its files.
+    bytes: u64,
 }
 
-static STORE: LazyLock<Gigabyte> = LazyLock::new(|| {
+static STORE: LazyLock<Large> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a directory");
     let root = dir.path().join("store");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let log_bytes = runtime.block_on(async {
+    let messages = (log_mib() * (1 << 20) / RECORD_BYTES) as u32;
+    let log_end = runtime.block_on(async {
         let store = MessageStore::open(env(), Arc::new(config(&root))).await.expect("a store");
-        for number in 0..MESSAGES {
+        for number in 0..messages {
             let put = store.put_message(&message(number));
             if number.is_multiple_of(1024) {
                 put.await;
@@ -43,20 +57,51 @@ static STORE: LazyLock<Gigabyte> = LazyLock::new(|| {
                 }
             }
         }
-        let log_bytes = store.commit_log().max_offset();
+        let log_end = store.commit_log().max_offset();
         store.shutdown().await;
-        log_bytes
+        log_end
     });
-    Gigabyte { _dir: dir, root, runtime, log_bytes }
+    let bytes = {
+        let _entered = runtime.enter();
+        read_plainly(&root)
+    };
+    *DIR.lock().expect("nobody panicked") = Some(dir);
+    Large { root, runtime, messages, log_end, bytes }
 });
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark has no other arguments")]
+fn log_mib() -> u64 {
+    std::env::var("STORE_MIB").map_or(64, |mib| mib.parse().expect("a number of mebibytes"))
+}
+
+/// Reads every file below `dir`; returns how many bytes.
+fn read_plainly(dir: &Path) -> u64 {
+    let disk = env().disk;
+    let mut bytes = 0;
+    for entry in disk.list(dir).expect("a directory") {
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            bytes += read_plainly(&path);
+            continue;
+        }
+        let mut at = 0;
+        while at < entry.len {
+            let read = disk.read_at(&path, at, READ_AT_ONCE_BYTES).expect("it can be read");
+            at += black_box(&read).len() as u64;
+        }
+        bytes += at;
+    }
+    bytes
+}
 
 fn env() -> Env {
     Env { probe: Probe::silent(), ..Env::os() }
 }
 
-fn config(root: &std::path::Path) -> StoreConfig {
+fn config(root: &Path) -> StoreConfig {
     let mut config = StoreConfig::at(root);
-    config.mapped_file_size_commit_log = 256 << 20;
+    config.mapped_file_size_commit_log = 16 << 20;
+    (config.max_hash_slot_num, config.max_index_num) = (100_000, 400_000);
     config
 }
 
@@ -87,19 +132,26 @@ fn examine(body: impl Fn(&StoreDir)) -> impl Fn() {
     }
 }
 
+/// The limit of all others.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn a_plain_read(bencher: Bencher<'_, '_>) {
+    bencher.counter(BytesCount::new(STORE.bytes)).bench_local(|| {
+        let _entered = STORE.runtime.enter();
+        read_plainly(&STORE.root)
+    });
+}
+
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn verify(bencher: Bencher<'_, '_>) {
-    let bytes = BytesCount::new(STORE.log_bytes);
-    bencher.counter(bytes).bench_local(examine(|dir| {
+    bencher.counter(BytesCount::new(STORE.bytes)).bench_local(examine(|dir| {
         let verdict = dir.verify(&mut |_| {}).expect("it can be read");
-        assert!(verdict.is_sound() && verdict.kept == u64::from(MESSAGES), "{verdict:?}");
+        assert!(verdict.is_sound() && verdict.kept == u64::from(STORE.messages), "{verdict:?}");
     }));
 }
 
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn dump(bencher: Bencher<'_, '_>) {
-    let bytes = BytesCount::new(STORE.log_bytes);
-    bencher.counter(bytes).bench_local(examine(|dir| {
+    bencher.counter(BytesCount::new(STORE.bytes)).bench_local(examine(|dir| {
         let mut sink =
             |_: &str| -> Result<Box<dyn Write>, DoctorError> { Ok(Box::new(std::io::sink())) };
         dir.dump(&mut sink, &mut |_| {}).expect("it can be read");
@@ -109,23 +161,22 @@ fn dump(bencher: Bencher<'_, '_>) {
 /// A start that has to walk, index and dispatch everything: a store without marks, not closed in order.
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn recover_everything(bencher: Bencher<'_, '_>) {
-    let bytes = BytesCount::new(STORE.log_bytes);
-    let gigabyte = &*STORE;
+    let large = &*STORE;
     bencher
         .with_inputs(|| {
-            let _entered = gigabyte.runtime.enter();
+            let _entered = large.runtime.enter();
             let disk = env().disk;
             for file in ["durable", "checkpoint"] {
-                let _ = disk.remove(&gigabyte.root.join(file));
+                let _ = disk.remove(&large.root.join(file));
             }
-            disk.write(&gigabyte.root.join("abort"), b"").expect("the store is ours");
+            disk.write(&large.root.join("abort"), b"").expect("the store is ours");
         })
-        .counter(bytes)
+        .counter(BytesCount::new(large.bytes))
         .bench_local_values(|()| {
-            gigabyte.runtime.block_on(async {
-                let config = Arc::new(config(&gigabyte.root));
+            large.runtime.block_on(async {
+                let config = Arc::new(config(&large.root));
                 let store = MessageStore::open(env(), config).await.expect("a store");
-                assert_eq!(store.commit_log().max_offset(), gigabyte.log_bytes);
+                assert_eq!(store.commit_log().max_offset(), large.log_end);
                 store.shutdown().await;
             });
         });
@@ -133,15 +184,15 @@ fn recover_everything(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(sample_count = 20, sample_size = 1000)]
 fn query_by_key(bencher: Bencher<'_, '_>) {
-    let gigabyte = &*STORE;
-    let store = gigabyte.runtime.block_on(async {
-        MessageStore::open(env(), Arc::new(config(&gigabyte.root))).await.expect("a store")
+    let large = &*STORE;
+    let store = large.runtime.block_on(async {
+        MessageStore::open(env(), Arc::new(config(&large.root))).await.expect("a store")
     });
     let mut number = 0_u32;
     bencher.bench_local(|| {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let key = format!("k{}", number % MESSAGES);
+        let key = format!("k{}", number % large.messages);
         black_box(store.query_message("BenchTopic", &key, 32, 0, i64::MAX).messages.len())
     });
-    gigabyte.runtime.block_on(store.shutdown());
+    large.runtime.block_on(store.shutdown());
 }

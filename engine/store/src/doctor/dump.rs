@@ -12,7 +12,7 @@ use mq_protocol::message_codec::{BLANK_MAGIC_CODE, RecordRules};
 use serde_json::{Map, Value, json};
 
 use super::index_reader::IndexReader;
-use super::lines::{BlankLine, EndLine, IndexLine, RecordLine};
+use super::lines::{BlankLine, EndLine, IndexLine, QueueLine, RecordLine};
 use super::log_reader::{COMMIT_LOG, Found, LogReader};
 use super::{DoctorError, Progress, StoreDir, StoreFile};
 use crate::checkpoint::CheckpointTimes;
@@ -98,14 +98,14 @@ impl StoreDir {
                     .collect();
                 let used = units.iter().rposition(|unit| *unit != (0, 0, 0)).map_or(0, |it| it + 1);
                 all_units += used as u64;
-                let value = json!({
-                    "topic": queue.topic,
-                    "queueId": queue.queue_id,
-                    "file": file.name,
-                    "firstUnit": from / CQ_STORE_UNIT_BYTES as u64,
-                    "units": units[..used],
-                });
-                line(out, &value)?;
+                let queue_line = QueueLine {
+                    topic: &queue.topic,
+                    queue_id: queue.queue_id,
+                    file: &file.name,
+                    first_unit: from / CQ_STORE_UNIT_BYTES as u64,
+                    units: &units[..used],
+                };
+                line(out, &queue_line)?;
             }
         }
         out.flush().map_err(written)?;

@@ -111,6 +111,17 @@ pub(super) struct EndLine {
     pub(super) non_zero_bytes_up_to: Option<u64>,
 }
 
+/// A ConsumeQueue file; of each unit physical offset, size and hash of the tag.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueueLine<'a> {
+    pub(super) topic: &'a str,
+    pub(super) queue_id: u32,
+    pub(super) file: &'a str,
+    pub(super) first_unit: u64,
+    pub(super) units: &'a [(i64, i32, i64)],
+}
+
 /// The front of an index file's line; slots and entries follow.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
