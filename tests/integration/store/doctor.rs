@@ -294,6 +294,84 @@ fn damage_is_found_and_what_a_start_does_is_foretold() {
     assert_eq!(seen, DAMAGED.len());
 }
 
+/// A closed store of a hundred messages, whose log `spoil` has changed from `from` on.
+fn spoiled(config: &StoreConfig, from: usize, spoil: fn(&mut [u8])) -> Arc<SimDisk> {
+    let disk = new_disk(1);
+    live(&disk, config, async |store| {
+        put_numbers(store, &Ledger::default(), 0..100).await;
+        store.shutdown().await;
+    })
+    .unwrap();
+    let handle = disk.handle("operator");
+    let path = log_path((from - from % LOG_FILE) as u64);
+    let mut file = handle.read(&path).unwrap();
+    spoil(&mut file[from % LOG_FILE..]);
+    handle.write(&path, &file).unwrap();
+    disk
+}
+
+/// Messages of both queues.
+fn readable(store: &MessageStore) -> u64 {
+    let mut readable = 0;
+    for queue_id in [0, 1] {
+        let mut offset = 0;
+        while offset < store.max_offset_in_queue("T", queue_id) {
+            let result = store.get_message("T", queue_id, offset, 1, &MessageFilter::All);
+            readable += result.messages.len() as u64;
+            offset = result.next_begin_offset;
+        }
+    }
+    readable
+}
+
+#[test]
+fn damage_below_the_watermark_is_foretold() {
+    let mut config = small_config(FlushDiskType::SyncFlush);
+    let last_file = LOG_FILE * 6;
+    for (from, spoil, part) in [
+        (
+            last_file + 100,
+            (|bytes| bytes[0] ^= 1) as fn(&mut [u8]),
+            "a start refuses; told to salvage, it leaves this out",
+        ),
+        (last_file, |bytes| bytes.fill(0), "told to salvage it ends the log here"),
+    ] {
+        let disk = spoiled(&config, from, spoil);
+        let verdict = {
+            let handle = disk.handle("doctor") as Arc<dyn Disk>;
+            let dir = StoreDir::open(handle, Path::new("/machine/store"), None).unwrap();
+            dir.verify(&mut |_| {}).unwrap()
+        };
+        assert!(!verdict.is_sound() && say(&verdict).contains(part), "{}", say(&verdict));
+        config.salvage = false;
+        let refused = live(&disk, &config, async |_| {});
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{part}");
+        config.salvage = true;
+        live(&disk, &config, async |store| {
+            assert_eq!(store.commit_log().max_offset(), verdict.max_phy_offset, "{part}");
+            assert_eq!(store.recovery().dropped, verdict.dropped, "{part}");
+            assert_eq!(readable(store), verdict.kept, "{part}");
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let config = small_config(FlushDiskType::SyncFlush);
+    let disk = spoiled(&config, 0, |_| {});
+    let path = log_path(LOG_FILE as u64);
+    disk.handle("operator").remove(&path).unwrap();
+    let handle = disk.handle("doctor") as Arc<dyn Disk>;
+    let dir = StoreDir::open(handle, Path::new("/machine/store"), None).unwrap();
+    let verdict = dir.verify(&mut |_| {}).unwrap();
+    drop(dir);
+    let error = live(&disk, &config, async |_| {}).unwrap_err();
+    let text = format!("damage commitlog: a start refuses: {error}");
+    assert!(say(&verdict).contains(&text), "{text} not in {}", say(&verdict));
+    assert!(text.contains(&path.display().to_string()), "{text}");
+}
+
 #[test]
 fn what_is_no_store_is_refused() {
     let disk = on_os(|env| env.disk.clone());

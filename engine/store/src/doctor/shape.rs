@@ -74,12 +74,15 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, DoctorError> {
     }
 }
 
-/// The size of files in a row: the distance between their names, or the length of the only one.
+/// The size of files in a row: the greatest length, if two have it, for one between them may be missing;
+/// else the distance between their names, for one may be short; else the length of the only one.
 fn file_size(files: &[DirEntry]) -> Option<usize> {
     let offsets: Vec<u64> = files.iter().filter_map(|file| file.name.parse().ok()).collect();
+    let len = files.iter().map(|file| file.len).max().filter(|len| *len > 0)?;
+    let is_whole = files.iter().filter(|file| file.len == len).count() > 1;
     let distance = offsets.windows(2).map(|pair| pair[1] - pair[0]).min();
-    let len = || files.iter().map(|file| file.len).find(|len| *len > 0);
-    distance.or_else(len).and_then(|size| usize::try_from(size).ok())
+    let size = if is_whole { len } else { distance.unwrap_or(len) };
+    usize::try_from(size).ok()
 }
 
 /// The layout of the index files, where their length or their content tells.
@@ -132,4 +135,31 @@ fn fits(bytes: &[u8], header: &IndexHeader, layout: &IndexLayout) -> bool {
             is_linked && offsets.contains(&entry.phy_offset)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_files_is_told_from_names_and_lengths() {
+        for (files, size) in [
+            (&[][..], None),
+            (&[(0, 0)], None),
+            (&[(0, 400)], Some(400)),
+            (&[(0, 400), (400, 400)], Some(400)),
+            (&[(0, 400), (800, 400)], Some(400)),
+            (&[(0, 400), (400, 0)], Some(400)),
+            (&[(0, 400), (400, 100)], Some(400)),
+            (&[(0, 100), (400, 40)], Some(400)),
+        ] {
+            let entry = |(from, len): &(u64, u64)| DirEntry {
+                name: format!("{from:020}"),
+                len: *len,
+                is_dir: false,
+            };
+            let entries: Vec<_> = files.iter().map(entry).collect();
+            assert_eq!(file_size(&entries), size, "{files:?}");
+        }
+    }
 }
