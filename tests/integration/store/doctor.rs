@@ -373,6 +373,25 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn a_log_whose_oldest_files_are_gone_is_sound() {
+    let config = small_config(FlushDiskType::SyncFlush);
+    let disk = spoiled(&config, 0, |_| {});
+    for file in 0..2 {
+        disk.handle("operator").remove(&log_path(file * LOG_FILE as u64)).unwrap();
+    }
+    let handle = disk.handle("doctor") as Arc<dyn Disk>;
+    let dir = StoreDir::open(handle, Path::new("/machine/store"), None).unwrap();
+    let verdict = dir.verify(&mut |_| {}).unwrap();
+    drop(dir);
+    assert!(verdict.is_sound(), "{}", say(&verdict));
+    live(&disk, &config, async |store| {
+        assert_eq!(store.commit_log().min_offset(), verdict.min_phy_offset);
+        assert_eq!(store.commit_log().max_offset(), verdict.max_phy_offset);
+    })
+    .unwrap();
+}
+
+#[test]
 fn what_is_no_store_is_refused() {
     let disk = on_os(|env| env.disk.clone());
     let dir = tempfile::tempdir().unwrap();
