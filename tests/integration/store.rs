@@ -6,6 +6,7 @@ mod doctor;
 mod faults;
 mod java_stores;
 mod recovery_table;
+mod retention;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -70,6 +71,18 @@ fn live<T>(
     config: &StoreConfig,
     body: impl AsyncFnOnce(&Arc<MessageStore>) -> T,
 ) -> Result<T, StoreError> {
+    let clock = Arc::new(TickingClock(AtomicU64::new(1_700_000_000_000)));
+    live_by(disk, config, clock, Probe::silent(), body)
+}
+
+/// The same with a clock and a probe.
+fn live_by<T>(
+    disk: &Arc<SimDisk>,
+    config: &StoreConfig,
+    clock: Arc<dyn Clock>,
+    probe: Probe,
+    body: impl AsyncFnOnce(&Arc<MessageStore>) -> T,
+) -> Result<T, StoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -78,12 +91,7 @@ fn live<T>(
     let handle: Arc<DiskHandle> = disk.handle("broker");
     let epoch = handle.epoch();
     let outcome = runtime.block_on(async {
-        let env = Env {
-            disk: handle as Arc<dyn Disk>,
-            clock: Arc::new(TickingClock(AtomicU64::new(1_700_000_000_000))),
-            probe: Probe::silent(),
-            ..Env::os()
-        };
+        let env = Env { disk: handle as Arc<dyn Disk>, clock, probe, ..Env::os() };
         let store = MessageStore::open(env, Arc::new(config.clone())).await?;
         Ok(body(&store).await)
     });

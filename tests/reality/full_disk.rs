@@ -190,7 +190,7 @@ async fn filled_and_emptied(flush_disk_type: FlushDiskType) {
     let Some(space) = small_file_system(dir.path()) else { return };
     let (namesrv, namesrv_addr) = name_server(dir.path()).await;
     let settings = BrokerSettings::small(dir.path(), &namesrv_addr, flush_disk_type);
-    let settings = BrokerSettings { store_dir: space.at.join("store"), ..settings };
+    let settings = BrokerSettings { store_dir: space.at.join("store"), ..settings }.on_own_disk();
     let mut story = Story::begin(settings).await;
 
     space.fill(1 << 20);
@@ -200,6 +200,10 @@ async fn filled_and_emptied(flush_disk_type: FlushDiskType) {
     space.fill(0);
     let refused = story.send_until_refused().await;
     assert_refusal(&refused);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let refused = story.send().await.unwrap_err();
+    let says = refused.to_string();
+    assert!(says.contains("the broker's disk is full [CL:  1.00 CQ:  1.00"), "{says}");
     let acked_when_full = story.acked();
     // At most units of the ConsumeQueue may have no room yet.
     let read_back = story.read_back().await;

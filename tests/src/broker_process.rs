@@ -29,19 +29,32 @@ pub struct BrokerSettings {
     pub more: Vec<String>,
 }
 
+/// The line that has a broker take messages however full the disk is.
+const ANY_DISK: &str = "diskSpaceWarningLevelRatio=100";
+
 impl BrokerSettings {
+    /// The same broker on a disk of its own, which may be too full for it and is looked at every second.
+    #[must_use]
+    pub fn on_own_disk(mut self) -> Self {
+        self.more.retain(|line| line != ANY_DISK);
+        self.more.push("cleanResourceInterval=1000".to_owned());
+        self
+    }
+
     /// A master with small files in `dir`, on free ports.
     #[must_use]
     pub fn small(dir: &Path, namesrv_addr: &str, flush_disk_type: FlushDiskType) -> Self {
         let sizes = ["mappedFileSizeCommitLog=65536", "mappedFileSizeConsumeQueue=2000"];
         let index = ["maxHashSlotNum=100", "maxIndexNum=400"];
+        // How full the disk is of the machine that runs the tests is nobody's business.
+        let disk = [ANY_DISK, "cleanFileForciblyEnable=false"];
         BrokerSettings {
             dir: dir.to_path_buf(),
             store_dir: dir.join("store"),
             namesrv_addr: namesrv_addr.to_owned(),
             listen_port: free_port(),
             flush_disk_type,
-            more: sizes.iter().chain(&index).map(|&line| line.to_owned()).collect(),
+            more: sizes.iter().chain(&index).chain(&disk).map(|&line| line.to_owned()).collect(),
         }
     }
 

@@ -148,7 +148,7 @@ pub struct FileStat {
 /// Space of a file system in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// Capacity.
+    /// Capacity, as far as it is there for this process.
     pub total_bytes: u64,
     /// Free for this process.
     pub free_bytes: u64,

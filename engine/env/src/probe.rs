@@ -80,6 +80,20 @@ pub enum Event<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// A file of the log, of a queue or of the index was removed because it had expired.
+    Expired {
+        /// Its path.
+        file: &'a str,
+        /// Why it had to go.
+        reason: &'a str,
+    },
+    /// The disk is full, or it is so no longer: writes are refused, or taken again.
+    DiskFull {
+        /// Whether it is full now.
+        full: bool,
+        /// Used share in percent; absent where it cannot be told.
+        used_percent: Option<u64>,
+    },
     /// A diverged tail was copied aside before truncation.
     Quarantined {
         /// First byte of the tail.

@@ -14,7 +14,7 @@ mod mapped_file_queue;
 
 pub use error::{FlushError, LoadError};
 pub use mapped_file::{MappedFile, SelectedBuffer};
-pub use mapped_file_queue::{Cut, LoadPlan, MappedFileQueue, create_dir};
+pub use mapped_file_queue::{Cut, LoadPlan, MappedFileQueue, Retired, create_dir};
 
 #[cfg(test)]
 mod tests;

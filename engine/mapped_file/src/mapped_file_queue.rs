@@ -5,6 +5,9 @@
 //! before the flushed position passes them.
 
 mod load;
+mod retire;
+
+pub use retire::Retired;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -25,6 +28,8 @@ pub struct MappedFileQueue {
     dir: PathBuf,
     file_size: usize,
     files: RwLock<Vec<Arc<MappedFile>>>,
+    /// Taken out at the front, oldest first, and still in the directory.
+    retired: Mutex<Vec<Arc<MappedFile>>>,
     flushed_where: AtomicU64,
     unsynced: Mutex<Unsynced>,
     flush_error_counts_as_done: bool,
@@ -48,6 +53,7 @@ impl MappedFileQueue {
             dir,
             file_size,
             files: RwLock::new(Vec::new()),
+            retired: Mutex::default(),
             flushed_where: AtomicU64::new(0),
             unsynced: Mutex::new(Unsynced::default()),
             flush_error_counts_as_done: false,
@@ -240,7 +246,9 @@ impl MappedFileQueue {
 
     /// Takes every file out of the queue, so that the next append may be at any offset.
     pub fn cut_all(&self) -> Cut {
-        let removed = std::mem::take(&mut *self.write_files());
+        // What is retired must not stand before the file that comes next.
+        let mut removed = std::mem::take(&mut *self.retired());
+        removed.append(&mut self.write_files());
         self.set_flushed_where(0);
         Cut { erased: None, removed }
     }
@@ -270,7 +278,12 @@ impl MappedFileQueue {
         }
         for file in &cut.removed {
             self.unsynced().files.retain(|path| path != file.path());
-            self.disk.rename(file.path(), &aside.join(file_name(file.file_from_offset())))?;
+            let to = aside.join(file_name(file.file_from_offset()));
+            match self.disk.rename(file.path(), &to) {
+                // It had expired, and its name was going already.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
         self.disk.sync(aside).await?;
         self.disk.sync(&self.dir).await

@@ -6,11 +6,13 @@
 //!
 //! A failed sync is final: the log is *poisoned*, `flushed_offset` never moves again in this
 //! process, and the store refuses writes. `append` holds the put path, `flush` the services,
-//! `recover` the start-up with `log_bytes` and `walk`, `replica` what replication needs.
+//! `expire` what removes the oldest files, `recover` the start-up with `log_bytes` and `walk`, `replica`
+//! what replication needs.
 //!
 //! Java origin: `CommitLog` of RocketMQ 4.9.
 
 mod append;
+mod expire;
 mod flush;
 pub(crate) mod log_bytes;
 mod recover;
@@ -39,6 +41,7 @@ use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
 
 pub(crate) use append::counts_in_queue;
+pub(crate) use expire::OldestFile;
 pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
 pub(crate) use walk::RecoverFrom;
 
@@ -57,6 +60,8 @@ pub struct CommitLog {
     flushed_offset: watch::Sender<u64>,
     /// Woken by appends: the flush service waits on it.
     appended: Notify,
+    /// Woken by new files: the clean service waits on it.
+    rolled: Notify,
     /// Held by whoever moves the flushed end: flush services, truncation.
     flushing: tokio::sync::Mutex<()>,
 }
@@ -86,6 +91,7 @@ impl CommitLog {
             max_offset: watch::Sender::new(0),
             flushed_offset: watch::Sender::new(0),
             appended: Notify::new(),
+            rolled: Notify::new(),
             flushing: tokio::sync::Mutex::new(()),
         }
     }
@@ -209,6 +215,11 @@ impl CommitLog {
     /// Resolves after something was appended; one waiter.
     pub(crate) async fn appended(&self) {
         self.appended.notified().await;
+    }
+
+    /// Resolves after a file was added; one waiter.
+    pub(crate) async fn rolled(&self) {
+        self.rolled.notified().await;
     }
 
     /// The put lock's content.

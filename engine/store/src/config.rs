@@ -207,12 +207,29 @@ pub struct StoreConfig {
     pub salvage: bool,
     /// `osPageCacheBusyTimeOutMills`.
     pub os_page_cache_busy_timeout_ms: u64,
-    /// `diskMaxUsedSpaceRatio`, percent.
-    pub disk_max_used_space_ratio: u64,
+    /// `cleanResourceInterval`: how often is looked at what may be removed while there is something.
+    pub clean_resource_interval_ms: u64,
     /// `deleteWhen`: local hours, split by `;`.
     pub delete_when: String,
     /// `fileReservedTime`, hours.
     pub file_reserved_time_hours: u64,
+    /// `diskMaxUsedSpaceRatio`, percent: above it what has expired goes at any hour.
+    pub disk_max_used_space_ratio: u64,
+    /// `diskSpaceCleanForciblyRatio`, percent: above it the oldest files go, expired or not.
+    pub disk_space_clean_forcibly_ratio: u64,
+    /// `diskSpaceWarningLevelRatio`, percent: above it writes are refused.
+    pub disk_space_warning_level_ratio: u64,
+    /// `cleanFileForciblyEnable`: without it nothing goes that has not expired.
+    pub clean_file_forcibly_enable: bool,
+    /// `deleteCommitLogFilesInterval`: pause between two CommitLog files.
+    pub delete_commit_log_files_interval_ms: u64,
+    /// `deleteConsumeQueueFilesInterval`: pause behind a queue that lost files.
+    pub delete_consume_queue_files_interval_ms: u64,
+    /// `destroyMapedFileIntervalForcibly`: readers keep an expired file in its directory for at most
+    /// so long.
+    pub destroy_mapped_file_interval_forcibly_ms: u64,
+    /// `redeleteHangedFileInterval`: how often such a file is tried again.
+    pub redelete_hanged_file_interval_ms: u64,
     /// `haListenPort`: always `listenPort + 1`.
     pub ha_listen_port: u16,
     /// `haMasterAddress`: a fixed HA target instead of the registered one.
@@ -272,9 +289,17 @@ impl StoreConfig {
             max_index_num: IndexLayout::DEFAULT.index_num,
             salvage: false,
             os_page_cache_busy_timeout_ms: 1_000,
-            disk_max_used_space_ratio: 75,
+            clean_resource_interval_ms: 10_000,
             delete_when: "04".to_owned(),
             file_reserved_time_hours: 72,
+            disk_max_used_space_ratio: 75,
+            disk_space_clean_forcibly_ratio: 85,
+            disk_space_warning_level_ratio: 90,
+            clean_file_forcibly_enable: true,
+            delete_commit_log_files_interval_ms: 100,
+            delete_consume_queue_files_interval_ms: 100,
+            destroy_mapped_file_interval_forcibly_ms: 120_000,
+            redelete_hanged_file_interval_ms: 120_000,
             ha_listen_port: 10_912,
             ha_master_address: None,
             ha_send_heartbeat_interval_ms: 5_000,

@@ -6,7 +6,7 @@
 //! Java origin: `ConsumeQueue` of RocketMQ 4.9, without the extension file.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -183,14 +183,43 @@ impl ConsumeQueue {
         };
         // Units ascend: the end lies in the last file that starts below.
         let Some(last) = files.iter().rev().find(starts_below) else {
-            self.max_physic_offset.store(0, Ordering::Release);
-            self.min_logic_offset.store(0, Ordering::Release);
-            return self.queue.cut_all();
+            return match files.first().map_or(0, |first| first.file_from_offset()) {
+                0 => self.clear(),
+                // Files before the first one have expired; the queue goes on where they ended.
+                from => {
+                    self.max_physic_offset.store(0, Ordering::Release);
+                    self.queue.cut(from, erase)
+                }
+            };
         };
         let (sound, max_physic_offset) =
             sound_units(last.raw(0..last.wrote_position()), phy_offset);
         self.max_physic_offset.store(max_physic_offset, Ordering::Release);
         self.queue.cut(last.file_from_offset() + sound as u64, erase)
+    }
+
+    /// Takes every unit out of the queue, so that the next one may have any offset.
+    pub(crate) fn clear(&self) -> Cut {
+        self.max_physic_offset.store(0, Ordering::Release);
+        self.min_logic_offset.store(0, Ordering::Release);
+        self.queue.cut_all()
+    }
+
+    /// Takes the first file out of the queue if all its units point below `min_phy_offset`; its
+    /// path. Never the last file (RocketMQ 4.9 `deleteExpiredFileByOffset`).
+    pub(crate) fn retire_first_below(&self, min_phy_offset: u64) -> Option<PathBuf> {
+        let first = self.queue.first()?;
+        let end = first.file_size() - CQ_STORE_UNIT_BYTES;
+        let is_below = first.is_full()
+            && ConsumeQueueUnit::decode(first.raw(end..end + CQ_STORE_UNIT_BYTES))
+                .is_some_and(|unit| is_below(&unit, min_phy_offset));
+        let path = first.path().to_path_buf();
+        (is_below && self.queue.retire_first(first.file_from_offset())).then_some(path)
+    }
+
+    /// Removes what was retired. Whoever reads keeps what is held. The caller excludes syncs.
+    pub(crate) async fn remove_retired(&self) -> io::Result<()> {
+        self.queue.remove_retired(true).await.map(|_| ())
     }
 
     pub(crate) async fn settle(&self, cut: Cut) -> io::Result<()> {

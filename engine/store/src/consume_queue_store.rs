@@ -139,6 +139,28 @@ impl ConsumeQueueStore {
         self.all().into_iter().map(cut).collect()
     }
 
+    /// Empties every queue.
+    pub(crate) fn clear(&self) -> Cuts {
+        self.clear_where(|_| true)
+    }
+
+    /// Empties the queues that point at anything from `min_phy_offset` on, or at nothing: what the log
+    /// can fill again. The others keep their ends.
+    pub(crate) fn clear_above(&self, min_phy_offset: u64) -> Cuts {
+        self.clear_where(|queue| {
+            let end = queue.max_physic_offset();
+            end == 0 || end > min_phy_offset
+        })
+    }
+
+    fn clear_where(&self, is_cleared: impl Fn(&ConsumeQueue) -> bool) -> Cuts {
+        let clear = |queue: Arc<ConsumeQueue>| {
+            let cut = queue.clear();
+            (queue, cut)
+        };
+        self.all().into_iter().filter(|queue| is_cleared(queue)).map(clear).collect()
+    }
+
     /// Makes cuts durable.
     pub(crate) async fn settle(&self, cuts: Cuts) -> Result<(), StoreError> {
         for (queue, cut) in cuts {

@@ -211,6 +211,33 @@ impl IndexService {
         self.flushing.lock().await
     }
 
+    /// Removes the oldest files whose records all lie below `min_phy_offset`, durably; their paths. The
+    /// last file stays, and from the one on that the watermark names (RocketMQ 4.9
+    /// `deleteExpiredFile`).
+    pub(crate) async fn delete_expired(
+        &self,
+        min_phy_offset: u64,
+        watermark: IndexMark,
+    ) -> io::Result<Vec<PathBuf>> {
+        let _flushing = self.lock_flushing().await;
+        let expired = {
+            let mut state = self.lock();
+            let is_expired = |file: &IndexFile| {
+                file.number() < watermark.file
+                    && u64::try_from(file.header().end_phy_offset)
+                        .is_ok_and(|end| end < min_phy_offset)
+            };
+            let removable = &state.files[..state.files.len().saturating_sub(1)];
+            let count = removable.iter().take_while(|file| is_expired(file)).count();
+            let expired: Vec<PathBuf> =
+                state.files.drain(..count).map(|file| file.path().to_path_buf()).collect();
+            state.unsynced.retain(|path| !expired.contains(path));
+            expired
+        };
+        self.remove(&expired).await?;
+        Ok(expired)
+    }
+
     /// What a flush is going to make durable, and what has to be synced for it.
     fn take_dirty(&self, only_full: bool) -> (IndexFlushed, Vec<MappedRegion>, Vec<PathBuf>) {
         let mut state = self.lock();

@@ -10,6 +10,7 @@
 //! - `consume_queue`, `consume_queue_store`, `dispatch`, [`delay_level`]: from log to queues;
 //! - [`index_layout`], `index_file`, `index_service`: from log to keys;
 //! - `checkpoint`, `durable_mark`, `marks`: what is written down about durability;
+//! - `retention`: what expires, and what a full disk means;
 //! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
 //! - [`doctor`]: examines store directories for operators;
@@ -41,6 +42,7 @@ mod put_result;
 mod record;
 mod recovery;
 mod replica_gate;
+mod retention;
 mod running_flags;
 mod sync;
 mod tick_grid;
@@ -61,6 +63,7 @@ pub use mq_mapped_file::SelectedBuffer;
 pub use put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
 pub use recovery::{DroppedRecord, RecoveryReport};
 pub use replica_gate::ReplicaWait;
+pub use retention::used_percent;
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,7 @@ use crate::index_service::IndexService;
 use crate::marks::Marks;
 use crate::recovery::RecoveryReport;
 use crate::replica_gate::{ReplicaGate, ReplicaWait};
+use crate::retention::CleanService;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 
@@ -47,6 +48,7 @@ pub struct MessageStore {
     dispatcher: Arc<ReputMessageService>,
     group_commit: Arc<GroupCommitService>,
     pub(crate) marks: Arc<Marks>,
+    cleaner: Arc<CleanService>,
     replica_gate: ReplicaGate,
     file_lock: Mutex<Option<FileLock>>,
     recovery: OnceLock<RecoveryReport>,
@@ -101,8 +103,8 @@ impl MessageStore {
         self.dispatcher.set_listener(listener);
     }
 
-    /// Whether puts are taken: not after a failed sync, not while ConsumeQueues cannot be written,
-    /// not during shutdown, not when an operator said so.
+    /// Whether puts are taken: not after a failed sync, not while the disk is full or ConsumeQueues
+    /// cannot be written, not during shutdown, not when an operator said so.
     #[must_use]
     pub fn is_writeable(&self) -> bool {
         self.flags.is_writeable()
@@ -115,6 +117,11 @@ impl MessageStore {
         } else {
             self.flags.set(Refusal::Operator);
         }
+    }
+
+    /// Removes expired files whatever the hour is (RocketMQ 4.9 `executeDeleteFilesManually`).
+    pub fn execute_delete_files_manually(&self) {
+        self.cleaner.delete_manually();
     }
 
     /// Up to where the CommitLog and the ConsumeQueues are written down as durable.

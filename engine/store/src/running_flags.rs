@@ -17,6 +17,8 @@ pub(crate) enum Refusal {
     LogicsError = 4,
     /// An operator said so.
     Operator = 8,
+    /// The disk is full.
+    DiskFull = 16,
 }
 
 /// The reasons that hold at the moment.

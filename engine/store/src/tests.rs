@@ -232,6 +232,8 @@ struct TestDisk {
     flushes: Mutex<Vec<(usize, Range<usize>)>>,
     failing: Mutex<BTreeSet<usize>>,
     held: watch::Sender<Option<usize>>,
+    /// Used share of the disk, percent: the machine that runs the tests has its own.
+    used_percent: AtomicU64,
 }
 
 impl TestDisk {
@@ -241,6 +243,7 @@ impl TestDisk {
             flushes: Mutex::default(),
             failing: Mutex::default(),
             held: watch::Sender::new(None),
+            used_percent: AtomicU64::new(10),
         }
     }
 
@@ -331,6 +334,7 @@ impl Disk for TestDisk {
     }
 
     fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
-        self.os.space(dir)
+        let free = 100 - self.used_percent.load(Ordering::Relaxed);
+        self.os.space(dir).map(|_| DiskSpace { total_bytes: 100, free_bytes: free })
     }
 }

@@ -11,9 +11,9 @@ use staticfire::env::disk::DiskImage;
 use super::*;
 
 /// The disk after a micro-operation, and what producers knew then.
-struct CrashPoint {
-    number: u64,
-    image: DiskImage,
+pub(super) struct CrashPoint {
+    pub(super) number: u64,
+    pub(super) image: DiskImage,
     sent: Sent,
 }
 
@@ -25,6 +25,16 @@ fn imaged(
     every: u64,
     body: impl AsyncFnOnce(&Arc<MessageStore>),
 ) -> Vec<CrashPoint> {
+    imaged_life(disk, ledger, every, || live(disk, config, body).unwrap())
+}
+
+/// The same for any life on `disk`.
+pub(super) fn imaged_life(
+    disk: &Arc<SimDisk>,
+    ledger: &Ledger,
+    every: u64,
+    life: impl FnOnce(),
+) -> Vec<CrashPoint> {
     let points = Arc::new(Mutex::new(Vec::new()));
     let (weak, ledger, noted): (Weak<SimDisk>, _, _) =
         (Arc::downgrade(disk), ledger.clone(), Arc::clone(&points));
@@ -34,7 +44,7 @@ fn imaged(
             noted.lock().unwrap().push(point);
         }
     })));
-    live(disk, config, body).unwrap();
+    life();
     disk.observe_micro_ops(None);
     std::mem::take(&mut *points.lock().unwrap())
 }

@@ -18,6 +18,7 @@ const ANY_INT: ValueType = Int(i32::MIN as i64, INT_MAX);
 const ANY_LONG: ValueType = Long(i64::MIN, i64::MAX);
 const COUNT: ValueType = Int(0, INT_MAX);
 const SIZE: ValueType = Int(1, INT_MAX);
+const PERCENT: ValueType = Int(1, 100);
 const LONG_COUNT: ValueType = Long(0, i64::MAX);
 const UNREAD: KeyStatus = Ignored(Instead::Text("has a setter, but no code of 4.9 reads it"));
 
@@ -49,13 +50,28 @@ static UNREAD_KEYS: [ConfigKey; 8] = [
     ),
 ];
 
-/// This engine's own keys.
-static OURS: [ConfigKey; 1] = [row(
-    "haMaxDivergedBytes",
-    LONG_COUNT,
-    "<mappedFileSizeCommitLog>",
-    Obeyed(Field::OptionalU64(|s| &mut s.store.ha_max_diverged_bytes)),
-)];
+/// What 4.9 reads from system properties (`-Drocketmq.broker.diskSpaceWarningLevelRatio=0.90`), 5.x
+/// from the file, in percent; and this engine's own key.
+static OURS: [ConfigKey; 3] = [
+    row(
+        "diskSpaceWarningLevelRatio",
+        PERCENT,
+        "90",
+        Obeyed(Field::U64(|s| &mut s.store.disk_space_warning_level_ratio)),
+    ),
+    row(
+        "diskSpaceCleanForciblyRatio",
+        PERCENT,
+        "85",
+        Obeyed(Field::U64(|s| &mut s.store.disk_space_clean_forcibly_ratio)),
+    ),
+    row(
+        "haMaxDivergedBytes",
+        LONG_COUNT,
+        "<mappedFileSizeCommitLog>",
+        Obeyed(Field::OptionalU64(|s| &mut s.store.ha_max_diverged_bytes)),
+    ),
+];
 
 /// Every row of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static ConfigKey> {

@@ -1,5 +1,6 @@
 //! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17), offsets of
-//! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28) (RocketMQ 4.9
+//! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28), the removal of
+//! expired files (329) (RocketMQ 4.9
 //! `AdminBrokerProcessor`).
 
 use std::sync::Arc;
@@ -152,6 +153,10 @@ impl RequestProcessor for AdminBrokerProcessor {
             RequestCode::GET_MAX_OFFSET => self.max_offset(&request.header()?),
             RequestCode::GET_MIN_OFFSET => self.min_offset(&request.header()?),
             RequestCode::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(&request.header()?),
+            RequestCode::DELETE_EXPIRED_COMMITLOG => {
+                context.store.execute_delete_files_manually();
+                RemotingCommand::response(ResponseCode::SUCCESS, None)
+            }
             RequestCode::GET_BROKER_CONFIG => self.broker_config(),
             RequestCode::GET_BROKER_RUNTIME_INFO => self.runtime_info(),
             code => return Err(not_supported(code)),

@@ -6,7 +6,7 @@ use mq_protocol::header::send_message::SendMessageResponseHeader;
 use mq_protocol::message::{MessageConst, OffsetMessageId};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::ProcessError;
-use mq_store::{AppendMessageResult, PutMessageResult, PutMessageStatus};
+use mq_store::{AppendMessageResult, PutMessageResult, PutMessageStatus, used_percent};
 
 use crate::config::BrokerConfig;
 use crate::context::BrokerContext;
@@ -102,14 +102,16 @@ fn message_illegal(context: &BrokerContext) -> String {
 
 /// What a broker says that takes no messages.
 pub(super) fn service_not_available(context: &BrokerContext) -> String {
-    let root = &context.store.config().store_path_root_dir;
-    let used =
-        context.env.disk.space(root).map_or(-1.0, |space| {
-            1.0 - space.free_bytes as f64 / (space.total_bytes.max(1)) as f64
-        });
+    let config = context.store.config();
+    let root = &config.store_path_root_dir;
+    let dirs = [config.commit_log_dir(), root.join("consumequeue"), root.join("index")];
+    let used = dirs.map(|dir| {
+        used_percent(&*context.env.disk, &dir).map_or(-1.0, |percent| percent as f64 / 100.0)
+    });
+    let [log, queues, index] = used;
     format!(
         "service not available now. It may be caused by one of the following reasons: the broker's \
-         disk is full [CL: {used:5.2} CQ: {used:5.2} INDEX: {used:5.2}], messages are put to the \
+         disk is full [CL: {log:5.2} CQ: {queues:5.2} INDEX: {index:5.2}], messages are put to the \
          slave, message store has been shut down, etc."
     )
 }

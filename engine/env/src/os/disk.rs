@@ -141,8 +141,10 @@ impl Disk for OsDisk {
 
     fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
         let stat = rustix::fs::statvfs(dir)?;
+        // What is kept for root is not there for us.
+        let total_blocks = stat.f_blocks - stat.f_bfree + stat.f_bavail;
         Ok(DiskSpace {
-            total_bytes: stat.f_blocks * stat.f_frsize,
+            total_bytes: total_blocks * stat.f_frsize,
             free_bytes: stat.f_bavail * stat.f_frsize,
         })
     }

@@ -73,10 +73,14 @@ impl CommitLog {
     }
 
     fn last_or_create(&self) -> Result<Arc<MappedFile>, PutMessageStatus> {
-        self.queue.last_or_create(0).map_err(|error| {
+        let file = self.queue.last_or_create(0).map_err(|error| {
             tracing::error!(%error, "the next CommitLog file cannot be created");
             PutMessageStatus::CreateMappedFileFailed
-        })
+        })?;
+        if file.wrote_position() == 0 {
+            self.rolled.notify_one();
+        }
+        Ok(file)
     }
 
     /// Gives the records their offsets and store time.

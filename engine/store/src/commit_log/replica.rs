@@ -41,6 +41,9 @@ impl CommitLog {
             return Err(StoreError::Offset { what });
         }
         self.publish_max(phy_offset + bytes.len() as u64);
+        if phy_offset == file.file_from_offset() {
+            self.rolled.notify_one();
+        }
         Ok(())
     }
 

@@ -150,10 +150,15 @@ impl IndexService {
         for region in &change.regions {
             self.disk.flush(region, 0..region.len()).await?;
         }
-        if change.removed.is_empty() {
+        self.remove(&change.removed).await
+    }
+
+    /// Removes files, durably.
+    pub(super) async fn remove(&self, files: &[PathBuf]) -> io::Result<()> {
+        if files.is_empty() {
             return Ok(());
         }
-        for path in &change.removed {
+        for path in files {
             match self.disk.remove(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -19,6 +19,7 @@ use crate::index_service::{IndexCut, IndexService, TrustedIndex};
 use crate::marks::Marks;
 use crate::plant::Plant;
 use crate::replica_gate::ReplicaGate;
+use crate::retention::CleanService;
 use crate::running_flags::RunningFlags;
 use crate::topic_queue_table::TopicQueueTable;
 
@@ -92,6 +93,12 @@ fn build(
     MessageStore {
         tasks: env.tasks.child(),
         group_commit: Arc::new(GroupCommitService::new(Arc::clone(&log), &config)),
+        cleaner: Arc::new(CleanService::new(
+            env.clone(),
+            Arc::clone(&config),
+            Arc::clone(&flags),
+            Arc::clone(&marks),
+        )),
         replica_gate: ReplicaGate::default(),
         file_lock: Mutex::new(Some(file_lock)),
         recovery: OnceLock::new(),
@@ -167,7 +174,7 @@ impl MessageStore {
             return Ok((trusted.min(self.queues.max_physic_offset()), None));
         }
         tracing::error!("units of ConsumeQueues are missing: all queues are made again");
-        let cuts = self.queues.recover(0);
+        let cuts = self.queues.clear_above(self.log.min_offset());
         self.queues.settle(cuts).await?;
         let reason = format!("units of records below {trusted} are missing");
         Ok((0, Some(reason)))
@@ -218,6 +225,7 @@ impl MessageStore {
         tasks.spawn("watermark", Arc::clone(&self.marks).run_watermark(tasks.clone()));
         let marks = Arc::clone(&self.marks);
         tasks.spawn("flush-consume-queue", marks.run_flush_consume_queue(tasks.clone()));
+        tasks.spawn("clean", Arc::clone(&self.cleaner).run(tasks.clone()));
         if self.config.message_index_enable {
             tasks.spawn("flush-index", Arc::clone(&self.marks).run_flush_index(tasks.clone()));
         }

@@ -86,7 +86,7 @@ impl MessageStore {
         let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
             let mut table = self.log.lock_put();
             let index_change = self.index.cut(0, &self.log);
-            let cuts = self.queues.truncate(0);
+            let cuts = self.queues.clear();
             progress.reput_from_offset = min_phy_offset;
             *table = self.queues.topic_queue_table();
             (self.log.cut_all(), cuts, index_change)

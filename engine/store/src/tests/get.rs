@@ -35,6 +35,10 @@ async fn every_status_of_a_read() {
     queue.correct_min_offset(record_len(100) * 7);
     assert_eq!(outcome(&get(&store, 6)), (OffsetTooSmall, 7, 0));
     assert_eq!(get(&store, 7).status, Found);
+    // Its minimum is still to be corrected.
+    queue.retire_first_below(store.commit_log().max_offset()).unwrap();
+    assert_eq!(outcome(&get(&store, 7)), (OffsetFoundNull, 100, 0));
+    assert_eq!(get(&store, 100).status, Found);
 }
 
 #[tokio::test]

@@ -92,6 +92,39 @@ async fn a_queue_that_begins_late_is_filled_up_to_its_first_unit() {
     assert_eq!(again.max_offset_in_queue(), 17, "fillers stay");
 }
 
+#[tokio::test]
+async fn a_queue_whose_files_expired_keeps_its_end_when_it_is_cut() {
+    let machine = Machine::new();
+    let queue = queue(&machine);
+    for number in 0..25 {
+        queue.put_message_position_info(unit(number * 10), number as u64).unwrap();
+    }
+    assert_eq!(queue.retire_first_below(90), None, "its last unit points at 90");
+    for from in [0, 200] {
+        let retired = queue.retire_first_below(201);
+        assert_eq!(retired, Some(machine.queue_file("T", 0, from)));
+        assert!(machine.disk.stat(&machine.queue_file("T", 0, from)).is_ok());
+    }
+    assert_eq!(queue.retire_first_below(10_000), None, "the last file stays");
+    queue.remove_retired().await.unwrap();
+    assert!(machine.disk.stat(&machine.queue_file("T", 0, 200)).is_err());
+    assert_eq!((queue.unit(19), queue.unit(20)), (None, Some(unit(200))));
+
+    queue.settle(queue.truncate(200, true)).await.unwrap();
+    assert_eq!((queue.max_offset_in_queue(), queue.max_physic_offset()), (20, 0));
+    let again = self::queue(&machine);
+    again.load().unwrap();
+    let _ = again.recover(10_000, true);
+    again.correct_min_offset(200);
+    assert_eq!((again.min_offset_in_queue(), again.max_offset_in_queue()), (20, 20));
+    again.put_message_position_info(unit(300), 20).unwrap();
+    assert_eq!(again.unit(20), Some(unit(300)));
+
+    again.settle(again.clear()).await.unwrap();
+    again.put_message_position_info(unit(400), 3).unwrap();
+    assert_eq!((again.min_offset_in_queue(), again.max_offset_in_queue()), (3, 4));
+}
+
 #[test]
 fn delay_levels_are_javas() {
     let text = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";

@@ -47,7 +47,12 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         Obeyed(Field::U64(|s| &mut s.store.flush_interval_consume_queue_ms)),
     ),
     row("putMsgIndexHightWater", ANY_INT, "600000", UNREAD),
-    row("cleanResourceInterval", ANY_INT, "10000", Accepted),
+    row(
+        "cleanResourceInterval",
+        SIZE,
+        "10000",
+        Obeyed(Field::U64(|s| &mut s.store.clean_resource_interval_ms)),
+    ),
     row(
         "maxMessageSize",
         COUNT,
@@ -74,8 +79,18 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         "75",
         Obeyed(Field::U64(|s| &mut s.store.disk_max_used_space_ratio)),
     ),
-    row("deleteCommitLogFilesInterval", ANY_INT, "100", Accepted),
-    row("deleteConsumeQueueFilesInterval", ANY_INT, "100", Accepted),
+    row(
+        "deleteCommitLogFilesInterval",
+        COUNT,
+        "100",
+        Obeyed(Field::U64(|s| &mut s.store.delete_commit_log_files_interval_ms)),
+    ),
+    row(
+        "deleteConsumeQueueFilesInterval",
+        COUNT,
+        "100",
+        Obeyed(Field::U64(|s| &mut s.store.delete_consume_queue_files_interval_ms)),
+    ),
     row(
         "maxTransferBytesOnMessageInMemory",
         COUNT,
@@ -124,14 +139,24 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         "60000",
         Obeyed(Field::U64(|s| &mut s.store.flush_consume_queue_thorough_interval_ms)),
     ),
-    row("destroyMapedFileIntervalForcibly", ANY_INT, "120000", Accepted),
+    row(
+        "destroyMapedFileIntervalForcibly",
+        COUNT,
+        "120000",
+        Obeyed(Field::U64(|s| &mut s.store.destroy_mapped_file_interval_forcibly_ms)),
+    ),
     row(
         "fileReservedTime",
         COUNT,
         "72",
         Obeyed(Field::U64(|s| &mut s.store.file_reserved_time_hours)),
     ),
-    row("redeleteHangedFileInterval", ANY_INT, "120000", Accepted),
+    row(
+        "redeleteHangedFileInterval",
+        COUNT,
+        "120000",
+        Obeyed(Field::U64(|s| &mut s.store.redelete_hanged_file_interval_ms)),
+    ),
     row(
         "accessMessageInMemoryMaxRatio",
         Int(0, 100),
@@ -209,7 +234,12 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         "10000",
         Obeyed(Field::U64(|s| &mut s.broker.flush_delay_offset_interval_ms)),
     ),
-    row("cleanFileForciblyEnable", Bool, "true", Accepted),
+    row(
+        "cleanFileForciblyEnable",
+        Bool,
+        "true",
+        Obeyed(Field::Bool(|s| &mut s.store.clean_file_forcibly_enable)),
+    ),
     row(
         "messageIndexSafe",
         Bool,
