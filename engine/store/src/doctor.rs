@@ -123,6 +123,14 @@ impl StoreDir {
         &self.shape
     }
 
+    /// Bytes of all files: what [`Progress`] adds up to in [`StoreDir::recover`] until the copy starts.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn bytes(&self) -> Result<u64, DoctorError> {
+        self.bytes_below(&self.root)
+    }
+
     /// Bytes of all files of the log: what [`Progress`] adds up to in a walk over the log.
     ///
     /// # Errors
@@ -133,6 +141,15 @@ impl StoreDir {
             files.extend(self.files(&dledger::data_dir(&dir.name))?);
         }
         Ok(files.iter().map(|file| file.len).sum())
+    }
+
+    /// Bytes of all files below a directory.
+    fn bytes_below(&self, dir: &Path) -> Result<u64, DoctorError> {
+        let mut bytes = 0;
+        for entry in self.entries(dir)? {
+            bytes += if entry.is_dir { self.bytes_below(&entry.path)? } else { entry.len };
+        }
+        Ok(bytes)
     }
 
     /// The files of a directory below the root, in the order of their names; none if it is missing.

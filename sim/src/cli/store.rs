@@ -106,9 +106,15 @@ fn recover(args: &StoreRecoverArgs) -> Result<Exit, Complaint> {
     with_env(|env| {
         let (from, to) = (absolute(&args.dir)?, absolute(&args.out)?);
         let dir = open(&env.disk, &from, args.conf.as_deref())?;
-        let bar = progress_bar(dir.log_bytes()?, "copy");
+        let all = dir.bytes()?;
+        let bar = progress_bar(all, "copy");
         let runtime = tokio::runtime::Handle::current();
-        let mut progress = |bytes| bar.inc(bytes);
+        let mut progress = |bytes| {
+            bar.inc(bytes);
+            if bar.position() >= all {
+                bar.set_prefix("start");
+            }
+        };
         let recovered = dir.recover(env.clone(), &to, args.salvage, &mut progress);
         let recovered = runtime.block_on(recovered)?;
         bar.finish_and_clear();
