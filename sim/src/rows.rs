@@ -29,6 +29,8 @@ pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
         // Small files: records meet file ends and rolls.
         properties.insert("mappedFileSizeCommitLog".to_owned(), "16384".to_owned());
         properties.insert("mappedFileSizeConsumeQueue".to_owned(), "400".to_owned());
+        properties.insert("maxHashSlotNum".to_owned(), "50".to_owned());
+        properties.insert("maxIndexNum".to_owned(), "200".to_owned());
         // The default is one CommitLog file, which here is less than a story's tail.
         properties.insert("haMaxDivergedBytes".to_owned(), "1048576".to_owned());
     }
@@ -89,8 +91,10 @@ pub fn events(
     draw: &mut ChaCha8Rng,
 ) -> Vec<EventPlan> {
     let mut events = story::events(&row.fault, row.recovery, roles, messages, draw);
-    let cuts_link = row.fault.contains(&FaultStep::PartitionMasterSlave);
-    if row.replication != Replication::Async || !row.bound.has(Term::Lag) || cuts_link {
+    // A link that is cut or slow already does that, and a cut would hide the slow link.
+    let misses = [FaultStep::PartitionMasterSlave, FaultStep::LagSlave];
+    let misses_already = misses.iter().any(|step| row.fault.contains(step));
+    if row.replication != Replication::Async || !row.bound.has(Term::Lag) || misses_already {
         return events;
     }
     let missed = draw.random_range(2..=10);

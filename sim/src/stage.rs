@@ -216,6 +216,11 @@ impl Machine {
         on!(Machine, self, it => it.power_loss())
     }
 
+    /// Like [`Machine::power_loss`], and nothing that was not durable survives.
+    pub fn power_loss_worst(&self) -> FaultId {
+        on!(Machine, self, it => it.power_loss_worst())
+    }
+
     /// Power loss, and the disk is empty afterwards.
     pub fn destroy_disk(&self) -> FaultId {
         on!(Machine, self, it => it.destroy_disk())

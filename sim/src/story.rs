@@ -88,13 +88,13 @@ impl Story<'_> {
         let between = [master.clone(), slave.clone()];
         let action = match step {
             FaultStep::KillMaster => Action::Kill { node: master },
-            FaultStep::PowerMaster => Action::PowerLoss { node: master },
+            FaultStep::PowerMaster => Action::PowerLoss { node: master, worst: false },
             FaultStep::PowerAll => Action::PowerLossGroup { group: self.roles.group.to_owned() },
             FaultStep::DiskMaster => Action::DestroyDisk { node: master },
             FaultStep::PauseMaster => Action::Pause { node: master },
             FaultStep::FlushErrorMaster => Action::FlushError { node: master, count: 1 },
             FaultStep::KillSlave => Action::Kill { node: slave },
-            FaultStep::PowerSlave => Action::PowerLoss { node: slave },
+            FaultStep::PowerSlave => Action::PowerLoss { node: slave, worst: false },
             FaultStep::DiskSlave => Action::DestroyDisk { node: slave },
             FaultStep::FlushErrorSlave => Action::FlushError { node: slave, count: 1 },
             FaultStep::LagSlave => {

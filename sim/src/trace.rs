@@ -70,7 +70,7 @@ pub struct Trace {
 
 /// Events for which there is room from the start: most runs have fewer, and untouched room costs
 /// nothing, while a growing trace is copied.
-const RECORDS_AT_FIRST: usize = 1 << 18;
+const RECORDS_AT_FIRST: usize = 1 << 20;
 
 type Listener = Box<dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send>;
 

@@ -78,11 +78,13 @@ impl TextMap {
     }
 
     fn index(&self, key: &str) -> Option<usize> {
-        let arena = self.arena.as_bytes();
-        // The bytes, because slicing text would look for character boundaries at each entry.
-        self.entries.iter().position(|Entry { key: Position(start, end), .. }| {
-            (end - start) as usize == key.len()
-                && arena[*start as usize..*end as usize] == *key.as_bytes()
+        // The bytes, because slicing text would look for character boundaries at each entry; the first
+        // one by itself, because it tells most keys apart, and comparing slices is a call.
+        let (arena, key) = (self.arena.as_bytes(), key.as_bytes());
+        self.entries.iter().position(|entry| {
+            let Position(start, end) = entry.key;
+            let present = &arena[start as usize..end as usize];
+            present.len() == key.len() && present.first() == key.first() && present == key
         })
     }
 

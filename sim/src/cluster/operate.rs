@@ -22,8 +22,11 @@ impl Cluster {
             Action::Kill { node } => {
                 self.node(node).kill();
             }
-            Action::PowerLoss { node } => {
+            Action::PowerLoss { node, worst: false } => {
                 self.machine_of(node).power_loss();
+            }
+            Action::PowerLoss { node, worst: true } => {
+                self.machine_of(node).power_loss_worst();
             }
             Action::PowerLossGroup { group } => self.power_loss_group(group),
             Action::DestroyDisk { node } => {

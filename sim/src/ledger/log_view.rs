@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message::{self, MessageConst, PropertiesView};
@@ -59,13 +59,15 @@ pub struct LogWalk {
 pub struct LogView {
     disk: Arc<SimDisk>,
     dirs: StoreDirs,
+    /// The log file looked at last, by its first byte: acknowledgements come in the order of the log.
+    last_file: Arc<Mutex<Option<(u64, Arc<Path>)>>>,
 }
 
 impl LogView {
     /// A view of the store at `dirs` on `disk`.
     #[must_use]
     pub fn new(disk: Arc<SimDisk>, dirs: StoreDirs) -> Self {
-        LogView { disk, dirs }
+        LogView { disk, dirs, last_file: Arc::default() }
     }
 
     /// Reads a range as processes see it; bytes of missing files read as zero.
@@ -231,9 +233,8 @@ impl LogView {
     }
 
     /// The files that a range touches, and which part of each.
-    fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = (PathBuf, Range<u64>)> {
+    fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = (Arc<Path>, Range<u64>)> {
         let file_bytes = self.dirs.commit_log_file_bytes;
-        let dir = self.dirs.commit_log.clone();
         let mut at = range.start;
         std::iter::from_fn(move || {
             if at >= range.end {
@@ -241,15 +242,26 @@ impl LogView {
             }
             let from = at - at % file_bytes;
             let to = range.end.min(from + file_bytes);
-            let piece = (dir.join(format!("{from:020}")), at - from..to - from);
+            let piece = (self.file_path(from), at - from..to - from);
             at = to;
             Some(piece)
         })
     }
 
+    fn file_path(&self, from: u64) -> Arc<Path> {
+        let mut last = self.last_file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, path)) = &*last
+            && *known == from
+        {
+            return Arc::clone(path);
+        }
+        let path: Arc<Path> = Arc::from(self.dirs.commit_log.join(format!("{from:020}")));
+        *last = Some((from, Arc::clone(&path)));
+        path
+    }
+
     fn file_exists(&self, from: u64) -> bool {
-        let path = self.dirs.commit_log.join(format!("{from:020}"));
-        self.disk.live_bytes(&path, 0..1).is_some()
+        self.disk.live_bytes(&self.file_path(from), 0..1).is_some()
     }
 }
 

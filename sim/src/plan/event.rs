@@ -64,6 +64,9 @@ pub enum Action {
     PowerLoss {
         /// A process on it.
         node: String,
+        /// Nothing un-synced survives, for stories that need the loss under every seed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        worst: bool,
     },
     /// Power loss of all machines that run a broker of the group, at one instant.
     PowerLossGroup {
@@ -148,7 +151,7 @@ impl fmt::Display for Action {
         write!(f, "{} ", self.name())?;
         match self {
             Action::Kill { node }
-            | Action::PowerLoss { node }
+            | Action::PowerLoss { node, .. }
             | Action::DestroyDisk { node }
             | Action::Pause { node }
             | Action::Resume { node }

@@ -10,6 +10,10 @@ use crate::check::bound::Bound;
 /// Port of a name server of the short form.
 const NAMESRV_PORT: u16 = 9876;
 
+/// Size of index files where the plan names none. Those of 4.9 (420 MB) never fill in a story, and
+/// their keys scatter over 20 MB of slots, which costs each run a fifth of its time.
+const SMALL_INDEX: [(&str, &str); 2] = [("maxHashSlotNum", "4096"), ("maxIndexNum", "16384")];
+
 /// The cluster in its long form: `groups` became `brokers`, `namesrv` became `namesrvs`.
 #[must_use]
 pub fn expand(cluster: &ClusterPlan) -> ClusterPlan {
@@ -41,6 +45,9 @@ pub fn expand(cluster: &ClusterPlan) -> ClusterPlan {
                 ("storePathRootDir", "/store".to_owned()),
             ] {
                 properties.insert(key.to_owned(), value);
+            }
+            for (key, value) in SMALL_INDEX {
+                properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
             }
             long.brokers.push(BrokerPlan {
                 name: process_name(&group.name, id),
@@ -196,7 +203,7 @@ fn group_of(properties: &BTreeMap<String, String>) -> &str {
 fn nodes_of(action: &Action) -> Vec<&str> {
     match action {
         Action::Kill { node }
-        | Action::PowerLoss { node }
+        | Action::PowerLoss { node, .. }
         | Action::DestroyDisk { node }
         | Action::Pause { node }
         | Action::Resume { node }

@@ -185,7 +185,7 @@ impl<'a> Director<'a> {
         match action {
             Action::Kill { node } => Hit { master: node == master, ..Hit::default() },
             Action::Promote { .. } => Hit { master: true, ..Hit::default() },
-            Action::PowerLoss { node } | Action::DestroyDisk { node } => {
+            Action::PowerLoss { node, .. } | Action::DestroyDisk { node } => {
                 let hits_master = on_machine_of(node, master);
                 Hit {
                     master: hits_master,

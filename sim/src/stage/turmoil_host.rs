@@ -268,6 +268,11 @@ impl TurmoilMachine {
         })
     }
 
+    /// Like [`TurmoilMachine::power_loss`], and nothing that was not durable survives.
+    pub fn power_loss_worst(&self) -> FaultId {
+        self.host.lose_power(FaultKind::PowerLoss, |disk| disk.power_loss_worst())
+    }
+
     /// Power loss, and the disk is empty afterwards.
     pub fn destroy_disk(&self) -> FaultId {
         let host = &self.host;

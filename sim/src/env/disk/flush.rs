@@ -308,12 +308,13 @@ impl State {
         if self.faults.iter().any(|fault| fault.matches(path)) {
             return 0;
         }
-        let generation = self.tree.file(id).live().generation;
         let dirty: Vec<u32> = memory.dirty_pages(0..u32::MAX).filter(|_| chosen()).collect();
         for page in &dirty {
             let seq = self.tree.next_seq();
             memory.clear_dirty(*page);
-            self.land_page(id, generation, seq, *page, memory.snapshot(*page), now_ms);
+            // The newest capture of all, and nobody can have written since.
+            self.tree.file_mut(id).overwrite(*page, seq, now_ms, memory.page(*page));
+            memory.clear_unsynced(*page);
         }
         if !dirty.is_empty() {
             self.forget_landed(id);

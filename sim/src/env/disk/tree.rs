@@ -127,6 +127,24 @@ impl File {
             pages.insert(page, durable);
         }
     }
+
+    /// Puts a page of the generation that processes see on the platter, newer than all captures.
+    pub(super) fn overwrite(&mut self, page: u32, seq: u64, at_ms: u64, bytes: &Page) {
+        let live = self.contents.last_mut().expect("a file has a generation");
+        let pages = Arc::make_mut(&mut live.pages);
+        match pages.get_mut(&page) {
+            Some(present) => {
+                (present.seq, present.at_ms) = (seq, at_ms);
+                match Arc::get_mut(&mut present.bytes) {
+                    Some(own) => own.copy_from_slice(bytes),
+                    None => present.bytes = Arc::new(*bytes),
+                }
+            }
+            None => {
+                pages.insert(page, Durable { seq, at_ms, bytes: Arc::new(*bytes) });
+            }
+        }
+    }
 }
 
 impl Tree {
