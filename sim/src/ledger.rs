@@ -20,7 +20,7 @@ use crate::trace::{Trace, TraceEvent, TraceRecord};
 /// Violations seen at dispatches and cuts that are kept: the first ones say it all.
 const OBSERVED_MAX: usize = 20;
 
-pub use log_view::{LogView, LogWalk, StoreDirs};
+pub use log_view::{FoundRecord, LogView, LogWalk, StoreDirs};
 
 /// A broker as the ledger knows it.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ impl Ledger {
     pub fn watching(trace: &Trace) -> Self {
         let ledger = Ledger::default();
         let watcher = ledger.clone();
-        trace.listen(move |record| {
+        trace.listen(is_observed, move |record| {
             watcher.observe(record);
             ControlFlow::Continue(())
         });
@@ -204,9 +204,10 @@ impl Ledger {
         let Some(range) = acknowledged_range(record) else { return };
         let mut state = self.lock();
         let Some(broker) = state.brokers.get(&record.source) else { return };
+        let bytes = broker.view.read(range.clone());
         let copies = || {
             state.slaves(broker).map(|(name, slave)| {
-                let mut copy = copy_on(slave, broker, range.clone());
+                let mut copy = copy_on(slave, &bytes, range.clone());
                 let held = state.last_held.get(name).is_some_and(|held| {
                     record.at_us <= held.at_us + REPORT_UNDER_WAY_US && range.end <= held.to
                 });
@@ -220,7 +221,7 @@ impl Ledger {
             broker: record.source.to_string(),
             sync_flush: broker.sync_flush,
             sync_master: broker.sync_master,
-            live: broker.view.has_record(range.clone()),
+            live: log_view::is_record(range.start, &bytes),
             durable: broker.view.is_durable(range.clone()),
             slaves: copies().collect(),
         };
@@ -244,6 +245,18 @@ impl State {
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a BrokerEntry)> {
         self.brokers.iter().filter(|(_, entry)| entry.group == broker.group && !entry.master)
     }
+}
+
+/// The events at which the ledger looks at the disks.
+fn is_observed(event: &TraceEvent) -> bool {
+    matches!(
+        event,
+        TraceEvent::Appended { .. }
+            | TraceEvent::PutDone { .. }
+            | TraceEvent::Dispatched { .. }
+            | TraceEvent::Recovered { .. }
+            | TraceEvent::Truncated { .. }
+    )
 }
 
 /// The extent of the record that `record` acknowledges, if it is an acknowledgement.
@@ -283,8 +296,8 @@ fn judge_cut(broker: &BrokerEntry, record: &TraceRecord, end_offset: u64) -> Opt
     })
 }
 
-fn copy_on(slave: &BrokerEntry, master: &BrokerEntry, range: Range<u64>) -> SlaveCopy {
-    let live = master.view.same_bytes(&slave.view, range.clone());
+fn copy_on(slave: &BrokerEntry, bytes: &[u8], range: Range<u64>) -> SlaveCopy {
+    let live = slave.view.holds(range.start, bytes);
     let durable = live && slave.view.is_durable(range);
     SlaveCopy { live, durable, acks_synced: slave.sync_flush }
 }

@@ -72,7 +72,11 @@ pub struct Trace {
 /// nothing, while a growing trace is copied.
 const RECORDS_AT_FIRST: usize = 1 << 20;
 
-type Listener = Box<dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send>;
+/// Who is told of events, and of which.
+struct Listener {
+    wants: fn(&TraceEvent) -> bool,
+    tell: Box<dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send>,
+}
 
 #[derive(Default)]
 struct State {
@@ -163,27 +167,34 @@ impl Trace {
         let shared = Arc::new(Mutex::new(TriggerState::default()));
         let weak = Arc::downgrade(&shared);
         let interrupt = Arc::clone(&self.interrupt);
-        self.listen(move |record| {
-            let Some(shared) = weak.upgrade() else { return ControlFlow::Break(()) };
-            if !matches(record) {
-                return ControlFlow::Continue(());
-            }
-            interrupt.store(true, Ordering::Relaxed);
-            let mut trigger = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            trigger.hit = Some(record.clone());
-            if let Some(waker) = trigger.waker.take() {
-                waker.wake();
-            }
-            ControlFlow::Break(())
-        });
+        self.listen(
+            |_| true,
+            move |record| {
+                let Some(shared) = weak.upgrade() else { return ControlFlow::Break(()) };
+                if !matches(record) {
+                    return ControlFlow::Continue(());
+                }
+                interrupt.store(true, Ordering::Relaxed);
+                let mut trigger = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                trigger.hit = Some(record.clone());
+                if let Some(waker) = trigger.waker.take() {
+                    waker.wake();
+                }
+                ControlFlow::Break(())
+            },
+        );
         TriggerFuture { shared }
     }
 
-    /// Calls `listener` with every event recorded from now on, inside the event and before anything
-    /// else runs, until it breaks. Events that a listener itself records are not announced. It must
-    /// not touch the world or the network.
-    pub fn listen(&self, listener: impl FnMut(&TraceRecord) -> ControlFlow<()> + Send + 'static) {
-        self.lock().listeners.push(Box::new(listener));
+    /// Calls `tell` with every event recorded from now on that it `wants`, inside the event and before
+    /// anything else runs, until it breaks. Events that a listener itself records are not announced.
+    /// It must not touch the world or the network.
+    pub fn listen(
+        &self,
+        wants: fn(&TraceEvent) -> bool,
+        tell: impl FnMut(&TraceRecord) -> ControlFlow<()> + Send + 'static,
+    ) {
+        self.lock().listeners.push(Listener { wants, tell: Box::new(tell) });
     }
 
     /// Number of events recorded.
@@ -285,15 +296,14 @@ impl Trace {
     /// Announces the record pushed last; listeners run without the lock. Returns its ordinal.
     fn tell_listeners(&self, mut state: MutexGuard<'_, State>) -> u64 {
         let ordinal = state.records.len() as u64 - 1;
-        if state.listeners.is_empty() {
-            return ordinal;
-        }
+        let State { records, listeners, .. } = &*state;
+        let newest = records.last();
+        let wanted = newest.filter(|new| listeners.iter().any(|who| (who.wants)(&new.event)));
+        let Some(record) = wanted.cloned() else { return ordinal };
         let mut listeners = std::mem::take(&mut state.listeners);
-        let record = state.records.last().cloned();
         drop(state);
-        if let Some(record) = record {
-            listeners.retain_mut(|listener| listener(&record).is_continue());
-        }
+        listeners
+            .retain_mut(|who| !(who.wants)(&record.event) || (who.tell)(&record).is_continue());
         let mut state = self.lock();
         listeners.append(&mut state.listeners);
         state.listeners = listeners;

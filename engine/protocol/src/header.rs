@@ -17,8 +17,6 @@ pub mod query_message;
 pub mod send_message;
 pub mod transaction;
 
-use std::fmt::Display;
-
 use crate::ext_fields::ExtFields;
 
 /// Why ext fields do not make up a header.
@@ -108,7 +106,7 @@ impl FieldValue for bool {
 
 impl FieldValue for i32 {
     fn encode(&self, field: &'static str, fields: &mut ExtFields) {
-        encode_number(field, fields, self);
+        encode_number(field, fields, *self);
     }
 
     fn parse(field: &'static str, text: &str) -> Result<Self, HeaderError> {
@@ -118,7 +116,7 @@ impl FieldValue for i32 {
 
 impl FieldValue for i64 {
     fn encode(&self, field: &'static str, fields: &mut ExtFields) {
-        encode_number(field, fields, self);
+        encode_number(field, fields, *self);
     }
 
     fn parse(field: &'static str, text: &str) -> Result<Self, HeaderError> {
@@ -142,8 +140,8 @@ impl<T: FieldValue> FieldValue for Option<T> {
     }
 }
 
-fn encode_number(field: &'static str, fields: &mut ExtFields, number: impl Display) {
-    fields.insert_display(field, number);
+fn encode_number(field: &'static str, fields: &mut ExtFields, number: impl itoa::Integer) {
+    fields.insert(field, itoa::Buffer::new().format(number));
 }
 
 fn malformed(field: &'static str, expected: &'static str, value: &str) -> HeaderError {

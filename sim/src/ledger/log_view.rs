@@ -87,22 +87,26 @@ impl LogView {
     /// Whether the range holds the same bytes here and at `other`.
     #[must_use]
     pub fn same_bytes(&self, other: &LogView, range: Range<u64>) -> bool {
-        let bytes = self.read(range.clone());
         let start = range.start;
-        other.pieces(range).all(|(path, within)| {
+        other.holds(start, &self.read(range))
+    }
+
+    /// Whether the log has these bytes at `start`.
+    #[must_use]
+    pub fn holds(&self, start: u64, bytes: &[u8]) -> bool {
+        self.pieces(start..start + bytes.len() as u64).all(|(path, within)| {
             let log_offset = offset_in_name(&path).unwrap_or_default() + within.start;
             let from = (log_offset - start) as usize;
             let len = (within.end - within.start) as usize;
-            other.disk.is_live(&path, within.start, &bytes[from..from + len])
+            self.disk.is_live(&path, within.start, &bytes[from..from + len])
         })
     }
 
-    /// Whether exactly this range holds a sound record.
+    /// Whether nothing was written at `end_offset`, or the log's last file ends there.
     #[must_use]
-    pub fn has_record(&self, range: Range<u64>) -> bool {
-        let bytes = self.read(range.clone());
-        let rules = RecordRules::strict(range.start as i64);
-        matches!(check_record(&bytes, &rules), RecordCheck::Valid(record) if record.size() == bytes.len())
+    pub fn ends_at(&self, end_offset: u64) -> bool {
+        let bytes = self.read(end_offset..end_offset + 4);
+        bytes.iter().all(|byte| *byte == 0)
     }
 
     /// Whether the record that begins at `phy_offset` would survive power loss.
@@ -346,6 +350,13 @@ impl Window {
         self.bytes.clear();
         can_grow
     }
+}
+
+/// Whether exactly these bytes are a sound record of `phy_offset`.
+#[must_use]
+pub fn is_record(phy_offset: u64, bytes: &[u8]) -> bool {
+    let rules = RecordRules::strict(phy_offset as i64);
+    matches!(check_record(bytes, &rules), RecordCheck::Valid(record) if record.size() == bytes.len())
 }
 
 /// The total size that the bytes of a record begin with; 0 if it is none.

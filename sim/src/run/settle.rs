@@ -1,6 +1,6 @@
 //! The quiet acts: coming up, life after the last event, silence, and the comparison of what is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::check::liveness::Expectation;
 use crate::check::replicas::{LogCopy, check_logs, check_queues};
 use crate::cluster::Cluster;
 use crate::cluster::broker_process::BrokerProcess;
-use crate::ledger::{Ledger, LogView};
+use crate::ledger::{FoundRecord, Ledger, LogView, LogWalk};
 use crate::plan::{Millis, Plan};
 use crate::workload::Workload;
 use crate::workload::read_back::{self, ReadBack};
@@ -213,13 +213,23 @@ pub(super) fn are_replicas_equal(cluster: &Cluster, group: &str) -> bool {
     let running = |broker: &&BrokerProcess| broker.handle().is_running();
     master.handle().is_running()
         && view.queued_records() == walk.records.len()
-        && cluster.slaves_of(group).filter(running).all(|slave| {
-            let copy = cluster.ledger().view(slave.name());
-            let other = copy.walk();
-            other.end == walk.end
-                && copy.queued_records() == other.records.len()
-                && view.same_bytes(&copy, walk.min.max(other.min)..walk.end)
-        })
+        && cluster
+            .slaves_of(group)
+            .filter(running)
+            .all(|slave| is_equal_copy(&view, &walk, &cluster.ledger().view(slave.name())))
+}
+
+/// Whether `copy` ends where the log of `view` ends, has the same bytes, and is dispatched.
+fn is_equal_copy(view: &LogView, walk: &LogWalk, copy: &LogView) -> bool {
+    let Some(min) = copy.min() else { return walk.records.is_empty() };
+    let is_common = |found: &&FoundRecord| found.indexed.unit.phy_offset >= min;
+    let common = walk.records.iter().filter(is_common).count();
+    // Where the copy begins earlier, its own records count.
+    let records = if min < walk.min { copy.walk().records.len() } else { common };
+    // Behind the last record there may be the blank of a full file.
+    (copy.ends_at(walk.end) || copy.walk().end == walk.end)
+        && view.same_bytes(copy, walk.min.max(min)..walk.end)
+        && copy.queued_records() == records
 }
 
 /// Waits until the existing group was given what the master holds, then lets the fresh group read.
@@ -272,32 +282,44 @@ pub(super) fn stored_numbers(ledger: &Ledger, broker: &str, topic: &str) -> BTre
 
 /// Compares the copies of every group with each other and each with a rebuild.
 pub(super) fn compare_disks(cluster: &Cluster, plan: &Plan, group: &str) -> Vec<Violation> {
+    let running = cluster.brokers().values().filter(|broker| broker.handle().is_running());
+    let copies: BTreeMap<&str, Copied> = running
+        .map(|broker| {
+            let view = cluster.ledger().view(broker.name());
+            (broker.name(), Copied { walk: view.walk(), view })
+        })
+        .collect();
     let mut violations = Vec::new();
-    for broker in cluster.brokers().values().filter(|broker| broker.handle().is_running()) {
-        let view = cluster.ledger().view(broker.name());
-        let walk = view.walk();
-        let records: Vec<_> = walk.records.iter().map(|found| found.indexed.clone()).collect();
-        violations.extend(check_queues(broker.name(), &records, &view.queues()));
+    for (name, copy) in &copies {
+        let records: Vec<_> = copy.walk.records.iter().map(|r| r.indexed.clone()).collect();
+        violations.extend(check_queues(name, &records, &copy.view.queues()));
+    }
+    // Where a slave may refuse to follow (a blank master), nothing is promised of the copies.
+    if plan.check.replicas_equal_within.is_none() {
+        return violations;
     }
     let Some(master) = cluster.master_of(group) else { return violations };
-    // Where a slave may refuse to follow (a blank master), nothing is promised of the copies.
-    if plan.check.replicas_equal_within.is_some() {
-        for slave in cluster.slaves_of(group).filter(|slave| slave.handle().is_running()) {
-            violations.extend(compare_logs(cluster.ledger(), master.name(), slave.name()));
+    let Some(original) = copies.get(master.name()) else { return violations };
+    for slave in cluster.slaves_of(group) {
+        if let Some(copy) = copies.get(slave.name()) {
+            violations.extend(compare_logs(master.name(), original, slave.name(), copy));
         }
     }
     violations
 }
 
-fn compare_logs(ledger: &Ledger, master: &str, slave: &str) -> Option<Violation> {
-    let (one, other) = (ledger.view(master), ledger.view(slave));
-    let (one_walk, other_walk) = (one.walk(), other.walk());
-    let read = |view: LogView| move |range| view.read(range);
-    let (read_one, read_other) = (read(one), read(other));
-    let copy = |name, walk: &crate::ledger::LogWalk| (name, walk.min, walk.end);
-    let (name, min, max) = copy(master, &one_walk);
+/// A broker's log on its disk.
+struct Copied {
+    view: LogView,
+    walk: LogWalk,
+}
+
+fn compare_logs(master: &str, one: &Copied, slave: &str, other: &Copied) -> Option<Violation> {
+    let (read_one, read_other) = (|range| one.view.read(range), |range| other.view.read(range));
+    let copy = |name, walk: &LogWalk| (name, walk.min, walk.end);
+    let (name, min, max) = copy(master, &one.walk);
     let one = LogCopy { name, min, max, read: &read_one };
-    let (name, min, max) = copy(slave, &other_walk);
+    let (name, min, max) = copy(slave, &other.walk);
     let other = LogCopy { name, min, max, read: &read_other };
     check_logs(&one, &other, true)
 }

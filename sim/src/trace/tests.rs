@@ -52,14 +52,16 @@ fn a_listener_sees_the_event_inside_itself_and_may_look_at_the_trace() {
     let (_, trace) = trace();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (inner, into) = (trace.clone(), Arc::clone(&seen));
-    trace.listen(move |record| {
+    let wants = |event: &TraceEvent| matches!(event, TraceEvent::Note { .. });
+    trace.listen(wants, move |record| {
         into.lock().unwrap().push((record.ordinal, inner.len()));
-        if record.ordinal == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if record.ordinal == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    (0..3).for_each(|_| {
-        trace.note("x");
-    });
-    assert_eq!(*seen.lock().unwrap(), [(0, 1), (1, 2)]);
+    trace.note("x");
+    trace.op(&trace.name("producer"), 1, "is not wanted");
+    trace.note("y");
+    trace.note("is behind the break");
+    assert_eq!(*seen.lock().unwrap(), [(0, 1), (2, 3)]);
 }
 
 #[test]

@@ -203,7 +203,7 @@ impl<'a> Lexer<'a> {
     /// The characters up to the next backslash or `quote`, which must come.
     fn run(&mut self, quote: u8) -> Result<&'a str, JsonError> {
         let rest = &self.text.as_bytes()[self.position..];
-        match rest.iter().position(|byte| *byte == quote || *byte == b'\\') {
+        match memchr::memchr2(quote, b'\\', rest) {
             Some(len) => {
                 let run = &self.text[self.position..self.position + len];
                 self.position += len;

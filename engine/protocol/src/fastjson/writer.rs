@@ -205,22 +205,7 @@ fn write_ascii_string(out: &mut BytesMut, text: &str) {
 
 /// Appends a decimal integer.
 pub(crate) fn write_integer(out: &mut BytesMut, number: i64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if number < 0 {
-        at -= 1;
-        digits[at] = b'-';
-    }
-    out.put_slice(&digits[at..]);
+    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// First bytes of characters that [`escape`] has to look at.
