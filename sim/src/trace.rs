@@ -75,8 +75,10 @@ const RECORDS_AT_FIRST: usize = 1 << 20;
 /// Who is told of events, and of which.
 struct Listener {
     wants: fn(&TraceEvent) -> bool,
-    tell: Box<dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send>,
+    tell: Box<Tell>,
 }
+
+type Tell = dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send;
 
 #[derive(Default)]
 struct State {

@@ -60,8 +60,12 @@ pub struct LogView {
     disk: Arc<SimDisk>,
     dirs: StoreDirs,
     /// The log file looked at last, by its first byte: acknowledgements come in the order of the log.
-    last_file: Arc<Mutex<Option<(u64, Arc<Path>)>>>,
+    last_file: Arc<Mutex<LastFile>>,
 }
+
+/// A log file by its first byte.
+#[derive(Default)]
+struct LastFile(Option<(u64, Arc<Path>)>);
 
 impl LogView {
     /// A view of the store at `dirs` on `disk`.
@@ -254,13 +258,13 @@ impl LogView {
 
     fn file_path(&self, from: u64) -> Arc<Path> {
         let mut last = self.last_file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, path)) = &*last
+        if let Some((known, path)) = &last.0
             && *known == from
         {
             return Arc::clone(path);
         }
         let path: Arc<Path> = Arc::from(self.dirs.commit_log.join(format!("{from:020}")));
-        *last = Some((from, Arc::clone(&path)));
+        last.0 = Some((from, Arc::clone(&path)));
         path
     }
 
