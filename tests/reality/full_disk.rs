@@ -106,13 +106,7 @@ impl Story {
         let sent = self.producer.send(Message::new(TOPIC, message.body())).await;
         let sent = sent.map_err(|error| error.cause)?;
         assert_eq!(sent.send_status, SendStatus::SendOk);
-        lock(&self.ledger).ack(Ack {
-            message,
-            topic: TOPIC.to_owned(),
-            queue_id: sent.message_queue.queue_id,
-            queue_offset: sent.queue_offset,
-            acked_at_ms: 0,
-        });
+        lock(&self.ledger).ack(Ack::new(message, &sent, 0));
         Ok(())
     }
 

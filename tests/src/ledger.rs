@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use mq_client::SendResult;
+use mq_protocol::message::OffsetMessageId;
+
 /// Bytes of every body.
 pub const BODY_BYTES: usize = 300;
 
@@ -53,15 +56,37 @@ pub struct Ack {
     pub queue_id: i32,
     /// Its index in the queue.
     pub queue_offset: i64,
+    /// Where its record begins in the CommitLog.
+    pub phy_offset: i64,
     /// When the sender had the acknowledgement, in milliseconds of a clock that all senders share.
     pub acked_at_ms: u64,
+}
+
+impl Ack {
+    /// The acknowledgement that `sent` is for `message`.
+    ///
+    /// # Panics
+    /// When the broker's id of the message is none.
+    #[must_use]
+    pub fn new(message: MessageId, sent: &SendResult, acked_at_ms: u64) -> Self {
+        let id: OffsetMessageId = sent.offset_msg_id.parse().unwrap();
+        Ack {
+            message,
+            topic: sent.message_queue.topic.clone(),
+            queue_id: sent.message_queue.queue_id,
+            queue_offset: sent.queue_offset,
+            phy_offset: id.phy_offset,
+            acked_at_ms,
+        }
+    }
 }
 
 /// One line without its end.
 impl fmt::Display for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ack { message: MessageId { sender, number }, topic, queue_id, queue_offset, .. } = self;
-        write!(f, "{sender} {number} {topic} {queue_id} {queue_offset} {}", self.acked_at_ms)
+        let Ack { phy_offset, acked_at_ms, .. } = self;
+        write!(f, "{sender} {number} {topic} {queue_id} {queue_offset} {phy_offset} {acked_at_ms}")
     }
 }
 
@@ -71,7 +96,8 @@ impl FromStr for Ack {
     fn from_str(line: &str) -> Result<Self, String> {
         let bad = || format!("not the line of an acknowledgement: {line:?}");
         let fields: Vec<&str> = line.split(' ').collect();
-        let [sender, number, topic, queue_id, queue_offset, acked_at_ms] = fields[..] else {
+        let [sender, number, topic, queue_id, queue_offset, phy_offset, acked_at_ms] = fields[..]
+        else {
             return Err(bad());
         };
         let message = MessageId {
@@ -83,6 +109,7 @@ impl FromStr for Ack {
             topic: topic.to_owned(),
             queue_id: queue_id.parse().map_err(|_| bad())?,
             queue_offset: queue_offset.parse().map_err(|_| bad())?,
+            phy_offset: phy_offset.parse().map_err(|_| bad())?,
             acked_at_ms: acked_at_ms.parse().map_err(|_| bad())?,
         })
     }
@@ -108,6 +135,11 @@ impl Ledger {
     pub fn ack(&mut self, ack: Ack) {
         let before = self.acks.insert(ack.message, ack);
         assert_eq!(before, None, "acknowledged twice");
+    }
+
+    /// An acknowledged message was lost, as was permitted: its place will be used again.
+    pub fn forget(&mut self, message: MessageId) {
+        self.acks.remove(&message);
     }
 
     /// What was acknowledged.
@@ -146,7 +178,8 @@ mod tests {
     fn an_acknowledgement_is_a_line_and_back() {
         let message = MessageId { sender: 1, number: 2 };
         let topic = "T".to_owned();
-        let ack = Ack { message, topic, queue_id: 3, queue_offset: 4, acked_at_ms: 5 };
+        let ack =
+            Ack { message, topic, queue_id: 3, queue_offset: 4, phy_offset: 5, acked_at_ms: 6 };
         assert_eq!(ack.to_string().parse(), Ok(ack));
         assert!("1 2 T 3".parse::<Ack>().is_err());
     }

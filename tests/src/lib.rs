@@ -7,6 +7,7 @@
 //! | [`senders`] | traffic until somebody pulls a plug |
 //! | [`read_back`] | every queue from its minimum, held against the ledger |
 //! | [`broker_process`] | `mqbroker` as a child process |
+//! | [`outcome`] | what a power loss may make of a store's files, in words |
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 pub mod ledger;
@@ -16,3 +17,5 @@ pub mod senders;
 pub mod read_back;
 
 pub mod broker_process;
+
+pub mod outcome;

@@ -1,6 +1,8 @@
 //! [`ReadBack`]: everything that a served store holds, held against the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use mq_client::{ClientConfig, ClientInstance, PullClient, PullStatus};
@@ -134,6 +136,38 @@ async fn read_queue(pulls: &PullClient, queue: &MessageQueue) -> Vec<MessageExt>
     messages
 }
 
+/// A line for each place of a message, and one for each strange thing.
+impl fmt::Display for ReadBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (MessageId { sender, number }, places) in &self.messages {
+            for Place { topic, queue_id, queue_offset } in places {
+                writeln!(f, "{sender} {number} {topic} {queue_id} {queue_offset}")?;
+            }
+        }
+        self.strange.iter().try_for_each(|strange| writeln!(f, "strange {strange}"))
+    }
+}
+
+impl FromStr for ReadBack {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut read_back = ReadBack::default();
+        for line in text.lines() {
+            if let Some(strange) = line.strip_prefix("strange ") {
+                read_back.strange.push(strange.to_owned());
+                continue;
+            }
+            // An acknowledgement without place in the log and time.
+            let Ack { message, topic, queue_id, queue_offset, .. } =
+                format!("{line} 0 0").parse()?;
+            let place = Place { topic, queue_id, queue_offset };
+            read_back.messages.entry(message).or_default().push(place);
+        }
+        Ok(read_back)
+    }
+}
+
 /// A client of the name server at `namesrv_addr`.
 #[must_use]
 pub fn client_of(namesrv_addr: &str) -> ClientInstance {
@@ -182,7 +216,8 @@ mod tests {
 
     fn ack(number: u32, queue_offset: i64) -> Ack {
         let message = MessageId { sender: 1, number };
-        Ack { message, topic: "T".to_owned(), queue_id: 0, queue_offset, acked_at_ms: 0 }
+        let topic = "T".to_owned();
+        Ack { message, topic, queue_id: 0, queue_offset, phy_offset: 0, acked_at_ms: 0 }
     }
 
     fn ledger(acks: &[Ack], attempts: u32) -> Ledger {
@@ -218,5 +253,13 @@ mod tests {
         let found = store(&[(0, 0), (0, 1), (1, 2)]).compare(&ledger);
         assert!(found.lost.is_empty());
         assert_eq!(found.strange.len(), 2, "{:?}", found.strange);
+    }
+
+    #[test]
+    fn what_was_read_is_a_text_and_back() {
+        let mut before = store(&[(0, 0), (0, 1), (1, 2)]);
+        before.strange.push("something strange".to_owned());
+        let after: ReadBack = before.to_string().parse().unwrap();
+        assert_eq!((after.messages, after.strange), (before.messages, before.strange));
     }
 }

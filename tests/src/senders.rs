@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mq_client::{ClientInstance, Producer, ProducerConfig, SendStatus};
+use mq_client::{ClientError, ClientInstance, Producer, ProducerConfig, SendError, SendStatus};
 use mq_env::Env;
 use mq_protocol::message::Message;
 
 use crate::ledger::{Ack, Ledger, MessageId};
+
+/// Pause after a refusal.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Called with each acknowledgement before the sender goes on.
 pub type AckSink = Arc<dyn Fn(&Ack) + Send + Sync>;
@@ -58,7 +61,7 @@ impl Senders {
     /// Waits for the end of all senders.
     ///
     /// # Panics
-    /// When a send failed before [`Senders::pull_plug`].
+    /// When a send got no answer before [`Senders::pull_plug`].
     pub async fn ended(self) {
         for task in self.tasks {
             task.await.unwrap();
@@ -98,17 +101,15 @@ impl Sender {
             let is_pulled = plug_pulled.load(Ordering::SeqCst);
             match sent {
                 Ok(sent) if sent.send_status == SendStatus::SendOk => {
-                    let ack = Ack {
-                        message: id,
-                        topic: topic.clone(),
-                        queue_id: sent.message_queue.queue_id,
-                        queue_offset: sent.queue_offset,
-                        acked_at_ms: self.env.clock.now_millis(),
-                    };
+                    let ack = Ack::new(id, &sent, self.env.clock.now_millis());
                     sink(&ack);
                     lock(&self.ledger).ack(ack);
                 }
                 Ok(_) => {}
+                // A broker may refuse what it has no time for: its answer leaves the outcome open.
+                Err(SendError { cause: ClientError::Broker { .. }, .. }) => {
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
                 Err(error) => {
                     assert!(is_pulled, "sender {sender}, message {number}: {error}");
                     return;
