@@ -26,7 +26,11 @@
 //!
 //! Everything is drawn from named streams or from the stream passed in: the same calls with the same
 //! seed give the same disk. A file of 1 GiB costs what was touched of it. Not simulated: symbolic and
-//! hard links, permissions, access times, bit rot and read errors, growing a file while it is mapped.
+//! hard links, permissions, access times, growing a file while it is mapped.
+//!
+//! **Faults.** Syncs that fail, lie, hang or take long; writes that land nowhere or in the wrong place
+//! ([`FlushErrorMode`]); reads that fail ([`SimDisk::fail_reads`]); bits that rot ([`SimDisk::rot`]); a
+//! disk that fills up ([`SimDisk::set_capacity`]).
 //!
 //! Modules in reading order: `tree`, `journal`, `memory`, `region`, `state`, `flush`, `ticket`, `faults`,
 //! `power`, `image`, `observe`, `handle`, `inspect`.
@@ -48,7 +52,7 @@ mod ticket;
 mod tree;
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,7 +62,7 @@ use rand::{Rng as _, RngCore};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
-pub use self::faults::{FlushErrorMode, FlushFault};
+pub use self::faults::{FlushErrorMode, FlushFault, ReadFault};
 pub use self::handle::DiskHandle;
 pub use self::image::DiskImage;
 pub use self::inspect::SyncNote;
@@ -235,6 +239,31 @@ impl SimDisk {
     /// Takes all injected flush errors away.
     pub fn clear_flush_faults(&self) {
         self.lock().faults.clear();
+    }
+
+    /// Lets reads and maps of files with content fail from now on.
+    pub fn fail_reads(&self, fault: ReadFault) {
+        self.lock().read_faults.push(fault);
+    }
+
+    /// Takes all injected read errors away.
+    pub fn clear_read_faults(&self) {
+        self.lock().read_faults.clear();
+    }
+
+    /// Bit rot: flips the bits of `mask` in the byte at `offset` of what the platter holds of `path`.
+    /// Processes see it at once unless the page waits for a sync, which then heals it. `false` when
+    /// the platter has no such file or a shorter one.
+    pub fn rot(&self, path: &Path, offset: u64, mask: u8) -> bool {
+        let mut state = self.lock();
+        let Some(id) = state.durable_file(path) else { return false };
+        if offset >= state.tree.file(id).durable_len {
+            return false;
+        }
+        state.rot(id, offset, mask);
+        drop(state);
+        self.emit(|| DiskEvent::Rotted { path, offset });
+        true
     }
 
     /// Sets how long syncs take that begin from now on.

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use mq_mapped_file::SelectedBuffer;
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
+use mq_protocol::message_codec::{
+    MAGIC_POSITION, MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, PHY_OFFSET_POSITION,
+    TOTAL_SIZE_POSITION,
+};
 
 use super::MessageStore;
 use crate::config::BrokerRole;
@@ -175,6 +179,13 @@ impl<'a> Scan<'a> {
     /// Adds a message; where to go on when the log no longer has it.
     fn take(&mut self, phy_offset: u64, size: usize) -> u64 {
         match self.store.log.message(phy_offset, size) {
+            Some(message) if !is_record(&message, phy_offset) => {
+                tracing::error!(phy_offset, size, "a ConsumeQueue points at what is no record");
+                if self.messages.is_empty() {
+                    self.status = GetMessageStatus::MessageWasRemoving;
+                }
+                0
+            }
             Some(message) => {
                 self.total_bytes += size;
                 self.messages.push(message);
@@ -212,4 +223,15 @@ impl<'a> Scan<'a> {
             || self.messages.len() >= count_max
             || self.total_bytes + size > bytes_max
     }
+}
+
+/// Whether a record lies there, as far as its head says it: a unit whose bits rotted would have readers
+/// take a piece of the log for a message.
+fn is_record(bytes: &[u8], phy_offset: u64) -> bool {
+    let i32_at = |at: usize| bytes[at..].first_chunk().map(|bytes| i32::from_be_bytes(*bytes));
+    let i64_at = |at: usize| bytes[at..].first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
+    bytes.len() > PHY_OFFSET_POSITION
+        && i32_at(TOTAL_SIZE_POSITION) == i32::try_from(bytes.len()).ok()
+        && matches!(i32_at(MAGIC_POSITION), Some(MESSAGE_MAGIC_CODE | MESSAGE_MAGIC_CODE_V2))
+        && i64_at(PHY_OFFSET_POSITION) == i64::try_from(phy_offset).ok()
 }

@@ -1,9 +1,16 @@
-//! Injected flush errors: [`FlushFault`], [`FlushErrorMode`].
+//! Injected errors of flushes and reads: [`FlushFault`], [`FlushErrorMode`], [`ReadFault`]; and bit rot.
 
 use std::path::Path;
+use std::sync::Arc;
 
-/// What an injected error does to the pages of the flush that it hits. In no mode do they reach the
-/// platter.
+use mq_env::disk::PAGE_SIZE;
+
+use super::memory::{Page, ZERO_PAGE};
+use super::state::State;
+use super::tree::{Durable, NodeId};
+
+/// What an injected error does to the pages of the flush that it hits. In no mode do they reach their
+/// place on the platter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlushErrorMode {
     /// Linux: the call reports EIO once, the pages are clean from then on, their content stays in
@@ -19,6 +26,19 @@ pub enum FlushErrorMode {
     NeverReported,
     /// The call reports EIO and the page cache shows again what the platter holds.
     Reverted,
+    /// The call reports success, and the pages reached the platter one page too low, over what was
+    /// there (the first page one too high). Nobody is told: a misdirected write.
+    Misdirected,
+}
+
+/// Reads that fail with EIO. A broken page of a mapped file would kill the process that touches it
+/// (SIGBUS); here the file cannot be mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFault {
+    /// Only paths that contain this; empty for all.
+    pub path_contains: String,
+    /// How many reads fail before the fault is used up; `None` until cleared.
+    pub times: Option<u32>,
 }
 
 /// Flushes and syncs that fail.
@@ -36,9 +56,27 @@ impl FlushFault {
     /// Whether flushes of `path` fail.
     #[must_use]
     pub fn matches(&self, path: &Path) -> bool {
-        // Not `Path::ends_with`: a filter may name a part of a component.
-        path.to_string_lossy().contains(&self.path_contains)
+        contains(path, &self.path_contains)
     }
+}
+
+/// Not `Path::ends_with`: a filter may name a part of a component.
+fn contains(path: &Path, part: &str) -> bool {
+    path.to_string_lossy().contains(part)
+}
+
+/// Uses the first of `faults` that matches `path` once; whether there was one.
+pub(super) fn take_read(faults: &mut Vec<ReadFault>, path: &Path) -> bool {
+    let Some(at) = faults.iter().position(|fault| contains(path, &fault.path_contains)) else {
+        return false;
+    };
+    if let Some(times) = &mut faults[at].times {
+        *times = times.saturating_sub(1);
+        if *times == 0 {
+            faults.remove(at);
+        }
+    }
+    true
 }
 
 /// Uses the first of `faults` that matches `path` once.
@@ -52,4 +90,32 @@ pub(super) fn take(faults: &mut Vec<FlushFault>, path: &Path) -> Option<FlushErr
         }
     }
     Some(mode)
+}
+
+/// Where a misdirected write of a page lands.
+pub(super) fn misdirected(page: u32) -> u32 {
+    if page == 0 { 1 } else { page - 1 }
+}
+
+impl State {
+    /// Flips the bits of `mask` in the byte at `offset` of the platter's content of file `id`, and
+    /// in a clean copy in the page cache, as if that had been evicted and read again.
+    pub(super) fn rot(&mut self, id: NodeId, offset: u64, mask: u8) {
+        let (page, at) = ((offset / PAGE_SIZE as u64) as u32, offset as usize % PAGE_SIZE);
+        let content = &mut self.tree.file_mut(id).contents[0];
+        let generation = content.generation;
+        let old = content.pages.get(&page).cloned();
+        let old = old.unwrap_or_else(|| Durable { seq: 0, at_ms: 0, bytes: Arc::new(ZERO_PAGE) });
+        let mut rotten: Page = *old.bytes;
+        rotten[at] ^= mask;
+        // A flush that is under way still overwrites it.
+        let durable = Durable { bytes: Arc::new(rotten), ..old };
+        Arc::make_mut(&mut content.pages).insert(page, durable);
+        let is_live = self.tree.file(id).live().generation == generation;
+        if let Some(memory) = self.memory_of(id).filter(|_| is_live)
+            && memory.unsynced_pages_in(page..page + 1).next().is_none()
+        {
+            memory.fill(page as usize * PAGE_SIZE, &rotten);
+        }
+    }
 }

@@ -123,7 +123,7 @@ impl State {
         let outcome = match fault {
             Some(mode) => {
                 self.stats.flush_errors += 1;
-                self.fail(&flight, mode);
+                self.fail(&flight, mode, now_ms);
                 FlushOutcome::Failed(mode)
             }
             None if is_dir => {
@@ -203,14 +203,26 @@ impl State {
         }
     }
 
-    fn fail(&mut self, flight: &Flight, mode: FlushErrorMode) {
+    fn fail(&mut self, flight: &Flight, mode: FlushErrorMode, now_ms: u64) {
         let open = self.open.entry(flight.node).or_default();
         match mode {
             FlushErrorMode::Clean | FlushErrorMode::NeverReported => {}
             FlushErrorMode::ReportedLate => open.late_error = true,
             FlushErrorMode::KeptDirty => self.dirty_again(flight),
             FlushErrorMode::Reverted => self.revert(flight),
+            FlushErrorMode::Misdirected => self.misdirect(flight, now_ms),
         }
+    }
+
+    /// Sizes and names are durable, the pages are elsewhere.
+    fn misdirect(&mut self, flight: &Flight, now_ms: u64) {
+        let len = self.tree.file(flight.node).len;
+        let pages = flight
+            .pages
+            .iter()
+            .map(|(page, bytes)| (faults::misdirected(*page), Arc::clone(bytes)));
+        let inside = pages.filter(|(page, _)| u64::from(*page) * (PAGE_SIZE as u64) < len);
+        self.make_durable(&Flight { pages: inside.collect(), ..flight.clone() }, now_ms);
     }
 
     fn dirty_again(&self, flight: &Flight) {

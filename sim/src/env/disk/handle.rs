@@ -10,6 +10,7 @@ use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion, 
 use rustix::io::Errno;
 
 use super::SimDisk;
+use super::faults;
 use super::journal::Place;
 use super::observe::{DiskEvent, MicroOp};
 use super::region::{Epoch, EpochId, Mapping};
@@ -42,6 +43,17 @@ impl DiskHandle {
 
     fn now_ms(&self) -> u64 {
         self.disk.clock.now_millis()
+    }
+
+    /// EIO if reads of `path` fail.
+    fn check_readable(&self, mut state: MutexGuard<'_, State>, path: &Path) -> io::Result<()> {
+        if !faults::take_read(&mut state.read_faults, path) {
+            return Ok(());
+        }
+        state.stats.read_errors += 1;
+        drop(state);
+        self.disk.emit(|| DiskEvent::ReadFailed { path });
+        Err(Errno::IO.into())
     }
 
     /// The file at `path`, created if it is missing.
@@ -183,6 +195,12 @@ impl DiskHandle {
 impl Disk for DiskHandle {
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
         let id = self.open_or_create(path)?;
+        let state = self.state()?;
+        if state.tree.file(id).len > 0 {
+            self.check_readable(state, path)?;
+        } else {
+            drop(state);
+        }
         self.reserve(id, path, len as u64)?;
         let mut state = self.state()?;
         let mapping = Arc::new(Mapping {
@@ -207,6 +225,7 @@ impl Disk for DiskHandle {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.check_readable(self.state()?, path)?;
         let state = self.state()?;
         let id = state.tree.find_file(path)?.ok_or(Errno::NOENT)?;
         let len = usize::try_from(state.tree.file(id).len).map_err(io::Error::other)?;
@@ -216,6 +235,7 @@ impl Disk for DiskHandle {
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.check_readable(self.state()?, path)?;
         let state = self.state()?;
         let id = state.tree.find_file(path)?.ok_or(Errno::NOENT)?;
         let rest = state.tree.file(id).len.saturating_sub(offset);

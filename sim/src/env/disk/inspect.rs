@@ -174,7 +174,7 @@ impl State {
         self.tree.find_file(path).ok()?
     }
 
-    fn durable_file(&self, path: &Path) -> Option<NodeId> {
+    pub(super) fn durable_file(&self, path: &Path) -> Option<NodeId> {
         self.tree.resolve_durable(path).filter(|id| !self.tree.is_dir(*id))
     }
 }

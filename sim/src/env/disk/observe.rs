@@ -102,6 +102,18 @@ pub enum DiskEvent<'a> {
         /// Bytes that were free.
         free_bytes: u64,
     },
+    /// A read failed.
+    ReadFailed {
+        /// The file.
+        path: &'a Path,
+    },
+    /// Bits of a file rotted.
+    Rotted {
+        /// The file.
+        path: &'a Path,
+        /// The byte.
+        offset: u64,
+    },
     /// The machine lost power.
     PowerLost {
         /// What became of everything un-synced.
@@ -125,8 +137,10 @@ pub struct DiskStats {
     pub flushes: u64,
     /// Pages they made durable.
     pub flushed_pages: u64,
-    /// Injected errors that bit.
+    /// Injected errors of flushes that bit.
     pub flush_errors: u64,
+    /// Injected errors of reads that bit.
+    pub read_errors: u64,
     /// Syncs of directories that ended.
     pub dir_syncs: u64,
     /// Pages made durable in the background.

@@ -9,7 +9,7 @@ use mq_env::disk::PAGE_SIZE;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::faults::FlushFault;
+use super::faults::{FlushFault, ReadFault};
 use super::flush::Flight;
 use super::memory::{Memory, Page, ZERO_PAGE};
 use super::observe::DiskStats;
@@ -28,6 +28,7 @@ pub(super) struct State {
     /// Flushes between capture and landing, in order of capture.
     pub(super) flights: Vec<Flight>,
     pub(super) faults: Vec<FlushFault>,
+    pub(super) read_faults: Vec<ReadFault>,
     pub(super) config: SimDiskConfig,
     pub(super) latency: LatencyProfile,
     pub(super) latency_scale: f64,
@@ -73,6 +74,7 @@ impl State {
             open: BTreeMap::new(),
             flights: Vec::new(),
             faults: Vec::new(),
+            read_faults: Vec::new(),
             latency: config.latency.clone(),
             config,
             latency_scale: 1.0,

@@ -1,6 +1,7 @@
 //! The disk against its promises.
 
 mod crash;
+mod damage;
 mod flushing;
 mod images;
 mod promises;

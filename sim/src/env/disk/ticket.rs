@@ -116,7 +116,9 @@ fn is_reported(outcome: FlushOutcome) -> bool {
         FlushOutcome::LateError => true,
         FlushOutcome::Failed(mode) => match mode {
             FlushErrorMode::Clean | FlushErrorMode::KeptDirty | FlushErrorMode::Reverted => true,
-            FlushErrorMode::ReportedLate | FlushErrorMode::NeverReported => false,
+            FlushErrorMode::ReportedLate
+            | FlushErrorMode::NeverReported
+            | FlushErrorMode::Misdirected => false,
         },
     }
 }
