@@ -5,6 +5,7 @@ mod crash_points;
 mod doctor;
 mod faults;
 mod java_stores;
+mod metadata_files;
 mod recovery_table;
 mod retention;
 

@@ -23,6 +23,7 @@ use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, StoreConfig};
 use mq_store::ha::HaService;
 use mq_store::ha::prefix::{PrefixError, PrefixOracle};
+use mq_store::metadata_file::settle_metadata;
 use tokio::sync::Notify;
 
 use crate::client_housekeeping::ClientHousekeepingService;
@@ -155,6 +156,7 @@ async fn start(
     let groups = SubscriptionGroupManager::load(&env, &config, &store_config);
     let offsets = Arc::new(ConsumerOffsetManager::load(&env, &store_config));
     let store = MessageStore::open(env.clone(), Arc::new(store_config)).await?;
+    settle_tables(&env, &store).await;
 
     let outer_api = Arc::new(BrokerOuterApi::new(
         &env,
@@ -198,6 +200,14 @@ async fn start(
             context.outer_api.shutdown().await;
             Err(error)
         }
+    }
+}
+
+/// What the tables were loaded from must not be taken back any more.
+async fn settle_tables(env: &Env, store: &MessageStore) {
+    let dir = store.config().store_path_root_dir.join("config");
+    if let Err(error) = settle_metadata(&*env.disk, &dir).await {
+        tracing::error!(dir = %dir.display(), %error, "a power loss may take tables back");
     }
 }
 

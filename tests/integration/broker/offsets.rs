@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mq_env::disk::Disk;
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::offset::{
     GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader, QueryConsumerOffsetRequestHeader,
@@ -77,6 +78,63 @@ fn a_commit_survives_power_loss_five_seconds_later_and_a_stop_at_once() {
         assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(2));
         assert_eq!(cluster.send(&broker.addr, "T", "body").await, 3);
         assert!(cluster.events(clamped).is_empty());
+    });
+}
+
+/// Makes a file's content something else.
+type Damage = fn(&[u8]) -> Vec<u8>;
+
+#[test]
+fn no_damage_to_a_table_costs_the_start_or_more_than_one_version() {
+    let damages: [Damage; 3] =
+        [|_| Vec::new(), |whole| vec![0; whole.len()], |whole| whole[..whole.len() / 2].to_vec()];
+    for damage in damages {
+        World::test(9, async |world| {
+            let cluster = Cluster::new(world);
+            let broker = cluster.master(|_, _| {}).await;
+            for topic in ["T", "T", "U"] {
+                cluster.send(&broker.addr, topic, "body").await;
+            }
+            commit(&cluster, &broker.addr, "G", "T", 1).await;
+            seconds(6).await;
+            commit(&cluster, &broker.addr, "G", "T", 2).await;
+            seconds(6).await;
+            broker.process.kill();
+            let disk = broker.machine.disk().handle("damage");
+            for file in ["topics", "subscriptionGroup", "consumerOffset", "delayOffset"] {
+                let path = Path::new("/store/config").join(file).with_extension("json");
+                let whole = disk.read(&path).unwrap_or_default();
+                disk.write(&path, &damage(&whole)).unwrap();
+            }
+            broker.start().await;
+            assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(1));
+            assert_eq!(cluster.send(&broker.addr, "T", "body").await, 2, "the older topic");
+        });
+    }
+}
+
+#[test]
+fn a_topic_that_a_killed_process_left_in_the_page_cache_outlives_the_next_power_loss() {
+    test_without_writeback(10, async |world| {
+        let cluster = Cluster::new(world);
+        let broker =
+            cluster.master(|_, store| store.flush_disk_type = FlushDiskType::SyncFlush).await;
+        // As after a kill between the last rename and the sync of the directory.
+        let disk = broker.machine.disk().handle("killed");
+        let config = Path::new("/store/config");
+        disk.create_dir_all(config).unwrap();
+        let topics = br#"{"topicConfigTable":{"T":{"order":false,"perm":6,"readQueueNums":4,
+            "topicFilterType":"SINGLE_TAG","topicName":"T","topicSysFlag":0,"writeQueueNums":4}}}"#;
+        disk.write(&config.join("topics.json"), topics).unwrap();
+        disk.sync(&config.join("topics.json")).await.unwrap();
+        broker.process.kill();
+        broker.start().await;
+        cluster.send(&broker.addr, "T", "body").await;
+        cluster.power_cycle(&broker);
+        broker.start().await;
+        assert_eq!(cluster.send(&broker.addr, "T", "body").await, 1);
+        let reader = broker.machine.disk().handle("reader");
+        assert_eq!(reader.read(&config.join("topics.json")).unwrap(), topics);
     });
 }
 

@@ -37,6 +37,26 @@ async fn metadata_gives_way_to_its_backup() {
     assert_eq!(load_metadata(disk, &path, parse), None);
 }
 
+#[tokio::test]
+async fn damaged_metadata_never_becomes_the_backup() {
+    let machine = Machine::new();
+    let disk = &*machine.disk;
+    let path = machine.root().join("config/number.json");
+    let backup = machine.root().join("config/number.json.bak");
+    store_metadata(disk, &path, b"1").await.unwrap();
+    store_metadata(disk, &path, b"2").await.unwrap();
+    for damaged in [&b""[..], &[0; 40], b"{\"a\":1", b"2\0\0", b"\xff"] {
+        disk.write(&path, damaged).unwrap();
+        store_metadata(disk, &path, b"3").await.unwrap();
+        assert_eq!(disk.read(&backup).unwrap(), b"1", "{damaged:?}");
+        assert_eq!(disk.read(&path).unwrap(), b"3");
+    }
+    store_metadata(disk, &path, br#"{"offsetTable":{0:12}}"#).await.unwrap();
+    assert_eq!(disk.read(&backup).unwrap(), b"3");
+    store_metadata(disk, &path, b"4").await.unwrap();
+    assert_eq!(disk.read(&backup).unwrap(), br#"{"offsetTable":{0:12}}"#);
+}
+
 fn queue(machine: &Machine) -> ConsumeQueue {
     let disk = Arc::clone(&machine.disk) as Arc<dyn Disk>;
     ConsumeQueue::new(disk, &machine.root(), 200, "T", 0)
