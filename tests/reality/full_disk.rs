@@ -179,12 +179,24 @@ fn small_file_system(dir: &Path) -> Option<SmallFileSystem> {
     }
 }
 
-async fn filled_and_emptied(flush_disk_type: FlushDiskType) {
+/// What stops sends first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StoppedBy {
+    /// `diskSpaceWarningLevelRatio`: the broker looks at its disk and takes no more.
+    Ratio,
+    /// The file system itself, which has no blocks for the next file.
+    FileSystem,
+}
+
+async fn filled_and_emptied(flush_disk_type: FlushDiskType, stopped_by: StoppedBy) {
     let dir = tempfile::tempdir().unwrap();
     let Some(space) = small_file_system(dir.path()) else { return };
     let (namesrv, namesrv_addr) = name_server(dir.path()).await;
     let settings = BrokerSettings::small(dir.path(), &namesrv_addr, flush_disk_type);
-    let settings = BrokerSettings { store_dir: space.at.join("store"), ..settings }.on_own_disk();
+    let mut settings = BrokerSettings { store_dir: space.at.join("store"), ..settings };
+    if stopped_by == StoppedBy::Ratio {
+        settings = settings.on_own_disk();
+    }
     let mut story = Story::begin(settings).await;
 
     space.fill(1 << 20);
@@ -194,10 +206,17 @@ async fn filled_and_emptied(flush_disk_type: FlushDiskType) {
     space.fill(0);
     let refused = story.send_until_refused().await;
     assert_refusal(&refused);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let refused = story.send().await.unwrap_err();
-    let says = refused.to_string();
-    assert!(says.contains("the broker's disk is full [CL:  1.00 CQ:  1.00"), "{says}");
+    match stopped_by {
+        StoppedBy::Ratio => {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let says = story.send().await.unwrap_err().to_string();
+            assert!(says.contains("the broker's disk is full [CL:  1.00 CQ:  1.00"), "{says}");
+        }
+        StoppedBy::FileSystem => {
+            let is_error = matches!(&refused, ClientError::Broker { code, .. } if *code == ResponseCode::SYSTEM_ERROR);
+            assert!(is_error, "{refused}");
+        }
+    }
     let acked_when_full = story.acked();
     // At most units of the ConsumeQueue may have no room yet.
     let read_back = story.read_back().await;
@@ -224,13 +243,23 @@ async fn filled_and_emptied(flush_disk_type: FlushDiskType) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_file_system_costs_nothing_acknowledged_under_async_flush() {
-    filled_and_emptied(FlushDiskType::AsyncFlush).await;
+async fn a_full_disk_costs_nothing_acknowledged_under_async_flush() {
+    filled_and_emptied(FlushDiskType::AsyncFlush, StoppedBy::Ratio).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_file_system_costs_nothing_acknowledged_under_sync_flush() {
-    filled_and_emptied(FlushDiskType::SyncFlush).await;
+async fn a_full_disk_costs_nothing_acknowledged_under_sync_flush() {
+    filled_and_emptied(FlushDiskType::SyncFlush, StoppedBy::Ratio).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_system_without_blocks_costs_nothing_acknowledged_under_async_flush() {
+    filled_and_emptied(FlushDiskType::AsyncFlush, StoppedBy::FileSystem).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_system_without_blocks_costs_nothing_acknowledged_under_sync_flush() {
+    filled_and_emptied(FlushDiskType::SyncFlush, StoppedBy::FileSystem).await;
 }
 
 #[tokio::test]
