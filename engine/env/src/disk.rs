@@ -170,6 +170,9 @@ impl FileLock {
 pub trait RegionTracker: Send + Sync {
     /// `len` bytes at `offset` were just written.
     fn wrote(&self, offset: usize, len: usize);
+
+    /// See [`MappedRegion::next_data`].
+    fn next_data(&self, from: usize) -> usize;
 }
 
 /// The bytes of a mapped file: a base pointer, a length and what keeps the memory alive.
@@ -251,6 +254,14 @@ impl MappedRegion {
         if let Some(tracker) = &self.tracker {
             tracker.wrote(offset, data.len());
         }
+    }
+
+    /// The first byte at or behind `from` that may be something else than zero; at most the length.
+    /// Whoever looks for what is behind the end of a large file need not touch its holes.
+    #[must_use]
+    pub fn next_data(&self, from: usize) -> usize {
+        let next = self.tracker.as_ref().map_or(from, |tracker| tracker.next_data(from));
+        next.clamp(from.min(self.len), self.len)
     }
 
     /// The bytes of `range`. The caller keeps below the published position.

@@ -163,6 +163,13 @@ impl MappedFile {
         self.region.slice(range)
     }
 
+    /// The first position at or behind `from` that may hold something else than zero; at most the
+    /// file's size.
+    #[must_use]
+    pub fn next_data(&self, from: usize) -> usize {
+        self.region.next_data(from)
+    }
+
     /// Whether a flush is due: the file is full, or `least_pages` pages are dirty, or with
     /// `least_pages` 0 anything is (RocketMQ 4.9 `MappedFile.isAbleToFlush`).
     #[must_use]
@@ -228,7 +235,11 @@ impl MappedFile {
         let zeros = [0_u8; PAGE_SIZE];
         let mut erased_to = position;
         let mut at = position;
-        while at < self.file_size() && at - erased_to < ERASE_STOPS_AFTER_BYTES {
+        loop {
+            at = self.next_data(at);
+            if at >= self.file_size() || at - erased_to >= ERASE_STOPS_AFTER_BYTES {
+                return position..erased_to;
+            }
             let end = (at / PAGE_SIZE + 1) * PAGE_SIZE;
             let end = end.min(self.file_size());
             let used = self.region.slice(at..end).iter().rposition(|byte| *byte != 0);
@@ -238,7 +249,6 @@ impl MappedFile {
             }
             at = end;
         }
-        position..erased_to
     }
 
     fn publish(&self, wrote_position: usize) {

@@ -15,6 +15,9 @@ use mq_protocol::message_codec::{
 /// Size and magic of a record.
 const HEAD_BYTES: usize = MAGIC_POSITION + 4;
 
+/// A search looks at so many bytes before it asks again where there is something.
+const SEARCHED_BYTES: usize = 64 << 10;
+
 /// Bytes of CommitLog files at their physical offsets.
 pub(crate) trait LogBytes {
     /// Why bytes cannot be had.
@@ -26,6 +29,12 @@ pub(crate) trait LogBytes {
     /// The bytes from `phy_offset` on: `len` of them or more, fewer only where the file ends, none where
     /// no file is.
     fn bytes(&mut self, phy_offset: u64, len: usize) -> Result<&[u8], Self::Error>;
+
+    /// The first byte of the file at or behind `phy_offset` that may be something else than zero; at
+    /// most the file's end.
+    fn next_data(&self, phy_offset: u64) -> u64 {
+        phy_offset
+    }
 }
 
 /// Mapped files.
@@ -53,6 +62,13 @@ impl LogBytes for MappedLog {
         let Some(index) = file_of(&self.ranges, phy_offset) else { return Ok(&[]) };
         let file = &self.files[index];
         Ok(file.raw((phy_offset - file.file_from_offset()) as usize..file.file_size()))
+    }
+
+    fn next_data(&self, phy_offset: u64) -> u64 {
+        let Some(index) = file_of(&self.ranges, phy_offset) else { return phy_offset };
+        let file = &self.files[index];
+        let from = file.file_from_offset();
+        from + file.next_data((phy_offset - from) as usize) as u64
     }
 }
 
@@ -94,8 +110,14 @@ pub(crate) fn next_record<L: LogBytes>(log: &mut L, from: u64) -> Result<Option<
     for index in first..log.files().len() {
         let file = log.files()[index].clone();
         let mut at = from.max(file.start);
-        while at < file.end {
+        loop {
+            // A record's magic lies behind its first bytes, which may be in the page before.
+            at = at.max(log.next_data(at).saturating_sub(MAGIC_POSITION as u64));
+            if at >= file.end {
+                break;
+            }
             let bytes = log.bytes(at, PAGE_SIZE)?;
+            let bytes = &bytes[..bytes.len().min(SEARCHED_BYTES)];
             let len = bytes.len() as u64;
             let Some(candidate) = find_record_magic(bytes) else {
                 // A magic may lie across the end of what was looked at.

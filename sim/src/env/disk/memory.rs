@@ -1,9 +1,10 @@
-//! The page cache's copy of one file: an anonymous mapping and two bitmaps over its pages.
+//! The page cache's copy of one file: an anonymous mapping and three bitmaps over its pages.
 //!
-//! The mapping is private, reserved but not backed: a file of 1 GiB costs address space and 64 KiB of
+//! The mapping is private, reserved but not backed: a file of 1 GiB costs address space and 96 KiB of
 //! bitmaps until its pages are touched. *Dirty* pages are those a flush would write. *Unsynced* pages
 //! are those that may differ from the platter; a failed flush leaves pages unsynced that are no longer
-//! dirty, which is why power loss looks at the second map and never at the first.
+//! dirty, which is why power loss looks at the second map and never at the first. *Used* pages are those
+//! that may hold something: readers pass over the rest without touching it.
 //!
 //! Marking is lock-free, because it lies on the append path of the engine.
 
@@ -30,6 +31,7 @@ pub(super) struct Memory {
     map: MmapRaw,
     dirty: Bitmap,
     unsynced: Bitmap,
+    used: Bitmap,
 }
 
 impl Memory {
@@ -41,7 +43,8 @@ impl Memory {
         if map.len() >= HUGE_PAGE_BYTES {
             map.advise(memmap2::Advice::NoHugePage)?;
         }
-        Ok(Memory { map: map.into(), dirty: Bitmap::new(pages), unsynced: Bitmap::new(pages) })
+        let [dirty, unsynced, used] = [(); 3].map(|()| Bitmap::new(pages));
+        Ok(Memory { map: map.into(), dirty, unsynced, used })
     }
 
     /// Bytes that fit.
@@ -59,12 +62,16 @@ impl Memory {
         let (first, last) = (offset / PAGE_SIZE, (offset + len - 1) / PAGE_SIZE);
         self.unsynced.set_range(first, last);
         self.dirty.set_range(first, last);
+        self.used.set_range(first, last);
     }
 
     /// Copies `data` to `offset` without marking anything.
     #[expect(unsafe_code, reason = "a copy into the mapping")]
     pub(super) fn fill(&self, offset: usize, data: &[u8]) {
         assert!(offset + data.len() <= self.capacity(), "fill beyond the mapping");
+        if !data.is_empty() {
+            self.used.set_range(offset / PAGE_SIZE, (offset + data.len() - 1) / PAGE_SIZE);
+        }
         // SAFETY: the range was checked and `data` is not part of this mapping. The engine holds no
         // view of the target: it is filled before the region exists, or under a reader whom a real
         // page cache would surprise as well (a file rewritten or reverted while mapped).
@@ -93,6 +100,13 @@ impl Memory {
             return &ZERO_PAGE;
         }
         self.bytes(start..start + PAGE_SIZE).first_chunk().unwrap_or(&ZERO_PAGE)
+    }
+
+    /// The first byte at or behind `from` in a page that was ever filled or written, else the capacity.
+    pub(super) fn next_used(&self, from: usize) -> usize {
+        let first = u32::try_from(from / PAGE_SIZE).unwrap_or(u32::MAX);
+        let page = self.used.ones(first..u32::MAX).next();
+        page.map_or(self.capacity(), |page| from.max(page as usize * PAGE_SIZE))
     }
 
     /// A copy of page `page`.
@@ -209,6 +223,20 @@ mod tests {
         memory.mark_written(199 * PAGE_SIZE, PAGE_SIZE);
         memory.mark_written(0, 1);
         assert_eq!(memory.unsynced_pages().collect::<Vec<_>>(), [0, 62, 63, 64, 65, 199]);
+    }
+
+    #[test]
+    fn holes_are_passed_over() {
+        let memory = Memory::new(1000 * PAGE_SIZE).unwrap();
+        assert_eq!(memory.next_used(5), 1000 * PAGE_SIZE);
+        memory.fill(70 * PAGE_SIZE + 9, b"abc");
+        memory.mark_written(300 * PAGE_SIZE - 1, 2);
+        memory.clear_dirty(300);
+        assert_eq!(memory.next_used(5), 70 * PAGE_SIZE);
+        assert_eq!(memory.next_used(70 * PAGE_SIZE + 50), 70 * PAGE_SIZE + 50);
+        assert_eq!(memory.next_used(71 * PAGE_SIZE), 299 * PAGE_SIZE);
+        assert_eq!(memory.next_used(300 * PAGE_SIZE), 300 * PAGE_SIZE);
+        assert_eq!(memory.next_used(2000 * PAGE_SIZE), 1000 * PAGE_SIZE);
     }
 
     #[test]

@@ -88,4 +88,8 @@ impl RegionTracker for Mapping {
             self.micro_ops.done(MicroOp::RegionWrite);
         }
     }
+
+    fn next_data(&self, from: usize) -> usize {
+        self.memory.next_used(from)
+    }
 }
