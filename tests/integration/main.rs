@@ -4,6 +4,7 @@
 mod broker;
 mod crash_points;
 mod ha;
+mod os_busy;
 mod os_cluster;
 mod parity;
 mod store;

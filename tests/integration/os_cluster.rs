@@ -31,6 +31,9 @@ fn settings(dir: &Path, namesrv: &str, id: u64, role: BrokerRole) -> (BrokerConf
     store_config.flush_disk_type = FlushDiskType::SyncFlush;
     store_config.mapped_file_size_commit_log = 1 << 20;
     store_config.mapped_file_size_consume_queue = 20 * 1_000;
+    // How full the disk is of the machine that runs the tests is nobody's business.
+    store_config.disk_space_warning_level_ratio = 100;
+    store_config.clean_file_forcibly_enable = false;
     (config, store_config)
 }
 

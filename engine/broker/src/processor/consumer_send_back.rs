@@ -17,7 +17,7 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 use mq_store::{MessageInner, PutMessageStatus};
 
 use super::FAQ;
-use super::send_message::DLQ_NUMS_PER_GROUP;
+use super::send_message::{DLQ_NUMS_PER_GROUP, reject_request};
 use crate::context::BrokerContext;
 
 /// Delay level of the first retry when the consumer names none.
@@ -36,6 +36,9 @@ impl ConsumerSendBackProcessor {
 
 impl RequestProcessor for ConsumerSendBackProcessor {
     fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+        if let Some(rejection) = reject_request(&self.context) {
+            return Ok(rejection.into());
+        }
         let header: ConsumerSendMsgBackRequestHeader = request.header()?;
         let context = Arc::clone(&self.context);
         Ok(ProcessOutcome::later(async move {

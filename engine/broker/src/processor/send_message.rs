@@ -75,8 +75,20 @@ impl SendMessageProcessor {
     }
 }
 
+/// What a broker says that has no time for a message: before it looks at it, to every request that
+/// would store one (RocketMQ 4.9 `rejectRequest`). The client waits, or tells its caller.
+pub(super) fn reject_request(context: &BrokerContext) -> Option<RemotingCommand> {
+    context.store.commit_log().is_os_page_cache_busy().then(|| {
+        let remark = "[REJECTREQUEST]system busy, start flow control for a while".to_owned();
+        RemotingCommand::response(ResponseCode::SYSTEM_BUSY, Some(remark))
+    })
+}
+
 impl RequestProcessor for SendMessageProcessor {
     fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
+        if let Some(rejection) = reject_request(&self.context) {
+            return Ok(rejection.into());
+        }
         let header = request.header()?;
         let send = Send { request, header, channel: channel.clone(), is_dead_letter: false };
         self.send(send).or_else(|error| Ok(refusal(&self.context.config, error).into()))

@@ -70,6 +70,9 @@ impl StoreDir {
         config.message_index_enable &=
             self.shape.index.is_some() || self.files(Path::new("index"))?.is_empty();
         config.salvage = salvage;
+        // However long it takes and however full the disk is: nothing expires meanwhile.
+        config.file_reserved_time_hours = u64::MAX;
+        config.clean_file_forcibly_enable = false;
         let store = MessageStore::open(env, Arc::new(config)).await?;
         let recovered = Recovered {
             min_phy_offset: store.commit_log().min_offset(),

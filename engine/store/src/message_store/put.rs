@@ -167,7 +167,7 @@ fn check_batch(store: &MessageStore, batch: &MessageInner) -> Result<(), PutMess
     let is_transaction = MessageSysFlag::transaction_type(batch.sys_flag) != 0;
     let delay = PropertiesView::new(&batch.properties).get(MessageConst::DELAY);
     let is_delayed = delay.and_then(|level| level.parse::<i32>().ok()).is_some_and(|it| it > 0);
-    if is_transaction || is_delayed || batch.body.len() > store.record_size_max() {
+    if is_transaction || is_delayed || batch.body.len() > store.config.max_message_size {
         return Err(PutMessageStatus::MessageIllegal);
     }
     Ok(())

@@ -200,6 +200,8 @@ async fn a_bad_batch_is_refused_as_a_whole() {
     refused(message(b"garbage")).await;
     refused(message(b"")).await;
     refused(batch(&[(b"fine", ""), (&[0; 1001], "")])).await;
+    // Each is short enough, all of them together are not.
+    refused(batch(&[(&[0; 500], ""), (&[0; 500], "")])).await;
     refused(batch(&[(b"fine", ""), (b"", "k\u{1}\0")])).await;
     let mut prepared = batch(&[(b"x", "")]);
     prepared.sys_flag = MessageSysFlag::TRANSACTION_PREPARED;
@@ -210,7 +212,30 @@ async fn a_bad_batch_is_refused_as_a_whole() {
     let mut long_topic = batch(&[(b"x", "")]);
     long_topic.topic = "t".repeat(128);
     refused(long_topic).await;
-    assert_eq!(store.put_messages(&batch(&[(b"x", "")])).await.append.unwrap().queue_offset, 0);
+    let mut long_text = batch(&[(b"x", "")]);
+    long_text.properties = "p".repeat(32_768);
+    refused(long_text).await;
+    let longest = batch(&[(&[0; 470], ""), (&[0; 470], "")]);
+    assert_eq!(longest.body.len(), 984);
+    assert_eq!(store.put_messages(&longest).await.append.unwrap().queue_offset, 0);
+}
+
+/// What a batch grows by as records is bounded as well.
+#[tokio::test]
+async fn a_batch_that_becomes_too_large_is_refused() {
+    let machine = Machine::with(|config| {
+        config.max_message_size = 20_000;
+        config.mapped_file_size_commit_log = 1 << 20;
+    });
+    let store = machine.open().await;
+    let mut batch = batch(&vec![(&b""[..], ""); 500]);
+    batch.properties = format!("K\u{1}{}", "v".repeat(100));
+    assert!(batch.body.len() < 20_000);
+    let result = store.put_messages(&batch).await;
+    assert_eq!(result, PutMessageResult::refused(MessageIllegal));
+    assert_eq!(store.commit_log().max_offset(), 0);
+    batch.properties.clear();
+    assert_eq!(store.put_messages(&batch).await.status, PutOk);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a put leaves in the files, byte by byte.
 
 use super::*;
+use crate::PutMessageStatus;
 
 /// One field per line; blanks do not count.
 fn hex(text: &str) -> Vec<u8> {
@@ -67,6 +68,55 @@ async fn a_record_between_ipv6_hosts_is_longer() {
     assert_eq!(record.sys_flag(), 0x30);
     assert_eq!((record.born_host(), record.store_host()), (message.born_host, message.store_host));
     assert_eq!(record.store_timestamp(), 1_700_000_000_000);
+    put(&store, b"y").await;
+    machine.kill(store).await;
+    let store = machine.open().await;
+    let found = store.get_message("T", 0, 0, 32, &MessageFilter::All);
+    let hosts: Vec<_> =
+        found.messages.iter().map(|record| decode_record(record).unwrap().store_host()).collect();
+    assert_eq!(hosts, [message.store_host, self::message(b"").store_host]);
+}
+
+/// A broker of 5.x leaves records of its second version behind, of topics of up to 32767 bytes.
+#[tokio::test]
+async fn records_of_version_2_are_read_and_never_written() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    put(&store, &numbered(0)).await;
+    put(&store, &numbered(1)).await;
+    let end = store.commit_log().max_offset() as usize;
+    store.shutdown().await;
+    let long_topic = "t".repeat(200);
+    machine.edit(&machine.log_file(0), |log| {
+        let mut record = log[end / 2..end].to_vec();
+        let topic_length = record.len() - 2 - 1 - 1;
+        record.splice(topic_length..topic_length + 2, [0, 200]);
+        record.splice(topic_length + 2..topic_length + 2, long_topic.bytes());
+        let size = record.len() as i32;
+        record[0..4].copy_from_slice(&size.to_be_bytes());
+        record[4..8].copy_from_slice(&hex("DAA320AB"));
+        record[20..28].copy_from_slice(&0_u64.to_be_bytes());
+        record[28..36].copy_from_slice(&(end as u64).to_be_bytes());
+        log[end..end + record.len()].copy_from_slice(&record);
+    });
+    machine.disk.remove(&machine.root().join("durable")).unwrap();
+    machine.disk.write(&machine.root().join("abort"), b"").unwrap();
+    let store = machine.open().await;
+    let found = store.get_message(&long_topic, 0, 0, 32, &MessageFilter::All);
+    assert_eq!(found.messages.len(), 1);
+    let record = decode_record(&found.messages[0]).unwrap();
+    assert_eq!((record.version(), record.topic().as_ref()), (2, &*long_topic));
+    assert_eq!(record.body(), numbered(1));
+    assert!(store.look_message_by_offset(end as u64).is_some());
+    assert_eq!(store.max_offset_in_queue("T", 0), 2);
+
+    let more = MessageInner { topic: long_topic, ..message(b"x") };
+    assert_eq!(store.put_message(&more).await.status, PutMessageStatus::MessageIllegal);
+    let next = put(&store, b"x").await.append.unwrap();
+    let record = store.look_message_by_offset(next.phy_offset).unwrap();
+    assert_eq!(decode_record(&record).unwrap().version(), 1);
+    machine.kill(store).await;
+    assert_eq!(machine.open().await.commit_log().max_offset(), next.end_offset());
 }
 
 #[tokio::test]

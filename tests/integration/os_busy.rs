@@ -1,0 +1,168 @@
+//! A disk that makes the put lock wait: sends are turned away before they queue up behind it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mq_broker::BrokerController;
+use mq_broker::config::BrokerConfig;
+use mq_client::{ClientConfig, ClientError, ClientInstance, Producer, ProducerConfig, SendError};
+use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion};
+use mq_env::{BoxFuture, Env};
+use mq_namesrv::{NamesrvConfig, NamesrvController};
+use mq_protocol::codes::ResponseCode;
+use mq_protocol::message::Message;
+use mq_store::config::StoreConfig;
+
+const LOG_FILE: usize = 64 << 10;
+const STALL: Duration = Duration::from_millis(1_500);
+
+/// The operating system's disk, on which a CommitLog file takes long to make while it stalls.
+struct StallingDisk {
+    os: Arc<dyn Disk>,
+    stalls: AtomicBool,
+}
+
+impl Disk for StallingDisk {
+    #[expect(clippy::disallowed_methods, reason = "the put lock is to be held")]
+    fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        if len == LOG_FILE && self.stalls.swap(false, Ordering::SeqCst) {
+            std::thread::sleep(STALL);
+        }
+        self.os.map(path, len)
+    }
+
+    fn flush<'a>(
+        &'a self,
+        region: &'a MappedRegion,
+        range: Range<usize>,
+    ) -> BoxFuture<'a, io::Result<()>> {
+        self.os.flush(region, range)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.os.read(path)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.os.read_at(path, offset, len)
+    }
+
+    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        self.os.write(path, data)
+    }
+
+    fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
+        self.os.sync(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.os.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.os.remove(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.os.remove_dir(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.os.create_dir_all(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.os.list(dir)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        self.os.stat(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<FileLock> {
+        self.os.lock(path)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
+        let space = self.os.space(dir)?;
+        Ok(DiskSpace { free_bytes: space.total_bytes, ..space })
+    }
+}
+
+async fn send(client: &ClientInstance, body_bytes: usize) -> Result<(), SendError> {
+    let producer = Producer::new(client, ProducerConfig::new("producers"));
+    // A long body is compressed before it is sent: this one does not get shorter.
+    let mut state = 1_u32;
+    let noise = std::iter::from_fn(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        Some((state >> 24) as u8)
+    });
+    let body: Vec<u8> = noise.take(body_bytes).collect();
+    producer.send(Message::new("Busy", body)).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sends_are_rejected_while_the_put_lock_is_held_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv_config_path = dir.path().join("kvConfig.json");
+    let namesrv_config =
+        NamesrvConfig { listen_port: 0, kv_config_path, ..NamesrvConfig::default() };
+    let namesrv = NamesrvController::start(Env::os(), namesrv_config).await.unwrap();
+    let namesrv_addrs = vec![format!("127.0.0.1:{}", namesrv.local_addr().port())];
+    let disk = Arc::new(StallingDisk { os: Env::os().disk, stalls: AtomicBool::new(false) });
+    let mut config = BrokerConfig::new("broker-a");
+    config.broker_ip1 = Some("127.0.0.1".to_owned());
+    config.namesrv_addrs.clone_from(&namesrv_addrs);
+    let mut store_config = StoreConfig::at(dir.path().join("store"));
+    store_config.mapped_file_size_commit_log = LOG_FILE;
+    store_config.mapped_file_size_consume_queue = 20 * 100;
+    (store_config.max_hash_slot_num, store_config.max_index_num) = (100, 400);
+    store_config.os_page_cache_busy_timeout_ms = 200;
+    let broker = loop {
+        let env = Env { disk: Arc::clone(&disk) as Arc<dyn Disk>, ..Env::os() };
+        let any_port = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        config.listen_port = env.net.bind(any_port).await.unwrap().local_addr().unwrap().port();
+        let started = BrokerController::start(env, config.clone(), store_config.clone()).await;
+        if let Ok(broker) = started {
+            break broker;
+        }
+    };
+    let client = || {
+        let namesrv_addrs = namesrv_addrs.clone();
+        ClientInstance::start(Env::os(), ClientConfig { namesrv_addrs, ..Default::default() })
+    };
+    let (slow, quick) = (client(), client());
+    for client in [&slow, &quick] {
+        send(client, 1_000).await.unwrap();
+    }
+    disk.stalls.store(true, Ordering::SeqCst);
+    let begun = tokio::time::Instant::now();
+    let stalled = async { (send(&slow, LOG_FILE - 1_500).await, begun.elapsed()) };
+    let rejected = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        (send(&quick, 10).await.unwrap_err().cause, begun.elapsed())
+    };
+    let ((stored, after), (rejection, rejected_after)) = tokio::join!(stalled, rejected);
+    stored.unwrap();
+    assert!(after >= STALL, "{after:?}");
+    assert!(rejected_after < STALL, "at once: {rejected_after:?}");
+    let remark = "[REJECTREQUEST]system busy, start flow control for a while";
+    assert!(
+        matches!(
+            &rejection,
+            ClientError::Broker { code: ResponseCode::SYSTEM_BUSY, remark: said, .. } if said == remark
+        ),
+        "{rejection}"
+    );
+    send(&quick, 10).await.unwrap();
+    for client in [slow, quick] {
+        client.shutdown().await;
+    }
+    broker.shutdown().await;
+    namesrv.shutdown().await;
+}
