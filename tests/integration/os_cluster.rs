@@ -26,14 +26,11 @@ fn settings(dir: &Path, namesrv: &str, id: u64, role: BrokerRole) -> (BrokerConf
     config.broker_ip1 = Some("127.0.0.1".to_owned());
     config.broker_ip2 = Some("127.0.0.1".to_owned());
     config.namesrv_addrs = vec![namesrv.to_owned()];
-    let mut store_config = StoreConfig::at(dir);
+    let mut store_config = StoreConfig::at(dir).on_any_disk();
     store_config.broker_role = role;
     store_config.flush_disk_type = FlushDiskType::SyncFlush;
     store_config.mapped_file_size_commit_log = 1 << 20;
     store_config.mapped_file_size_consume_queue = 20 * 1_000;
-    // How full the disk is of the machine that runs the tests is nobody's business.
-    store_config.disk_space_warning_level_ratio = 100;
-    store_config.clean_file_forcibly_enable = false;
     (config, store_config)
 }
 

@@ -29,7 +29,7 @@ impl Bench {
             .expect("a runtime");
         let store = runtime.block_on(async {
             let env = Env { probe: Probe::silent(), ..Env::os() };
-            let mut config = StoreConfig::at(dir.path().join("store"));
+            let mut config = StoreConfig::at(dir.path().join("store")).on_any_disk();
             config.mapped_file_size_commit_log = 256 << 20;
             MessageStore::open(env, Arc::new(config)).await.expect("a store")
         });

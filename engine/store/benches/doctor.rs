@@ -99,7 +99,7 @@ fn env() -> Env {
 }
 
 fn config(root: &Path) -> StoreConfig {
-    let mut config = StoreConfig::at(root);
+    let mut config = StoreConfig::at(root).on_any_disk();
     config.mapped_file_size_commit_log = 16 << 20;
     (config.max_hash_slot_num, config.max_index_num) = (100_000, 400_000);
     config

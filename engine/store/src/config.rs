@@ -314,6 +314,16 @@ impl StoreConfig {
         }
     }
 
+    /// The same settings for a store that pays no heed to how full its disk is: it takes writes, and
+    /// nothing goes before it has expired. For tests and benchmarks, whose machine is not their
+    /// subject.
+    #[must_use]
+    pub fn on_any_disk(mut self) -> Self {
+        self.disk_space_warning_level_ratio = 100;
+        self.clean_file_forcibly_enable = false;
+        self
+    }
+
     /// The CommitLog's directory.
     #[must_use]
     pub fn commit_log_dir(&self) -> PathBuf {

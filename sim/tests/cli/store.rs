@@ -9,7 +9,7 @@ use super::*;
 fn a_store(root: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let mut config = mq_store::config::StoreConfig::at(root);
+        let mut config = mq_store::config::StoreConfig::at(root).on_any_disk();
         config.mapped_file_size_commit_log = 8 << 10;
         config.mapped_file_size_consume_queue = 2_000;
         (config.max_hash_slot_num, config.max_index_num) = (100, 400);

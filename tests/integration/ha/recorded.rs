@@ -21,7 +21,7 @@ async fn open(
     dir: &std::path::Path,
     role: BrokerRole,
 ) -> (Arc<MessageStore>, Arc<HaService>, u16) {
-    let mut config = StoreConfig::at(dir);
+    let mut config = StoreConfig::at(dir).on_any_disk();
     config.mapped_file_size_commit_log = 1 << 20;
     config.broker_role = role;
     config.ha_listen_port = 0;

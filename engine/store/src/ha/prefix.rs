@@ -110,15 +110,16 @@ pub(crate) enum Foreign {
 /// Compares a slave's samples with this master's log.
 #[must_use]
 pub fn answer_prefix_query(log: &CommitLog, query: &PrefixQuery) -> PrefixAnswer {
-    // Read before the samples: what is held then is held by the answer's limits, too.
-    let (min_offset, max_offset) = (log.min_offset(), log.max_offset());
+    // Read before the samples: what is held then is held by the answer's limit, too.
+    let max_offset = log.max_offset();
     let verdict = |sample: &LogSample| match log.crc_of(sample.from..sample.end()) {
         None => SampleVerdict::NotHeld,
         Some(crc) if crc == sample.crc => SampleVerdict::Same,
         Some(_) => SampleVerdict::Differs,
     };
     let verdicts = query.samples.iter().map(verdict).collect();
-    PrefixAnswer { min_offset, max_offset, verdicts }
+    // Read behind them: what expired meanwhile is below it, and so no difference.
+    PrefixAnswer { min_offset: log.min_offset(), max_offset, verdicts }
 }
 
 /// Finds out how `own` relates to the log of the master behind `oracle`. A tail of more than

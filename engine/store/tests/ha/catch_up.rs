@@ -106,6 +106,38 @@ async fn a_blank_slave_begins_at_the_masters_minimum() {
     assert_eq!(slave.bodies(), group.master().bodies());
 }
 
+/// Files expire on every machine by its own clock and disk.
+#[tokio::test(start_paused = true)]
+async fn a_slave_follows_whichever_of_the_two_lost_more_files_to_expiry() {
+    for (of_master, of_slave) in [(3, 1), (1, 3)] {
+        let mut group = Group::new(|_| {});
+        group.start_master().await;
+        group.start_slave().await;
+        group.master().put_all("a", 400, PutMessageStatus::PutOk).await;
+        group.caught_up().await;
+        // Files go only once the watermark knows them.
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        group.kill_slave().await;
+        group.master().put_all("b", 100, PutMessageStatus::PutOk).await;
+        group.stop_master().await;
+        for (config, files) in [(&group.master_config, of_master), (&group.slave_config, of_slave)]
+        {
+            for file in 0..files {
+                let path = config.commit_log_dir().join(format!("{:020}", file * FILE_BYTES));
+                Env::os().disk.remove(&path).unwrap();
+            }
+        }
+        group.start_master().await;
+        group.start_slave().await;
+        group.caught_up().await;
+        assert_eq!(group.slave().log().min_offset(), of_slave * FILE_BYTES);
+        assert_eq!(group.slave().ha.refusal(), None);
+        assert_eq!(group.events("Quarantined"), [""; 0]);
+        let slave = group.slave();
+        eventually("the slave dispatches", || slave.bodies().last().unwrap() == "b99").await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_slave_received_survives_its_death_wherever_its_log_begins() {
     let mut group = Group::new(|_| {});
@@ -193,7 +225,7 @@ async fn a_slave_may_be_followed_too() {
 async fn over_loopback_a_sync_master_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let config = |name: &str, role| {
-        let mut config = mq_store::config::StoreConfig::at(dir.path().join(name));
+        let mut config = mq_store::config::StoreConfig::at(dir.path().join(name)).on_any_disk();
         config.mapped_file_size_commit_log = 1 << 20;
         config.flush_disk_type = FlushDiskType::SyncFlush;
         config.broker_role = role;

@@ -64,7 +64,7 @@ impl Group {
     pub(crate) fn new(change: impl Fn(&mut StoreConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = |name: &str, role, ha_listen_port| {
-            let mut config = StoreConfig::at(dir.path().join(name));
+            let mut config = StoreConfig::at(dir.path().join(name)).on_any_disk();
             config.mapped_file_size_commit_log = FILE_BYTES as usize;
             config.mapped_file_size_consume_queue = 20_000;
             config.broker_role = role;
