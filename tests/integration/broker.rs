@@ -1,6 +1,7 @@
 //! Brokers in a simulated world, asked over the wire.
 
 mod cluster;
+mod delays;
 mod groups;
 mod life;
 mod offsets;

@@ -110,9 +110,7 @@ pub struct BrokerConfig {
     pub transaction_check_max: u32,
     /// `transactionCheckInterval`.
     pub transaction_check_interval_ms: u64,
-    /// `messageDelayLevel`: level 1 is the first.
-    pub message_delay_levels_ms: Vec<u64>,
-    /// `flushDelayOffsetInterval`.
+    /// `flushDelayOffsetInterval`: how long delay offsets may be newer than their file.
     pub flush_delay_offset_interval_ms: u64,
 }
 
@@ -155,8 +153,6 @@ impl BrokerConfig {
             transaction_timeout_ms: 6_000,
             transaction_check_max: 15,
             transaction_check_interval_ms: 60_000,
-            message_delay_levels_ms: parse::delay_levels_ms(keys::MESSAGE_DELAY_LEVEL)
-                .expect("RocketMQ's own delay levels parse"),
             flush_delay_offset_interval_ms: 10_000,
         }
     }

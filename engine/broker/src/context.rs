@@ -23,6 +23,7 @@ use crate::client_channel::ClientChannelInfo;
 use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::delay_offset_manager::DelayOffsetManager;
 use crate::lock;
 use crate::outer_api::BrokerOuterApi;
 use crate::producer_manager::ProducerManager;
@@ -40,6 +41,7 @@ pub(crate) struct BrokerContext {
     pub(crate) topics: TopicConfigManager,
     pub(crate) groups: SubscriptionGroupManager,
     pub(crate) offsets: Arc<ConsumerOffsetManager>,
+    pub(crate) delay_offsets: Arc<DelayOffsetManager>,
     pub(crate) producers: ProducerManager,
     pub(crate) consumers: ConsumerManager,
     pub(crate) rebalance_locks: RebalanceLockManager,

@@ -6,7 +6,7 @@
 //!
 //! Shutdown: held pulls and periodic work end; client connections close, their requests in work
 //! being answered (replication still runs: a SYNC_MASTER's puts wait for it); replication ends;
-//! consumer offsets are written; the store makes everything durable; last, when nothing depends on
+//! consumer and delay offsets are written; the store makes everything durable; last, when nothing depends on
 //! a name server's answer any more, the broker takes itself out of the routes.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,6 +31,7 @@ use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
+use crate::delay_offset_manager::DelayOffsetManager;
 use crate::error::BrokerError;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
@@ -40,6 +41,7 @@ use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
 use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::registration::RegistrationService;
+use crate::schedule_message_service::ScheduleMessageService;
 use crate::slave_synchronize::SlaveSynchronize;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
@@ -134,6 +136,11 @@ impl BrokerController {
         if let Err(error) = context.offsets.persist().await {
             tracing::error!(%error, "consumer offsets cannot be written");
         }
+        // A delivery has to be durable before the file may speak of it.
+        context.store.flush().await;
+        if let Err(error) = context.delay_offsets.persist(context.store.commit_log()).await {
+            tracing::error!(%error, "delay offsets cannot be written");
+        }
         context.store.shutdown().await;
         context.outer_api.unregister_broker_all().await;
         context.outer_api.shutdown().await;
@@ -155,6 +162,7 @@ async fn start(
     let topics = TopicConfigManager::load(&env, &config, &store_config);
     let groups = SubscriptionGroupManager::load(&env, &config, &store_config);
     let offsets = Arc::new(ConsumerOffsetManager::load(&env, &store_config));
+    let delay_offsets = Arc::new(DelayOffsetManager::load(&env, &store_config));
     let store = MessageStore::open(env.clone(), Arc::new(store_config)).await?;
     settle_tables(&env, &store).await;
 
@@ -166,7 +174,8 @@ async fn start(
     ));
     let master_addr = Arc::new(Mutex::new(None));
     let probe = env.probe.clone();
-    let guard = Arc::new(OffsetGuard::new(Arc::clone(&store), Arc::clone(&offsets), probe));
+    let tables = (Arc::clone(&offsets), Arc::clone(&delay_offsets));
+    let guard = Arc::new(OffsetGuard::new(Arc::clone(&store), tables.0, tables.1, probe));
     let oracle = prefix_oracle(&outer_api, &master_addr, &guard);
     let ha = HaService::new(&env, &store, Some(oracle));
     guard.watch(&ha);
@@ -181,6 +190,7 @@ async fn start(
         topics,
         groups,
         offsets,
+        delay_offsets,
         producers: ProducerManager::default(),
         consumers: ConsumerManager::default(),
         rebalance_locks: RebalanceLockManager::default(),
@@ -213,11 +223,14 @@ async fn settle_tables(env: &Env, store: &MessageStore) {
 
 /// Listens, replicates, registers.
 async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, BrokerError> {
+    let (env, delay_offsets) = (context.env.clone(), Arc::clone(&context.delay_offsets));
+    let schedule = ScheduleMessageService::new(env, Arc::clone(&context.store), delay_offsets);
     // Before the first pull can be held.
-    let arrivals = Arc::clone(&context.pull_hold);
+    let (arrivals, delayed) = (Arc::clone(&context.pull_hold), schedule.arrivals());
     context.store.set_message_arriving_listener(Arc::new(
         move |topic, queue_id, end, tags_code| {
             arrivals.notify_message_arriving(topic, queue_id as i32, end as i64, Some(tags_code));
+            delayed.notify_message_arriving(topic, queue_id);
         },
     ));
     let pulls = Arc::new(PullMessageProcessor::new(Arc::clone(context)));
@@ -230,6 +243,9 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     }
     let tasks = context.env.tasks.child();
     start_services(context, &tasks, pulls, housekeeping);
+    if !context.is_slave() {
+        start_schedule(context, &tasks, &schedule);
+    }
     let mut registration = RegistrationService::new(Arc::clone(context));
     registration.register_first().await;
     tasks.spawn_until_cancelled("broker registration", registration.run());
@@ -279,6 +295,18 @@ fn start_services(
         let synchronize = SlaveSynchronize::new(Arc::clone(context));
         tasks.spawn_until_cancelled("slave synchronize", synchronize.run());
     }
+}
+
+/// A master delivers delayed messages, and writes down how far it has come.
+fn start_schedule(
+    context: &BrokerContext,
+    tasks: &TaskGroup,
+    schedule: &Arc<ScheduleMessageService>,
+) {
+    schedule.start(tasks);
+    let interval = Duration::from_millis(context.config.flush_delay_offset_interval_ms);
+    let persisting = Arc::clone(&context.delay_offsets).run(Arc::clone(&context.store), interval);
+    tasks.spawn_until_cancelled("delay offset persist", persisting);
 }
 
 /// How a slave asks its master about its log: at the master's main port. What is then beyond the

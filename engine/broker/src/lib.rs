@@ -6,15 +6,16 @@
 //! - `controller` start and shutdown, `context` what everything shares;
 //! - `processor` the requests it answers;
 //! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
-//!   `consumer_offset_manager`: its tables; `topic_validator` names; `offset_guard` offsets beyond a
-//!   queue's end;
+//!   `consumer_offset_manager`, `delay_offset_manager`: its tables; `topic_validator` names;
+//!   `offset_guard` offsets beyond a queue's end;
+//! - `schedule_message_service` delivers delayed messages;
 //! - `client_channel`, `producer_manager`, `consumer_manager`, `client_housekeeping`: its clients;
 //!   `rebalance_lock_manager` who of them may consume in order;
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
 //!
-//! Not here yet: delays, transactions, the index by key, most requests of tools.
+//! Not here yet: transactions, most requests of tools.
 
 pub mod config;
 pub mod error;
@@ -33,9 +34,13 @@ mod persisted_table;
 
 mod consumer_offset_manager;
 
+mod delay_offset_manager;
+
 mod topic_validator;
 
 mod offset_guard;
+
+mod schedule_message_service;
 
 mod client_channel;
 

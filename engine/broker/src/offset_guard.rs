@@ -1,8 +1,8 @@
-//! Consumer offsets that speak of messages which are not here.
+//! Offsets that speak of messages which are not here: those of consumer groups, and of delay levels.
 //!
 //! Queue offsets are dense, so messages that a truncation took are followed by others with the same
 //! offsets: a group whose offset stands beyond the queue's end would never get those. RocketMQ 4.9
-//! leaves such offsets alone (switch `offsets-beyond-end`); here they are moved to the end
+//! leaves such offsets of groups alone (switch `offsets-beyond-end`); here they are moved to the end
 //!
 //! - when a master starts, after it took over what its slaves know,
 //! - when a slave is about to follow a master, after its log was made the master's prefix. A slave
@@ -21,6 +21,7 @@ use mq_store::ha::HaService;
 
 use crate::consumer_offset_manager::{ClampedOffset, ConsumerOffsetManager};
 use crate::context::max_offset;
+use crate::delay_offset_manager::DelayOffsetManager;
 use crate::outer_api::BrokerOuterApi;
 
 /// Limit of asking the slaves before a master serves its clients.
@@ -30,6 +31,7 @@ const ASK_SLAVES_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct OffsetGuard {
     store: Arc<MessageStore>,
     offsets: Arc<ConsumerOffsetManager>,
+    delay_offsets: Arc<DelayOffsetManager>,
     probe: Probe,
     /// Replication, which owns what owns this guard.
     ha: OnceLock<Weak<HaService>>,
@@ -41,10 +43,11 @@ impl OffsetGuard {
     pub(crate) fn new(
         store: Arc<MessageStore>,
         offsets: Arc<ConsumerOffsetManager>,
+        delay_offsets: Arc<DelayOffsetManager>,
         probe: Probe,
     ) -> Self {
         let (ha, seen_quarantines) = (OnceLock::new(), AtomicUsize::new(0));
-        OffsetGuard { store, offsets, probe, ha, seen_quarantines }
+        OffsetGuard { store, offsets, delay_offsets, probe, ha, seen_quarantines }
     }
 
     /// Tells the guard of a slave whom to ask whether it follows.
@@ -84,6 +87,7 @@ impl OffsetGuard {
     /// Moves offsets to the ends of their queues, and writes that down before anything can fill
     /// the gap. With `reports`, the groups are named: they may have skipped messages.
     async fn clamp(&self, reports: bool) {
+        self.delay_offsets.clamp(&self.store).await;
         if self.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd) {
             return;
         }

@@ -4,7 +4,6 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
 use mq_env::Env;
 use mq_protocol::body::cluster::ClusterInfo;
@@ -198,13 +197,19 @@ impl BrokerOuterApi {
         self.fetch(addr, RequestCode::GET_ALL_CONSUMER_OFFSET).await
     }
 
-    /// A broker's delay offsets, and their text.
+    /// A broker's delay offsets.
     pub(crate) async fn all_delay_offset(
         &self,
         addr: &str,
-    ) -> Result<(DelayOffsetSerializeWrapper, Bytes), OuterError> {
-        let text = self.fetch_body(addr, RequestCode::GET_ALL_DELAY_OFFSET).await?;
-        Ok((from_slice(&text)?, text))
+    ) -> Result<DelayOffsetSerializeWrapper, OuterError> {
+        self.fetch(addr, RequestCode::GET_ALL_DELAY_OFFSET).await
+    }
+
+    /// The end of a broker's log; beyond every end where it does not say.
+    pub(crate) async fn commit_log_max_offset(&self, addr: &str) -> Result<u64, OuterError> {
+        let info: KvTable = self.fetch(addr, RequestCode::GET_BROKER_RUNTIME_INFO).await?;
+        let end = info.table.get("commitLogMaxOffset").and_then(|end| end.parse().ok());
+        Ok(end.unwrap_or(u64::MAX))
     }
 
     /// A broker's consumer groups.
@@ -234,12 +239,9 @@ impl BrokerOuterApi {
     }
 
     async fn fetch<T: Json>(&self, addr: &str, code: i32) -> Result<T, OuterError> {
-        Ok(from_slice(&self.fetch_body(addr, code).await?)?)
-    }
-
-    async fn fetch_body(&self, addr: &str, code: i32) -> Result<Bytes, OuterError> {
         let request = RemotingCommand::request(code, &());
-        Ok(check(self.client.invoke(addr, request, REQUEST_TIMEOUT).await?)?.body)
+        let response = check(self.client.invoke(addr, request, REQUEST_TIMEOUT).await?)?;
+        Ok(from_slice(&response.body)?)
     }
 
     fn register_request(&self, body: &RegisterBrokerBody) -> RemotingCommand {

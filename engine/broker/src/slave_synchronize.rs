@@ -2,16 +2,17 @@
 //! offsets, consumer groups (RocketMQ 4.9 `SlaveSynchronize`).
 //!
 //! Only from a master that it follows and that still has the end of its log: a master that came
-//! back blank, or is refused, never empties a slave. Of two offsets the greater one stays.
+//! back blank, or is refused, never empties a slave. Of two consumer offsets the greater one stays.
+//!
+//! A delay offset says that messages before it are delivered; the slave takes it over once its own
+//! log has what was delivered, durably. Promoted before that, it delivers again what it may lack.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
 use mq_store::ha::prefix::PrefixError;
-use mq_store::metadata_file::store_metadata;
 use tokio::time::Instant;
 
 use crate::context::BrokerContext;
@@ -26,9 +27,16 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Copies tables as long as this broker is a slave.
 pub(crate) struct SlaveSynchronize {
     context: Arc<BrokerContext>,
-    delay_offset_file: PathBuf,
-    /// What that file holds, as far as this process wrote it.
-    delay_offsets: Bytes,
+    delayed: Option<DelayOffsets>,
+}
+
+/// A master's delay offsets that wait for this slave's log.
+struct DelayOffsets {
+    table: DelayOffsetSerializeWrapper,
+    /// End of the master's log after they were told: what they say is delivered lies below.
+    log_end: u64,
+    /// How often this slave's log had been cut by then.
+    quarantines: usize,
 }
 
 /// Why tables are not copied.
@@ -48,9 +56,7 @@ enum SyncError {
 
 impl SlaveSynchronize {
     pub(crate) fn new(context: Arc<BrokerContext>) -> Self {
-        let root = &context.store.config().store_path_root_dir;
-        let delay_offset_file = root.join("config").join("delayOffset.json");
-        SlaveSynchronize { context, delay_offset_file, delay_offsets: Bytes::new() }
+        SlaveSynchronize { context, delayed: None }
     }
 
     /// Copies again and again.
@@ -75,7 +81,8 @@ impl SlaveSynchronize {
         let api = &context.outer_api;
         let topics = api.all_topic_config(master).await?;
         let offsets = api.all_consumer_offset(master).await?;
-        let (delay_table, delay_offsets) = api.all_delay_offset(master).await?;
+        let delay_offsets = api.all_delay_offset(master).await?;
+        let log_end = api.commit_log_max_offset(master).await?;
         let groups = api.all_subscription_group_config(master).await?;
         if !context.ha.confirm_master().await? {
             return Err(SyncError::OtherLog);
@@ -84,13 +91,30 @@ impl SlaveSynchronize {
             return Err(SyncError::Blank("topics"));
         }
         context.offsets.merge(offsets);
-        if !delay_table.offset_table.is_empty() && delay_offsets != self.delay_offsets {
-            store_metadata(&*context.env.disk, &self.delay_offset_file, &delay_offsets).await?;
-            self.delay_offsets = delay_offsets;
+        let quarantines = context.ha.quarantines().len();
+        // Those of the last time first: under traffic the log is never as long as the master's.
+        self.adopt_delay_offsets(quarantines).await?;
+        if self.delayed.is_none() && !delay_offsets.offset_table.is_empty() {
+            self.delayed = Some(DelayOffsets { table: delay_offsets, log_end, quarantines });
+            self.adopt_delay_offsets(quarantines).await?;
         }
+        let context = &self.context;
         if !context.groups.adopt(groups).await? {
             return Err(SyncError::Blank("consumer groups"));
         }
         Ok(())
+    }
+
+    /// Takes over the delay offsets that wait, once what they speak of is durable here.
+    async fn adopt_delay_offsets(&mut self, quarantines: usize) -> io::Result<()> {
+        let log = self.context.store.commit_log();
+        let flushed = log.flushed_offset();
+        if self.delayed.as_ref().is_some_and(|waiting| waiting.quarantines != quarantines) {
+            self.delayed = None;
+        }
+        match self.delayed.take_if(|waiting| waiting.log_end <= flushed) {
+            Some(waiting) => self.context.delay_offsets.adopt(waiting.table).await,
+            None => Ok(()),
+        }
     }
 }

@@ -1,5 +1,10 @@
-//! [`DelayLevels`]: `messageDelayLevel`, needed here because the ConsumeQueue of delayed messages
-//! carries delivery times in place of tags codes.
+//! [`DelayLevels`]: `messageDelayLevel`. A delayed message is stored under [`SCHEDULE_TOPIC`], whose
+//! ConsumeQueues carry delivery times in place of tags codes; the broker delivers it when it is due.
+
+use mq_protocol::message::{MessageConst, Properties, PropertiesView};
+
+use crate::commit_log::counts_in_queue;
+use crate::message_inner::MessageInner;
 
 /// Topic of delayed messages; the queue is the level minus one.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
@@ -11,12 +16,12 @@ pub struct DelayLevels {
 }
 
 impl DelayLevels {
-    /// Reads `1s 5s 10m …`: numbers with a unit of `s`, `m`, `h` or `d`, split by blanks.
+    /// Reads `1s 5s 10m …`: numbers with a unit of `s`, `m`, `h` or `d`, split by one blank.
     ///
     /// # Errors
     /// The first item that is no delay.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let delays_ms = text.split_whitespace().map(|item| {
+        let delays_ms = text.split(' ').map(|item| {
             let unit_ms = match item.chars().last() {
                 Some('s') => 1_000,
                 Some('m') => 60_000,
@@ -24,9 +29,9 @@ impl DelayLevels {
                 Some('d') => 86_400_000,
                 _ => return Err(format!("{item:?} is no delay")),
             };
-            let count: u64 =
-                item[..item.len() - 1].parse().map_err(|_| format!("{item:?} is no delay"))?;
-            Ok(count * unit_ms)
+            let count = item[..item.len() - 1].parse::<u64>().ok();
+            let delay_ms = count.and_then(|count| count.checked_mul(unit_ms));
+            delay_ms.ok_or_else(|| format!("{item:?} is no delay"))
         });
         Ok(DelayLevels { delays_ms: delays_ms.collect::<Result<_, String>>()? })
     }
@@ -43,8 +48,38 @@ impl DelayLevels {
     pub fn deliver_time_ms(&self, level: usize, store_timestamp_ms: u64) -> u64 {
         let level = level.min(self.max_level());
         let delay_ms = level.checked_sub(1).and_then(|index| self.delays_ms.get(index));
-        store_timestamp_ms + delay_ms.copied().unwrap_or(1_000)
+        store_timestamp_ms.saturating_add(delay_ms.copied().unwrap_or(1_000))
     }
+
+    /// The message as it is stored until it is due, if it has a delay level: under
+    /// [`SCHEDULE_TOPIC`], in the level's queue, its own topic and queue in properties. Prepared and
+    /// rolled-back messages of transactions are never due.
+    #[must_use]
+    pub fn delayed(&self, message: &MessageInner) -> Option<MessageInner> {
+        let level = delay_level(&message.properties).min(self.max_level());
+        let queue_id = u32::try_from(level).ok()?.checked_sub(1)?;
+        if !counts_in_queue(message.sys_flag) {
+            return None;
+        }
+        let mut properties = Properties::parse(&message.properties);
+        properties.insert_display(MessageConst::DELAY, level);
+        properties.insert(MessageConst::REAL_TOPIC, &message.topic);
+        properties.insert_display(MessageConst::REAL_QID, message.queue_id);
+        Some(MessageInner {
+            topic: SCHEDULE_TOPIC.to_owned(),
+            queue_id,
+            properties: properties.to_string(),
+            ..message.clone()
+        })
+    }
+}
+
+/// The delay level that properties name, before it is moved below the highest; 0 for none.
+#[must_use]
+pub fn delay_level(properties: &str) -> usize {
+    let level = PropertiesView::new(properties).get(MessageConst::DELAY);
+    let level = level.and_then(|level| level.parse::<i32>().ok()).unwrap_or(0);
+    usize::try_from(level).unwrap_or(0)
 }
 
 impl Default for DelayLevels {

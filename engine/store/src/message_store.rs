@@ -142,6 +142,12 @@ impl MessageStore {
         self.log.max_offset().saturating_sub(self.dispatched_offset())
     }
 
+    /// Syncs the CommitLog; whether all of it is durable then.
+    pub fn flush(self: &Arc<Self>) -> BoxFuture<'static, bool> {
+        let store = Arc::clone(self);
+        Box::pin(async move { store.log.flush(0).await.is_ok() })
+    }
+
     /// Stops the services, makes everything durable and lets go of the lock. The mark of an unclean
     /// end stays when something is not durable. A second call does nothing.
     pub fn shutdown(self: &Arc<Self>) -> BoxFuture<'static, ()> {

@@ -13,7 +13,8 @@ use mq_store::config::{BrokerRole, FlushDiskType};
 use staticfire::world::World;
 
 use super::cluster::{
-    Broker, Cluster, NAMESRV, pull_header, send_header, send_request, test_without_writeback,
+    Broker, Cluster, NAMESRV, pull_header, seconds, send_header, send_request,
+    test_without_writeback,
 };
 
 async fn send(
@@ -128,12 +129,16 @@ fn a_message_given_back_comes_again_from_the_retry_topic() {
         let code = RequestCode::CONSUMER_SEND_MSG_BACK;
         let response = cluster.call(&broker.addr, code, &back(0, 0)).await;
         assert_eq!((response.code, response.ext_fields.is_present()), (0, false));
+        seconds(9).await;
+        assert!(read(&cluster, &broker, "%RETRY%G").await.is_empty());
+        seconds(2).await;
         let retries = read(&cluster, &broker, "%RETRY%G").await;
         assert_eq!((retries[0].reconsume_times, retries[0].message.delay_level()), (1, 3));
         assert_eq!(retries[0].message.properties.get("RETRY_TOPIC"), Some("T"));
         let origin = retries[0].message.properties.get("ORIGIN_MESSAGE_ID").unwrap().to_owned();
 
         cluster.call(&broker.addr, code, &back(retries[0].phy_offset, 5)).await;
+        seconds(61).await;
         let retries = read(&cluster, &broker, "%RETRY%G").await;
         assert_eq!((retries[1].reconsume_times, retries[1].message.delay_level()), (2, 5));
         assert_eq!(retries[1].message.properties.get("RETRY_TOPIC"), Some("T"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mq_store::config::{BrokerRole, FlushDiskType};
+use mq_store::delay_level::DelayLevels;
 
 use crate::config::Settings;
 
@@ -85,7 +86,7 @@ pub(crate) enum Field {
     Role(fn(&mut Settings) -> &mut BrokerRole),
     Flush(fn(&mut Settings) -> &mut FlushDiskType),
     Addresses(fn(&mut Settings) -> &mut Vec<String>),
-    DelayLevels(fn(&mut Settings) -> &mut Vec<u64>),
+    DelayLevels(fn(&mut Settings) -> &mut DelayLevels),
 }
 
 impl ConfigKey {

@@ -9,10 +9,6 @@ use crate::config::key::KeyStatus::{Accepted, Ignored, Obeyed};
 use crate::config::key::ValueType::{Int, Long, Text};
 use crate::config::key::{ConfigKey, Field, Instead, KeyStatus, ValueType};
 
-/// RocketMQ's delay levels.
-pub(crate) const MESSAGE_DELAY_LEVEL: &str =
-    "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
-
 const INT_MAX: i64 = i32::MAX as i64;
 const ANY_INT: ValueType = Int(i32::MIN as i64, INT_MAX);
 const ANY_LONG: ValueType = Long(i64::MIN, i64::MAX);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use mq_protocol::properties_file::PropertyEntry;
 use mq_store::config::{BrokerRole, FlushDiskType};
+use mq_store::delay_level::DelayLevels;
 
 use crate::config::finding::{ConfigFinding, ConfigFindingKind, Severity};
 use crate::config::key::{ConfigKey, Field, KeyStatus, ValueType};
@@ -18,7 +19,7 @@ enum Value {
     Role(BrokerRole),
     Flush(FlushDiskType),
     List(Vec<String>),
-    Durations(Vec<u64>),
+    Delays(DelayLevels),
 }
 
 /// Why a value is not of its type.
@@ -91,22 +92,6 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Durations such as `1s 5m 2h 1d` in milliseconds; `None` when one of them is none.
-pub(super) fn delay_levels_ms(text: &str) -> Option<Vec<u64>> {
-    text.split(' ')
-        .map(|level| {
-            let unit_ms = match level.chars().last()? {
-                's' => 1_000,
-                'm' => 60_000,
-                'h' => 3_600_000,
-                'd' => 86_400_000,
-                _ => return None,
-            };
-            level[..level.len() - 1].parse::<u64>().ok()?.checked_mul(unit_ms)
-        })
-        .collect()
-}
-
 fn parse_value(value_type: ValueType, text: &str) -> Result<Value, Invalid> {
     match value_type {
         ValueType::Bool if text.eq_ignore_ascii_case("true") => Ok(Value::Bool(true)),
@@ -143,7 +128,7 @@ fn parse_value(value_type: ValueType, text: &str) -> Result<Value, Invalid> {
                 Err(invalid("is no list of hours", "hours from 00 to 23, several split by ;"))
             }
         }
-        ValueType::DelayLevels => delay_levels_ms(text).map(Value::Durations).ok_or_else(|| {
+        ValueType::DelayLevels => DelayLevels::parse(text).map(Value::Delays).map_err(|_| {
             invalid("is no list of delays", "durations such as 1s 5m 2h 1d, split by one blank")
         }),
     }
@@ -251,7 +236,7 @@ fn set(field: Field, value: Value, settings: &mut Settings) {
         (Field::Role(field), Value::Role(value)) => *field(settings) = value,
         (Field::Flush(field), Value::Flush(value)) => *field(settings) = value,
         (Field::Addresses(field), Value::List(value)) => *field(settings) = value,
-        (Field::DelayLevels(field), Value::Durations(value)) => *field(settings) = value,
+        (Field::DelayLevels(field), Value::Delays(value)) => *field(settings) = value,
         (_, value) => unreachable!("no field for {value:?}"),
     }
 }

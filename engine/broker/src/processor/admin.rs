@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
 use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_config::{TopicConfig, TopicFilterType};
 use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
@@ -146,8 +145,7 @@ impl RequestProcessor for AdminBrokerProcessor {
             RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
             RequestCode::GET_ALL_TOPIC_CONFIG => table(&context.topics.wrapper()),
             RequestCode::GET_ALL_CONSUMER_OFFSET => table(&context.offsets.wrapper()),
-            // Nothing is delayed yet.
-            RequestCode::GET_ALL_DELAY_OFFSET => table(&DelayOffsetSerializeWrapper::default()),
+            RequestCode::GET_ALL_DELAY_OFFSET => table(&context.delay_offsets.wrapper()),
             RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => table(&context.groups.wrapper()),
             RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(&request.header()?),
             RequestCode::GET_MAX_OFFSET => self.max_offset(&request.header()?),

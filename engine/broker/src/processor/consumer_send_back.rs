@@ -1,8 +1,7 @@
 //! [`ConsumerSendBackProcessor`]: a consumer gives a message back that it could not consume (36)
 //! (RocketMQ 4.9 `SendMessageProcessor.asyncConsumerSendMsgBack`).
 //!
-//! Delays are not served yet: the message goes to the group's retry topic at once, with the level
-//! that it should have waited for in its `DELAY` property.
+//! The message comes to the group's retry topic after a delay, which the store sees to.
 
 use std::sync::Arc;
 

@@ -1,8 +1,7 @@
 //! [`SendMessageProcessor`]: messages of producers, one (10, 310) or a batch (320) (RocketMQ 4.9
 //! `SendMessageProcessor`, `AbstractSendMessageProcessor`).
 //!
-//! Not served yet: delays (a message with a delay level is stored under its own topic at once) and
-//! transactions (half messages are refused as by a broker with `rejectTransactionMessage`).
+//! Not served yet: transactions (half messages are refused as by a broker with `rejectTransactionMessage`).
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use mq_env::BoxFuture;
 use mq_env::probe::{Event, Probe};
-use mq_protocol::message::{MessageConst, PROPERTIES_BYTES_MAX, PropertiesView, TOPIC_BYTES_MAX};
+use mq_protocol::message::{PROPERTIES_BYTES_MAX, TOPIC_BYTES_MAX};
 use mq_protocol::message_codec::{decode_batch, join_batch_properties};
 use mq_protocol::sys_flag::MessageSysFlag;
 use tokio::sync::oneshot;
@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::MessageStore;
 use crate::config::{BrokerRole, FlushDiskType};
 use crate::consume_queue_store::is_directory_name;
+use crate::delay_level::delay_level;
 use crate::message_inner::MessageInner;
 use crate::plant::Plant;
 use crate::put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
@@ -26,9 +27,22 @@ struct Outstanding {
 }
 
 impl MessageStore {
-    /// Stores a message (RocketMQ 4.9 `asyncPutMessage`). It is appended before this returns, so
-    /// calls in order are records in order; the future waits for what the mode asks for.
+    /// Stores a message (RocketMQ 4.9 `asyncPutMessage`), one with a delay level where it waits until
+    /// it is due. It is appended before this returns, so calls in order are records in order; the
+    /// future waits for what the mode asks for.
     pub fn put_message(&self, message: &MessageInner) -> BoxFuture<'static, PutMessageResult> {
+        match self.config.message_delay_level.delayed(message) {
+            None => self.put_due_message(message),
+            Some(delayed) => match check_message(self, message) {
+                Ok(()) => self.put_due_message(&delayed),
+                Err(status) => self.answer(false, Err(status)),
+            },
+        }
+    }
+
+    /// As [`MessageStore::put_message`], but under the message's own topic whatever its delay level: for
+    /// a delayed message that is due.
+    pub fn put_due_message(&self, message: &MessageInner) -> BoxFuture<'static, PutMessageResult> {
         let appended =
             self.check_store().and_then(|()| check_message(self, message)).and_then(|()| {
                 EncodedRecords::with_reused(|records| {
@@ -165,8 +179,7 @@ fn check_batch(store: &MessageStore, batch: &MessageInner) -> Result<(), PutMess
     check_topic(&batch.topic)?;
     check_properties(&batch.properties)?;
     let is_transaction = MessageSysFlag::transaction_type(batch.sys_flag) != 0;
-    let delay = PropertiesView::new(&batch.properties).get(MessageConst::DELAY);
-    let is_delayed = delay.and_then(|level| level.parse::<i32>().ok()).is_some_and(|it| it > 0);
+    let is_delayed = delay_level(&batch.properties) > 0;
     if is_transaction || is_delayed || batch.body.len() > store.config.max_message_size {
         return Err(PutMessageStatus::MessageIllegal);
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::GetMessageStatus::*;
 use crate::config::BrokerRole;
-use crate::{GetMessageResult, GetMessageStatus, SelectedBuffer};
+use crate::{GetMessageResult, GetMessageStatus, PutMessageStatus, SelectedBuffer};
 
 fn get(store: &MessageStore, offset: u64) -> GetMessageResult {
     store.get_message("T", 0, offset, 32, &MessageFilter::All)
@@ -292,17 +292,34 @@ async fn a_queue_that_is_cut_begins_no_later_than_it_ends() {
 }
 
 #[tokio::test]
-async fn delayed_messages_carry_their_delivery_time() {
+async fn delayed_messages_wait_in_the_queue_of_their_level_with_their_delivery_time() {
     let machine = Machine::new();
     let store = machine.open().await;
     let mut delayed = message(b"x");
-    delayed.topic = "SCHEDULE_TOPIC_XXXX".to_owned();
-    for (level, delay_ms) in [("3", 10_000), ("18", 7_200_000), ("99", 7_200_000)] {
-        delayed.properties = format!("DELAY\u{1}{level}");
+    let rows = [("3", 10_000, 2), ("18", 7_200_000, 17), ("99", 7_200_000, 17)];
+    for (level, delay_ms, queue_id) in rows {
+        delayed.properties = format!("DELAY\u{1}{level}\u{2}k\u{1}v");
         let stored = store.put_message(&delayed).await.append.unwrap();
         until_dispatched(&store).await;
-        let queue = store.consume_queues().find("SCHEDULE_TOPIC_XXXX", 0).unwrap();
+        let queue = store.consume_queues().find("SCHEDULE_TOPIC_XXXX", queue_id).unwrap();
         let unit = queue.unit(stored.queue_offset).unwrap();
         assert_eq!(unit.tags_code as u64, machine.clock.now_millis() + delay_ms, "level {level}");
+        let record = store.look_message_by_offset(stored.phy_offset).unwrap();
+        let properties = decode_record(&record).unwrap().properties().into_owned();
+        let level = queue_id + 1;
+        let expected = format!("DELAY={level};k=v;REAL_TOPIC=T;REAL_QID=0");
+        assert_eq!(properties.replace('\u{1}', "=").replace('\u{2}', ";"), expected);
     }
+    assert_eq!(store.max_offset_in_queue("T", 0), 0);
+    for level in ["0", "-1", "x"] {
+        delayed.properties = format!("DELAY\u{1}{level}");
+        store.put_message(&delayed).await;
+    }
+    delayed.properties = "DELAY\u{1}5".to_owned();
+    store.put_due_message(&delayed).await;
+    until_dispatched(&store).await;
+    assert_eq!(store.max_offset_in_queue("T", 0), 4);
+    delayed.topic = "T".repeat(128);
+    let refused = store.put_message(&delayed).await;
+    assert_eq!(refused.status, PutMessageStatus::MessageIllegal);
 }

@@ -226,7 +226,7 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         "messageDelayLevel",
         DelayLevels,
         "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
-        Obeyed(Field::DelayLevels(|s| &mut s.broker.message_delay_levels_ms)),
+        Obeyed(Field::DelayLevels(|s| &mut s.store.message_delay_level)),
     ),
     row(
         "flushDelayOffsetInterval",
