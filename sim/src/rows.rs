@@ -91,20 +91,34 @@ pub fn events(
     draw: &mut ChaCha8Rng,
 ) -> Vec<EventPlan> {
     let mut events = story::events(&row.fault, row.recovery, roles, messages, draw);
-    // A link that is cut or slow already does that, and a cut would hide the slow link.
-    let misses = [FaultStep::PartitionMasterSlave, FaultStep::LagSlave];
-    let misses_already = misses.iter().any(|step| row.fault.contains(step));
-    if row.replication != Replication::Async || !row.bound.has(Term::Lag) || misses_already {
+    if row.replication != Replication::Async || !row.bound.has(Term::Lag) {
+        return events;
+    }
+    if row.fault.contains(&FaultStep::LagSlave) {
+        let latency = Millis(draw.random_range(3_000..=8_000));
+        if draw.random_bool(0.5) {
+            lag_by(&mut events, latency);
+        }
         return events;
     }
     let missed = draw.random_range(2..=10);
-    if draw.random_bool(0.5)
+    if !row.fault.contains(&FaultStep::PartitionMasterSlave)
+        && draw.random_bool(0.5)
         && let Some(slave) = roles.slave
     {
         let between = [roles.master.to_owned(), slave.to_owned()];
         miss_last_acks(&mut events, between, missed);
     }
     events
+}
+
+/// Makes the slow link slower than an outage may be long, so that what is on its way comes too late.
+fn lag_by(events: &mut [EventPlan], longer: Millis) {
+    for event in events {
+        if let Action::SlowLink { latency, .. } = &mut event.action {
+            *latency = longer;
+        }
+    }
 }
 
 /// Cuts the link shortly before the first event and mends it after the last one.
