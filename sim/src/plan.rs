@@ -9,7 +9,9 @@ pub mod event;
 pub mod expand;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use mq_store::delay_level::DelayLevels;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checker;
@@ -171,6 +173,14 @@ pub struct WorkloadPlan {
     pub send_timeout: Millis,
     /// Share of messages with `WAIT=false`, in percent; they are never counted as acknowledged.
     pub wait_false_percent: u32,
+    /// Delay level of every message; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub delay_level: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for WorkloadPlan {
@@ -187,7 +197,18 @@ impl Default for WorkloadPlan {
             consumers: 1,
             send_timeout: Millis(3_000),
             wait_false_percent: 0,
+            delay_level: 0,
         }
+    }
+}
+
+impl WorkloadPlan {
+    /// Time from the storing of a message to its delivery, with RocketMQ's own levels.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        let level = self.delay_level as usize;
+        let ms = if level == 0 { 0 } else { DelayLevels::default().deliver_time_ms(level, 0) };
+        Duration::from_millis(ms)
     }
 }
 

@@ -9,3 +9,4 @@ mod pulling;
 mod recorded;
 mod sending;
 mod slaves;
+mod transactions;

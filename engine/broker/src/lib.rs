@@ -8,14 +8,15 @@
 //! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
 //!   `consumer_offset_manager`, `delay_offset_manager`: its tables; `topic_validator` names;
 //!   `offset_guard` offsets beyond a queue's end;
-//! - `schedule_message_service` delivers delayed messages;
+//! - `schedule_message_service` delivers delayed messages; `transactional_message`: how the messages of
+//!   transactions are stored;
 //! - `client_channel`, `producer_manager`, `consumer_manager`, `client_housekeeping`: its clients;
 //!   `rebalance_lock_manager` who of them may consume in order;
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
 //!
-//! Not here yet: transactions, most requests of tools.
+//! Not here yet: the check of half messages that nobody ends, most requests of tools.
 
 pub mod config;
 pub mod error;
@@ -41,6 +42,8 @@ mod topic_validator;
 mod offset_guard;
 
 mod schedule_message_service;
+
+mod transactional_message;
 
 mod client_channel;
 

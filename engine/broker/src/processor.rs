@@ -6,6 +6,7 @@ mod admin;
 mod client_manage;
 mod consumer_manage;
 mod consumer_send_back;
+mod end_transaction;
 mod log_prefix;
 mod pull_message;
 mod pull_result;
@@ -42,6 +43,10 @@ pub(crate) fn tables(
         .register(
             &[Code::CONSUMER_SEND_MSG_BACK],
             Arc::new(consumer_send_back::ConsumerSendBackProcessor::new(shared())),
+        )
+        .register(
+            &[Code::END_TRANSACTION],
+            Arc::new(end_transaction::EndTransactionProcessor::new(shared())),
         )
         .register(
             &[Code::HEART_BEAT, Code::UNREGISTER_CLIENT, Code::CHECK_CLIENT_CONFIG],

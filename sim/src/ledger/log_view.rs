@@ -381,10 +381,23 @@ fn found_record(at: u64, record: &RecordView<'_>) -> FoundRecord {
             unit: Unit {
                 phy_offset: at,
                 size_bytes: u32::try_from(record.size()).unwrap_or(u32::MAX),
-                tags_code: message::tags_code(properties.get(MessageConst::TAGS)),
+                tags_code: tags_code(record, properties),
             },
         },
         number,
+    }
+}
+
+/// The hash of the tag; of a message that waits in the schedule topic the time of its delivery, by
+/// RocketMQ's own levels.
+fn tags_code(record: &RecordView<'_>, properties: PropertiesView<'_>) -> i64 {
+    const DELAYS_SECONDS: [i64; 18] =
+        [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1_200, 1_800, 3_600, 7_200];
+    let level = properties.get(MessageConst::DELAY).and_then(|level| level.parse::<usize>().ok());
+    let delay_seconds = level.and_then(|level| DELAYS_SECONDS.get(level.checked_sub(1)?));
+    match delay_seconds.filter(|_| record.topic() == "SCHEDULE_TOPIC_XXXX") {
+        Some(delay_seconds) => record.store_timestamp() + delay_seconds * 1_000,
+        None => message::tags_code(properties.get(MessageConst::TAGS)),
     }
 }
 

@@ -163,6 +163,9 @@ fn validate_workload(plan: &Plan) -> Result<(), String> {
     if work.wait_false_percent > 100 {
         return Err("workload.wait_false_percent: at most 100".to_owned());
     }
+    if work.delay_level > 18 {
+        return Err("workload.delay_level: 0 (none) to 18".to_owned());
+    }
     Ok(())
 }
 

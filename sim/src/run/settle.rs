@@ -42,6 +42,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(90);
 /// How often it is looked at.
 const DRAIN_INTERVAL: Duration = Duration::from_secs(3);
 
+/// Within this time a message that is due is delivered.
+const DELIVERY: Duration = Duration::from_secs(2);
+
 /// Within this time the last commits have reached the broker.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(6);
 
@@ -168,11 +171,14 @@ pub(super) async fn life_goes_on(
     }]
 }
 
-/// Stops the producers and waits until every send has an outcome.
+/// Stops the producers and waits until every send has an outcome, and every delayed message was due.
 pub(super) async fn fall_silent(work: &Workload) {
     work.stop_sending();
     while !work.is_quiet() {
         sleep(LOOK_INTERVAL).await;
+    }
+    if work.plan.delay_level > 0 {
+        sleep(work.plan.delay() + DELIVERY).await;
     }
 }
 

@@ -21,6 +21,10 @@ use crate::world::ProcessContext;
 /// in trouble is not flooded and the story's messages last.
 const BACK_OFF: Duration = Duration::from_millis(300);
 
+/// Ids of the queues where delayed messages wait, above those of the topic: the offset that a broker tells
+/// of one belongs there.
+const WAITING_QUEUES: u32 = 1 << 16;
+
 /// Main function of a producer process.
 pub async fn run(context: ProcessContext, work: Arc<Workload>) {
     let ProcessContext { env, shutdown, name, .. } = context;
@@ -75,6 +79,9 @@ async fn send_one(
     if !wait {
         message.properties.insert(MessageConst::WAIT, "false");
     }
+    if work.plan.delay_level > 0 {
+        message.properties.insert_display(MessageConst::DELAY, work.plan.delay_level);
+    }
     work.send_started(name, number);
     let started = work.trace.now_us();
     let mut op = match producer.send(message).await {
@@ -93,9 +100,13 @@ fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp {
     let acked = result.send_status == SendStatus::SendOk && wait;
     let group = work.trace.name(&result.message_queue.broker_name);
     let phy_offset = result.offset_msg_id.parse().map_or(0, |id: OffsetMessageId| id.phy_offset);
+    let queue_id = match work.plan.delay_level {
+        0 => result.message_queue.queue_id.unsigned_abs(),
+        level => WAITING_QUEUES + level,
+    };
     let place = Place {
         group: Arc::clone(&group),
-        queue_id: result.message_queue.queue_id.unsigned_abs(),
+        queue_id,
         queue_offset: result.queue_offset.unsigned_abs(),
         phy_offset: phy_offset.unsigned_abs(),
     };

@@ -152,23 +152,6 @@ fn a_message_given_back_comes_again_from_the_retry_topic() {
 }
 
 #[test]
-fn what_the_broker_cannot_do_yet_it_refuses() {
-    World::test(5, async |world| {
-        let cluster = Cluster::new(world);
-        let broker = cluster.master(|_, _| {}).await;
-        let half = SendMessageRequestHeader {
-            properties: Some("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}P\u{2}".to_owned()),
-            ..send_header("T")
-        };
-        let response = send(&cluster, &broker, &half).await;
-        assert_eq!(response.code, ResponseCode::NO_PERMISSION);
-        assert!(read(&cluster, &broker, "T").await.is_empty());
-        let response = cluster.call(&broker.addr, RequestCode::END_TRANSACTION, &()).await;
-        assert_eq!(response.code, ResponseCode::REQUEST_CODE_NOT_SUPPORTED);
-    });
-}
-
-#[test]
 fn the_status_of_the_put_is_the_code_of_the_reply() {
     World::test(6, async |world| {
         let cluster = Cluster::new(world);

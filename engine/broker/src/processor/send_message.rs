@@ -1,7 +1,7 @@
 //! [`SendMessageProcessor`]: messages of producers, one (10, 310) or a batch (320) (RocketMQ 4.9
 //! `SendMessageProcessor`, `AbstractSendMessageProcessor`).
 //!
-//! Not served yet: transactions (half messages are refused as by a broker with `rejectTransactionMessage`).
+//! A message of a transaction is stored as a half message, where no consumer sees it.
 
 use std::sync::Arc;
 
@@ -16,13 +16,17 @@ use mq_protocol::message::{
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::{MessageSysFlag, PermName};
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
+use mq_store::delay_level::delay_level;
 use mq_store::{MessageInner, PutMessageResult};
 
 use super::FAQ;
 use super::send_result::{refusal, send_response, service_not_available};
 use crate::context::BrokerContext;
 use crate::topic_config_manager::topic_sys_flag;
-use crate::topic_validator::{is_not_allowed_send_topic, validate_topic};
+use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic};
+use crate::transactional_message::{
+    TRANSACTION_QUEUE_NUMS, half_message, is_half_message, is_wait_store_ok,
+};
 
 /// Queues of a group's dead letters.
 pub(super) const DLQ_NUMS_PER_GROUP: i32 = 1;
@@ -57,7 +61,7 @@ impl SendMessageProcessor {
         check_request(&self.context, &send.header)?;
         let context = Arc::clone(&self.context);
         let topic = context.topics.select_topic_config(&send.header.topic);
-        match topic.filter(|_| !send.is_to_retry_topic()) {
+        match topic.filter(|_| !send.is_to_retry_topic() && !send.is_half_message()) {
             Some(topic) => {
                 let appended = append(&context, send, &topic)?;
                 Ok(ProcessOutcome::later(
@@ -98,6 +102,13 @@ impl Send {
     fn is_to_retry_topic(&self) -> bool {
         self.header.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX)
     }
+
+    fn is_half_message(&self) -> bool {
+        let header = &self.header;
+        let properties = PropertiesView::new(header.properties.as_deref().unwrap_or_default());
+        !header.batch.unwrap_or(false)
+            && is_half_message(properties, header.reconsume_times.unwrap_or(0))
+    }
 }
 
 impl Appended {
@@ -133,7 +144,7 @@ fn check_request(
     Ok(())
 }
 
-/// Creates the topic that is missing, looks up the group of a retry topic, then appends.
+/// Creates the topics that are missing, looks up the group of a retry topic, then appends.
 async fn append_after_preparation(
     context: &Arc<BrokerContext>,
     mut send: Send,
@@ -150,6 +161,15 @@ async fn append_after_preparation(
         send.header.queue_id = context.random_queue_id(DLQ_NUMS_PER_GROUP);
         send.is_dead_letter = true;
         topic = dead_letters;
+    }
+    if send.is_half_message() {
+        if context.config.reject_transaction_message {
+            let ip = context.store_host.ip();
+            let remark = format!("the broker[{ip}] sending transaction message is forbidden");
+            return Err(ProcessError::new(ResponseCode::NO_PERMISSION, remark));
+        }
+        let topic = RMQ_SYS_TRANS_HALF_TOPIC;
+        context.ensure_group_topic(topic, TRANSACTION_QUEUE_NUMS, false).await?;
     }
     append(context, send, &topic)
 }
@@ -241,6 +261,7 @@ fn append(
     topic: &TopicConfig,
 ) -> Result<Appended, ProcessError> {
     check_queue_id(&send, topic)?;
+    let is_half = send.is_half_message();
     let Send { request, header, channel, is_dead_letter } = send;
     let queue_id = if header.queue_id < 0 {
         context.random_queue_id(topic.write_queue_nums)
@@ -250,11 +271,6 @@ fn append(
     let is_batch = header.batch.unwrap_or(false);
     let properties = header.properties.unwrap_or_default();
     let view = PropertiesView::new(&properties);
-    if !is_batch && is_half_message(view, header.reconsume_times.unwrap_or(0)) {
-        let ip = context.store_host.ip();
-        let remark = format!("the broker[{ip}] sending transaction message is forbidden");
-        return Err(ProcessError::new(ResponseCode::NO_PERMISSION, remark));
-    }
     if is_batch && header.topic.len() > TOPIC_BYTES_MAX {
         let remark = format!("message topic length too long {}", header.topic.len());
         return Err(ProcessError::new(ResponseCode::MESSAGE_ILLEGAL, remark));
@@ -270,7 +286,7 @@ fn append(
             view,
             properties.len(),
             &context.config.broker_cluster_name,
-            is_batch,
+            is_batch || is_half || (delay_level(&properties) > 0 && !is_dead_letter),
             is_dead_letter,
         ),
         topic: header.topic,
@@ -282,37 +298,27 @@ fn append(
     };
     let put = if is_batch {
         context.store.put_messages(&message)
+    } else if is_half {
+        context.store.put_message(&half_message(message))
     } else {
         context.store.put_message(&message)
     };
     Ok(Appended { queue_id, put })
 }
 
-fn is_half_message(properties: PropertiesView<'_>, reconsume_times: i32) -> bool {
-    let is_marked = properties
-        .get(MessageConst::TRAN_MSG)
-        .is_some_and(|mark| mark.eq_ignore_ascii_case("true"));
-    let delay_level = || properties.get(MessageConst::DELAY).and_then(|it| it.parse::<i32>().ok());
-    is_marked && !(reconsume_times > 0 && delay_level().unwrap_or(0) > 0)
-}
-
-fn is_wait_store_ok(properties: PropertiesView<'_>) -> bool {
-    properties.get(MessageConst::WAIT).is_none_or(|wait| wait.eq_ignore_ascii_case("true"))
-}
-
 /// The properties as they are stored, in their order: the cluster's name is added, the wish to wait
-/// is not kept (except in batches, as in RocketMQ), a dead letter has no delay.
+/// is kept only where RocketMQ does (batches, half messages, delayed ones), a dead letter has no delay.
 fn stored_properties(
     properties: PropertiesView<'_>,
     len: usize,
     cluster: &str,
-    is_batch: bool,
+    keeps_wait: bool,
     is_dead_letter: bool,
 ) -> String {
     let mut stored = String::with_capacity(len + cluster.len() + 16);
     for (name, value) in properties.iter() {
         let is_replaced = name == MessageConst::CLUSTER
-            || (name == MessageConst::WAIT && !is_batch)
+            || (name == MessageConst::WAIT && !keeps_wait)
             || (name == MessageConst::DELAY && is_dead_letter);
         if !is_replaced {
             append_property(&mut stored, name, value);
@@ -329,9 +335,9 @@ fn stored_properties(
 mod tests {
     use super::*;
 
-    fn stored(properties: &str, is_batch: bool, is_dead_letter: bool) -> String {
+    fn stored(properties: &str, keeps_wait: bool, is_dead_letter: bool) -> String {
         let view = PropertiesView::new(properties);
-        let text = stored_properties(view, properties.len(), "C", is_batch, is_dead_letter);
+        let text = stored_properties(view, properties.len(), "C", keeps_wait, is_dead_letter);
         text.replace('\u{1}', "=").replace('\u{2}', ";")
     }
 
@@ -344,13 +350,5 @@ mod tests {
         assert_eq!(stored("CLUSTER\u{1}X", false, false), "CLUSTER=C");
         assert!(!is_wait_store_ok(PropertiesView::new(sent)));
         assert!(is_wait_store_ok(PropertiesView::new("")));
-    }
-
-    #[test]
-    fn a_half_message_is_marked_unless_it_is_being_retried() {
-        let marked = "TRAN_MSG\u{1}true\u{2}DELAY\u{1}1";
-        assert!(is_half_message(PropertiesView::new(marked), 0));
-        assert!(!is_half_message(PropertiesView::new(marked), 1));
-        assert!(!is_half_message(PropertiesView::new("TRAN_MSG\u{1}no"), 0));
     }
 }

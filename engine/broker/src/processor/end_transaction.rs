@@ -1,0 +1,121 @@
+//! [`EndTransactionProcessor`]: a producer commits or rolls back (37) (RocketMQ 4.9
+//! `EndTransactionProcessor`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mq_protocol::codes::ResponseCode;
+use mq_protocol::header::transaction::EndTransactionRequestHeader;
+use mq_protocol::message::{MessageConst, PropertiesView};
+use mq_protocol::message_codec::{RecordView, decode_record};
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::sys_flag::MessageSysFlag;
+use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
+use mq_store::PutMessageStatus;
+
+use crate::context::BrokerContext;
+use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
+use crate::transactional_message::{TRANSACTION_QUEUE_NUMS, committed_message, op_message};
+
+/// Answers 37.
+pub(super) struct EndTransactionProcessor {
+    context: Arc<BrokerContext>,
+}
+
+impl EndTransactionProcessor {
+    pub(super) fn new(context: Arc<BrokerContext>) -> Self {
+        EndTransactionProcessor { context }
+    }
+}
+
+impl RequestProcessor for EndTransactionProcessor {
+    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+        let header: EndTransactionRequestHeader = request.header()?;
+        if self.context.is_slave() {
+            return Ok(RemotingCommand::response(ResponseCode::SLAVE_NOT_AVAILABLE, None).into());
+        }
+        let is_commit = match header.commit_or_rollback {
+            MessageSysFlag::TRANSACTION_COMMIT => true,
+            MessageSysFlag::TRANSACTION_ROLLBACK => false,
+            // The producer does not know: it is asked again.
+            _ => return Ok(ProcessOutcome::Silent),
+        };
+        let context = Arc::clone(&self.context);
+        Ok(ProcessOutcome::later(async move {
+            end_transaction(&context, &header, is_commit).await.map(Some)
+        }))
+    }
+}
+
+/// Commits: the message first, then the op message. Rolls back: the op message alone.
+async fn end_transaction(
+    context: &BrokerContext,
+    header: &EndTransactionRequestHeader,
+    is_commit: bool,
+) -> Result<RemotingCommand, ProcessError> {
+    let not_found = || ProcessError::system("Find prepared transaction message failed");
+    let record = u64::try_from(header.commit_log_offset)
+        .ok()
+        .and_then(|offset| context.store.look_message_by_offset(offset));
+    let record = Bytes::from_owner(record.ok_or_else(not_found)?);
+    let half = decode_record(&record)?;
+    if half.topic() != RMQ_SYS_TRANS_HALF_TOPIC {
+        return Err(not_found());
+    }
+    check_prepare_message(&half, header)?;
+    if is_commit {
+        let message = committed_message(&half, &record).ok_or_else(not_found)?;
+        // A stored message is committed, whatever is still open: what it lacks the check repairs.
+        let put = context.store.put_message(&message).await;
+        if put.append.is_none() {
+            return Err(refusal(put.status));
+        }
+    }
+    context.ensure_group_topic(RMQ_SYS_TRANS_OP_HALF_TOPIC, TRANSACTION_QUEUE_NUMS, false).await?;
+    let now_ms = i64::try_from(context.env.clock.now_millis()).unwrap_or(i64::MAX);
+    let put = context.store.put_message(&op_message(&half, now_ms, context.store_host)).await;
+    if put.append.is_none() {
+        // The half message is asked about again, which may repeat the message.
+        let (offset, status) = (header.tran_state_table_offset, put.status.name());
+        tracing::error!(offset, status, "the end of a transaction cannot be written down");
+    }
+    Ok(RemotingCommand::response(ResponseCode::SUCCESS, None))
+}
+
+/// Whether the half message is the one that the producer speaks of.
+fn check_prepare_message(
+    half: &RecordView<'_>,
+    header: &EndTransactionRequestHeader,
+) -> Result<(), ProcessError> {
+    let properties = half.properties();
+    let group = PropertiesView::new(&properties).get(MessageConst::PGROUP);
+    if group != Some(&header.producer_group) {
+        return Err(ProcessError::system("The producer group wrong"));
+    }
+    if half.queue_offset() != header.tran_state_table_offset {
+        return Err(ProcessError::system("The transaction state table offset wrong"));
+    }
+    Ok(())
+}
+
+/// Why a commit stored nothing, in Java's words.
+fn refusal(status: PutMessageStatus) -> ProcessError {
+    match status {
+        PutMessageStatus::CreateMappedFileFailed => {
+            ProcessError::system("Create mapped file failed.")
+        }
+        PutMessageStatus::MessageIllegal | PutMessageStatus::PropertiesSizeExceeded => {
+            let remark = "The message is illegal, maybe msg body or properties length not matched. \
+                          msg body length limit 128k, msg properties length limit 32k.";
+            ProcessError::new(ResponseCode::MESSAGE_ILLEGAL, remark)
+        }
+        PutMessageStatus::ServiceNotAvailable => {
+            let remark = "Service not available now.";
+            ProcessError::new(ResponseCode::SERVICE_NOT_AVAILABLE, remark)
+        }
+        PutMessageStatus::OsPageCacheBusy => {
+            ProcessError::system("OS page cache busy, please try another machine")
+        }
+        status => ProcessError::system(status.name()),
+    }
+}
