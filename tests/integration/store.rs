@@ -3,6 +3,7 @@
 
 mod crash_points;
 mod doctor;
+mod enumerated;
 mod faults;
 mod java_stores;
 mod metadata_files;

@@ -1,4 +1,4 @@
-//! What the tests against reality share: a broker as a process of its own, clients that send and keep
+//! What tests share. Of those against reality: a broker as a process of its own, clients that send and keep
 //! what was acknowledged, and the reading back of all of it.
 //!
 //! | module | holds |
@@ -7,6 +7,7 @@
 //! | [`senders`] | traffic until somebody pulls a plug |
 //! | [`read_back`] | every queue from its minimum, held against the ledger |
 //! | [`broker_process`] | `mqbroker` as a child process |
+//! | [`crash`] | every crash point of the store's operations on the simulated disk |
 //! | [`outcome`] | what a power loss may make of a store's files, in words |
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
@@ -19,3 +20,5 @@ pub mod read_back;
 pub mod broker_process;
 
 pub mod outcome;
+
+pub mod crash;

@@ -182,7 +182,15 @@ impl SimDisk {
 
     /// Like [`SimDisk::power_loss`], and nothing that was not synced survives.
     pub fn power_loss_worst(&self) -> PowerLossReport {
-        self.cut_power(Dice::worst())
+        self.cut_power(Dice::Worst)
+    }
+
+    /// Like [`SimDisk::power_loss`], and `choose` decides: called with the number of outcomes of each free
+    /// choice it returns which one it is, from 0. All of what it may return are all outcomes: prefixes
+    /// of the journal, late sizes, and per page every mixture of old and new sectors. Always 0 is
+    /// [`SimDisk::power_loss_worst`]. Later choices may depend on earlier ones.
+    pub fn power_loss_by(&self, choose: &mut dyn FnMut(u64) -> u64) -> PowerLossReport {
+        self.cut_power(Dice::Chosen(choose))
     }
 
     fn cut_power(&self, dice: Dice<'_>) -> PowerLossReport {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use mq_env::clock::Clock;
@@ -10,10 +11,10 @@ use mq_env::rng::Rng;
 use rand::RngCore;
 
 use super::flush::Flight;
-use super::memory::Page;
+use super::memory::{Page, ZERO_PAGE};
 use super::power::PowerLossReport;
 use super::state::State;
-use super::tree::{NodeId, Tree};
+use super::tree::{Body, NodeId, Tree};
 use super::{SimDisk, SimDiskConfig};
 
 /// Page cache, platter, journal and flushes in the air at one instant. Platter pages are shared with
@@ -83,6 +84,37 @@ impl DiskImage {
         let disk = SimDisk::from_image(self);
         let report = disk.power_loss(rng);
         (disk, report)
+    }
+
+    /// A hash of what processes and a power loss would find: names, lengths and bytes, both those of the
+    /// page cache and those of the platter. Times do not count, nor does how it came about.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let durable = self.tree.durable_paths();
+        for (id, node) in &self.tree.nodes {
+            let path = node.linked.then_some(&node.path);
+            let durable_path = durable.get(id);
+            if path.is_none() && durable_path.is_none() {
+                continue;
+            }
+            (path, durable_path).hash(&mut hasher);
+            let Body::File(file) = &node.body else { continue };
+            (file.len, file.durable_len, file.late_len, file.contents.len()).hash(&mut hasher);
+            for content in &file.contents {
+                for (page, durable) in content.pages.iter() {
+                    (page, &durable.bytes[..]).hash(&mut hasher);
+                }
+            }
+            for cached in self.cache.get(id).into_iter().flatten() {
+                let platter = file.live().pages.get(&cached.page);
+                if *cached.bytes != *platter.map_or(&ZERO_PAGE, |durable| &*durable.bytes) {
+                    ("cached", cached.page, &cached.bytes[..]).hash(&mut hasher);
+                }
+            }
+        }
+        self.tree.journal.len().hash(&mut hasher);
+        hasher.finish()
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {

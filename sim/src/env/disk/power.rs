@@ -4,10 +4,12 @@
 //! itself. Of a page that differs from the platter the *new* bytes survive (as they are now, or as a
 //! flush in the air had captured them), the *old* ones, or a mixture torn at sectors; each page for
 //! itself, whether dirty or cleaned by a failed flush. How lucky the cut is as a whole is drawn first,
-//! so that everything lost and everything kept come up as well as the mixtures.
+//! so that everything lost and everything kept come up as well as the mixtures. Whoever wants all outcomes
+//! chooses: [`SimDisk::power_loss_by`](super::SimDisk::power_loss_by).
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -119,18 +121,16 @@ impl fmt::Display for PowerLossReport {
 }
 
 /// How the cut falls.
-pub(super) struct Dice<'a> {
-    rng: Option<&'a mut dyn RngCore>,
-    kept: f64,
-    torn: f64,
+pub(super) enum Dice<'a> {
+    /// Nothing un-synced survives.
+    Worst,
+    /// Everything is drawn, with these shares of kept and torn pages.
+    Drawn { rng: &'a mut dyn RngCore, kept: f64, torn: f64 },
+    /// Somebody says.
+    Chosen(&'a mut dyn FnMut(u64) -> u64),
 }
 
 impl<'a> Dice<'a> {
-    /// Nothing un-synced survives.
-    pub(super) fn worst() -> Self {
-        Dice { rng: None, kept: 0.0, torn: 0.0 }
-    }
-
     /// A cut of drawn luck.
     pub(super) fn drawn(rng: &'a mut dyn RngCore) -> Self {
         let (kept, torn) = match rng.random_range(0..10) {
@@ -141,27 +141,38 @@ impl<'a> Dice<'a> {
                 (kept, (1.0 - kept) * rng.random::<f64>())
             }
         };
-        Dice { rng: Some(rng), kept, torn }
+        Dice::Drawn { rng, kept, torn }
     }
 
     fn prefix(&mut self, count: usize) -> usize {
-        self.rng.as_mut().map_or(0, |rng| rng.random_range(0..=count))
+        match self {
+            Dice::Worst => 0,
+            Dice::Drawn { rng, .. } => rng.random_range(0..=count),
+            Dice::Chosen(choose) => choose(count as u64 + 1) as usize,
+        }
     }
 
     fn keeps(&mut self) -> bool {
-        let kept = self.kept;
-        self.rng.as_mut().is_some_and(|rng| rng.random_bool(kept))
+        match self {
+            Dice::Worst => false,
+            Dice::Drawn { rng, kept, .. } => rng.random_bool(*kept),
+            Dice::Chosen(choose) => choose(2) == 1,
+        }
     }
 
     /// What is found of a page that was `old` on the platter; `newer` is not empty.
     fn page(&mut self, old: &Page, newer: &[Arc<Page>]) -> Arc<Page> {
-        let Some(rng) = &mut self.rng else { return Arc::new(*old) };
+        let (rng, kept, torn) = match self {
+            Dice::Worst => return Arc::new(*old),
+            Dice::Drawn { rng, kept, torn } => (rng, *kept, *torn),
+            Dice::Chosen(choose) => return chosen_page(old, newer, &mut **choose),
+        };
         let roll: f64 = rng.random();
-        if roll >= self.kept + self.torn {
+        if roll >= kept + torn {
             return Arc::new(*old);
         }
         let new = &newer[rng.random_range(0..newer.len())];
-        if roll < self.kept {
+        if roll < kept {
             return Arc::clone(new);
         }
         // Devices mostly write upwards, but promise no order.
@@ -170,13 +181,44 @@ impl<'a> Dice<'a> {
         } else {
             rng.random_range(1..u8::MAX)
         };
-        let mut torn = *old;
-        for sector in (0..SECTORS).filter(|sector| sectors & (1 << sector) != 0) {
-            let bytes = sector * SECTOR_SIZE..(sector + 1) * SECTOR_SIZE;
-            torn[bytes.clone()].copy_from_slice(&new[bytes]);
-        }
-        Arc::new(torn)
+        Arc::new(mixed(old, new, (0..SECTORS).filter(|sector| sectors & (1 << sector) != 0)))
     }
+}
+
+/// `old` with some sectors of `new`.
+fn mixed(old: &Page, new: &Page, sectors: impl Iterator<Item = usize>) -> Page {
+    let mut mixed = *old;
+    for sector in sectors {
+        mixed[sector_bytes(sector)].copy_from_slice(&new[sector_bytes(sector)]);
+    }
+    mixed
+}
+
+/// Every outcome of a page has one number: the old page is 0, then come, for each newer one, the
+/// choices of at least one of the sectors that differ, all of them last.
+fn chosen_page(old: &Page, newer: &[Arc<Page>], choose: &mut dyn FnMut(u64) -> u64) -> Arc<Page> {
+    let differing = |new: &Page| -> Vec<usize> {
+        let differs = |sector: &usize| old[sector_bytes(*sector)] != new[sector_bytes(*sector)];
+        (0..SECTORS).filter(differs).collect()
+    };
+    let differing: Vec<Vec<usize>> = newer.iter().map(|new| differing(new)).collect();
+    let subsets = |sectors: &Vec<usize>| (1_u64 << sectors.len()) - 1;
+    let mut which = choose(1 + differing.iter().map(subsets).sum::<u64>());
+    if which == 0 {
+        return Arc::new(*old);
+    }
+    for (new, sectors) in newer.iter().zip(&differing) {
+        if which <= subsets(sectors) {
+            let kept = sectors.iter().enumerate().filter(|(bit, _)| which & (1 << bit) != 0);
+            return Arc::new(mixed(old, new, kept.map(|(_, sector)| *sector)));
+        }
+        which -= subsets(sectors);
+    }
+    panic!("a choice beyond those that there are");
+}
+
+fn sector_bytes(sector: usize) -> Range<usize> {
+    sector * SECTOR_SIZE..(sector + 1) * SECTOR_SIZE
 }
 
 impl State {
@@ -333,8 +375,7 @@ fn fate(live: &Page, before: &Page, after: &Page) -> Option<PageFate> {
     }
     let mut kept_sectors = 0;
     for sector in 0..SECTORS {
-        let bytes = sector * SECTOR_SIZE..(sector + 1) * SECTOR_SIZE;
-        if after[bytes.clone()] == live[bytes] {
+        if after[sector_bytes(sector)] == live[sector_bytes(sector)] {
             kept_sectors |= 1 << sector;
         }
     }

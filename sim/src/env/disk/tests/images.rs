@@ -1,5 +1,6 @@
 //! Micro-operations and images.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, Weak};
 
 use super::*;
@@ -109,4 +110,34 @@ fn power_loss_of_an_image_is_power_loss_of_the_disk() {
         }
         assert!(copy.exists(Path::new("/store/log/0")), "the pictured disk goes on");
     }
+}
+
+/// Chosen one after the other, the outcomes of a cut are all there are: any of the sectors that differ.
+#[test]
+fn every_outcome_of_a_power_loss_can_be_chosen() {
+    run(async {
+        let disk = disk();
+        let handle = disk.handle("a");
+        let region = durable_file(&handle, "/log", 2).await;
+        region.write(0, &[7; 600]);
+        region.write(PAGE_SIZE + 100, &[7]);
+        let image = disk.image();
+        let mut found = BTreeSet::new();
+        for which in 0..8 {
+            let disk = image.after_kill();
+            let mut offered = Vec::new();
+            let mut choices = [0, which % 4, which / 4].into_iter();
+            disk.power_loss_by(&mut |options| {
+                offered.push(options);
+                choices.next().unwrap()
+            });
+            assert_eq!(offered, [1, 4, 2], "journal, first page, second page");
+            assert_eq!(disk.image().digest(), disk.image().after_kill().image().digest());
+            let bytes = disk.durable_bytes(Path::new("/log"), 0..8192).unwrap();
+            found.insert([0, 511, 512, 599, 600, 4196].map(|at| bytes[at]));
+        }
+        let expected = [[0, 0], [7, 0], [0, 7], [7, 7]]
+            .map(|[first, second]| [0, 7].map(|third| [first, first, second, second, 0, third]));
+        assert_eq!(found, expected.into_iter().flatten().collect());
+    });
 }
