@@ -5,6 +5,7 @@ mod crash_points;
 mod doctor;
 mod enumerated;
 mod faults;
+mod golden_replay;
 mod java_stores;
 mod metadata_files;
 mod recovery_table;
@@ -40,6 +41,22 @@ impl Clock for TickingClock {
 
     fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {
         0
+    }
+}
+
+/// A wall clock that stands where the test puts it.
+struct HandClock {
+    now_ms: AtomicU64,
+    offset_seconds: i32,
+}
+
+impl Clock for HandClock {
+    fn now_millis(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {
+        self.offset_seconds
     }
 }
 

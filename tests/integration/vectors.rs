@@ -6,5 +6,5 @@ pub(crate) mod fixture;
 mod frames;
 mod ha;
 mod headers;
-mod records;
+pub(crate) mod records;
 mod store_files;

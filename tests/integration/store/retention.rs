@@ -21,21 +21,6 @@ struct Machine {
     log: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
-struct HandClock {
-    now_ms: AtomicU64,
-    offset_seconds: i32,
-}
-
-impl Clock for HandClock {
-    fn now_millis(&self) -> u64 {
-        self.now_ms.load(Ordering::Relaxed)
-    }
-
-    fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {
-        self.offset_seconds
-    }
-}
-
 /// Notes removals and news of the disk with the hour of the clock.
 struct Watcher(Arc<HandClock>, Arc<Mutex<Vec<(u64, String)>>>);
 

@@ -9,7 +9,7 @@ use mq_protocol::message_codec::{
 use super::fixture::rows;
 
 /// The record written again from its values.
-pub(super) fn encode_again(view: &RecordView<'_>) -> Vec<u8> {
+pub(crate) fn encode_again(view: &RecordView<'_>) -> Vec<u8> {
     let fields = RecordFields {
         body_crc: view.body_crc(),
         queue_id: view.queue_id(),
