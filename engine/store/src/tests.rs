@@ -35,6 +35,19 @@ const LOG_FILE: usize = 8 << 10;
 /// A hundred units.
 const QUEUE_FILE: usize = 2000;
 
+/// A clock that stands still: milliseconds, and seconds of its zone east of UTC.
+pub(crate) struct At(pub(crate) u64, pub(crate) i32);
+
+impl Clock for At {
+    fn now_millis(&self) -> u64 {
+        self.0
+    }
+
+    fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {
+        self.1
+    }
+}
+
 /// A machine on which a store can be opened again and again.
 struct Machine {
     dir: tempfile::TempDir,

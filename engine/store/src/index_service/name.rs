@@ -62,18 +62,7 @@ fn local_ms_of(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct At(u64, i32);
-
-    impl Clock for At {
-        fn now_millis(&self) -> u64 {
-            self.0
-        }
-
-        fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {
-            self.1
-        }
-    }
+    use crate::tests::At;
 
     #[test]
     fn a_name_is_the_local_time() {

@@ -25,18 +25,7 @@ impl DeleteWhen {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct At(u64, i32);
-
-    impl Clock for At {
-        fn now_millis(&self) -> u64 {
-            self.0
-        }
-
-        fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {
-            self.1
-        }
-    }
+    use crate::tests::At;
 
     #[test]
     fn hours_are_those_of_the_machines_zone() {
