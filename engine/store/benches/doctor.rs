@@ -34,6 +34,8 @@ struct Large {
     root: PathBuf,
     runtime: tokio::runtime::Runtime,
     messages: u32,
+    /// Where each message starts.
+    phy_offsets: Vec<u64>,
     log_end: u64,
     /// Bytes of all its files.
     bytes: u64,
@@ -46,15 +48,14 @@ static STORE: LazyLock<Large> = LazyLock::new(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let messages = (log_mib() * (1 << 20) / RECORD_BYTES) as u32;
+    let mut phy_offsets = Vec::new();
     let log_end = runtime.block_on(async {
         let store = MessageStore::open(env(), Arc::new(config(&root))).await.expect("a store");
         for number in 0..messages {
-            let put = store.put_message(&message(number));
-            if number.is_multiple_of(1024) {
-                put.await;
-                while store.dispatch_behind_bytes() > 64 << 20 {
-                    tokio::task::yield_now().await;
-                }
+            let put = store.put_message(&message(number)).await;
+            phy_offsets.push(put.append.expect("a message that is stored").phy_offset);
+            while number.is_multiple_of(1024) && store.dispatch_behind_bytes() > 64 << 20 {
+                tokio::task::yield_now().await;
             }
         }
         let log_end = store.commit_log().max_offset();
@@ -66,7 +67,7 @@ static STORE: LazyLock<Large> = LazyLock::new(|| {
         read_plainly(&root)
     };
     *DIR.lock().expect("nobody panicked") = Some(dir);
-    Large { root, runtime, messages, log_end, bytes }
+    Large { root, runtime, messages, phy_offsets, log_end, bytes }
 });
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark has no other arguments")]
@@ -158,7 +159,8 @@ fn dump(bencher: Bencher<'_, '_>) {
     }));
 }
 
-/// A start that has to walk, index and dispatch everything: a store without marks, not closed in order.
+/// A start that has to walk, index and dispatch everything, and its end, which syncs it: a store without
+/// marks, not closed in order. The bytes are the log's alone.
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn recover_everything(bencher: Bencher<'_, '_>) {
     let large = &*STORE;
@@ -171,7 +173,7 @@ fn recover_everything(bencher: Bencher<'_, '_>) {
             }
             disk.write(&large.root.join("abort"), b"").expect("the store is ours");
         })
-        .counter(BytesCount::new(large.bytes))
+        .counter(BytesCount::new(large.log_end))
         .bench_local_values(|()| {
             large.runtime.block_on(async {
                 let config = Arc::new(config(&large.root));
@@ -182,8 +184,28 @@ fn recover_everything(bencher: Bencher<'_, '_>) {
         });
 }
 
+/// One message of many, by its key.
 #[divan::bench(sample_count = 20, sample_size = 1000)]
 fn query_by_key(bencher: Bencher<'_, '_>) {
+    look_up(bencher, |store, number| {
+        let key = format!("k{number}");
+        // Only hashes are kept: another key's message may come with it.
+        let found = store.query_message("BenchTopic", &key, 32, 0, i64::MAX);
+        assert!(!found.messages.is_empty(), "{key}");
+    });
+}
+
+/// The limit of `query_by_key`: the message's place is known.
+#[divan::bench(sample_count = 20, sample_size = 1000)]
+fn look_message_by_offset(bencher: Bencher<'_, '_>) {
+    look_up(bencher, |store, number| {
+        let phy_offset = STORE.phy_offsets[number as usize];
+        assert!(black_box(store.look_message_by_offset(phy_offset)).is_some());
+    });
+}
+
+/// Has `find` find messages of the whole store, one after another, in no order.
+fn look_up(bencher: Bencher<'_, '_>, find: impl Fn(&MessageStore, u32)) {
     let large = &*STORE;
     let store = large.runtime.block_on(async {
         MessageStore::open(env(), Arc::new(config(&large.root))).await.expect("a store")
@@ -191,8 +213,8 @@ fn query_by_key(bencher: Bencher<'_, '_>) {
     let mut number = 0_u32;
     bencher.bench_local(|| {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let key = format!("k{}", number % large.messages);
-        black_box(store.query_message("BenchTopic", &key, 32, 0, i64::MAX).messages.len())
+        // The low bits of such a sequence repeat early.
+        find(&store, (number >> 8) % large.messages);
     });
     large.runtime.block_on(store.shutdown());
 }
