@@ -307,6 +307,14 @@ fn the_command_knows_no_plant() {
         "stale-queue-offsets-on-promotion",
         "send-ok-before-replica",
         "garbled-tags-code",
+        "queue-offset-before-append",
+        "marks-before-sync",
+        "dispatch-from-log-end",
+        "queues-not-cut",
+        "empty-file-refused",
+        "queue-minimum-not-moved",
+        "metadata-renamed-before-sync",
+        "metadata-removed-first",
     ];
     for plant in plants {
         assert!(!holds(plant), "{plant}");

@@ -8,6 +8,7 @@ mod faults;
 mod golden_replay;
 mod java_stores;
 mod metadata_files;
+mod model;
 mod recovery_table;
 mod retention;
 

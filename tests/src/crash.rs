@@ -18,10 +18,12 @@
 //! | [`operations`] | the table of operations |
 //! | [`following`] | a slave that sets its diverged tail aside |
 //! | [`enumeration`] | the enumerator and its report |
+//! | [`model`] | a store against a reference model, step by step |
 
 pub mod enumeration;
 pub mod following;
 pub mod known;
+pub mod model;
 pub mod operations;
 pub mod outcomes;
 pub mod stage;

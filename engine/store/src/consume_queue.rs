@@ -257,11 +257,14 @@ impl ConsumeQueue {
         self.queue.min_offset() == Some(file.file_from_offset())
     }
 
-    /// A queue that does not begin at 0 begins inside its first file: fillers stand before.
+    /// A queue that does not begin at 0 begins inside its first file: fillers stand before. An empty
+    /// file that a crash left may end before that.
     fn fill_before(&self, file: &MappedFile, offset: u64) {
         let filler = ConsumeQueueUnit::FILLER.encode();
         while file.file_from_offset() + (file.wrote_position() as u64) < offset {
-            file.append(&filler);
+            if file.append(&filler).is_none() {
+                break;
+            }
         }
         if offset > 0 {
             self.min_logic_offset.store(offset, Ordering::Release);

@@ -16,6 +16,7 @@ use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::ReputMessageService;
 use crate::durable_mark::{DurableMark, Mark};
 use crate::index_service::{IndexFlushed, IndexMark, IndexService};
+use crate::plant::Plant;
 use crate::tick_grid::TickGrid;
 
 /// How often the watermark follows the flushed end.
@@ -110,7 +111,7 @@ impl Marks {
     async fn flush_queues_and_index(&self, index_ms: impl FnOnce(&IndexFlushed) -> u64) {
         let (dispatched, units) =
             self.dispatcher.pause(|progress| (*progress, self.queues.units()));
-        if !self.queues.flush(0).await {
+        if !self.config.planted(Plant::MarksBeforeSync) && !self.queues.flush(0).await {
             return;
         }
         let flushed = self.index.flush(false).await;

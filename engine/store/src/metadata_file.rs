@@ -14,6 +14,8 @@ use mq_env::disk::Disk;
 use mq_mapped_file::create_dir;
 use mq_protocol::fastjson::Value;
 
+use crate::plant::{Plant, planted_on_this_thread};
+
 /// Replaces `path` by `content`, JSON of either dialect; the version before stays as `<path>.bak`
 /// if it is sound. One writer per path at a time.
 ///
@@ -30,7 +32,12 @@ pub async fn store_metadata(disk: &dyn Disk, path: &Path, content: &[u8]) -> io:
         disk.sync(&parent).await?;
     }
     disk.write(&side, content)?;
-    disk.sync(&side).await?;
+    if !planted_on_this_thread(Plant::MetadataRenamedBeforeSync) {
+        disk.sync(&side).await?;
+    }
+    if planted_on_this_thread(Plant::MetadataRemovedFirst) && disk.stat(path).is_ok() {
+        disk.remove(path)?;
+    }
     // Whichever of the two renames a power loss undoes, a whole version is left.
     if disk.read(path).is_ok_and(|before| is_sound(&before)) {
         disk.rename(path, &backup)?;

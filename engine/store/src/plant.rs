@@ -5,6 +5,10 @@
 //! in no binary: a shipped one can be searched for them.
 
 #[cfg(feature = "plants")]
+use std::cell::RefCell;
+#[cfg(feature = "plants")]
+use std::collections::BTreeSet;
+#[cfg(feature = "plants")]
 use std::fmt;
 #[cfg(feature = "plants")]
 use std::str::FromStr;
@@ -32,12 +36,28 @@ pub enum Plant {
     SendOkBeforeReplica,
     /// Units of a ConsumeQueue carry a wrong hash of the tag.
     GarbledTagsCode,
+    /// A queue offset is taken before the append that may fail.
+    QueueOffsetBeforeAppend,
+    /// Watermark and checkpoint speak of ConsumeQueues that were not synced.
+    MarksBeforeSync,
+    /// A start dispatches from the log's end on, not from the queues' end.
+    DispatchFromLogEnd,
+    /// A start keeps the units that point beyond what is known to be sound.
+    QueuesNotCut,
+    /// A log whose last file begins without a record is refused as damaged.
+    EmptyFileRefused,
+    /// Queues keep their minimum when the log's beginning goes.
+    QueueMinimumNotMoved,
+    /// A metadata file is renamed into place before it is synced.
+    MetadataRenamedBeforeSync,
+    /// A metadata file is removed before its successor is renamed into place.
+    MetadataRemovedFirst,
 }
 
 #[cfg(feature = "plants")]
 impl Plant {
     /// Every plant of the store.
-    pub const ALL: [Plant; 8] = [
+    pub const ALL: [Plant; 16] = [
         Plant::SendOkBeforeFlush,
         Plant::SyncedOnFlushError,
         Plant::DispatchAboveSynced,
@@ -46,6 +66,14 @@ impl Plant {
         Plant::StaleQueueOffsetsOnPromotion,
         Plant::SendOkBeforeReplica,
         Plant::GarbledTagsCode,
+        Plant::QueueOffsetBeforeAppend,
+        Plant::MarksBeforeSync,
+        Plant::DispatchFromLogEnd,
+        Plant::QueuesNotCut,
+        Plant::EmptyFileRefused,
+        Plant::QueueMinimumNotMoved,
+        Plant::MetadataRenamedBeforeSync,
+        Plant::MetadataRemovedFirst,
     ];
 
     /// The name used in plans and on the command line.
@@ -60,6 +88,14 @@ impl Plant {
             Plant::StaleQueueOffsetsOnPromotion => "stale-queue-offsets-on-promotion",
             Plant::SendOkBeforeReplica => "send-ok-before-replica",
             Plant::GarbledTagsCode => "garbled-tags-code",
+            Plant::QueueOffsetBeforeAppend => "queue-offset-before-append",
+            Plant::MarksBeforeSync => "marks-before-sync",
+            Plant::DispatchFromLogEnd => "dispatch-from-log-end",
+            Plant::QueuesNotCut => "queues-not-cut",
+            Plant::EmptyFileRefused => "empty-file-refused",
+            Plant::QueueMinimumNotMoved => "queue-minimum-not-moved",
+            Plant::MetadataRenamedBeforeSync => "metadata-renamed-before-sync",
+            Plant::MetadataRemovedFirst => "metadata-removed-first",
         }
     }
 }
@@ -81,6 +117,30 @@ impl FromStr for Plant {
             .find(|plant| plant.name() == text)
             .ok_or_else(|| format!("the store has no plant called {text:?}"))
     }
+}
+
+#[cfg(feature = "plants")]
+thread_local! {
+    static OF_THIS_THREAD: RefCell<BTreeSet<Plant>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Plants bugs into whatever runs on this thread, for code that has no store's settings; takes those away
+/// that were planted before.
+#[cfg(feature = "plants")]
+pub fn plant_on_this_thread(plants: &BTreeSet<Plant>) {
+    OF_THIS_THREAD.with(|planted| planted.borrow_mut().clone_from(plants));
+}
+
+/// Whether a bug is planted on this thread.
+#[cfg(feature = "plants")]
+pub(crate) fn planted_on_this_thread(plant: Plant) -> bool {
+    OF_THIS_THREAD.with(|planted| planted.borrow().contains(&plant))
+}
+
+/// Whether a bug is planted on this thread: never, without the feature `plants`.
+#[cfg(not(feature = "plants"))]
+pub(crate) const fn planted_on_this_thread(_plant: Plant) -> bool {
+    false
 }
 
 impl StoreConfig {

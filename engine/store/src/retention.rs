@@ -36,6 +36,7 @@ use crate::config::StoreConfig;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::index_service::IndexService;
 use crate::marks::Marks;
+use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
 
 use delete_when::DeleteWhen;
@@ -289,7 +290,9 @@ impl CleanService {
     ) -> io::Result<()> {
         const REASON: &str = "its messages have expired";
         for queue in self.queues.all() {
-            queue.correct_min_offset(min_phy_offset);
+            if !self.config.planted(Plant::QueueMinimumNotMoved) {
+                queue.correct_min_offset(min_phy_offset);
+            }
             let expired = {
                 let _flushing = self.queues.lock_flushing().await;
                 let expired: Vec<_> =

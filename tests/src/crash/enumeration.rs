@@ -11,7 +11,7 @@ use staticfire::env::disk::SimDisk;
 use super::known::{Crash, Knowledge, Known, Violation, violation};
 use super::operations::Operation;
 use super::outcomes::{Outcome, outcomes};
-use super::stage::{Camera, Stage};
+use super::stage::{Camera, Stage, plant_on_this_thread};
 use super::state::{State, inspect};
 
 /// How often points are drawn for that have more outcomes than can be tried.
@@ -96,6 +96,7 @@ impl fmt::Display for Finding {
 pub fn enumerate(operation: &Operation, size: Size, plants: &[String]) -> Result<Row, Finding> {
     let mut config = operation.config();
     config.plant(plants).expect("plants of this build");
+    plant_on_this_thread(&config);
     let played = operation.play(&config);
     let points = played
         .map_err(|violation| Finding { violation, at: format!("{}, no crash", operation.name) })?;

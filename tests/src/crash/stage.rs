@@ -104,8 +104,14 @@ pub fn small_config(mode: FlushDiskType) -> StoreConfig {
 /// An empty disk.
 #[must_use]
 pub fn new_disk(seed: u64) -> Arc<SimDisk> {
+    new_disk_by(seed, HandClock::of_life(0))
+}
+
+/// An empty disk whose files get their times from `clock`.
+#[must_use]
+pub fn new_disk_by(seed: u64, clock: Arc<HandClock>) -> Arc<SimDisk> {
     let config = SimDiskConfig { latency: LatencyProfile::uniform(1..=3), ..Default::default() };
-    SimDisk::new(config, HandClock::of_life(0), Rng::from_seed(seed))
+    SimDisk::new(config, clock, Rng::from_seed(seed))
 }
 
 /// Runs `future` on a runtime of its own whose time is simulated.
@@ -116,6 +122,16 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().start_paused(true).build().unwrap().block_on(future)
 }
+
+/// Plants the bugs of `config` also where no store's settings are looked at.
+#[cfg(feature = "plants")]
+pub fn plant_on_this_thread(config: &StoreConfig) {
+    mq_store::plant::plant_on_this_thread(&config.plants);
+}
+
+/// Without the feature `plants` there is nothing to plant.
+#[cfg(not(feature = "plants"))]
+pub const fn plant_on_this_thread(_config: &StoreConfig) {}
 
 impl Stage {
     /// One life of a store on `disk`: opened, `body` run, killed. A store that panics or does not start

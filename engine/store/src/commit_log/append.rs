@@ -14,6 +14,7 @@ use mq_protocol::sys_flag::MessageSysFlag;
 
 use super::CommitLog;
 use crate::message_inner::MessageInner;
+use crate::plant::Plant;
 use crate::put_result::{AppendMessageResult, PutMessageStatus};
 use crate::record::{EncodedRecords, uniq_key};
 
@@ -29,15 +30,19 @@ impl CommitLog {
     ) -> Result<AppendMessageResult, PutMessageStatus> {
         let mut table = self.lock_put();
         let _timer = PutLockTimer::start(self);
-        let file = self.file_with_room(records.bytes().len())?;
         let in_queue = counts_in_queue(message.sys_flag);
         let queue_offset = if in_queue { table.next(&message.topic, message.queue_id) } else { 0 };
+        let too_early = self.config.planted(Plant::QueueOffsetBeforeAppend);
+        if in_queue && too_early {
+            table.advance(&message.topic, message.queue_id, records.count() as u64);
+        }
+        let file = self.file_with_room(records.bytes().len())?;
         let appended = self.place(records, &file, queue_offset);
         if file.append(records.bytes()).is_none() {
             return Err(PutMessageStatus::UnknownError);
         }
         file.set_store_timestamp_ms(appended.store_timestamp_ms);
-        if in_queue {
+        if in_queue && !too_early {
             table.advance(&message.topic, message.queue_id, records.count() as u64);
         }
         self.report_appended(message, records, &appended);

@@ -6,6 +6,7 @@ use super::CommitLog;
 use super::log_bytes::MappedLog;
 use super::walk::{RecoverFrom, Walk, WalkEnd, report_dropped};
 use crate::error::StoreError;
+use crate::plant::Plant;
 use crate::recovery::RecoveryReport;
 
 impl CommitLog {
@@ -24,6 +25,10 @@ impl CommitLog {
         let files = self.queue.files();
         let known = self.damage.ranges().len();
         let (walked_from, end) = self.walk(from);
+        let begins_last = |end| files.last().is_some_and(|last| last.file_from_offset() == end);
+        if self.config.planted(Plant::EmptyFileRefused) && begins_last(end.phy_offset) {
+            return Err(self.damaged(&end, durable_end));
+        }
         if end.phy_offset < durable_end && !self.config.salvage {
             return Err(self.damaged(&end, durable_end));
         }

@@ -128,7 +128,10 @@ impl MessageStore {
             RecoverFrom::CleanJava { .. } => end,
             RecoverFrom::AbortedJava { .. } => walked_from.min(end),
         };
-        let (reput_from, rebuilt) = self.recover_queues(from, trusted_units).await?;
+        let (mut reput_from, rebuilt) = self.recover_queues(from, trusted_units).await?;
+        if self.config.planted(Plant::DispatchFromLogEnd) {
+            reput_from = end;
+        }
         report.queues_rebuilt = rebuilt;
         let _ = self.recovery.set(report);
         let index_cut = self.load_index(from, was_aborted)?;
@@ -146,7 +149,9 @@ impl MessageStore {
         self.dispatcher.index_up_to(reput_from).await.map_err(write_index)?;
         self.dispatcher.pause(|progress| progress.reput_from_offset = reput_from);
         self.dispatcher.catch_up().await.map_err(StoreError::io("write a ConsumeQueue"))?;
-        self.queues.correct_min_offset(self.log.min_offset());
+        if !self.config.planted(Plant::QueueMinimumNotMoved) {
+            self.queues.correct_min_offset(self.log.min_offset());
+        }
         let table = self.queues.topic_queue_table();
         *self.log.lock_put() = self.planted_table(table).await?;
         Ok(())
@@ -159,8 +164,12 @@ impl MessageStore {
         from: RecoverFrom,
         trusted: u64,
     ) -> Result<(u64, Option<String>), StoreError> {
-        let cuts = self.queues.recover(trusted);
+        let keeps_all = self.config.planted(Plant::QueuesNotCut);
+        let cuts = self.queues.recover(if keeps_all { u64::MAX } else { trusted });
         self.queues.settle(cuts).await?;
+        if keeps_all {
+            return Ok((self.queues.max_physic_offset(), None));
+        }
         let is_whole = match from {
             RecoverFrom::Durable(Mark { units: Some(units), logics_end, .. }) => {
                 logics_end > trusted || self.queues.units() == units
