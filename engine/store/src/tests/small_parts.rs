@@ -112,6 +112,23 @@ async fn a_queue_that_begins_late_is_filled_up_to_its_first_unit() {
     assert_eq!(again.max_offset_in_queue(), 17, "fillers stay");
 }
 
+/// A crash may leave the first file without a unit while the next message belongs behind it.
+#[tokio::test]
+async fn a_queue_with_an_empty_first_file_goes_on_behind_it() {
+    let machine = Machine::new();
+    let queue = queue(&machine);
+    for number in 0..25 {
+        queue.put_message_position_info(unit(number * 10), number as u64).unwrap();
+    }
+    queue.retire_first_below(10_000).unwrap();
+    queue.retire_first_below(10_000).unwrap();
+    queue.remove_retired().await.unwrap();
+    queue.settle(queue.truncate(200, true)).await.unwrap();
+    assert_eq!(queue.max_offset_in_queue(), 20, "the file of 20 to 29 is empty");
+    queue.put_message_position_info(unit(900), 35).unwrap();
+    assert_eq!((queue.max_offset_in_queue(), queue.unit(35)), (36, Some(unit(900))));
+}
+
 #[tokio::test]
 async fn a_queue_whose_files_expired_keeps_its_end_when_it_is_cut() {
     let machine = Machine::new();
