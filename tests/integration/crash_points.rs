@@ -13,6 +13,7 @@ use mq_env::rng::Rng;
 use mq_protocol::message_codec::decode_record;
 use mq_store::config::{FlushDiskType, StoreConfig};
 use mq_store::{MessageFilter, MessageInner, MessageStore, PutMessageStatus};
+use mq_tests::crash::stage::run;
 use staticfire::env::disk::{DiskImage, SimDisk, SimDiskConfig};
 
 const MESSAGES: u32 = 60;
@@ -61,15 +62,6 @@ async fn open(disk: &Arc<SimDisk>) -> Arc<MessageStore> {
     config.flush_disk_type = FlushDiskType::SyncFlush;
     let env = Env { disk: disk.handle("broker"), clock: clock(), ..Env::os() };
     MessageStore::open(env, Arc::new(config)).await.unwrap()
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(future)
 }
 
 /// The numbers of queue 0 from its minimum on.

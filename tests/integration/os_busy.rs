@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +10,8 @@ use std::time::Duration;
 use mq_broker::BrokerController;
 use mq_broker::config::BrokerConfig;
 use mq_client::{ClientConfig, ClientError, ClientInstance, Producer, ProducerConfig, SendError};
-use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion};
-use mq_env::{BoxFuture, Env};
+use mq_env::Env;
+use mq_env::disk::{Disk, DiskLayer, DiskSpace, MappedRegion};
 use mq_namesrv::{NamesrvConfig, NamesrvController};
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::Message;
@@ -27,65 +26,17 @@ struct StallingDisk {
     stalls: AtomicBool,
 }
 
-impl Disk for StallingDisk {
+impl DiskLayer for StallingDisk {
+    fn below(&self) -> &dyn Disk {
+        &*self.os
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the put lock is to be held")]
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
         if len == LOG_FILE && self.stalls.swap(false, Ordering::SeqCst) {
             std::thread::sleep(STALL);
         }
         self.os.map(path, len)
-    }
-
-    fn flush<'a>(
-        &'a self,
-        region: &'a MappedRegion,
-        range: Range<usize>,
-    ) -> BoxFuture<'a, io::Result<()>> {
-        self.os.flush(region, range)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.os.read(path)
-    }
-
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.os.read_at(path, offset, len)
-    }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        self.os.write(path, data)
-    }
-
-    fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
-        self.os.sync(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.os.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.os.remove(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.os.remove_dir(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.os.create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.os.list(dir)
-    }
-
-    fn stat(&self, path: &Path) -> io::Result<FileStat> {
-        self.os.stat(path)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<FileLock> {
-        self.os.lock(path)
     }
 
     fn space(&self, dir: &Path) -> io::Result<DiskSpace> {

@@ -7,19 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_env::Env;
-use mq_env::disk::Disk;
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
-use mq_protocol::fastjson::{from_slice, to_bytes};
+use mq_protocol::fastjson::to_bytes;
 use mq_store::config::StoreConfig;
-use mq_store::metadata_file::{load_metadata, store_metadata};
-use tokio::sync::Notify;
 
 use crate::lock;
+use crate::offset_file::OffsetFile;
 
 /// Between topic and group in the keys of the file. No topic contains it.
 const TOPIC_GROUP_SEPARATOR: char = '@';
@@ -36,12 +33,8 @@ pub(crate) struct ClampedOffset {
 
 /// The offsets of all groups.
 pub(crate) struct ConsumerOffsetManager {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
+    file: OffsetFile,
     state: Mutex<State>,
-    /// The change count that the file holds; locked by whoever writes it.
-    written: tokio::sync::Mutex<u64>,
-    changed: Notify,
 }
 
 #[derive(Default)]
@@ -56,17 +49,9 @@ type Offsets = BTreeMap<String, BTreeMap<String, BTreeMap<i32, i64>>>;
 impl ConsumerOffsetManager {
     /// What the file holds.
     pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Self {
-        let path = store_config.store_path_root_dir.join("config").join("consumerOffset.json");
-        let wrapper: Option<ConsumerOffsetSerializeWrapper> =
-            load_metadata(&*env.disk, &path, from_slice);
+        let (file, wrapper) = OffsetFile::load(env, store_config, "consumerOffset.json");
         let offsets = wrapper.map(from_wrapper).unwrap_or_default();
-        ConsumerOffsetManager {
-            disk: Arc::clone(&env.disk),
-            path,
-            state: Mutex::new(State { offsets, change_count: 0 }),
-            written: tokio::sync::Mutex::new(0),
-            changed: Notify::new(),
-        }
+        ConsumerOffsetManager { file, state: Mutex::new(State { offsets, change_count: 0 }) }
     }
 
     /// The group's offset in a queue.
@@ -144,34 +129,31 @@ impl ConsumerOffsetManager {
     /// # Errors
     /// What the disk says; the file is then as it was.
     pub(crate) async fn persist(&self) -> io::Result<()> {
-        let mut written = self.written.lock().await;
-        let (change_count, wrapper) = {
-            let state = lock(&self.state);
-            if state.change_count == *written {
-                return Ok(());
-            }
-            (state.change_count, to_wrapper(&state.offsets))
+        let newer = |written| {
+            let (change_count, wrapper) = {
+                let state = lock(&self.state);
+                let is_newer = state.change_count != written;
+                is_newer.then(|| (state.change_count, to_wrapper(&state.offsets)))?
+            };
+            Some((change_count, to_bytes(&wrapper)))
         };
-        store_metadata(&*self.disk, &self.path, &to_bytes(&wrapper)).await?;
-        *written = change_count;
-        Ok(())
+        self.file.write(newer).await
     }
 
     /// Writes the file `interval` after a change.
     pub(crate) async fn run(self: Arc<Self>, interval: Duration) {
         loop {
-            self.changed.notified().await;
-            tokio::time::sleep(interval).await;
+            self.file.due(interval).await;
             if let Err(error) = self.persist().await {
                 tracing::error!(%error, "consumer offsets cannot be written");
-                self.changed.notify_one();
+                self.file.note_change();
             }
         }
     }
 
     fn note_change(&self, state: &mut State) {
         state.change_count += 1;
-        self.changed.notify_one();
+        self.file.note_change();
     }
 }
 
@@ -211,6 +193,8 @@ fn to_wrapper(offsets: &Offsets) -> ConsumerOffsetSerializeWrapper {
 
 #[cfg(test)]
 mod tests {
+    use mq_protocol::fastjson::from_slice;
+
     use super::*;
 
     fn load(dir: &std::path::Path) -> ConsumerOffsetManager {

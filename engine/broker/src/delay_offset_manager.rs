@@ -8,30 +8,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_env::Env;
-use mq_env::disk::Disk;
 use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
-use mq_protocol::fastjson::{from_slice, to_bytes};
+use mq_protocol::fastjson::to_bytes;
 use mq_store::config::StoreConfig;
 use mq_store::delay_level::SCHEDULE_TOPIC;
-use mq_store::metadata_file::{load_metadata, store_metadata};
 use mq_store::{CommitLog, MessageStore};
-use tokio::sync::Notify;
 
 use crate::lock;
+use crate::offset_file::OffsetFile;
 
 /// The offsets of all delay levels.
 pub(crate) struct DelayOffsetManager {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
+    file: OffsetFile,
     state: Mutex<State>,
-    /// The change count that the file holds; locked by whoever writes it.
-    written: tokio::sync::Mutex<u64>,
-    changed: Notify,
 }
 
 #[derive(Default)]
@@ -46,17 +39,10 @@ struct State {
 impl DelayOffsetManager {
     /// What the file holds.
     pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Self {
-        let path = store_config.store_path_root_dir.join("config").join("delayOffset.json");
-        let wrapper: Option<DelayOffsetSerializeWrapper> =
-            load_metadata(&*env.disk, &path, from_slice);
-        let offsets = wrapper.unwrap_or_default().offset_table;
-        DelayOffsetManager {
-            disk: Arc::clone(&env.disk),
-            path,
-            state: Mutex::new(State { offsets, ..State::default() }),
-            written: tokio::sync::Mutex::new(0),
-            changed: Notify::new(),
-        }
+        let (file, wrapper) = OffsetFile::load(env, store_config, "delayOffset.json");
+        let wrapper: DelayOffsetSerializeWrapper = wrapper.unwrap_or_default();
+        let offsets = wrapper.offset_table;
+        DelayOffsetManager { file, state: Mutex::new(State { offsets, ..State::default() }) }
     }
 
     /// Queue offset of the level's next message.
@@ -137,8 +123,7 @@ impl DelayOffsetManager {
     pub(crate) async fn run(self: Arc<Self>, store: Arc<MessageStore>, interval: Duration) {
         let mut flushed = store.commit_log().watch_flushed_offset();
         loop {
-            self.changed.notified().await;
-            tokio::time::sleep(interval).await;
+            self.file.due(interval).await;
             let (table, delivered_end) = {
                 let state = lock(&self.state);
                 ((state.change_count, state.offsets.clone()), state.delivered_end)
@@ -149,7 +134,7 @@ impl DelayOffsetManager {
             }
             if let Err(error) = self.write_table(table).await {
                 tracing::error!(%error, "delay offsets cannot be written");
-                self.changed.notify_one();
+                self.file.note_change();
             }
         }
     }
@@ -167,18 +152,15 @@ impl DelayOffsetManager {
         &self,
         (change_count, offset_table): (u64, BTreeMap<i32, i64>),
     ) -> io::Result<()> {
-        let mut written = self.written.lock().await;
-        if change_count <= *written {
-            return Ok(());
-        }
-        let content = to_bytes(&DelayOffsetSerializeWrapper { offset_table });
-        store_metadata(&*self.disk, &self.path, &content).await?;
-        *written = change_count;
-        Ok(())
+        let newer = |written| {
+            let content = || to_bytes(&DelayOffsetSerializeWrapper { offset_table });
+            (change_count > written).then(|| (change_count, content()))
+        };
+        self.file.write(newer).await
     }
 
     fn note_change(&self, state: &mut State) {
         state.change_count += 1;
-        self.changed.notify_one();
+        self.file.note_change();
     }
 }

@@ -33,6 +33,7 @@ mod subscription_group_manager;
 
 mod persisted_table;
 
+mod offset_file;
 mod consumer_offset_manager;
 
 mod delay_offset_manager;
@@ -41,6 +42,7 @@ mod topic_validator;
 
 mod offset_guard;
 
+mod real_message;
 mod schedule_message_service;
 
 mod transactional_message;

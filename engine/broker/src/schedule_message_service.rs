@@ -16,13 +16,13 @@ use bytes::Bytes;
 use mq_env::Env;
 use mq_env::task::TaskGroup;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
-use mq_protocol::message::{MessageConst, PropertiesView};
-use mq_protocol::message_codec::{RecordView, decode_record};
+use mq_protocol::message_codec::decode_record;
 use mq_store::delay_level::SCHEDULE_TOPIC;
 use mq_store::{ConsumeQueue, MessageInner, MessageStore};
 use tokio::sync::Notify;
 
 use crate::delay_offset_manager::DelayOffsetManager;
+use crate::real_message::real_message;
 use crate::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 
 /// Messages delivered before other tasks get a turn.
@@ -158,7 +158,10 @@ impl ScheduleMessageService {
     /// The message as it goes to its own topic; `None` where there is no whole one that may.
     fn due_message(&self, phy_offset: u64) -> Option<MessageInner> {
         let record = Bytes::from_owner(self.store.look_message_by_offset(phy_offset)?);
-        due_message(&decode_record(&record).ok()?, &record)
+        let message = real_message(&decode_record(&record).ok()?, &record)?;
+        // Half messages have no delays; delivered, this one would come without its transaction.
+        let is_half = message.topic == RMQ_SYS_TRANS_HALF_TOPIC;
+        (!is_half).then_some(MessageInner { wait_store_ok: false, ..message })
     }
 }
 
@@ -171,27 +174,4 @@ impl DelayedArrivals {
             arrived.notify_one();
         }
     }
-}
-
-/// Everything stays as it is stored, properties included, but topic and queue.
-fn due_message(view: &RecordView<'_>, record: &Bytes) -> Option<MessageInner> {
-    let properties = view.properties();
-    let named = PropertiesView::new(&properties);
-    let topic = named.get(MessageConst::REAL_TOPIC)?.to_owned();
-    let queue_id = named.get(MessageConst::REAL_QID)?.parse().ok()?;
-    // Half messages have no delays; delivered, this one would come without its transaction.
-    (topic != RMQ_SYS_TRANS_HALF_TOPIC).then(|| MessageInner {
-        topic,
-        queue_id,
-        flag: view.flag(),
-        sys_flag: view.sys_flag(),
-        body: record.slice_ref(view.body()),
-        born_timestamp_ms: view.born_timestamp(),
-        born_host: view.born_host(),
-        store_host: view.store_host(),
-        reconsume_times: view.reconsume_times(),
-        prepared_transaction_offset: view.prepared_transaction_offset(),
-        wait_store_ok: false,
-        properties: properties.into_owned(),
-    })
 }

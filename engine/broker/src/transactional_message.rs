@@ -12,6 +12,7 @@ use mq_protocol::message_codec::RecordView;
 use mq_protocol::sys_flag::MessageSysFlag;
 use mq_store::MessageInner;
 
+use crate::real_message::real_message;
 use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
 
 /// Queues of either topic.
@@ -54,22 +55,13 @@ pub(crate) fn half_message(message: MessageInner) -> MessageInner {
 /// The message of a half message, which lies in `record`, as a commit stores it: everything as it
 /// was, the marks of the half message included, but topic and queue. `None` when it names neither.
 pub(crate) fn committed_message(half: &RecordView<'_>, record: &Bytes) -> Option<MessageInner> {
-    let properties = half.properties();
-    let named = PropertiesView::new(&properties);
+    let message = real_message(half, record)?;
     let commit = MessageSysFlag::TRANSACTION_COMMIT;
     Some(MessageInner {
-        topic: named.get(MessageConst::REAL_TOPIC)?.to_owned(),
-        queue_id: named.get(MessageConst::REAL_QID)?.parse().ok()?,
-        wait_store_ok: is_wait_store_ok(named),
-        flag: half.flag(),
+        wait_store_ok: is_wait_store_ok(PropertiesView::new(&message.properties)),
         sys_flag: MessageSysFlag::with_transaction_type(half.sys_flag(), commit),
-        body: record.slice_ref(half.body()),
-        born_timestamp_ms: half.born_timestamp(),
-        born_host: half.born_host(),
-        store_host: half.store_host(),
-        reconsume_times: half.reconsume_times(),
         prepared_transaction_offset: half.phy_offset(),
-        properties: properties.into_owned(),
+        ..message
     })
 }
 

@@ -12,6 +12,8 @@
 //!   never be written again (the simulator asserts it).
 //! * [`Disk::list`] is sorted by name.
 
+mod layer;
+
 use std::any::Any;
 use std::io;
 use std::ops::Range;
@@ -20,6 +22,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::BoxFuture;
+pub use layer::DiskLayer;
 
 /// Page size in bytes assumed by flush thresholds and by the simulated page cache.
 pub const PAGE_SIZE: usize = 4096;

@@ -9,12 +9,14 @@
 //! Reference counting became `Arc`: whoever holds a [`SelectedBuffer`] keeps the bytes mapped.
 
 mod error;
+mod erase;
 mod mapped_file;
 mod mapped_file_queue;
 
+pub use erase::erase_behind;
 pub use error::{FlushError, LoadError};
 pub use mapped_file::{MappedFile, SelectedBuffer};
-pub use mapped_file_queue::{Cut, LoadPlan, MappedFileQueue, Retired, create_dir};
+pub use mapped_file_queue::{Cut, LoadPlan, MappedFileQueue, Retired, create_dir, file_name};
 
 #[cfg(test)]
 mod tests;

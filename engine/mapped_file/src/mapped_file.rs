@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
 
+use crate::erase_behind;
+
 /// [`MappedFile::erase`] takes a run of this many zero bytes for the untouched rest of the file.
 const ERASE_STOPS_AFTER_BYTES: usize = 64 << 20;
 
@@ -232,23 +234,7 @@ impl MappedFile {
     /// returns the range from `position` to the last byte that was not zero. Not durable before
     /// [`MappedFile::flush_range`] of that range.
     pub fn erase(&self, position: usize) -> Range<usize> {
-        let zeros = [0_u8; PAGE_SIZE];
-        let mut erased_to = position;
-        let mut at = position;
-        loop {
-            at = self.next_data(at);
-            if at >= self.file_size() || at - erased_to >= ERASE_STOPS_AFTER_BYTES {
-                return position..erased_to;
-            }
-            let end = (at / PAGE_SIZE + 1) * PAGE_SIZE;
-            let end = end.min(self.file_size());
-            let used = self.region.slice(at..end).iter().rposition(|byte| *byte != 0);
-            if let Some(last) = used {
-                self.region.write(at, &zeros[..=last]);
-                erased_to = at + last + 1;
-            }
-            at = end;
-        }
+        erase_behind(&self.region, position, ERASE_STOPS_AFTER_BYTES)
     }
 
     fn publish(&self, wrote_position: usize) {

@@ -432,6 +432,7 @@ pub fn create_dir(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The name of the file that begins at an offset.
-fn file_name(file_from_offset: u64) -> String {
+#[must_use]
+pub fn file_name(file_from_offset: u64) -> String {
     format!("{file_from_offset:020}")
 }

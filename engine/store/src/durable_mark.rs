@@ -59,9 +59,7 @@ impl DurableMark {
     /// Opens or creates the file; the mark that it holds, if it holds one.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> io::Result<(Self, Option<Mark>)> {
         let region = disk.map(path, PAGE_SIZE)?;
-        let bytes = region.slice(0..PAGE_SIZE);
-        let slots = [read_slot(bytes, 0), read_slot(bytes, 1)];
-        let latest = slots.into_iter().flatten().max_by_key(|latest| latest.sequence);
+        let latest = latest_slot(region.slice(0..PAGE_SIZE));
         let durable_mark = DurableMark {
             disk,
             region,
@@ -148,9 +146,12 @@ fn encode_slot(latest: Latest) -> [u8; CHECKED_BYTES + 4] {
 
 /// The mark that the bytes of a watermark file hold.
 pub(crate) fn parse_mark(bytes: &[u8]) -> Option<Mark> {
+    latest_slot(bytes).map(|latest| latest.mark)
+}
+
+fn latest_slot(bytes: &[u8]) -> Option<Latest> {
     let slots = [read_slot(bytes, 0), read_slot(bytes, 1)];
-    let latest = slots.into_iter().flatten().max_by_key(|latest| latest.sequence);
-    latest.map(|latest| latest.mark)
+    slots.into_iter().flatten().max_by_key(|latest| latest.sequence)
 }
 
 fn read_slot(bytes: &[u8], slot: usize) -> Option<Latest> {

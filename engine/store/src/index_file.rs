@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
+use mq_mapped_file::erase_behind;
 
 use crate::index_layout::{
     INDEX_ENTRY_BYTES, INDEX_SLOT_BYTES, IndexEntry, IndexHeader, IndexLayout,
@@ -33,11 +33,16 @@ impl IndexFile {
         number: u64,
         layout: IndexLayout,
     ) -> io::Result<Self> {
-        let path = dir.join(format!("{number:017}"));
+        let path = Self::path_in(dir, number);
         let region = disk.map(&path, layout.file_bytes())?;
         let header = IndexHeader::decode(region.slice(0..region.len()))
             .ok_or_else(|| io::Error::other("shorter than its header"))?;
         Ok(IndexFile { path, number, layout, region, header, is_dirty: false })
+    }
+
+    /// Where the file of that number is.
+    pub(crate) fn path_in(dir: &Path, number: u64) -> PathBuf {
+        dir.join(format!("{number:017}"))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -193,13 +198,18 @@ impl IndexFile {
         const SLOTS_PER_PAGE: usize = PAGE_SIZE / INDEX_SLOT_BYTES;
         for first in (0..self.layout.hash_slot_num).step_by(SLOTS_PER_PAGE) {
             let slots = first..(first + SLOTS_PER_PAGE).min(self.layout.hash_slot_num);
+            let at = self.layout.slot_position(first);
+            let mut used = newest.range(slots.clone()).peekable();
+            let is_hole = self.region.next_data(at) >= at + INDEX_SLOT_BYTES * slots.len();
+            if used.peek().is_none() && is_hole {
+                continue;
+            }
             let mut page = [0; PAGE_SIZE];
-            for (slot, number) in newest.range(slots.clone()) {
+            for (slot, number) in used {
                 let at = INDEX_SLOT_BYTES * (slot - first);
                 page[at..at + INDEX_SLOT_BYTES].copy_from_slice(&number.to_be_bytes());
             }
             let page = &page[..INDEX_SLOT_BYTES * slots.len()];
-            let at = self.layout.slot_position(first);
             if self.region.slice(at..at + page.len()) != page {
                 self.region.write(at, page);
             }
@@ -209,22 +219,7 @@ impl IndexFile {
     /// Zeroes the entries from `number` on, up to where a mebibyte is zero.
     fn erase_entries(&self, number: usize) {
         const STOPS_AFTER_BYTES: usize = 1 << 20;
-        let zeros = [0; PAGE_SIZE];
-        let (mut at, end) = (self.layout.entry_position(number), self.region.len());
-        let mut erased_to = at;
-        while at < end && at - erased_to < STOPS_AFTER_BYTES {
-            let next = (at / PAGE_SIZE * PAGE_SIZE + PAGE_SIZE).min(end);
-            if !self.is_zero(at..next) {
-                self.region.write(at, &zeros[..next - at]);
-                erased_to = next;
-            }
-            at = next;
-        }
-    }
-
-    fn is_zero(&self, range: Range<usize>) -> bool {
-        const ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
-        self.region.slice(range.clone()) == &ZEROS[..range.len()]
+        erase_behind(&self.region, self.layout.entry_position(number), STOPS_AFTER_BYTES);
     }
 
     fn slot(&self, slot: usize) -> i32 {

@@ -15,6 +15,8 @@ use mq_protocol::message::{MessageConst, PropertiesView, java_hash_code};
 use mq_protocol::message_codec::RecordView;
 use mq_protocol::sys_flag::MessageSysFlag;
 
+use crate::big_endian::{i32_at, i64_at};
+
 /// Size of the header in bytes.
 pub const INDEX_HEADER_BYTES: usize = 40;
 /// Size of a slot in bytes.
@@ -224,14 +226,6 @@ fn continued_hash(hash: i32, rest: &str) -> i32 {
         .encode_utf16()
         .fold(hash, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     hash.checked_abs().unwrap_or(0)
-}
-
-fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
-    Some(i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn i64_at(bytes: &[u8], at: usize) -> Option<i64> {
-    Some(i64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]

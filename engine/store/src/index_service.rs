@@ -299,7 +299,7 @@ impl IndexService {
         let opened = IndexFile::open(&*self.disk, &self.dir, number, self.layout);
         let mut file = opened.inspect_err(|_| {
             // A file without room is of no use to the next try.
-            let _ = self.disk.remove(&self.dir.join(format!("{number:017}")));
+            let _ = self.disk.remove(&IndexFile::path_in(&self.dir, number));
         })?;
         file.begin(begin);
         if begin.end_timestamp > 0 {

@@ -14,7 +14,7 @@
 //! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
 //! - [`doctor`]: examines store directories for operators;
-//! - `running_flags`, `tick_grid`, `sync`: small parts.
+//! - `running_flags`, `tick_grid`, `sync`, `big_endian`: small parts.
 
 pub mod config;
 pub mod delay_level;
@@ -25,6 +25,7 @@ pub mod index_layout;
 pub mod metadata_file;
 pub mod plant;
 
+mod big_endian;
 mod checkpoint;
 mod commit_log;
 mod consume_queue;

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mq_env::clock::Clock;
-use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion};
+use mq_env::disk::{Disk, DiskLayer, DiskSpace, MappedRegion};
 use mq_env::probe::{Event, Observer, Probe};
 use mq_env::{BoxFuture, Env};
 use mq_protocol::message_codec::decode_record;
@@ -280,9 +280,9 @@ impl TestDisk {
     }
 }
 
-impl Disk for TestDisk {
-    fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
-        self.os.map(path, len)
+impl DiskLayer for TestDisk {
+    fn below(&self) -> &dyn Disk {
+        &*self.os
     }
 
     fn flush<'a>(
@@ -302,48 +302,8 @@ impl Disk for TestDisk {
         })
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.os.read(path)
-    }
-
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.os.read_at(path, offset, len)
-    }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        self.os.write(path, data)
-    }
-
     fn sync<'a>(&'a self, _path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.os.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.os.remove(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.os.remove_dir(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.os.create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.os.list(dir)
-    }
-
-    fn stat(&self, path: &Path) -> io::Result<FileStat> {
-        self.os.stat(path)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<FileLock> {
-        self.os.lock(path)
     }
 
     fn space(&self, dir: &Path) -> io::Result<DiskSpace> {

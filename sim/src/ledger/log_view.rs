@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mq_mapped_file::file_name;
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message::{self, MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
@@ -263,7 +264,7 @@ impl LogView {
         {
             return Arc::clone(path);
         }
-        let path: Arc<Path> = Arc::from(self.dirs.commit_log.join(format!("{from:020}")));
+        let path: Arc<Path> = Arc::from(self.dirs.commit_log.join(file_name(from)));
         last.0 = Some((from, Arc::clone(&path)));
         path
     }

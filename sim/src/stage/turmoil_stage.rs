@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use mq_env::rng::Rng;
-use tokio::runtime::{Builder, RngSeed};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 use turmoil::Sim;
@@ -30,7 +29,7 @@ use crate::env::clock::{SimClock, WorldTime};
 use crate::env::disk::SimDisk;
 use crate::plan::{Action, Millis, Plan, expand};
 use crate::trace::{FaultId, FaultKind, Trace};
-use crate::world::{MachineConfig, Run, Stopped, WorldConfig, WorldStats};
+use crate::world::{MachineConfig, Run, Stopped, WorldConfig, WorldStats, paused_runtime};
 
 /// How far turmoil moves at once. Every tick polls every host, so that a simulated second costs a
 /// thousand polls of each.
@@ -229,12 +228,7 @@ impl TurmoilStage {
         scenario: impl AsyncFnOnce(TurmoilStage) -> T,
     ) -> Run<T> {
         let mut sim = build(&config, seed);
-        let runtime = Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .rng_seed(RngSeed::from_bytes(&seed.to_le_bytes()))
-            .build()
-            .expect("a runtime without I/O needs nothing that can be missing");
+        let runtime = paused_runtime(seed);
         let beside = LocalSet::new();
         let core = Rc::new(Core::new(config, seed));
         let mut scenario = pin!(scenario(TurmoilStage { core: Rc::clone(&core) }));

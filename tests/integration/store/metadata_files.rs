@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Weak;
 
 use mq_store::metadata_file::{load_metadata, settle_metadata, store_metadata};
+use mq_tests::crash::stage::run;
 use staticfire::env::disk::DiskImage;
 
 use super::*;
@@ -19,11 +20,6 @@ fn content(version: usize) -> Vec<u8> {
     let queues: Vec<String> =
         (0..400 / version).map(|queue| format!("{queue}:{version}")).collect();
     format!("{{\"offsetTable\":{{\"T@G\":{{{}}}}}}}", queues.join(",")).into_bytes()
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().start_paused(true).build().unwrap().block_on(future)
 }
 
 /// Writes `versions` one after the other; per micro-operation the image and how many were written.

@@ -41,6 +41,8 @@ struct Send {
     request: RemotingCommand,
     header: SendMessageRequestHeader,
     channel: Channel,
+    /// It begins a transaction.
+    is_half: bool,
     /// The message failed too often: it goes to the group's dead letters.
     is_dead_letter: bool,
 }
@@ -61,7 +63,7 @@ impl SendMessageProcessor {
         check_request(&self.context, &send.header)?;
         let context = Arc::clone(&self.context);
         let topic = context.topics.select_topic_config(&send.header.topic);
-        match topic.filter(|_| !send.is_to_retry_topic() && !send.is_half_message()) {
+        match topic.filter(|_| !send.is_to_retry_topic() && !send.is_half) {
             Some(topic) => {
                 let appended = append(&context, send, &topic)?;
                 Ok(ProcessOutcome::later(
@@ -93,7 +95,9 @@ impl RequestProcessor for SendMessageProcessor {
             return Ok(rejection.into());
         }
         let header = request.header()?;
-        let send = Send { request, header, channel: channel.clone(), is_dead_letter: false };
+        let is_half = begins_transaction(&header);
+        let channel = channel.clone();
+        let send = Send { request, header, channel, is_half, is_dead_letter: false };
         self.send(send).or_else(|error| Ok(refusal(&self.context.config, error).into()))
     }
 }
@@ -101,13 +105,6 @@ impl RequestProcessor for SendMessageProcessor {
 impl Send {
     fn is_to_retry_topic(&self) -> bool {
         self.header.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX)
-    }
-
-    fn is_half_message(&self) -> bool {
-        let header = &self.header;
-        let properties = PropertiesView::new(header.properties.as_deref().unwrap_or_default());
-        !header.batch.unwrap_or(false)
-            && is_half_message(properties, header.reconsume_times.unwrap_or(0))
     }
 }
 
@@ -144,6 +141,12 @@ fn check_request(
     Ok(())
 }
 
+fn begins_transaction(header: &SendMessageRequestHeader) -> bool {
+    let properties = PropertiesView::new(header.properties.as_deref().unwrap_or_default());
+    !header.batch.unwrap_or(false)
+        && is_half_message(properties, header.reconsume_times.unwrap_or(0))
+}
+
 /// Creates the topics that are missing, looks up the group of a retry topic, then appends.
 async fn append_after_preparation(
     context: &Arc<BrokerContext>,
@@ -162,7 +165,7 @@ async fn append_after_preparation(
         send.is_dead_letter = true;
         topic = dead_letters;
     }
-    if send.is_half_message() {
+    if send.is_half {
         if context.config.reject_transaction_message {
             let ip = context.store_host.ip();
             let remark = format!("the broker[{ip}] sending transaction message is forbidden");
@@ -261,8 +264,7 @@ fn append(
     topic: &TopicConfig,
 ) -> Result<Appended, ProcessError> {
     check_queue_id(&send, topic)?;
-    let is_half = send.is_half_message();
-    let Send { request, header, channel, is_dead_letter } = send;
+    let Send { request, header, channel, is_half, is_dead_letter } = send;
     let queue_id = if header.queue_id < 0 {
         context.random_queue_id(topic.write_queue_nums)
     } else {

@@ -12,6 +12,8 @@ use mq_protocol::message_codec::{
     RecordRules, TornReason, check_record,
 };
 
+use crate::big_endian::i32_at;
+
 /// Size and magic of a record.
 const HEAD_BYTES: usize = MAGIC_POSITION + 4;
 
@@ -162,9 +164,4 @@ fn find_record_magic(bytes: &[u8]) -> Option<usize> {
 
 fn is_record_magic(magic: i32) -> bool {
     magic == MESSAGE_MAGIC_CODE || magic == MESSAGE_MAGIC_CODE_V2
-}
-
-/// The big-endian number at a position.
-pub(crate) fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
-    Some(i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }

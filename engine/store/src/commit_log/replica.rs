@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use mq_mapped_file::create_dir;
+use mq_mapped_file::{create_dir, file_name};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
 
 use super::CommitLog;
@@ -88,7 +88,7 @@ impl CommitLog {
             let Some(piece) = piece else {
                 return Err(StoreError::Offset { what: format!("no data at {at}") });
             };
-            let path = dir.join(format!("{at:020}"));
+            let path = dir.join(file_name(at));
             let region = disk.map(&path, piece.len()).map_err(StoreError::io(what()))?;
             region.write(0, &piece);
             disk.flush(&region, 0..piece.len()).await.map_err(StoreError::io(what()))?;

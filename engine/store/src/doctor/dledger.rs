@@ -12,7 +12,8 @@ use super::dump::{line, written};
 use super::lines::{RecordLine, hex};
 use super::log_reader::LogReader;
 use super::{DoctorError, Progress, StoreDir, StoreFile};
-use crate::commit_log::log_bytes::{LogBytes as _, i32_at};
+use crate::big_endian::{i32_at, i64_at};
+use crate::commit_log::log_bytes::LogBytes as _;
 
 const ENTRY_MAGIC: i32 = 1;
 const BLANK_MAGIC: i32 = -1;
@@ -188,8 +189,4 @@ fn dump_entry(out: &mut dyn Write, pos: u64, entry: &[u8]) -> Result<(), DoctorE
 fn index_record(bytes: &[u8]) -> Option<[i64; 3]> {
     (i32_at(bytes, 0)? == ENTRY_MAGIC).then_some(())?;
     Some([i64_at(bytes, 4)?, i64_at(bytes, 16)?, i64_at(bytes, 24)?])
-}
-
-fn i64_at(bytes: &[u8], at: usize) -> Option<i64> {
-    Some(i64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -8,6 +8,8 @@ use mq_protocol::message::PropertiesView;
 use mq_protocol::message_codec::{MAGIC_POSITION, RecordView, decompress_body};
 use serde::Serialize;
 
+use crate::big_endian::i32_at;
+
 /// Bodies up to this size are written out.
 const BODY_HEX_BYTES_MAX: usize = 256;
 
@@ -53,7 +55,7 @@ impl<'a> RecordLine<'a> {
         properties: &'a str,
     ) -> Self {
         let body = record.body();
-        let magic = i32_at(record.bytes(), MAGIC_POSITION);
+        let magic = i32_at(record.bytes(), MAGIC_POSITION).unwrap_or_default();
         let plain = decompress_body(record.sys_flag(), body);
         let decode_error = plain.as_ref().err().map(ToString::to_string);
         let plain = plain.ok();
@@ -158,8 +160,4 @@ pub(super) fn host(address: SocketAddr) -> String {
         }
     };
     format!("{ip}:{}", address.port())
-}
-
-fn i32_at(bytes: &[u8], at: usize) -> i32 {
-    bytes.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |it| i32::from_be_bytes(*it))
 }

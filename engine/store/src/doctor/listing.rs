@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use mq_mapped_file::file_name;
 use mq_protocol::message::{MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordRules, RecordView};
 
 use super::dledger::{Entry, entry_record};
 use super::index_reader::IndexReader;
-use super::log_reader::{COMMIT_LOG, Found, LogReader, file_name};
+use super::log_reader::{COMMIT_LOG, Found, LogReader};
 use super::unit_reader::UnitReader;
 use super::{DoctorError, Progress, StoreDir};
 use crate::commit_log::log_bytes::LogBytes as _;
@@ -37,7 +38,7 @@ impl StoreDir {
     fn list_log(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), DoctorError> {
         let mut log = LogReader::open(self, Path::new(COMMIT_LOG), progress)?;
         for file in log.files().to_vec() {
-            writeln!(out, "commitlog/{}", file_name(file.start).display()).map_err(written)?;
+            writeln!(out, "commitlog/{}", file_name(file.start)).map_err(written)?;
             let mut at = file.start;
             loop {
                 let end = match log.look(&file, at, &RecordRules::upstream(true))? {

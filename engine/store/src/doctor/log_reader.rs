@@ -4,10 +4,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use mq_env::disk::PAGE_SIZE;
+use mq_mapped_file::file_name;
 use mq_protocol::message_codec::{MAGIC_POSITION, RecordCheck, RecordRules, RecordView};
 
 use super::{DoctorError, Progress, StoreDir};
-use crate::commit_log::log_bytes::{LogBytes, check_at, file_of, i32_at};
+use crate::big_endian::i32_at;
+use crate::commit_log::log_bytes::{LogBytes, check_at, file_of};
 
 /// How much is read at once; a larger record is read as a whole.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -156,9 +158,4 @@ impl LogBytes for LogReader<'_> {
         }
         Ok(&self.window.bytes[(phy_offset - self.window.from) as usize..])
     }
-}
-
-/// The name of the CommitLog file that begins at `offset`.
-pub(super) fn file_name(offset: u64) -> PathBuf {
-    format!("{offset:020}").into()
 }

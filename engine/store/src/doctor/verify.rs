@@ -11,11 +11,11 @@ mod queues;
 use std::path::Path;
 use std::sync::Arc;
 
-use mq_mapped_file::{LoadError, LoadPlan, MappedFileQueue};
+use mq_mapped_file::{LoadError, LoadPlan, MappedFileQueue, file_name};
 use mq_protocol::message_codec::RecordView;
 use serde::Serialize;
 
-use super::log_reader::{COMMIT_LOG, LogReader, file_name};
+use super::log_reader::{COMMIT_LOG, LogReader};
 use super::{DoctorError, Progress, StoreDir};
 use crate::commit_log::RecoverFrom;
 use crate::commit_log::log_bytes::LogBytes as _;
@@ -154,7 +154,7 @@ impl StoreDir {
                 LoadPlan { kept: kept.collect(), removed: Vec::new() }
             }
         };
-        let place = |from: &u64| format!("commitlog/{}", file_name(*from).display());
+        let place = |from: &u64| format!("commitlog/{}", file_name(*from));
         for (from, len) in plan.kept.iter().filter(|(_, len)| *len < size as u64) {
             let text = format!("has {len} of {size} bytes; a start fills it up");
             verdict.add(Severity::Note, place(from), text);

@@ -73,7 +73,7 @@ impl IndexService {
         }
         let mut is_whole = true;
         for (number, len) in self.list()? {
-            let path = self.dir.join(format!("{number:017}"));
+            let path = IndexFile::path_in(&self.dir, number);
             let believed = is_whole && len == self.layout.file_bytes() as u64;
             let kept = if believed { self.load_file(number, trusted, log_end)? } else { None };
             match kept {

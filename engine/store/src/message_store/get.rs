@@ -10,6 +10,7 @@ use mq_protocol::message_codec::{
 };
 
 use super::MessageStore;
+use crate::big_endian::{i32_at, i64_at};
 use crate::config::BrokerRole;
 use crate::consume_queue::ConsumeQueue;
 use crate::consume_queue_store::is_directory_name;
@@ -228,10 +229,8 @@ impl<'a> Scan<'a> {
 /// Whether a record lies there, as far as its head says it: a unit whose bits rotted would have readers
 /// take a piece of the log for a message.
 fn is_record(bytes: &[u8], phy_offset: u64) -> bool {
-    let i32_at = |at: usize| bytes[at..].first_chunk().map(|bytes| i32::from_be_bytes(*bytes));
-    let i64_at = |at: usize| bytes[at..].first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
     bytes.len() > PHY_OFFSET_POSITION
-        && i32_at(TOTAL_SIZE_POSITION) == i32::try_from(bytes.len()).ok()
-        && matches!(i32_at(MAGIC_POSITION), Some(MESSAGE_MAGIC_CODE | MESSAGE_MAGIC_CODE_V2))
-        && i64_at(PHY_OFFSET_POSITION) == i64::try_from(phy_offset).ok()
+        && i32_at(bytes, TOTAL_SIZE_POSITION) == i32::try_from(bytes.len()).ok()
+        && matches!(i32_at(bytes, MAGIC_POSITION), Some(MESSAGE_MAGIC_CODE | MESSAGE_MAGIC_CODE_V2))
+        && i64_at(bytes, PHY_OFFSET_POSITION) == i64::try_from(phy_offset).ok()
 }

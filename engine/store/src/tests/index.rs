@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mq_env::disk::DirEntry;
 use mq_mapped_file::SelectedBuffer;
 
 use super::*;

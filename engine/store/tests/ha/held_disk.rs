@@ -2,11 +2,10 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion};
+use mq_env::disk::{Disk, DiskLayer, MappedRegion};
 use mq_env::{BoxFuture, Env};
 use tokio::sync::watch;
 
@@ -36,9 +35,9 @@ impl HeldDisk {
     }
 }
 
-impl Disk for HeldDisk {
-    fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
-        self.disk.map(path, len)
+impl DiskLayer for HeldDisk {
+    fn below(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     fn flush<'a>(
@@ -54,53 +53,5 @@ impl Disk for HeldDisk {
             }
             self.disk.flush(region, range).await
         })
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.disk.read(path)
-    }
-
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.disk.read_at(path, offset, len)
-    }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        self.disk.write(path, data)
-    }
-
-    fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
-        self.disk.sync(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_dir(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(dir)
-    }
-
-    fn stat(&self, path: &Path) -> io::Result<FileStat> {
-        self.disk.stat(path)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<FileLock> {
-        self.disk.lock(path)
-    }
-
-    fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
-        self.disk.space(dir)
     }
 }
