@@ -129,9 +129,7 @@ impl DelayOffsetManager {
                 ((state.change_count, state.offsets.clone()), state.delivered_end)
             };
             // After a failed sync this never comes true.
-            if flushed.wait_for(|flushed| *flushed >= delivered_end).await.is_err() {
-                return;
-            }
+            flushed.wait_for(|flushed| flushed >= delivered_end).await;
             if let Err(error) = self.write_table(table).await {
                 tracing::error!(%error, "delay offsets cannot be written");
                 self.file.note_change();

@@ -1,8 +1,8 @@
 //! [`CommitLog`]: the one append-only file sequence of a broker.
 //!
 //! Positions, all physical offsets in bytes: `min_offset <= flushed_offset <= max_offset`. Bytes
-//! below `max_offset` are readable; below `flushed_offset` they survive a power loss. Both ends are
-//! watch channels, so that dispatch, replication and waiting puts wake on work.
+//! below `max_offset` are readable; below `flushed_offset` they survive a power loss. Dispatch,
+//! replication and waiting puts follow both ends, so that they wake on work.
 //!
 //! A failed sync is final: the log is *poisoned*, `flushed_offset` never moves again in this
 //! process, and the store refuses writes. `append` holds the put path, `flush` the services,
@@ -29,12 +29,13 @@ use mq_env::Env;
 use mq_env::probe::Event;
 use mq_mapped_file::{Cut, MappedFileQueue, SelectedBuffer};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::damage::{Damage, DamagedRange};
 use crate::error::StoreError;
+use crate::log_end::{LogEnd, LogEndWatch};
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
@@ -56,8 +57,8 @@ pub struct CommitLog {
     put: Mutex<TopicQueueTable>,
     pub(crate) put_locked_since_ms: AtomicU64,
     created: Instant,
-    max_offset: watch::Sender<u64>,
-    flushed_offset: watch::Sender<u64>,
+    max_offset: LogEnd,
+    flushed_offset: LogEnd,
     /// Woken by appends: the flush service waits on it.
     appended: Notify,
     /// Woken by new files: the clean service waits on it.
@@ -88,8 +89,8 @@ impl CommitLog {
             put: Mutex::new(TopicQueueTable::default()),
             put_locked_since_ms: AtomicU64::new(0),
             created: Instant::now(),
-            max_offset: watch::Sender::new(0),
-            flushed_offset: watch::Sender::new(0),
+            max_offset: LogEnd::default(),
+            flushed_offset: LogEnd::default(),
             appended: Notify::new(),
             rolled: Notify::new(),
             flushing: tokio::sync::Mutex::new(()),
@@ -105,25 +106,25 @@ impl CommitLog {
     /// Offset behind the newest readable byte.
     #[must_use]
     pub fn max_offset(&self) -> u64 {
-        *self.max_offset.borrow()
+        self.max_offset.get()
     }
 
     /// Everything below survives a power loss.
     #[must_use]
     pub fn flushed_offset(&self) -> u64 {
-        *self.flushed_offset.borrow()
+        self.flushed_offset.get()
     }
 
     /// Follows [`CommitLog::max_offset`]; truncation lowers it.
     #[must_use]
-    pub fn watch_max_offset(&self) -> watch::Receiver<u64> {
-        self.max_offset.subscribe()
+    pub fn watch_max_offset(&self) -> LogEndWatch {
+        self.max_offset.watch()
     }
 
     /// Follows [`CommitLog::flushed_offset`]; truncation lowers it.
     #[must_use]
-    pub fn watch_flushed_offset(&self) -> watch::Receiver<u64> {
-        self.flushed_offset.subscribe()
+    pub fn watch_flushed_offset(&self) -> LogEndWatch {
+        self.flushed_offset.watch()
     }
 
     /// Size of each file in bytes.
@@ -237,20 +238,16 @@ impl CommitLog {
     pub(crate) fn cut(&self, phy_offset: u64) -> Cut {
         let erase = !self.truncates_in_memory();
         let cut = self.queue.cut(phy_offset, erase);
-        self.max_offset.send_replace(phy_offset);
-        self.flushed_offset.send_if_modified(|flushed| {
-            let lowered = phy_offset < *flushed;
-            *flushed = phy_offset.min(*flushed);
-            lowered
-        });
+        self.max_offset.set(phy_offset);
+        self.flushed_offset.set(phy_offset.min(self.flushed_offset()));
         cut
     }
 
     /// Takes everything out of the log; under the same conditions as [`CommitLog::cut`].
     pub(crate) fn cut_all(&self) -> Cut {
         let cut = self.queue.cut_all();
-        self.max_offset.send_replace(0);
-        self.flushed_offset.send_replace(0);
+        self.max_offset.set(0);
+        self.flushed_offset.set(0);
         cut
     }
 
@@ -258,8 +255,8 @@ impl CommitLog {
     pub(crate) async fn begin_at(&self, phy_offset: u64) -> Result<(), StoreError> {
         self.queue.last_or_create(phy_offset).map_err(StoreError::io("create a file"))?;
         self.queue.rewrite(phy_offset..phy_offset).await?;
-        self.max_offset.send_replace(phy_offset);
-        self.flushed_offset.send_replace(phy_offset);
+        self.max_offset.set(phy_offset);
+        self.flushed_offset.set(phy_offset);
         Ok(())
     }
 
@@ -295,13 +292,13 @@ impl CommitLog {
     }
 
     fn publish_max(&self, max_offset: u64) {
-        self.max_offset.send_replace(max_offset);
+        self.max_offset.set(max_offset);
         self.appended.notify_one();
     }
 
     fn publish_flushed(&self, range: Range<u64>) {
         if range.start < range.end {
-            self.flushed_offset.send_replace(range.end);
+            self.flushed_offset.set(range.end);
             self.env.probe.emit(&Event::Synced { from: range.start, to: range.end });
         }
     }

@@ -20,13 +20,14 @@ use mq_protocol::message::{MessageConst, PropertiesView, tags_code};
 use mq_protocol::message_codec::{
     RecordCheck, RecordError, RecordRules, RecordView, TornReason, check_record,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::commit_log::{CommitLog, counts_in_queue};
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
 use crate::delay_level::{DelayLevels, SCHEDULE_TOPIC};
 use crate::index_service::IndexService;
+use crate::log_end::LogEndWatch;
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
@@ -151,7 +152,7 @@ impl ReputMessageService {
     pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup) {
         let mut growth = self.growth();
         loop {
-            growth.mark_unchanged();
+            growth.see();
             match self.catch_up().await {
                 Ok(()) => {
                     self.flags.clear(Refusal::LogicsError);
@@ -180,7 +181,7 @@ impl ReputMessageService {
     }
 
     /// Follows what [`Self::limit`] reads.
-    fn growth(&self) -> watch::Receiver<u64> {
+    fn growth(&self) -> LogEndWatch {
         if self.waits_for_sync() {
             self.log.watch_flushed_offset()
         } else {

@@ -14,7 +14,7 @@
 //! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
 //! - [`doctor`]: examines store directories for operators;
-//! - `running_flags`, `tick_grid`, `sync`, `big_endian`: small parts.
+//! - `log_end`, `running_flags`, `tick_grid`, `sync`, `big_endian`: small parts.
 
 pub mod config;
 pub mod delay_level;
@@ -36,6 +36,7 @@ mod durable_mark;
 mod get_result;
 mod index_file;
 mod index_service;
+mod log_end;
 mod marks;
 mod message_inner;
 mod message_store;
@@ -58,6 +59,7 @@ pub use durable_mark::Mark;
 pub use error::StoreError;
 pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
 pub use index_service::{IndexMark, QueryOffsetResult};
+pub use log_end::LogEndWatch;
 pub use message_inner::MessageInner;
 pub use message_store::{MessageStore, QueryMessageResult};
 pub use mq_mapped_file::SelectedBuffer;

@@ -263,7 +263,7 @@ fn a_slave_keeps_what_it_has_synced() {
             let at = log.max_offset() as usize;
             let end = (at + 700).min(at - at % LOG_FILE + LOG_FILE).min(bytes.len());
             log.append_raw(at as u64, &bytes[at..end]).unwrap();
-            flushed.wait_for(|flushed| *flushed == end as u64).await.unwrap();
+            flushed.wait_for(|flushed| flushed == end as u64).await;
             synced.change(|sent| sent.stored = vec![end as u32]);
         }
     });

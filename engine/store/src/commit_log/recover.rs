@@ -88,7 +88,7 @@ impl CommitLog {
         self.settle(cut).await?;
         self.queue.rewrite(unsure_from..end).await?;
         self.queue.set_flushed_where(end);
-        self.flushed_offset.send_replace(end);
+        self.flushed_offset.set(end);
         Ok(dropped_bytes)
     }
 

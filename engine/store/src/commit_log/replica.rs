@@ -34,7 +34,7 @@ impl CommitLog {
         if is_empty {
             file.set_positions(self.queue.position(phy_offset));
             self.queue.set_flushed_where(phy_offset);
-            self.flushed_offset.send_replace(phy_offset);
+            self.flushed_offset.set(phy_offset);
         }
         if file.append(bytes).is_none() {
             let what = format!("{} bytes at {phy_offset} cross the file's end", bytes.len());

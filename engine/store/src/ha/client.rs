@@ -25,6 +25,7 @@ use super::joining::{Joined, Joining};
 use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::error::StoreError;
+use crate::log_end::LogEndWatch;
 use crate::message_store::MessageStore;
 
 /// Limit of one attempt to connect, and least time between the starts of two attempts.
@@ -139,7 +140,7 @@ struct Reports {
     last_report: Instant,
     reported: u64,
     /// Follows what may be reported.
-    reportable: watch::Receiver<u64>,
+    reportable: LogEndWatch,
 }
 
 impl<'a> Session<'a> {
@@ -148,14 +149,13 @@ impl<'a> Session<'a> {
         let (config, log) = (&*client.config, &**client.store.commit_log());
         let reports_synced = config.flush_disk_type == FlushDiskType::SyncFlush
             && !config.upstream(UpstreamSwitch::SlaveAcksPageCache);
-        let mut reportable = if reports_synced {
+        let reportable = if reports_synced {
             // The first report says where the transfer begins, so it has to be the log's end.
             log.flush(0).await.map_err(|error| error.to_string())?;
             log.watch_flushed_offset()
         } else {
             log.watch_max_offset()
         };
-        reportable.mark_unchanged();
         let housekeeping = Duration::from_millis(config.ha_housekeeping_interval_ms);
         let (stream, master) = tokio::io::split(stream);
         let now = Instant::now();
@@ -203,10 +203,9 @@ impl<'a> Session<'a> {
                         self.take_frames().await
                     }
                 },
-                changed = self.reports.reportable.changed() => match changed {
-                    Err(_) => Err("the log is closed".to_owned()),
-                    Ok(()) => self.reports.send_progress().await,
-                },
+                reportable = self.reports.reportable.changed() => {
+                    self.reports.send_above(reportable).await
+                }
                 () = tokio::time::sleep_until(heartbeat_due) => {
                     self.reports.send(self.reports.reported).await
                 }
@@ -262,7 +261,11 @@ impl Reports {
 
     /// Reports what became reportable since the last report.
     async fn send_progress(&mut self) -> Result<(), String> {
-        let reportable = *self.reportable.borrow_and_update();
+        let reportable = self.reportable.see();
+        self.send_above(reportable).await
+    }
+
+    async fn send_above(&mut self, reportable: u64) -> Result<(), String> {
         if reportable > self.reported {
             self.send(reportable).await?;
         }

@@ -114,7 +114,7 @@ impl HaConnection {
         let mut next = self.start_offset(request);
         writer.heartbeat(next).await?;
         loop {
-            let end = *growth.borrow_and_update();
+            let end = growth.see();
             let min_offset = self.log.min_offset();
             if next < min_offset {
                 self.report_gap(next, min_offset);
@@ -137,11 +137,7 @@ impl HaConnection {
             }
             tokio::select! {
                 biased;
-                changed = growth.changed() => {
-                    if changed.is_err() {
-                        return Ok("this log is closed".to_owned());
-                    }
-                }
+                _ = growth.changed() => {}
                 () = tokio::time::sleep_until(writer.heartbeat_due()) => {
                     writer.heartbeat(next).await?;
                 }

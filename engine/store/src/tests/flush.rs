@@ -157,17 +157,17 @@ async fn async_flush_keeps_javas_schedule() {
     let flushed = || store.commit_log().flushed_offset();
     let mut watch = store.commit_log().watch_flushed_offset();
     put(&store, b"little").await;
-    watch.changed().await.unwrap();
+    watch.changed().await;
     assert_eq!(opened.elapsed().as_millis(), 500, "the first wake-up is a thorough one");
     put(&store, b"little").await;
-    watch.changed().await.unwrap();
+    watch.changed().await;
     assert_eq!(opened.elapsed().as_millis(), 10_500, "little waits for the thorough one");
     tokio::time::sleep(Duration::from_millis(100)).await;
     let before = flushed();
     for _ in 0..5 {
         put(&store, &vec![1; 4000]).await;
     }
-    watch.changed().await.unwrap();
+    watch.changed().await;
     assert_eq!(opened.elapsed().as_millis(), 11_000, "four pages go with the next wake-up");
     assert!(flushed() > before);
 }
@@ -181,7 +181,7 @@ async fn untimed_flushes_start_with_enough_pages() {
     for _ in 0..5 {
         put(&store, &vec![1; 4000]).await;
     }
-    store.commit_log().watch_flushed_offset().wait_for(|flushed| *flushed > 0).await.unwrap();
+    store.commit_log().watch_flushed_offset().wait_for(|flushed| flushed > 0).await;
     assert_eq!(opened.elapsed().as_millis(), 600);
 }
 

@@ -61,7 +61,7 @@ async fn a_slave_killed_within_a_record_drops_its_part() {
         copy(master.commit_log(), store.commit_log(), 100, 10 * LEN + 100);
         if flush_disk_type == FlushDiskType::SyncFlush {
             let mut flushed = store.commit_log().watch_flushed_offset();
-            flushed.wait_for(|flushed| *flushed == 10 * LEN + 100).await.unwrap();
+            flushed.wait_for(|flushed| flushed == 10 * LEN + 100).await;
         }
         until(|| store.dispatched_offset() == 10 * LEN).await;
         store.marks.write_watermark().await;
