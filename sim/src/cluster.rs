@@ -13,7 +13,7 @@ use mq_namesrv::NamesrvConfig;
 use mq_namesrv::NamesrvController;
 
 use self::broker_process::BrokerProcess;
-use crate::env::disk::{LatencyProfile, SimDiskConfig};
+use crate::env::disk::{DiskStats, LatencyProfile, SimDisk, SimDiskConfig};
 use crate::ledger::Ledger;
 use crate::plan::{ClusterPlan, Millis, Plan, expand};
 use crate::stage::{Machine, Process, Stage};
@@ -50,10 +50,68 @@ struct OpenFault {
 enum OpenFaultKind {
     Partition,
     SlowLink,
-    /// Flushes of the disk when the fault began.
-    SlowDisk(u64),
-    /// Errors of the disk when the fault began.
-    FlushError(u64),
+    /// A fault of a disk, and how often something like it was felt there before.
+    Disk(DiskFault, u64),
+}
+
+/// A fault of a disk that lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DiskFault {
+    Slow,
+    Hung,
+    Full,
+    SyncError,
+    ReadError,
+}
+
+impl DiskFault {
+    /// How often a disk's users felt such a fault.
+    fn felt(self, stats: &DiskStats) -> u64 {
+        match self {
+            DiskFault::Slow => stats.flushes,
+            DiskFault::Hung => stats.hung_syncs,
+            DiskFault::Full => stats.filled_answers + stats.no_space,
+            DiskFault::SyncError => stats.flush_errors,
+            DiskFault::ReadError => stats.read_errors,
+        }
+    }
+
+    /// What they felt, in words.
+    fn bite(self) -> &'static str {
+        match self {
+            DiskFault::Slow => "a sync was slow",
+            DiskFault::Hung => "a sync hangs",
+            DiskFault::Full => "the missing space was seen",
+            DiskFault::SyncError => "a sync failed",
+            DiskFault::ReadError => "a read failed",
+        }
+    }
+
+    /// Takes it away; what holds again, in words.
+    fn end(self, disk: &SimDisk) -> &'static str {
+        match self {
+            DiskFault::Slow => {
+                disk.reset_latency();
+                "the disk is as before"
+            }
+            DiskFault::Hung => {
+                disk.unhang();
+                "syncs return again"
+            }
+            DiskFault::Full => {
+                disk.unfill();
+                "the space is back"
+            }
+            DiskFault::SyncError => {
+                disk.clear_flush_faults();
+                "syncs work again"
+            }
+            DiskFault::ReadError => {
+                disk.clear_read_faults();
+                "reads work again"
+            }
+        }
+    }
 }
 
 impl Cluster {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::Checker;
 
 pub use duration::Millis;
-pub use event::{Action, EventPlan, Trigger};
+pub use event::{Action, EventPlan, FileKind, FlushErrorPages, Trigger};
 
 /// One story: a cluster, a workload, what goes wrong, and what must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::matrix_rows::{FaultStep, Recovery};
-use crate::plan::{Action, EventPlan, Millis, Trigger};
+use crate::plan::{Action, EventPlan, FlushErrorPages, Millis, Trigger};
 
 /// The processes of the group under fault.
 #[derive(Clone, Copy, Debug)]
@@ -92,17 +92,21 @@ impl Story<'_> {
             FaultStep::PowerAll => Action::PowerLossGroup { group: self.roles.group.to_owned() },
             FaultStep::DiskMaster => Action::DestroyDisk { node: master },
             FaultStep::PauseMaster => Action::Pause { node: master },
-            FaultStep::FlushErrorMaster => Action::FlushError { node: master, count: 1 },
+            FaultStep::FlushErrorMaster => {
+                Action::FlushError { node: master, count: 1, mode: FlushErrorPages::Clean }
+            }
             FaultStep::KillSlave => Action::Kill { node: slave },
             FaultStep::PowerSlave => Action::PowerLoss { node: slave, worst: false },
             FaultStep::DiskSlave => Action::DestroyDisk { node: slave },
-            FaultStep::FlushErrorSlave => Action::FlushError { node: slave, count: 1 },
+            FaultStep::FlushErrorSlave => {
+                Action::FlushError { node: slave, count: 1, mode: FlushErrorPages::Clean }
+            }
             FaultStep::LagSlave => {
                 let latency = Millis(self.draw.random_range(50..=400));
                 Action::SlowLink { between, latency }
             }
             FaultStep::PartitionMasterSlave => Action::Partition { between, one_way: false },
-            FaultStep::Restart => Action::Restart { node: master },
+            FaultStep::Restart => Action::Restart { node: master, salvage: false },
             FaultStep::Promote => Action::Promote { node: slave },
             FaultStep::OldMasterReturnsAsSlave => Action::RejoinAsSlave { node: master },
         };
@@ -180,7 +184,7 @@ impl Story<'_> {
         }
         for node in nodes {
             let outage = self.outage();
-            self.push(outage, Action::Restart { node });
+            self.push(outage, Action::Restart { node, salvage: false });
         }
     }
 }

@@ -111,7 +111,11 @@ impl Workload {
 
     /// Records the outcome of a send.
     fn send_ended(&self, producer: &Name, mut op: SendOp) {
-        op.ordinal = self.trace.op(producer, u64::from(op.number), &op.status);
+        let text = match &op.outcome {
+            Outcome::Acked => &op.status,
+            Outcome::Rejected(text) | Outcome::Unknown(text) => text,
+        };
+        op.ordinal = self.trace.op(producer, u64::from(op.number), text);
         let acked = op.outcome == Outcome::Acked;
         self.history().sends.push(op);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);

@@ -158,6 +158,11 @@ impl BrokerProcess {
         Ok(())
     }
 
+    /// Has the next starts pass over damage, or refuse because of it.
+    pub fn set_salvage(&self, salvage: bool) {
+        lock(&self.configured).store.salvage = salvage;
+    }
+
     /// Tells the ledger where the store lies and which role the file gives.
     pub fn tell(&self, ledger: &Ledger) {
         let configured = lock(&self.configured);

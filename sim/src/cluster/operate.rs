@@ -1,10 +1,11 @@
 //! What stories do to a cluster: one function per [`Action`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cluster, OpenFault, OpenFaultKind};
-use crate::env::disk::{FlushErrorMode, FlushFault, LatencyProfile};
-use crate::plan::{Action, Millis};
+use super::{Cluster, DiskFault, OpenFault, OpenFaultKind};
+use crate::env::disk::{FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk};
+use crate::plan::{Action, FileKind, FlushErrorPages, Millis};
 use crate::stage::Machine;
 use crate::trace::{FaultId, FaultKind, Name};
 
@@ -36,14 +37,31 @@ impl Cluster {
                 self.node(node).pause();
             }
             Action::Resume { node } => self.node(node).resume(),
-            Action::Restart { node } => self.restart(node).await,
+            Action::Restart { node, salvage } => {
+                if let Some(broker) = self.brokers.get(node) {
+                    broker.set_salvage(*salvage);
+                }
+                self.restart(node).await;
+            }
             Action::Promote { node } => self.promote(node).await?,
             Action::RejoinAsSlave { node } => self.rejoin_as_slave(node).await?,
             Action::Partition { between, one_way } => self.partition(between, *one_way),
             Action::Heal { between } => self.heal(between),
             Action::SlowLink { between, latency } => self.slow_link(between, *latency),
             Action::SlowDisk { node, sync } => self.slow_disk(node, *sync),
-            Action::FlushError { node, count } => self.flush_error(node, *count),
+            Action::HangDisk { node } => self.hang_disk(node),
+            Action::FillDisk { node, free_bytes } => self.fill_disk(node, *free_bytes),
+            Action::FlushError { node, count, mode } => {
+                self.flush_error(node, *count, error_mode(*mode));
+            }
+            Action::LostWrite { node, count } => {
+                self.flush_error(node, *count, FlushErrorMode::NeverReported);
+            }
+            Action::MisdirectedWrite { node, count } => {
+                self.flush_error(node, *count, FlushErrorMode::Misdirected);
+            }
+            Action::ReadError { node, file, count } => self.read_error(node, *file, *count),
+            Action::Rot { node, file, bits } => self.rot(node, *file, *bits),
             Action::Calm { node } => self.calm(node),
         }
         self.note_disk_bites();
@@ -149,27 +167,54 @@ impl Cluster {
     }
 
     fn slow_disk(&self, node: &str, sync: Millis) {
-        let machine = self.machine_of(node);
-        let detail = format!("every sync takes {sync}");
-        let fault = self.disk_fault(&machine, &detail);
-        machine.disk().set_latency(LatencyProfile::uniform(sync.0..=sync.0));
-        let flushes = machine.disk().stats().flushes;
-        self.open(OpenFaultKind::SlowDisk(flushes), &[node.to_owned()], fault);
+        let disk = self.disk_of(node);
+        self.open_disk_fault(DiskFault::Slow, node, &format!("every sync takes {sync}"));
+        disk.set_latency(LatencyProfile::uniform(sync.0..=sync.0));
     }
 
-    fn flush_error(&self, node: &str, count: u32) {
-        let machine = self.machine_of(node);
-        let fault = self.disk_fault(&machine, &format!("the next {count} syncs of the log fail"));
-        machine.disk().fail_flushes(FlushFault {
-            path_contains: "commitlog".to_owned(),
-            times: Some(count),
-            mode: FlushErrorMode::Clean,
-        });
-        let errors = machine.disk().stats().flush_errors;
-        self.open(OpenFaultKind::FlushError(errors), &[node.to_owned()], fault);
+    fn hang_disk(&self, node: &str) {
+        self.open_disk_fault(DiskFault::Hung, node, "no sync returns");
+        self.disk_of(node).hang();
     }
 
-    /// Takes slow links, slow disks and pending sync errors of a machine away.
+    fn fill_disk(&self, node: &str, free_bytes: u64) {
+        let detail = format!("somebody fills it: {free_bytes} bytes are free");
+        self.open_disk_fault(DiskFault::Full, node, &detail);
+        self.disk_of(node).fill(free_bytes);
+    }
+
+    fn flush_error(&self, node: &str, count: u32, mode: FlushErrorMode) {
+        let what = match mode {
+            FlushErrorMode::NeverReported => "are lost",
+            FlushErrorMode::Misdirected => "go astray",
+            _ => "fail",
+        };
+        let detail = format!("the next {count} syncs of the log {what}");
+        self.open_disk_fault(DiskFault::SyncError, node, &detail);
+        let (path_contains, times) = ("commitlog".to_owned(), Some(count));
+        self.disk_of(node).fail_flushes(FlushFault { path_contains, times, mode });
+    }
+
+    fn read_error(&self, node: &str, file: FileKind, count: u32) {
+        let detail = format!("the next {count} reads of {file} files fail");
+        self.open_disk_fault(DiskFault::ReadError, node, &detail);
+        let (path_contains, times) = (file.path_part().to_owned(), Some(count));
+        self.disk_of(node).fail_reads(ReadFault { path_contains, times });
+    }
+
+    /// Bits that rotted stay so: no fault is left open.
+    fn rot(&self, node: &str, file: FileKind, bits: u32) {
+        let machine = self.machine_of(node);
+        let detail = format!("{bits} bits of {file} files rot");
+        let fault = self.trace().fault_started(FaultKind::Disk, machine.name(), &detail);
+        let places = machine.disk().rot_somewhere(file.path_part(), bits);
+        if let Some((path, offset)) = places.first() {
+            let what = format!("byte {offset} of {}, {} bits in all", path.display(), places.len());
+            self.trace().fault_bit(fault, &what);
+        }
+    }
+
+    /// Takes slow links and what lasts of a machine's disk faults away.
     fn calm(&self, node: &str) {
         self.note_disk_bites();
         let matches = |open: &OpenFault| {
@@ -181,13 +226,9 @@ impl Cluster {
                     let [one, two] = [&open.nodes[0], &open.nodes[1]].map(|it| self.machine_of(it));
                     self.stage.reset_link([&one, &two]);
                 }
-                OpenFaultKind::SlowDisk(_) => {
-                    self.machine_of(node).disk().reset_latency();
-                    self.trace().fault_healed(open.fault, "the disk is as before");
-                }
-                OpenFaultKind::FlushError(_) => {
-                    self.machine_of(node).disk().clear_flush_faults();
-                    self.trace().fault_healed(open.fault, "syncs work again");
+                OpenFaultKind::Disk(fault, _) => {
+                    let effect = fault.end(&self.disk_of(node));
+                    self.trace().fault_healed(open.fault, effect);
                 }
                 OpenFaultKind::Partition => {}
             }
@@ -197,22 +238,23 @@ impl Cluster {
     /// Tells the trace of disk faults that have taken effect since they began.
     pub fn note_disk_bites(&self) {
         for open in self.open_faults.borrow().iter() {
-            let (before, what) = match open.kind {
-                OpenFaultKind::SlowDisk(before) => (before, "a sync was slow"),
-                OpenFaultKind::FlushError(before) => (before, "a sync failed"),
-                _ => continue,
-            };
-            let stats = self.machine_of(&open.nodes[0]).disk().stats();
-            let slow = matches!(open.kind, OpenFaultKind::SlowDisk(_));
-            let now = if slow { stats.flushes } else { stats.flush_errors };
-            if now > before {
-                self.trace().fault_bit(open.fault, what);
+            if let OpenFaultKind::Disk(fault, before) = open.kind
+                && fault.felt(&self.disk_of(&open.nodes[0]).stats()) > before
+            {
+                self.trace().fault_bit(open.fault, fault.bite());
             }
         }
     }
 
-    fn disk_fault(&self, machine: &Machine, detail: &str) -> FaultId {
-        self.trace().fault_started(FaultKind::Disk, machine.name(), detail)
+    fn disk_of(&self, node: &str) -> Arc<SimDisk> {
+        Arc::clone(self.machine_of(node).disk())
+    }
+
+    fn open_disk_fault(&self, fault: DiskFault, node: &str, detail: &str) {
+        let machine = self.machine_of(node);
+        let id = self.trace().fault_started(FaultKind::Disk, machine.name(), detail);
+        let before = fault.felt(&machine.disk().stats());
+        self.open(OpenFaultKind::Disk(fault, before), &[node.to_owned()], id);
     }
 
     fn open(&self, kind: OpenFaultKind, nodes: &[String], fault: FaultId) {
@@ -228,5 +270,12 @@ impl Cluster {
 
     fn machines_of(&self, nodes: &[String; 2]) -> [Machine; 2] {
         [self.machine_of(&nodes[0]), self.machine_of(&nodes[1])]
+    }
+}
+
+fn error_mode(pages: FlushErrorPages) -> FlushErrorMode {
+    match pages {
+        FlushErrorPages::Clean => FlushErrorMode::Clean,
+        FlushErrorPages::KeptDirty => FlushErrorMode::KeptDirty,
     }
 }

@@ -33,8 +33,9 @@
 //! disk that fills up ([`SimDisk::set_capacity`]).
 //!
 //! Modules in reading order: `tree`, `journal`, `memory`, `region`, `state`, `flush`, `ticket`, `faults`,
-//! `power`, `image`, `observe`, `handle`, `inspect`.
+//! `damage`, `power`, `image`, `observe`, `handle`, `inspect`.
 
+mod damage;
 mod faults;
 mod flush;
 mod handle;
@@ -57,11 +58,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mq_env::clock::Clock;
+use mq_env::disk::PAGE_SIZE;
 use mq_env::rng::Rng;
 use rand::{Rng as _, RngCore};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
+pub use self::damage::{DamageKind, DeviceDamage};
 pub use self::faults::{FlushErrorMode, FlushFault, ReadFault};
 pub use self::handle::DiskHandle;
 pub use self::image::DiskImage;
@@ -274,6 +277,23 @@ impl SimDisk {
         true
     }
 
+    /// Bit rot at seeded places: flips up to `bits` bits of synced data, of bytes that are not zero, in
+    /// the files whose path contains `part`. Spares pages that wait for a sync. Returns the places.
+    pub fn rot_somewhere(&self, part: &str, bits: u32) -> Vec<(PathBuf, u64)> {
+        let places = self.lock().draw_rot(part, bits, &self.rng);
+        let rotted = |(path, offset, mask): (PathBuf, u64, u8)| {
+            self.rot(&path, offset, mask).then_some((path, offset))
+        };
+        places.into_iter().filter_map(rotted).collect()
+    }
+
+    /// What the device damaged of `path` and nothing has overwritten since, ascending.
+    #[must_use]
+    pub fn damage(&self, path: &Path) -> Vec<DeviceDamage> {
+        let state = self.lock();
+        state.durable_file(path).map_or_else(Vec::new, |id| state.tree.file(id).damage())
+    }
+
     /// Sets how long syncs take that begin from now on.
     pub fn set_latency(&self, latency: LatencyProfile) {
         self.lock().latency = latency;
@@ -309,6 +329,19 @@ impl SimDisk {
     /// Sets the capacity in bytes. What exceeds it stays.
     pub fn set_capacity(&self, capacity_bytes: u64) {
         self.lock().config.capacity_bytes = capacity_bytes;
+    }
+
+    /// Somebody else writes until no more than `free_bytes` are free; whether there was more.
+    pub fn fill(&self, free_bytes: u64) -> bool {
+        let mut state = self.lock();
+        let surplus = state.free_pages().saturating_sub(free_bytes / PAGE_SIZE as u64);
+        state.ballast_pages += surplus;
+        surplus > 0
+    }
+
+    /// Gives back what [`SimDisk::fill`] took.
+    pub fn unfill(&self) {
+        self.lock().ballast_pages = 0;
     }
 
     /// The state at this instant.

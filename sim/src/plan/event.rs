@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::duration::Millis;
 
@@ -51,6 +52,66 @@ pub enum Trigger {
     SendsDone,
 }
 
+/// The files of a store, by the directory or name that RocketMQ gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// The CommitLog.
+    CommitLog,
+    /// The ConsumeQueues.
+    ConsumeQueue,
+    /// The index files.
+    Index,
+    /// Topics, groups and offsets.
+    Config,
+    /// The checkpoint.
+    Checkpoint,
+}
+
+impl FileKind {
+    /// What the paths of such files contain.
+    #[must_use]
+    pub fn path_part(self) -> &'static str {
+        match self {
+            FileKind::CommitLog => "/commitlog/",
+            FileKind::ConsumeQueue => "/consumequeue/",
+            FileKind::Index => "/index/",
+            FileKind::Config => "/config/",
+            FileKind::Checkpoint => "/checkpoint",
+        }
+    }
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path_part().trim_matches('/'))
+    }
+}
+
+/// What a kernel does with the pages of a sync that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlushErrorPages {
+    /// They count as written: no later sync writes them (Linux).
+    #[default]
+    Clean,
+    /// They wait for the next sync.
+    KeptDirty,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+fn is_clean(pages: &FlushErrorPages) -> bool {
+    *pages == FlushErrorPages::Clean
+}
+
+/// A count of 0 would be a fault that never strikes.
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("must be at least 1")),
+        count => Ok(count),
+    }
+}
+
 /// A fault or an operation. `node` is a process name; machine faults hit the machine it runs on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -93,6 +154,9 @@ pub enum Action {
     Restart {
         /// The process.
         node: String,
+        /// The operator has this start pass over damage where others refuse.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        salvage: bool,
     },
     /// An operator's promotion: the group's old master is stopped, the slave restarted as master.
     Promote {
@@ -131,14 +195,68 @@ pub enum Action {
         /// Duration of each sync.
         sync: Millis,
     },
-    /// The next syncs of CommitLog files on the machine fail with an I/O error, Linux semantics.
+    /// Syncs of the machine's disk do not return any more, those under way included.
+    HangDisk {
+        /// A process on the machine.
+        node: String,
+    },
+    /// Somebody else fills the machine's disk.
+    FillDisk {
+        /// A process on the machine.
+        node: String,
+        /// What is left free.
+        free_bytes: u64,
+    },
+    /// The next syncs of CommitLog files on the machine fail with an I/O error.
     FlushError {
         /// A process on the machine.
         node: String,
         /// How many syncs fail.
+        #[serde(deserialize_with = "at_least_one")]
+        count: u32,
+        /// What becomes of the pages.
+        #[serde(default, skip_serializing_if = "is_clean")]
+        mode: FlushErrorPages,
+    },
+    /// The next syncs of CommitLog files on the machine report success and write nothing.
+    LostWrite {
+        /// A process on the machine.
+        node: String,
+        /// How many syncs are lost.
+        #[serde(deserialize_with = "at_least_one")]
         count: u32,
     },
-    /// Link and disk of the machine are as configured again.
+    /// The next syncs of CommitLog files on the machine report success and write to the wrong place,
+    /// over what was there.
+    MisdirectedWrite {
+        /// A process on the machine.
+        node: String,
+        /// How many syncs go astray.
+        #[serde(deserialize_with = "at_least_one")]
+        count: u32,
+    },
+    /// The next reads of files of a kind fail with an I/O error: maps at a start and reads of metadata.
+    ReadError {
+        /// A process on the machine.
+        node: String,
+        /// Which files.
+        file: FileKind,
+        /// How many reads fail.
+        #[serde(deserialize_with = "at_least_one")]
+        count: u32,
+    },
+    /// Single bits of synced data flip.
+    Rot {
+        /// A process on the machine.
+        node: String,
+        /// In which files.
+        file: FileKind,
+        /// How many bits.
+        #[serde(deserialize_with = "at_least_one")]
+        bits: u32,
+    },
+    /// Link and disk of the machine are as configured again: slow, hung and full disks, errors that
+    /// have not come yet. What is lost or rotten stays so.
     Calm {
         /// A process on the machine.
         node: String,
@@ -155,9 +273,10 @@ impl fmt::Display for Action {
             | Action::DestroyDisk { node }
             | Action::Pause { node }
             | Action::Resume { node }
-            | Action::Restart { node }
+            | Action::Restart { node, .. }
             | Action::Promote { node }
             | Action::RejoinAsSlave { node }
+            | Action::HangDisk { node }
             | Action::Calm { node } => f.write_str(node),
             Action::PowerLossGroup { group } => f.write_str(group),
             Action::Partition { between: [a, b], one_way: true } => write!(f, "{a} -> {b}"),
@@ -166,7 +285,15 @@ impl fmt::Display for Action {
             }
             Action::SlowLink { between: [a, b], latency } => write!(f, "{a} | {b} ({latency})"),
             Action::SlowDisk { node, sync } => write!(f, "{node} ({sync} a sync)"),
-            Action::FlushError { node, count } => write!(f, "{node} ({count})"),
+            Action::FillDisk { node, free_bytes } => write!(f, "{node} ({free_bytes} bytes free)"),
+            Action::FlushError { node, count, mode: FlushErrorPages::KeptDirty } => {
+                write!(f, "{node} ({count}, kept dirty)")
+            }
+            Action::FlushError { node, count, .. }
+            | Action::LostWrite { node, count }
+            | Action::MisdirectedWrite { node, count } => write!(f, "{node} ({count})"),
+            Action::ReadError { node, file, count } => write!(f, "{node} ({count}, {file})"),
+            Action::Rot { node, file, bits } => write!(f, "{node} ({bits} bits, {file})"),
         }
     }
 }
@@ -189,7 +316,13 @@ impl Action {
             Action::Heal { .. } => "heal",
             Action::SlowLink { .. } => "slow_link",
             Action::SlowDisk { .. } => "slow_disk",
+            Action::HangDisk { .. } => "hang_disk",
+            Action::FillDisk { .. } => "fill_disk",
             Action::FlushError { .. } => "flush_error",
+            Action::LostWrite { .. } => "lost_write",
+            Action::MisdirectedWrite { .. } => "misdirected_write",
+            Action::ReadError { .. } => "read_error",
+            Action::Rot { .. } => "rot",
             Action::Calm { .. } => "calm",
         }
     }

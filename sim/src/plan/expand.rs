@@ -119,6 +119,12 @@ pub fn validate(plan: &Plan) -> Result<(), String> {
                 return Err(format!("{place}: no process is called {node:?}"));
             }
         }
+        if let Action::FillDisk { free_bytes, .. } = &event.action
+            && *free_bytes >= plan.cluster.disk_bytes
+        {
+            let disk_bytes = plan.cluster.disk_bytes;
+            return Err(format!("{place}: free_bytes: the disk has only {disk_bytes}"));
+        }
         let group = match (&event.action, &event.when) {
             (Action::PowerLossGroup { group }, _) | (_, Some(Trigger::Replicated(group))) => group,
             _ => continue,
@@ -210,11 +216,17 @@ fn nodes_of(action: &Action) -> Vec<&str> {
         | Action::DestroyDisk { node }
         | Action::Pause { node }
         | Action::Resume { node }
-        | Action::Restart { node }
+        | Action::Restart { node, .. }
         | Action::Promote { node }
         | Action::RejoinAsSlave { node }
         | Action::SlowDisk { node, .. }
+        | Action::HangDisk { node }
+        | Action::FillDisk { node, .. }
         | Action::FlushError { node, .. }
+        | Action::LostWrite { node, .. }
+        | Action::MisdirectedWrite { node, .. }
+        | Action::ReadError { node, .. }
+        | Action::Rot { node, .. }
         | Action::Calm { node } => vec![node],
         Action::Partition { between, .. }
         | Action::Heal { between }
@@ -276,11 +288,35 @@ promise = "never"
             ),
             ("at = \"3s\"", "when = { recovering = \"b\" }", "no process is called \"b\""),
             ("at = \"3s\"", "when = { replicated = \"b\" }", "no broker group \"b\""),
+            (
+                "{ partition = { between = [\"a\", \"a-s\"] } }",
+                "{ fill_disk = { node = \"a\", free_bytes = 1099511627776 } }",
+                "free_bytes: the disk has only",
+            ),
             ("slaves = 1", "slaves = 1\nslavs = 2", "slavs"),
             ("at = \"3s\"", "at = \"3\"", "no duration"),
         ] {
             let error = Plan::parse(&STORY.replacen(from, to, 1)).unwrap_err();
             assert!(error.contains(text), "{text:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_of_a_disk_fault_is_named_with_its_line() {
+        let action = "{ partition = { between = [\"a\", \"a-s\"] } }";
+        for (nonsense, text) in [
+            (
+                "{ read_error = { node = \"a\", file = \"log\", count = 1 } }",
+                "unknown variant `log`",
+            ),
+            ("{ rot = { node = \"a\", file = \"commitlog\", bits = 0 } }", "must be at least 1"),
+            ("{ lost_write = { node = \"a\", count = 0 } }", "must be at least 1"),
+            ("{ flush_error = { node = \"a\", count = 1, mode = \"late\" } }", "`kept_dirty`"),
+            ("{ hang_disk = { node = \"a\", count = 1 } }", "available keys: node"),
+        ] {
+            let error = Plan::parse(&STORY.replacen(action, nonsense, 1)).unwrap_err();
+            assert!(error.contains(text), "{text:?} not in {error:?}");
+            assert!(error.contains("line 13"), "no line in {error:?}");
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mq_client::{Producer, ProducerConfig, SendError, SendResult, SendStatus};
+use mq_client::{ClientError, Producer, ProducerConfig, SendError, SendResult, SendStatus};
 use mq_env::Env;
+use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
 use rand::Rng as _;
 use tokio::sync::Semaphore;
@@ -115,12 +116,15 @@ fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp {
 }
 
 fn failed(work: &Workload, error: &SendError) -> SendOp {
-    let status = work.trace.name(&error.cause.to_string());
-    let outcome = if error.maybe_stored {
-        Outcome::Unknown(Arc::clone(&status))
-    } else {
-        Outcome::Rejected(Arc::clone(&status))
+    let text = work.trace.name(&error.cause.to_string());
+    let status = match &error.cause {
+        ClientError::Broker { code, .. } => {
+            ResponseCode::name(*code).map(|name| work.trace.name(name))
+        }
+        _ => None,
     };
+    let status = status.unwrap_or_else(|| Arc::clone(&text));
+    let outcome = if error.maybe_stored { Outcome::Unknown(text) } else { Outcome::Rejected(text) };
     blank_op(outcome, status, None, None)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mq_env::disk::PAGE_SIZE;
 
+use super::damage::DamageKind;
 use super::memory::{Page, ZERO_PAGE};
 use super::state::State;
 use super::tree::{Durable, NodeId};
@@ -109,8 +110,10 @@ impl State {
         let mut rotten: Page = *old.bytes;
         rotten[at] ^= mask;
         // A flush that is under way still overwrites it.
+        let written = Arc::clone(&old.bytes);
         let durable = Durable { bytes: Arc::new(rotten), ..old };
         Arc::make_mut(&mut content.pages).insert(page, durable);
+        self.tree.file_mut(id).note_damage(page, &written, DamageKind::Rotted);
         let is_live = self.tree.file(id).live().generation == generation;
         if let Some(memory) = self.memory_of(id).filter(|_| is_live)
             && memory.unsynced_pages_in(page..page + 1).next().is_none()

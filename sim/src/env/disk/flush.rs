@@ -12,6 +12,7 @@ use std::sync::Arc;
 use mq_env::disk::PAGE_SIZE;
 use rand::{Rng as _, RngCore};
 
+use super::damage::DamageKind;
 use super::faults::{self, FlushErrorMode};
 use super::memory::{Page, ZERO_PAGE};
 use super::observe::FlushOutcome;
@@ -206,8 +207,12 @@ impl State {
     fn fail(&mut self, flight: &Flight, mode: FlushErrorMode, now_ms: u64) {
         let open = self.open.entry(flight.node).or_default();
         match mode {
-            FlushErrorMode::Clean | FlushErrorMode::NeverReported => {}
-            FlushErrorMode::ReportedLate => open.late_error = true,
+            FlushErrorMode::Clean => {}
+            FlushErrorMode::NeverReported => self.note_missing(flight, DamageKind::WriteLost),
+            FlushErrorMode::ReportedLate => {
+                open.late_error = true;
+                self.note_missing(flight, DamageKind::WriteLost);
+            }
             FlushErrorMode::KeptDirty => self.dirty_again(flight),
             FlushErrorMode::Reverted => self.revert(flight),
             FlushErrorMode::Misdirected => self.misdirect(flight, now_ms),
@@ -222,7 +227,26 @@ impl State {
             .iter()
             .map(|(page, bytes)| (faults::misdirected(*page), Arc::clone(bytes)));
         let inside = pages.filter(|(page, _)| u64::from(*page) * (PAGE_SIZE as u64) < len);
-        self.make_durable(&Flight { pages: inside.collect(), ..flight.clone() }, now_ms);
+        let astray = Flight { pages: inside.collect(), ..flight.clone() };
+        let platter = self.tree.file(flight.node).on_platter();
+        let over = |(page, _): &(u32, Arc<Page>)| {
+            let old = platter.pages.get(page);
+            (*page, old.map_or_else(|| Arc::new(ZERO_PAGE), |old| Arc::clone(&old.bytes)))
+        };
+        let hit: Vec<_> = astray.pages.iter().map(over).collect();
+        self.make_durable(&astray, now_ms);
+        let wanted = |page: u32| flight.pages.iter().any(|(own, _)| *own == page);
+        let hit = hit.into_iter().filter(|(page, _)| !wanted(*page)).collect();
+        self.note_missing(&Flight { pages: hit, ..flight.clone() }, DamageKind::Misdirected);
+        self.note_missing(flight, DamageKind::Misdirected);
+    }
+
+    /// Notes what the platter does not hold of the pages of `flight`.
+    fn note_missing(&mut self, flight: &Flight, kind: DamageKind) {
+        let file = self.tree.file_mut(flight.node);
+        if file.on_platter().generation == flight.generation {
+            flight.pages.iter().for_each(|(page, bytes)| file.note_damage(*page, bytes, kind));
+        }
     }
 
     fn dirty_again(&self, flight: &Flight) {

@@ -357,6 +357,7 @@ impl Disk for DiskHandle {
     fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
         let mut state = self.state()?;
         state.tree.resolve(dir)?;
+        state.stats.filled_answers += u64::from(state.ballast_pages > 0);
         let free_bytes = state.free_pages() * PAGE_SIZE as u64;
         Ok(DiskSpace { total_bytes: state.config.capacity_bytes, free_bytes })
     }

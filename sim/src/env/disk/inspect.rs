@@ -103,7 +103,8 @@ impl SimDisk {
 
     /// The first byte of `range` that power loss might take or change, as far as the file is live;
     /// `None` when all of it is durable. The end of what is synced of a log is
-    /// `first_unsynced(path, from..end).unwrap_or(end)`. Costs what is un-synced, not what is asked.
+    /// `first_unsynced(path, from..end).unwrap_or(end)`. What the device lost after it had said that it
+    /// was there counts as synced: see [`SimDisk::damage`]. Costs what is un-synced, not what is asked.
     #[must_use]
     pub fn first_unsynced(&self, path: &Path, range: Range<u64>) -> Option<u64> {
         let state = self.lock();
@@ -120,6 +121,11 @@ impl SimDisk {
                 let within = (range.start.max(start) - start) as usize
                     ..(range.end.min(end).max(start) - start) as usize;
                 let (live, old) = (memory.page(page), platter_page(file, page));
+                if let Some(lost) = file.damaged.get(&page) {
+                    let synced = |at: usize| lost.iter().any(|it| it.in_page().contains(&at));
+                    let mut differing = within.filter(|at| live[*at] != old[*at]);
+                    return differing.find(|at| !synced(*at)).map(|at| start + at as u64);
+                }
                 let from = start + within.start as u64;
                 let at = first_difference(live.get(within.clone())?, &old[within])?;
                 Some(from + at as u64)

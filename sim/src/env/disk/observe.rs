@@ -141,12 +141,16 @@ pub struct DiskStats {
     pub flush_errors: u64,
     /// Injected errors of reads that bit.
     pub read_errors: u64,
+    /// Syncs that were due while the disk hung.
+    pub hung_syncs: u64,
     /// Syncs of directories that ended.
     pub dir_syncs: u64,
     /// Pages made durable in the background.
     pub written_back_pages: u64,
     /// Calls that found no space.
     pub no_space: u64,
+    /// Questions for the free space that were asked while somebody else filled the disk.
+    pub filled_answers: u64,
     /// Power losses.
     pub power_losses: u64,
     /// Power losses after which a page written since its last sync was gone or torn.

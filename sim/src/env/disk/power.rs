@@ -358,6 +358,10 @@ impl State {
     /// From now on the file is what survived of it.
     fn settle_file(&mut self, id: NodeId, pages: Arc<BTreeMap<u32, Durable>>) {
         let file = self.tree.file_mut(id);
+        let damaged: Vec<u32> = file.damaged.keys().copied().collect();
+        for page in damaged {
+            file.overwritten(page, pages.get(&page).map_or(&ZERO_PAGE, |durable| &*durable.bytes));
+        }
         file.contents.truncate(1);
         file.contents[0].pages = pages;
         file.len = file.durable_len;

@@ -34,6 +34,10 @@ pub(super) struct State {
     pub(super) latency_scale: f64,
     pub(super) latency_rng: ChaCha8Rng,
     pub(super) hung: bool,
+    /// Pages that somebody else occupies.
+    pub(super) ballast_pages: u64,
+    /// How often bits rotted at random.
+    pub(super) rots: u32,
     pub(super) epochs: BTreeMap<EpochId, Arc<Epoch>>,
     pub(super) next_epoch: u64,
     pub(super) next_lock: u64,
@@ -80,6 +84,8 @@ impl State {
             latency_scale: 1.0,
             latency_rng,
             hung: false,
+            ballast_pages: 0,
+            rots: 0,
             epochs: BTreeMap::new(),
             next_epoch: 1,
             next_lock: 1,
@@ -119,7 +125,8 @@ impl State {
     /// Free pages, after giving back those of removed files that nobody maps any more.
     pub(super) fn free_pages(&mut self) -> u64 {
         self.sweep();
-        (self.config.capacity_bytes / PAGE_SIZE as u64).saturating_sub(self.tree.used_pages)
+        let taken = self.tree.used_pages + self.ballast_pages;
+        (self.config.capacity_bytes / PAGE_SIZE as u64).saturating_sub(taken)
     }
 
     fn sweep(&mut self) {

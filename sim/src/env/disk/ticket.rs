@@ -84,6 +84,7 @@ impl Ticket {
         };
         let mut state = self.disk.lock();
         if state.hung {
+            state.stats.hung_syncs += 1;
             return None;
         }
         let landed = state.land(seq, self.disk.clock.now_millis())?;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use mq_env::disk::PAGE_SIZE;
 use rustix::io::Errno;
 
+use super::damage::DeviceDamage;
 use super::journal::Entry;
 use super::memory::Page;
 
@@ -78,6 +79,8 @@ pub(super) struct File {
     pub(super) late_len: Option<u64>,
     /// Oldest generation first: that one is on the platter; the newest is what processes see.
     pub(super) contents: Vec<Content>,
+    /// What the device did to pages of the platter, by page.
+    pub(super) damaged: BTreeMap<u32, Vec<DeviceDamage>>,
 }
 
 /// One generation of a file's content on the platter. Absent pages are zeros. Shared with images.
@@ -99,7 +102,13 @@ pub(super) struct Durable {
 
 impl File {
     fn new() -> Self {
-        File { len: 0, durable_len: 0, late_len: None, contents: vec![Content::default()] }
+        File {
+            len: 0,
+            durable_len: 0,
+            late_len: None,
+            contents: vec![Content::default()],
+            damaged: BTreeMap::new(),
+        }
     }
 
     /// The generation that processes see.
@@ -119,17 +128,23 @@ impl File {
 
     /// Puts a page of `generation` on the platter unless a newer capture is there already.
     pub(super) fn land(&mut self, generation: u64, page: u32, durable: Durable) {
-        let Some(content) = self.contents.iter_mut().find(|c| c.generation == generation) else {
+        let Some(index) = self.contents.iter().position(|c| c.generation == generation) else {
             return;
         };
-        let pages = Arc::make_mut(&mut content.pages);
-        if pages.get(&page).is_none_or(|present| present.seq < durable.seq) {
-            pages.insert(page, durable);
+        let present = self.contents[index].pages.get(&page);
+        if present.is_none_or(|present| present.seq < durable.seq) {
+            if index == 0 {
+                self.overwritten(page, &durable.bytes);
+            }
+            Arc::make_mut(&mut self.contents[index].pages).insert(page, durable);
         }
     }
 
     /// Puts a page of the generation that processes see on the platter, newer than all captures.
     pub(super) fn overwrite(&mut self, page: u32, seq: u64, at_ms: u64, bytes: &Page) {
+        if self.is_settled() {
+            self.overwritten(page, bytes);
+        }
         let live = self.contents.last_mut().expect("a file has a generation");
         let pages = Arc::make_mut(&mut live.pages);
         match pages.get_mut(&page) {

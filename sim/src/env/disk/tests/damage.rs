@@ -3,7 +3,7 @@
 use std::io;
 
 use super::*;
-use crate::env::disk::{FlushErrorMode, FlushFault, ReadFault};
+use crate::env::disk::{DamageKind, DeviceDamage, FlushErrorMode, FlushFault, ReadFault};
 
 fn read_fault(path_contains: &str, times: Option<u32>) -> ReadFault {
     ReadFault { path_contains: path_contains.to_owned(), times }
@@ -91,5 +91,63 @@ fn a_misdirected_write_spares_its_place_and_hits_another() {
         disk.power_loss_worst();
         let found = disk.handle("a").read(Path::new("/f")).unwrap();
         assert_eq!([0, 1, 2, 3].map(|page| found[page * PAGE_SIZE]), [10, 88, 77, 13]);
+    });
+}
+
+/// What the device damaged of `/f`: page, first and last byte in it, kind.
+fn damage(disk: &SimDisk) -> Vec<(u64, u64, u64, DamageKind)> {
+    let page = PAGE_SIZE as u64;
+    let all = disk.damage(Path::new("/f")).into_iter();
+    let place = |it: DeviceDamage| {
+        let (start, last) = (it.range.start, it.range.end - 1);
+        (start / page, start % page, last % page, it.kind)
+    };
+    all.map(place).collect()
+}
+
+#[test]
+fn the_device_knows_what_it_damaged_until_other_bytes_come_over_it() {
+    run(async {
+        let disk = disk();
+        let handle = disk.handle("a");
+        let region = durable_file(&handle, "/f", 4).await;
+        fill(&region, 0, 1);
+        handle.flush(&region, 0..region.len()).await.unwrap();
+        assert_eq!(disk.rot_somewhere("/f", 2).len(), 2);
+        assert_eq!(disk.rot_somewhere("/none", 2), []);
+        let rotten = damage(&disk);
+        assert!(rotten.iter().all(|it| (it.0, it.3) == (0, DamageKind::Rotted)), "{rotten:?}");
+        // Read and written back as it was read: still rotten. Written anew: healed.
+        let same = [region.slice(0..1)[0]];
+        region.write(0, &same);
+        handle.flush(&region, 0..region.len()).await.unwrap();
+        assert_eq!(damage(&disk).len(), rotten.len());
+        fill(&region, 0, 1);
+        handle.flush(&region, 0..region.len()).await.unwrap();
+        assert_eq!(damage(&disk), []);
+
+        let lose = |mode| {
+            disk.fail_flushes(FlushFault { path_contains: String::new(), times: Some(1), mode });
+        };
+        lose(FlushErrorMode::NeverReported);
+        region.write(PAGE_SIZE + 10, &[5; 20]);
+        handle.flush(&region, 0..region.len()).await.unwrap();
+        assert_eq!(damage(&disk), [(1, 10, 29, DamageKind::WriteLost)]);
+        let page = PAGE_SIZE as u64;
+        let unsynced = || disk.first_unsynced(Path::new("/f"), page..2 * page);
+        assert_eq!(unsynced(), None, "the device said that it was done");
+        region.write(PAGE_SIZE + 40, &[6; 2]);
+        assert_eq!(unsynced(), Some(page + 40));
+        handle.flush(&region, 0..region.len()).await.unwrap();
+        assert_eq!(damage(&disk), [], "the page was written anew");
+
+        lose(FlushErrorMode::Misdirected);
+        fill(&region, 3, 9);
+        handle.flush(&region, 0..region.len()).await.unwrap();
+        let last = page - 1;
+        let astray = [2, 3].map(|page| (page, 0, last, DamageKind::Misdirected));
+        assert_eq!(damage(&disk), astray);
+        disk.power_loss_worst();
+        assert_eq!(damage(&disk), astray, "no power loss heals the platter");
     });
 }

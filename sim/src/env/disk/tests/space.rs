@@ -122,3 +122,17 @@ fn a_file_of_a_gibibyte_costs_what_is_touched() {
         assert!(grown < 200 << 10, "{grown} KiB");
     });
 }
+
+#[test]
+fn somebody_else_fills_the_disk_and_gives_the_space_back() {
+    let disk = disk_of(8 * PAGE);
+    let handle = disk.handle("a");
+    let space = || handle.space(Path::new("/")).unwrap();
+    assert!(disk.fill(2 * PAGE) && !disk.fill(3 * PAGE), "there is less already");
+    assert_eq!((space().free_bytes, space().total_bytes), (2 * PAGE, 8 * PAGE));
+    assert_eq!((disk.used_bytes(), disk.stats().filled_answers), (0, 2));
+    assert_eq!(kind(handle.map(Path::new("/a"), 3 * PAGE_SIZE)), io::ErrorKind::StorageFull);
+    disk.unfill();
+    handle.map(Path::new("/a"), 3 * PAGE_SIZE).unwrap();
+    assert_eq!(space().free_bytes, 5 * PAGE);
+}
