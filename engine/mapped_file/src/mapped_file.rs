@@ -22,8 +22,16 @@ pub struct MappedFile {
     path: PathBuf,
     file_from_offset: u64,
     region: MappedRegion,
-    wrote_position: AtomicUsize,
     flushed_position: AtomicUsize,
+    appended: Appended,
+}
+
+/// What every append writes. It has cache lines of its own: readers count themselves on the same
+/// allocation, at every look into the file.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Appended {
+    wrote_position: AtomicUsize,
     store_timestamp_ms: AtomicU64,
 }
 
@@ -44,9 +52,8 @@ impl MappedFile {
             path,
             file_from_offset,
             region,
-            wrote_position: AtomicUsize::new(0),
             flushed_position: AtomicUsize::new(0),
-            store_timestamp_ms: AtomicU64::new(0),
+            appended: Appended::default(),
         })
     }
 
@@ -77,7 +84,7 @@ impl MappedFile {
     /// End of what was appended, in bytes from the file's start.
     #[must_use]
     pub fn wrote_position(&self) -> usize {
-        self.wrote_position.load(Ordering::Acquire)
+        self.appended.wrote_position.load(Ordering::Acquire)
     }
 
     /// End of what is known to be durable, in bytes from the file's start.
@@ -95,12 +102,12 @@ impl MappedFile {
     /// Store time of the last record appended with one, in milliseconds; 0 when there was none.
     #[must_use]
     pub fn store_timestamp_ms(&self) -> u64 {
-        self.store_timestamp_ms.load(Ordering::Relaxed)
+        self.appended.store_timestamp_ms.load(Ordering::Relaxed)
     }
 
     /// Remembers the store time of the record appended last.
     pub fn set_store_timestamp_ms(&self, store_timestamp_ms: u64) {
-        self.store_timestamp_ms.store(store_timestamp_ms, Ordering::Relaxed);
+        self.appended.store_timestamp_ms.store(store_timestamp_ms, Ordering::Relaxed);
     }
 
     /// Copies `bytes` behind the end and publishes them; the position of the first one, or nothing
@@ -131,13 +138,13 @@ impl MappedFile {
     /// When `position` lies outside the file.
     pub fn set_positions(&self, position: usize) {
         assert!(position <= self.file_size(), "position {position} leaves {}", self.path.display());
-        self.wrote_position.store(position, Ordering::Release);
+        self.appended.wrote_position.store(position, Ordering::Release);
         self.flushed_position.store(position, Ordering::Release);
     }
 
     /// Ends the file at `position`: what lies behind is neither appended nor flushed any more.
     pub fn lower_positions(&self, position: usize) {
-        self.wrote_position.fetch_min(position, Ordering::AcqRel);
+        self.appended.wrote_position.fetch_min(position, Ordering::AcqRel);
         self.flushed_position.fetch_min(position, Ordering::AcqRel);
     }
 
@@ -238,7 +245,7 @@ impl MappedFile {
     }
 
     fn publish(&self, wrote_position: usize) {
-        self.wrote_position.store(wrote_position, Ordering::Release);
+        self.appended.wrote_position.store(wrote_position, Ordering::Release);
     }
 }
 

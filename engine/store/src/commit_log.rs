@@ -27,10 +27,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use mq_env::Env;
 use mq_env::probe::Event;
-use mq_mapped_file::{Cut, MappedFileQueue, SelectedBuffer};
+use mq_mapped_file::{Cut, MappedFile, MappedFileQueue, SelectedBuffer};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::damage::{Damage, DamagedRange};
@@ -53,18 +52,42 @@ pub struct CommitLog {
     flags: Arc<RunningFlags>,
     queue: MappedFileQueue,
     pub(crate) damage: Damage,
-    /// The put lock: appending and the queue offsets that go with it.
-    put: Mutex<TopicQueueTable>,
-    pub(crate) put_locked_since_ms: AtomicU64,
-    created: Instant,
+    pub(crate) put_side: PutSide,
     max_offset: LogEnd,
     flushed_offset: LogEnd,
-    /// Woken by appends: the flush service waits on it.
-    appended: Notify,
     /// Woken by new files: the clean service waits on it.
     rolled: Notify,
     /// Held by whoever moves the flushed end: flush services, truncation.
     flushing: tokio::sync::Mutex<()>,
+}
+
+/// What every put writes. It has cache lines of its own: who reads the log's other parts on another
+/// core is not held up by puts.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct PutSide {
+    /// The put lock.
+    state: Mutex<PutState>,
+    /// Wall clock in milliseconds at which the put lock was taken; 0 while nobody holds it.
+    pub(crate) locked_since_ms: AtomicU64,
+    /// Woken by appends: the flush service waits on it.
+    appended: Notify,
+}
+
+/// What the put lock guards.
+#[derive(Default)]
+pub(crate) struct PutState {
+    /// The queue offsets that go with appending.
+    table: TopicQueueTable,
+    /// The log's last file, once something was put there.
+    last: Option<Arc<MappedFile>>,
+}
+
+impl PutState {
+    /// Goes on with these queue offsets, and with whatever file is the last one by now.
+    pub(crate) fn reset(&mut self, table: TopicQueueTable) {
+        *self = PutState { table, last: None };
+    }
 }
 
 impl CommitLog {
@@ -86,12 +109,9 @@ impl CommitLog {
             config,
             flags,
             queue,
-            put: Mutex::new(TopicQueueTable::default()),
-            put_locked_since_ms: AtomicU64::new(0),
-            created: Instant::now(),
+            put_side: PutSide::default(),
             max_offset: LogEnd::default(),
             flushed_offset: LogEnd::default(),
-            appended: Notify::new(),
             rolled: Notify::new(),
             flushing: tokio::sync::Mutex::new(()),
         }
@@ -215,7 +235,7 @@ impl CommitLog {
 
     /// Resolves after something was appended; one waiter.
     pub(crate) async fn appended(&self) {
-        self.appended.notified().await;
+        self.put_side.appended.notified().await;
     }
 
     /// Resolves after a file was added; one waiter.
@@ -224,8 +244,8 @@ impl CommitLog {
     }
 
     /// The put lock's content.
-    pub(crate) fn lock_put(&self) -> MutexGuard<'_, TopicQueueTable> {
-        lock(&self.put)
+    pub(crate) fn lock_put(&self) -> MutexGuard<'_, PutState> {
+        lock(&self.put_side.state)
     }
 
     /// Excludes flushes while the flushed end is lowered.
@@ -293,7 +313,7 @@ impl CommitLog {
 
     fn publish_max(&self, max_offset: u64) {
         self.max_offset.set(max_offset);
-        self.appended.notify_one();
+        self.put_side.appended.notify_one();
     }
 
     fn publish_flushed(&self, range: Range<u64>) {

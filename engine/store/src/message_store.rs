@@ -13,6 +13,7 @@ mod put;
 mod query;
 mod truncate;
 
+pub use put::PutFuture;
 pub use query::QueryMessageResult;
 
 use std::path::PathBuf;

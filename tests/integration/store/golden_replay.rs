@@ -204,10 +204,7 @@ fn put_again(golden: &Files, puts: &[Put]) -> Files {
     files
 }
 
-fn start(
-    store: &MessageStore,
-    put: &Put,
-) -> mq_env::BoxFuture<'static, mq_store::PutMessageResult> {
+fn start(store: &MessageStore, put: &Put) -> mq_store::PutFuture {
     let message = &put.message;
     if put.is_batch {
         return store.put_messages(message);

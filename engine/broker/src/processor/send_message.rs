@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use mq_env::BoxFuture;
 use mq_protocol::body::topic_config::{TopicConfig, TopicFilterType};
 use mq_protocol::codes::{MqVersion, ResponseCode};
 use mq_protocol::header::send_message::SendMessageRequestHeader;
@@ -17,7 +16,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::{MessageSysFlag, PermName};
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::delay_level::delay_level;
-use mq_store::{MessageInner, PutMessageResult};
+use mq_store::{MessageInner, PutFuture};
 
 use super::FAQ;
 use super::send_result::{refusal, send_response, service_not_available};
@@ -50,7 +49,7 @@ struct Send {
 /// A message that is appended, and what is still to come of its status.
 struct Appended {
     queue_id: i32,
-    put: BoxFuture<'static, PutMessageResult>,
+    put: PutFuture,
 }
 
 impl SendMessageProcessor {

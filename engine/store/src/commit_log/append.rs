@@ -12,7 +12,7 @@ use mq_mapped_file::MappedFile;
 use mq_protocol::message_codec::{END_FILE_MIN_BLANK_BYTES, assign_positions, encode_blank};
 use mq_protocol::sys_flag::MessageSysFlag;
 
-use super::CommitLog;
+use super::{CommitLog, PutState};
 use crate::message_inner::MessageInner;
 use crate::plant::Plant;
 use crate::put_result::{AppendMessageResult, PutMessageStatus};
@@ -28,20 +28,22 @@ impl CommitLog {
         message: &MessageInner,
         records: &mut EncodedRecords,
     ) -> Result<AppendMessageResult, PutMessageStatus> {
-        let mut table = self.lock_put();
-        let _timer = PutLockTimer::start(self);
+        let mut put = self.lock_put();
+        let PutState { table, last } = &mut *put;
+        let store_timestamp_ms = self.env.clock.now_millis();
+        let _timer = PutLockTimer::start(self, store_timestamp_ms);
         let in_queue = counts_in_queue(message.sys_flag);
         let queue_offset = if in_queue { table.next(&message.topic, message.queue_id) } else { 0 };
         let too_early = self.config.planted(Plant::QueueOffsetBeforeAppend);
         if in_queue && too_early {
             table.advance(&message.topic, message.queue_id, records.count() as u64);
         }
-        let file = self.file_with_room(records.bytes().len())?;
-        let appended = self.place(records, &file, queue_offset);
+        let file = self.file_with_room(last, records.bytes().len())?;
+        let appended = place(records, file, queue_offset, store_timestamp_ms);
         if file.append(records.bytes()).is_none() {
             return Err(PutMessageStatus::UnknownError);
         }
-        file.set_store_timestamp_ms(appended.store_timestamp_ms);
+        file.set_store_timestamp_ms(store_timestamp_ms);
         if in_queue && !too_early {
             table.advance(&message.topic, message.queue_id, records.count() as u64);
         }
@@ -53,68 +55,48 @@ impl CommitLog {
     /// Whether a put has held the lock for longer than `osPageCacheBusyTimeOutMills`.
     #[must_use]
     pub fn is_os_page_cache_busy(&self) -> bool {
-        let since = self.put_locked_since_ms.load(Ordering::Acquire);
+        let since = self.put_side.locked_since_ms.load(Ordering::Acquire);
         let limit = self.config.os_page_cache_busy_timeout_ms;
-        since != 0 && self.now_ms().saturating_sub(since) > limit
+        since != 0 && self.env.clock.now_millis().saturating_sub(since) > limit
     }
 
     /// The last file if `len` bytes and a blank fit, else the next one.
-    fn file_with_room(&self, len: usize) -> Result<Arc<MappedFile>, PutMessageStatus> {
+    fn file_with_room<'a>(
+        &self,
+        last: &'a mut Option<Arc<MappedFile>>,
+        len: usize,
+    ) -> Result<&'a MappedFile, PutMessageStatus> {
         let needed = len + END_FILE_MIN_BLANK_BYTES;
         if needed > self.queue.file_size() {
             tracing::error!(len, "a record does not fit into a CommitLog file");
             return Err(PutMessageStatus::UnknownError);
         }
-        let file = self.last_or_create()?;
+        let file = self.last_or_create(last)?;
         let room = file.file_size() - file.wrote_position();
-        if needed <= room {
-            return Ok(file);
+        if needed > room {
+            let mut blank = [0; END_FILE_MIN_BLANK_BYTES];
+            encode_blank(room, &mut &mut blank[..]);
+            file.append_to_end(&blank);
+            self.publish_max(file.file_end_offset());
         }
-        let mut blank = [0; END_FILE_MIN_BLANK_BYTES];
-        encode_blank(room, &mut &mut blank[..]);
-        file.append_to_end(&blank);
-        self.publish_max(file.file_end_offset());
-        self.last_or_create()
+        self.last_or_create(last)
     }
 
-    fn last_or_create(&self) -> Result<Arc<MappedFile>, PutMessageStatus> {
-        let file = self.queue.last_or_create(0).map_err(|error| {
-            tracing::error!(%error, "the next CommitLog file cannot be created");
-            PutMessageStatus::CreateMappedFileFailed
-        })?;
+    fn last_or_create<'a>(
+        &self,
+        last: &'a mut Option<Arc<MappedFile>>,
+    ) -> Result<&'a MappedFile, PutMessageStatus> {
+        let file = match last.take() {
+            Some(file) if !file.is_full() => file,
+            _ => self.queue.last_or_create(0).map_err(|error| {
+                tracing::error!(%error, "the next CommitLog file cannot be created");
+                PutMessageStatus::CreateMappedFileFailed
+            })?,
+        };
         if file.wrote_position() == 0 {
             self.rolled.notify_one();
         }
-        Ok(file)
-    }
-
-    /// Gives the records their offsets and store time.
-    fn place(
-        &self,
-        records: &mut EncodedRecords,
-        file: &MappedFile,
-        queue_offset: u64,
-    ) -> AppendMessageResult {
-        let store_timestamp_ms = self.env.clock.now_millis();
-        let phy_offset = file.file_from_offset() + file.wrote_position() as u64;
-        let mut batch_phy_offsets = Vec::new();
-        let is_batch = records.is_batch();
-        let mut at = phy_offset;
-        records.for_each(|index, record| {
-            let queue_offset = queue_offset + index as u64;
-            assign_positions(record, queue_offset as i64, at as i64, store_timestamp_ms as i64);
-            if is_batch {
-                batch_phy_offsets.push(at);
-            }
-            at += record.len() as u64;
-        });
-        AppendMessageResult {
-            phy_offset,
-            wrote_bytes: records.bytes().len() as u32,
-            store_timestamp_ms,
-            queue_offset,
-            batch_phy_offsets,
-        }
+        Ok(last.insert(file))
     }
 
     fn report_appended(
@@ -139,10 +121,33 @@ impl CommitLog {
             at += record.len() as u64;
         });
     }
+}
 
-    /// Milliseconds since the log was made, plus one so that 0 can mean "not".
-    fn now_ms(&self) -> u64 {
-        self.created.elapsed().as_millis() as u64 + 1
+/// Gives the records their offsets and store time.
+fn place(
+    records: &mut EncodedRecords,
+    file: &MappedFile,
+    queue_offset: u64,
+    store_timestamp_ms: u64,
+) -> AppendMessageResult {
+    let phy_offset = file.file_from_offset() + file.wrote_position() as u64;
+    let mut batch_phy_offsets = Vec::new();
+    let is_batch = records.is_batch();
+    let mut at = phy_offset;
+    records.for_each(|index, record| {
+        let queue_offset = queue_offset + index as u64;
+        assign_positions(record, queue_offset as i64, at as i64, store_timestamp_ms as i64);
+        if is_batch {
+            batch_phy_offsets.push(at);
+        }
+        at += record.len() as u64;
+    });
+    AppendMessageResult {
+        phy_offset,
+        wrote_bytes: records.bytes().len() as u32,
+        store_timestamp_ms,
+        queue_offset,
+        batch_phy_offsets,
     }
 }
 
@@ -158,14 +163,14 @@ pub(crate) fn counts_in_queue(sys_flag: i32) -> bool {
 struct PutLockTimer<'a>(&'a CommitLog);
 
 impl<'a> PutLockTimer<'a> {
-    fn start(log: &'a CommitLog) -> Self {
-        log.put_locked_since_ms.store(log.now_ms(), Ordering::Release);
+    fn start(log: &'a CommitLog, now_ms: u64) -> Self {
+        log.put_side.locked_since_ms.store(now_ms, Ordering::Release);
         PutLockTimer(log)
     }
 }
 
 impl Drop for PutLockTimer<'_> {
     fn drop(&mut self) {
-        self.0.put_locked_since_ms.store(0, Ordering::Release);
+        self.0.put_side.locked_since_ms.store(0, Ordering::Release);
     }
 }

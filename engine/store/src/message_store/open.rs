@@ -153,7 +153,8 @@ impl MessageStore {
             self.queues.correct_min_offset(self.log.min_offset());
         }
         let table = self.queues.topic_queue_table();
-        *self.log.lock_put() = self.planted_table(table).await?;
+        let table = self.planted_table(table).await?;
+        self.log.lock_put().reset(table);
         Ok(())
     }
 

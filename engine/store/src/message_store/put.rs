@@ -1,5 +1,8 @@
 //! Puts: checks, append, then flush and replica outcomes in parallel.
 
+use std::future::{Ready, ready};
+
+use futures::future::Either;
 use mq_env::BoxFuture;
 use mq_env::probe::{Event, Probe};
 use mq_protocol::message::{PROPERTIES_BYTES_MAX, TOPIC_BYTES_MAX};
@@ -19,6 +22,9 @@ use crate::record::EncodedRecords;
 /// What a record may have beyond `maxMessageSize` for everything that is not its body.
 const RECORD_OVERHEAD_MAX: usize = 64 << 10;
 
+/// A put on its way: appended already, or refused; with nothing to wait for it needs no memory.
+pub type PutFuture = Either<Ready<PutMessageResult>, BoxFuture<'static, PutMessageResult>>;
+
 /// What is still to come of a stored message's status.
 #[derive(Default)]
 struct Outstanding {
@@ -30,7 +36,7 @@ impl MessageStore {
     /// Stores a message (RocketMQ 4.9 `asyncPutMessage`), one with a delay level where it waits until
     /// it is due. It is appended before this returns, so calls in order are records in order; the
     /// future waits for what the mode asks for.
-    pub fn put_message(&self, message: &MessageInner) -> BoxFuture<'static, PutMessageResult> {
+    pub fn put_message(&self, message: &MessageInner) -> PutFuture {
         match self.config.message_delay_level.delayed(message) {
             None => self.put_due_message(message),
             Some(delayed) => match check_message(self, message) {
@@ -42,7 +48,7 @@ impl MessageStore {
 
     /// As [`MessageStore::put_message`], but under the message's own topic whatever its delay level: for
     /// a delayed message that is due.
-    pub fn put_due_message(&self, message: &MessageInner) -> BoxFuture<'static, PutMessageResult> {
+    pub fn put_due_message(&self, message: &MessageInner) -> PutFuture {
         let appended =
             self.check_store().and_then(|()| check_message(self, message)).and_then(|()| {
                 EncodedRecords::with_reused(|records| {
@@ -55,7 +61,7 @@ impl MessageStore {
 
     /// Stores a batch: its body holds the messages, which become one record each, behind one
     /// another and all or none (RocketMQ 4.9 `asyncPutMessages`).
-    pub fn put_messages(&self, batch: &MessageInner) -> BoxFuture<'static, PutMessageResult> {
+    pub fn put_messages(&self, batch: &MessageInner) -> PutFuture {
         let appended = self.check_store().and_then(|()| check_batch(self, batch)).and_then(|()| {
             EncodedRecords::with_reused(|records| {
                 self.encode_batch(batch, records)?;
@@ -111,12 +117,12 @@ impl MessageStore {
         &self,
         wait: bool,
         appended: Result<AppendMessageResult, PutMessageStatus>,
-    ) -> BoxFuture<'static, PutMessageResult> {
+    ) -> PutFuture {
         let appended = match appended {
             Ok(appended) => appended,
             Err(status) => {
                 report_done(&self.env.probe, status, None);
-                return Box::pin(std::future::ready(PutMessageResult::refused(status)));
+                return Either::Left(ready(PutMessageResult::refused(status)));
             }
         };
         let outstanding =
@@ -124,15 +130,14 @@ impl MessageStore {
         if outstanding.is_nothing() {
             let status = PutMessageStatus::PutOk;
             report_done(&self.env.probe, status, Some(&appended));
-            let result = PutMessageResult { status, append: Some(appended) };
-            return Box::pin(std::future::ready(result));
+            return Either::Left(ready(PutMessageResult { status, append: Some(appended) }));
         }
         let probe = self.env.probe.clone();
-        Box::pin(async move {
+        Either::Right(Box::pin(async move {
             let status = outstanding.status().await;
             report_done(&probe, status, Some(&appended));
             PutMessageResult { status, append: Some(appended) }
-        })
+        }))
     }
 
     /// What a message that ends at `end_offset` has to wait for.

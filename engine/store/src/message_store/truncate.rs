@@ -55,12 +55,12 @@ impl MessageStore {
         let forgotten = self.log.damage.cut(phy_offset).await;
         forgotten.map_err(StoreError::io("write the list of damaged ranges"))?;
         let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
-            let mut table = self.log.lock_put();
+            let mut put = self.log.lock_put();
             let index_change = self.index.cut(phy_offset, &self.log);
             let cut = self.log.cut(phy_offset);
             let cuts = self.queues.truncate(phy_offset);
             progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
-            *table = self.queues.topic_queue_table();
+            put.reset(self.queues.topic_queue_table());
             (cut, cuts, index_change)
         });
         self.log.settle(cut).await?;
@@ -84,11 +84,11 @@ impl MessageStore {
         let forgotten = self.log.damage.cut(0).await;
         forgotten.map_err(StoreError::io("write the list of damaged ranges"))?;
         let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
-            let mut table = self.log.lock_put();
+            let mut put = self.log.lock_put();
             let index_change = self.index.cut(0, &self.log);
             let cuts = self.queues.clear();
             progress.reput_from_offset = min_phy_offset;
-            *table = self.queues.topic_queue_table();
+            put.reset(self.queues.topic_queue_table());
             (self.log.cut_all(), cuts, index_change)
         });
         self.queues.settle(cuts).await?;

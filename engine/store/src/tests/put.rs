@@ -101,13 +101,13 @@ async fn the_next_file_may_not_be_had() {
 async fn a_put_lock_held_for_long_is_a_busy_page_cache() {
     let machine = Machine::new();
     let store = machine.open().await;
-    let started = store.log.put_locked_since_ms.swap(1, Ordering::Relaxed);
-    assert_eq!(started, 0);
-    tokio::time::advance(Duration::from_millis(1_000)).await;
+    let locked_since_ms = &store.log.put_side.locked_since_ms;
+    assert_eq!(locked_since_ms.swap(machine.clock.now_millis(), Ordering::Relaxed), 0);
+    machine.clock.advance(1_000);
     assert!(!store.commit_log().is_os_page_cache_busy());
-    tokio::time::advance(Duration::from_millis(1)).await;
+    machine.clock.advance(1);
     assert_eq!(put(&store, b"x").await, PutMessageResult::refused(OsPageCacheBusy));
-    store.log.put_locked_since_ms.store(0, Ordering::Relaxed);
+    locked_since_ms.store(0, Ordering::Relaxed);
     assert_eq!(put(&store, b"x").await.status, PutOk);
 }
 

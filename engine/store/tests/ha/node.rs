@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mq_env::Env;
 use mq_env::probe::{Event, Observer, Probe};
-use mq_env::{BoxFuture, Env};
 use mq_store::config::{BrokerRole, StoreConfig, UpstreamSwitch};
 use mq_store::ha::HaService;
 use mq_store::ha::prefix::{PrefixError, PrefixOracle, answer_prefix_query};
-use mq_store::{
-    CommitLog, MessageFilter, MessageInner, MessageStore, PutMessageResult, PutMessageStatus,
-};
+use mq_store::{CommitLog, MessageFilter, MessageInner, MessageStore, PutFuture, PutMessageStatus};
 use tempfile::TempDir;
 
 use crate::held_disk::HeldDisk;
@@ -208,7 +206,7 @@ impl Node {
     }
 
     /// Stores a message at once; the future is its answer.
-    pub(crate) fn put(&self, body: &str) -> BoxFuture<'static, PutMessageResult> {
+    pub(crate) fn put(&self, body: &str) -> PutFuture {
         self.store.put_message(&message(body))
     }
 
