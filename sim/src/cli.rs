@@ -101,7 +101,8 @@ struct StoreDumpArgs {
     /// store dledger-*.jsonl, too
     #[arg(long, value_name = "D")]
     out: Option<PathBuf>,
-    /// The broker's .properties, for file sizes [default: told from the files]
+    /// The broker's .properties, for file sizes and storePathCommitLog [default: told from the files,
+    /// and DIR/commitlog]
     #[arg(long, value_name = "FILE")]
     conf: Option<PathBuf>,
 }
@@ -114,7 +115,8 @@ struct StoreVerifyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The broker's .properties, for file sizes [default: told from the files]
+    /// The broker's .properties, for file sizes and storePathCommitLog [default: told from the files,
+    /// and DIR/commitlog]
     #[arg(long, value_name = "FILE")]
     conf: Option<PathBuf>,
 }
@@ -133,7 +135,8 @@ struct StoreRecoverArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The broker's .properties, for file sizes [default: told from the files]
+    /// The broker's .properties, for file sizes and storePathCommitLog [default: told from the files,
+    /// and DIR/commitlog]
     #[arg(long, value_name = "FILE")]
     conf: Option<PathBuf>,
 }

@@ -19,6 +19,7 @@ mod shape;
 mod unit_reader;
 mod verify;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use mq_env::disk::{Disk, FileLock};
 
 use crate::config::StoreConfig;
 use crate::error::StoreError;
+
+use log_reader::COMMIT_LOG;
 
 pub use dump::DumpFiles;
 pub use recover::{Recovered, RecoveredQueue};
@@ -42,6 +45,9 @@ pub enum DoctorError {
     /// It holds no store.
     #[error("{} is no store: it has no directory commitlog", .0.display())]
     NotAStore(PathBuf),
+    /// Its configuration says that its log is elsewhere, and there is no such directory.
+    #[error("{} is no directory", .0.display())]
+    NoLog(PathBuf),
     /// Somebody works on it.
     #[error("{} is in use: a broker runs on it, or somebody else examines it", .0.display())]
     Locked(PathBuf),
@@ -78,6 +84,8 @@ impl DoctorError {
 pub struct StoreDir {
     disk: Arc<dyn Disk>,
     root: PathBuf,
+    /// The CommitLog's directory: in the root, or where `storePathCommitLog` says.
+    log_dir: PathBuf,
     shape: StoreShape,
     config: StoreConfig,
     /// Keeps a broker from starting under the examination. `None` where there is no lock file, or no
@@ -86,35 +94,47 @@ pub struct StoreDir {
 }
 
 impl StoreDir {
-    /// Looks at `root`. What `config` does not say is told from the files. A broker cannot start on the
-    /// store until this is dropped.
+    /// Looks at `root`, and at the log where `config` has its `storePathCommitLog`, else in `root`. What
+    /// `config` does not say is told from the files. A broker cannot start on the store until this is
+    /// dropped.
     ///
     /// # Errors
-    /// [`DoctorError::NotAStore`], [`DoctorError::Locked`], and what the disk says.
+    /// [`DoctorError::NotAStore`], [`DoctorError::NoLog`], [`DoctorError::Locked`], and what the disk says.
     pub fn open(
         disk: Arc<dyn Disk>,
         root: &Path,
         config: Option<&StoreConfig>,
     ) -> Result<Self, DoctorError> {
         let entries = match disk.list(root) {
-            Err(error) if is_missing(&error) => Vec::new(),
+            Err(error) if is_missing(&error) => {
+                return Err(DoctorError::NotAStore(root.to_path_buf()));
+            }
             other => other.map_err(DoctorError::io(root))?,
         };
-        let is_log = |name: &str| name == "commitlog" || name.starts_with("dledger-");
-        if !entries.iter().any(|entry| entry.is_dir && is_log(&entry.name)) {
-            return Err(DoctorError::NotAStore(root.to_path_buf()));
+        let elsewhere = config.and_then(|config| config.store_path_commit_log.clone());
+        let has = |is_it: fn(&str) -> bool| entries.iter().any(|it| it.is_dir && is_it(&it.name));
+        let has_dledger = has(|name| name.starts_with("dledger-"));
+        let has_log = has_dledger || has(|name| name == COMMIT_LOG);
+        let log_dir = elsewhere.clone().unwrap_or_else(|| root.join(COMMIT_LOG));
+        match elsewhere {
+            None if !has_log => return Err(DoctorError::NotAStore(root.to_path_buf())),
+            Some(log) if !has_dledger && !is_dir(&*disk, &log) => {
+                return Err(DoctorError::NoLog(log));
+            }
+            _ => {}
         }
         let lock = if entries.iter().any(|entry| entry.name == "lock") {
             take_lock(&*disk, root)?
         } else {
             None
         };
-        let shape = StoreShape::find(&*disk, root, config)?;
+        let shape = StoreShape::find(&*disk, root, &log_dir, config)?;
         let mut store_config = config.cloned().unwrap_or_else(|| StoreConfig::at(root));
         store_config.store_path_root_dir = root.to_path_buf();
         store_config.store_path_commit_log = None;
         shape.apply(&mut store_config);
-        Ok(StoreDir { disk, root: root.to_path_buf(), shape, config: store_config, _lock: lock })
+        let root = root.to_path_buf();
+        Ok(StoreDir { disk, root, log_dir, shape, config: store_config, _lock: lock })
     }
 
     /// How the files are laid out.
@@ -123,12 +143,18 @@ impl StoreDir {
         &self.shape
     }
 
+    /// The CommitLog's directory.
+    #[must_use]
+    pub fn commit_log_dir(&self) -> &Path {
+        &self.log_dir
+    }
+
     /// Bytes of all files: what [`Progress`] adds up to in [`StoreDir::recover`] until the copy starts.
     ///
     /// # Errors
     /// What the disk says.
     pub fn bytes(&self) -> Result<u64, DoctorError> {
-        self.bytes_below(&self.root)
+        Ok(self.bytes_below(&self.root)? + self.bytes_below(&self.log_dir)?)
     }
 
     /// Bytes of all files of the log: what [`Progress`] adds up to in a walk over the log.
@@ -136,20 +162,38 @@ impl StoreDir {
     /// # Errors
     /// What the disk says.
     pub fn log_bytes(&self) -> Result<u64, DoctorError> {
-        let mut files = self.files(Path::new("commitlog"))?;
+        let mut files = self.log_files()?;
         for dir in self.dledger_dirs()? {
             files.extend(self.files(&dledger::data_dir(&dir.name))?);
         }
         Ok(files.iter().map(|file| file.len).sum())
     }
 
-    /// Bytes of all files below a directory.
+    /// Bytes of all files below a directory, without those of a log inside it.
     fn bytes_below(&self, dir: &Path) -> Result<u64, DoctorError> {
         let mut bytes = 0;
-        for entry in self.entries(dir)? {
+        for entry in self.entries(dir)?.into_iter().filter(|entry| !self.is_log(entry)) {
             bytes += if entry.is_dir { self.bytes_below(&entry.path)? } else { entry.len };
         }
         Ok(bytes)
+    }
+
+    /// Whether an entry of the root is the CommitLog's directory, or stands where it would if it were not
+    /// elsewhere.
+    fn is_log(&self, entry: &StoreFile) -> bool {
+        entry.is_dir && (entry.path == self.log_dir || entry.path == self.root.join(COMMIT_LOG))
+    }
+
+    /// What the CommitLog is called in findings: its place in the root, or the path elsewhere.
+    fn log_place(&self) -> Cow<'_, str> {
+        let inside = self.log_dir.strip_prefix(&self.root);
+        inside.unwrap_or(&self.log_dir).to_string_lossy()
+    }
+
+    /// The files of the CommitLog, in the order of their names; none if it is missing.
+    fn log_files(&self) -> Result<Vec<StoreFile>, DoctorError> {
+        let entries = self.entries(&self.log_dir)?;
+        Ok(entries.into_iter().filter(|entry| !entry.is_dir).collect())
     }
 
     /// The files of a directory below the root, in the order of their names; none if it is missing.
@@ -210,6 +254,10 @@ fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Option<FileLock>, DoctorErr
             _ => Err(DoctorError::io(&path)(error)),
         },
     }
+}
+
+fn is_dir(disk: &dyn Disk, path: &Path) -> bool {
+    disk.stat(path).is_ok_and(|stat| stat.is_dir)
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mq_broker::config::{BrokerConfig, LocalDefaults, Severity};
+use mq_broker::config::{BrokerConfig, ConfigFinding, LocalDefaults, Severity};
 use mq_env::Env;
 use mq_env::disk::Disk;
 use mq_protocol::properties_file::PropertiesFile;
@@ -16,6 +16,10 @@ use mq_store::doctor::{DoctorError, StoreDir};
 
 use crate::cli::output;
 use crate::cli::{Exit, StoreArgs, StoreCommand, StoreDumpArgs, StoreRecoverArgs, StoreVerifyArgs};
+
+/// The keys that say where a store is.
+const ROOT_KEY: &str = "storePathRootDir";
+const LOG_KEY: &str = "storePathCommitLog";
 
 /// Serves `store`.
 pub(crate) fn store(args: &StoreArgs) -> Exit {
@@ -54,7 +58,7 @@ impl From<DoctorError> for Complaint {
                 "`staticfire store verify` shows all of it; --salvage passes damage over"
             }
             DoctorError::Dledger(_) => "`staticfire store dump` shows what it holds",
-            DoctorError::Io { .. } => "",
+            DoctorError::NoLog(_) | DoctorError::Io { .. } => "",
         };
         let exit =
             if matches!(error, DoctorError::Start(_)) { Exit::Broken } else { Exit::BadInput };
@@ -65,6 +69,7 @@ impl From<DoctorError> for Complaint {
 fn dump(args: &StoreDumpArgs) -> Result<Exit, Complaint> {
     with_env(|env| {
         let dir = open(&env.disk, &args.dir, args.conf.as_deref())?;
+        let log = absolute(dir.commit_log_dir())?;
         let bar = progress_bar(dir.log_bytes()?, "dump");
         let mut progress = |bytes| bar.inc(bytes);
         let Some(out) = &args.out else {
@@ -75,7 +80,9 @@ fn dump(args: &StoreDumpArgs) -> Result<Exit, Complaint> {
                 listed => Ok(listed.map(|()| Exit::Kept)?),
             };
         };
-        refuse_overlap(&absolute(&args.dir)?, &absolute(out)?)?;
+        for dir in [absolute(&args.dir)?, log] {
+            refuse_overlap(&dir, &absolute(out)?)?;
+        }
         let refused = |error| DoctorError::Io { path: out.clone(), source: error };
         env.disk.create_dir_all(out).map_err(refused)?;
         let mut files = |name: &str| -> Result<Box<dyn Write>, DoctorError> {
@@ -95,8 +102,11 @@ fn verify(args: &StoreVerifyArgs) -> Result<Exit, Complaint> {
         let bar = progress_bar(dir.log_bytes()?, "verify");
         let verdict = dir.verify(&mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
-        let text =
-            if args.json { render::json(&verdict) } else { render::verdict(&args.dir, &verdict) };
+        let text = if args.json {
+            render::json(&verdict)
+        } else {
+            render::verdict(&examined(&args.dir, &dir), &verdict)
+        };
         output::result(&text);
         Ok(if verdict.is_sound() { Exit::Kept } else { Exit::Broken })
     })
@@ -138,12 +148,47 @@ fn with_env(body: impl FnOnce(&Env) -> Result<Exit, Complaint>) -> Result<Exit, 
 }
 
 fn open(disk: &Arc<dyn Disk>, dir: &Path, conf: Option<&Path>) -> Result<StoreDir, Complaint> {
-    let config = conf.map(|path| read_config(&**disk, path)).transpose()?;
-    Ok(StoreDir::open(Arc::clone(disk), dir, config.as_ref())?)
+    let Some(conf) = conf else { return Ok(StoreDir::open(Arc::clone(disk), dir, None)?) };
+    let (file, mut config) = read_config(&**disk, conf)?;
+    let entry = file.get(LOG_KEY).filter(|_| config.store_path_commit_log.is_some());
+    config.store_path_commit_log = log_elsewhere(&file, &config, dir)?;
+    match (StoreDir::open(Arc::clone(disk), dir, Some(&config)), entry) {
+        (Err(error @ DoctorError::NoLog(_)), Some(entry)) => {
+            let (file, line) = (conf.display(), entry.line);
+            let text = format!("{file}: line {line}: {LOG_KEY} = {}: {error}", entry.value);
+            Err(Complaint::bad_input(text, "name the directory that holds the CommitLog's files"))
+        }
+        (opened, _) => Ok(opened?),
+    }
+}
+
+/// Where the log is, if not in `dir`. One that the broker has in its root is looked for in `dir`, which
+/// may be a copy of the root.
+fn log_elsewhere(
+    file: &PropertiesFile,
+    config: &StoreConfig,
+    dir: &Path,
+) -> Result<Option<PathBuf>, Complaint> {
+    let Some(log) = &config.store_path_commit_log else { return Ok(None) };
+    let log = absolute(log)?;
+    let mut inside = log.strip_prefix(absolute(dir)?);
+    if file.get(ROOT_KEY).is_some() {
+        inside = inside.or(log.strip_prefix(absolute(&config.store_path_root_dir)?));
+    }
+    let log = inside.map_or(log.clone(), |inside| dir.join(inside));
+    Ok((log != dir.join("commitlog")).then_some(log))
+}
+
+/// The store, and its log if that is elsewhere.
+fn examined(dir: &Path, store: &StoreDir) -> String {
+    let log = store.commit_log_dir();
+    let is_inside = log == dir.join("commitlog");
+    let log = if is_inside { String::new() } else { format!(", log {}", log.display()) };
+    format!("{}{log}", dir.display())
 }
 
 /// What a broker's `.properties` say of its store.
-fn read_config(disk: &dyn Disk, path: &Path) -> Result<StoreConfig, Complaint> {
+fn read_config(disk: &dyn Disk, path: &Path) -> Result<(PropertiesFile, StoreConfig), Complaint> {
     let refuse = |why: String| Complaint::bad_input(format!("{}: {why}", path.display()), "");
     let text = disk.read(path).map_err(|error| refuse(error.to_string()))?;
     let file = PropertiesFile::parse(&text).map_err(|error| refuse(error.to_string()))?;
@@ -153,9 +198,12 @@ fn read_config(disk: &dyn Disk, path: &Path) -> Result<StoreConfig, Complaint> {
         total_memory_bytes: 16 << 30,
     };
     let (_, config, findings) = BrokerConfig::parse(&file, &local);
-    match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+    // A log of DLedger mode is examined, though not run.
+    let is_error =
+        |it: &ConfigFinding| it.severity == Severity::Error && it.key != "enableDLegerCommitLog";
+    match findings.into_iter().find(is_error) {
         Some(finding) => Err(refuse(format!("line {}: {}", finding.line, finding.text))),
-        None => Ok(config),
+        None => Ok((file, config)),
     }
 }
 

@@ -7,9 +7,15 @@ use super::*;
 
 /// A store of 60 messages, closed in order.
 fn a_store(root: &Path) {
+    a_store_with(root, None);
+}
+
+/// The same, its log at `log`.
+fn a_store_with(root: &Path, log: Option<&Path>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut config = mq_store::config::StoreConfig::at(root).on_any_disk();
+        config.store_path_commit_log = log.map(Path::to_path_buf);
         config.mapped_file_size_commit_log = 8 << 10;
         config.mapped_file_size_consume_queue = 2_000;
         (config.max_hash_slot_num, config.max_index_num) = (100, 400);
@@ -93,6 +99,93 @@ fn a_damaged_store_is_told_from_a_sound_one() {
     let text = check(&["store", "recover", &store, "--out", &copy, "--salvage"], 0, "");
     assert!(text.contains("\nleft out "), "{text}");
     assert!(text.contains("          29  T/"), "{text}");
+}
+
+/// The sizes of [`a_store`], with other lines.
+fn properties(path: &Path, lines: &str) -> String {
+    let sizes = "mappedFileSizeCommitLog=8192\nmappedFileSizeConsumeQueue=2000\n\
+                 maxHashSlotNum=100\nmaxIndexNum=400\n";
+    write(path, &format!("{sizes}{lines}"));
+    path.display().to_string()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files of the test's, not simulated ones")]
+fn a_log_is_looked_for_where_the_configuration_says() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (store, log, copy) = (path("store"), path("disk2/log"), path("copy"));
+    a_store_with(Path::new(&store), Some(Path::new(&log)));
+    check(&["store", "verify", &store], 64, "is no store: it has no directory commitlog");
+    let lines = format!("storePathRootDir={store}\nstorePathCommitLog={log}\n");
+    let conf = &properties(&dir.path().join("broker.properties"), &lines);
+
+    // What lies where the log would be is no part of the store.
+    std::fs::create_dir(Path::new(&store).join("commitlog")).expect("the directory is ours");
+    write(&Path::new(&store).join("commitlog/00000000000000000000"), "old");
+    let listing = check(&["store", "dump", &store, "--conf", conf], 0, "");
+    assert_eq!(listing.matches("  keys k").count(), 60, "{listing}");
+    assert!(listing.starts_with(&format!("{log}/00000000000000000000\n")), "{listing}");
+    let out = path("out");
+    check(&["store", "dump", &store, "--conf", conf, "--out", &out], 0, "");
+    assert_eq!(read(&format!("{out}/commitlog.jsonl")).matches("\"topic\":\"T\"").count(), 60);
+    assert!(read(&format!("{out}/store.json")).contains(&format!("{log}/00000000000000008192")));
+    let inside = format!("{log}/dump");
+    for command in ["dump", "recover"] {
+        check(&["store", command, &store, "--conf", conf, "--out", &inside], 64, "overlap\n");
+    }
+    let said = check(&["store", "verify", &store, "--conf", conf], 0, "");
+    let header = format!("{store}, log {log}: a start keeps 60 records in 0..");
+    assert!(said.starts_with(&header) && said.ends_with("\nsound\n"), "{said}");
+    check(&["store", "recover", &store, "--conf", conf, "--out", &copy], 0, "");
+    let said = check(&["store", "verify", &copy], 0, "");
+    assert!(said.starts_with(&format!("{copy}: a start keeps 60 records")), "{said}");
+
+    let file = format!("{log}/00000000000000000000");
+    let mut bytes = std::fs::read(&file).expect("a file");
+    bytes[3_000] ^= 1;
+    std::fs::write(&file, bytes).expect("the file is ours");
+    let said = check(&["store", "verify", &store, "--conf", conf], 1, "");
+    assert!(said.contains(&format!("\ndamage  {log}, offset ")), "{said}");
+}
+
+#[test]
+fn a_log_inside_the_root_is_found_in_a_copy_of_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (store, copy) = (path("store"), path("copy"));
+    let log = Path::new(&store).join("log");
+    a_store_with(Path::new(&store), Some(&log));
+    for log in ["log", "commitlog"] {
+        // The broker that wrote it had it elsewhere.
+        let lines = format!("storePathRootDir=/data/store\nstorePathCommitLog=/data/store/{log}\n");
+        let conf = &properties(&dir.path().join(format!("{log}.properties")), &lines);
+        let (code, refusal) =
+            if log == "log" { (0, "") } else { (64, "has no directory commitlog") };
+        let said = check(&["store", "verify", &store, "--conf", conf], code, refusal);
+        assert!(said.is_empty() || said.starts_with(&format!("{store}, log {store}/log: ")));
+        check(&["store", "recover", &store, "--conf", conf, "--out", &copy], code, refusal);
+    }
+    check(&["store", "verify", &copy], 0, "");
+    assert!(!Path::new(&copy).join("log").exists(), "the log is in its usual place");
+}
+
+#[test]
+fn a_log_that_is_not_there_is_named_with_its_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = dir.path().join("store");
+    a_store(&store);
+    let conf = properties(&dir.path().join("b.properties"), "storePathCommitLog=/no/such/log\n");
+    let text = format!(
+        "error: {conf}: line 5: storePathCommitLog = /no/such/log: /no/such/log is no directory\n  \
+         help: name the directory that holds the CommitLog's files\n"
+    );
+    let (store, copy) =
+        (store.display().to_string(), dir.path().join("copy").display().to_string());
+    for command in [&["dump"][..], &["verify"], &["recover", "--out", &copy]] {
+        let args = [&["store"], command, &[&store, "--conf", &conf]].concat();
+        check(&args, 64, &text);
+    }
 }
 
 #[test]

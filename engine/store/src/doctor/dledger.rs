@@ -102,7 +102,7 @@ impl StoreDir {
         progress: Progress<'_>,
         visit: &mut dyn FnMut(u64, Entry<'_>) -> Result<(), DoctorError>,
     ) -> Result<(), DoctorError> {
-        let mut log = LogReader::open(self, &data_dir(name), progress)?;
+        let mut log = LogReader::open(self, &self.root.join(data_dir(name)), progress)?;
         for file in log.files().to_vec() {
             let mut pos = file.start;
             loop {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::index_reader::IndexReader;
 use super::lines::{BlankLine, EndLine, IndexLine, QueueLine, RecordLine};
-use super::log_reader::{COMMIT_LOG, Found, LogReader};
+use super::log_reader::{Found, LogReader};
 use super::{DoctorError, Progress, StoreDir, StoreFile};
 use crate::checkpoint::CheckpointTimes;
 use crate::commit_log::log_bytes::LogBytes as _;
@@ -47,7 +47,7 @@ impl StoreDir {
     }
 
     fn dump_log(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<Value, DoctorError> {
-        let mut log = LogReader::open(self, Path::new(COMMIT_LOG), progress)?;
+        let mut log = LogReader::open(self, &self.log_dir, progress)?;
         let (mut messages, mut blanks) = (0_u64, 0_u64);
         for file in log.files().to_vec() {
             let mut at = file.start;
@@ -168,6 +168,9 @@ impl StoreDir {
     fn store_json(&self) -> Result<Map<String, Value>, DoctorError> {
         let mut files = Vec::new();
         self.list_files(&self.root, "", &mut files)?;
+        if !self.log_dir.starts_with(&self.root) {
+            self.list_files(&self.log_dir, &format!("{}/", self.log_place()), &mut files)?;
+        }
         let mut config = Map::new();
         for file in self.files(Path::new("config"))? {
             let text = self.disk.read(&file.path).map_err(DoctorError::io(&file.path))?;

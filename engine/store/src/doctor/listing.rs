@@ -9,7 +9,7 @@ use mq_protocol::message_codec::{RecordRules, RecordView};
 
 use super::dledger::{Entry, entry_record};
 use super::index_reader::IndexReader;
-use super::log_reader::{COMMIT_LOG, Found, LogReader};
+use super::log_reader::{Found, LogReader};
 use super::unit_reader::UnitReader;
 use super::{DoctorError, Progress, StoreDir};
 use crate::commit_log::log_bytes::LogBytes as _;
@@ -36,9 +36,9 @@ impl StoreDir {
     }
 
     fn list_log(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), DoctorError> {
-        let mut log = LogReader::open(self, Path::new(COMMIT_LOG), progress)?;
+        let mut log = LogReader::open(self, &self.log_dir, progress)?;
         for file in log.files().to_vec() {
-            writeln!(out, "commitlog/{}", file_name(file.start)).map_err(written)?;
+            writeln!(out, "{}/{}", self.log_place(), file_name(file.start)).map_err(written)?;
             let mut at = file.start;
             loop {
                 let end = match log.look(&file, at, &RecordRules::upstream(true))? {

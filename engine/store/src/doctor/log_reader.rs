@@ -14,7 +14,7 @@ use crate::commit_log::log_bytes::{LogBytes, check_at, file_of};
 /// How much is read at once; a larger record is read as a whole.
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// The directory of the CommitLog.
+/// The usual directory of the CommitLog, in the root.
 pub(super) const COMMIT_LOG: &str = "commitlog";
 
 /// Reads a log without holding more of it than a window.
@@ -64,9 +64,10 @@ impl<'a> LogReader<'a> {
         dir: &Path,
         progress: Progress<'a>,
     ) -> Result<Self, DoctorError> {
-        let files = store.files(dir)?;
+        let files = store.entries(dir)?;
+        let files = files.iter().filter(|file| !file.is_dir);
         let range = |file: &super::StoreFile| Some(file.offset()?..file.offset()? + file.len);
-        let ranges = files.iter().filter_map(range).filter(|range| !range.is_empty());
+        let ranges = files.filter_map(range).filter(|range| !range.is_empty());
         Ok(LogReader::over(store, dir, ranges.collect(), progress))
     }
 
@@ -78,7 +79,7 @@ impl<'a> LogReader<'a> {
     ) -> Self {
         let size = store.shape.commit_log_file_bytes as u64;
         let ranges = starts.map(|start| start..start + size).collect();
-        LogReader::over(store, Path::new(COMMIT_LOG), ranges, progress)
+        LogReader::over(store, &store.log_dir, ranges, progress)
     }
 
     fn over(
@@ -87,7 +88,7 @@ impl<'a> LogReader<'a> {
         ranges: Vec<Range<u64>>,
         progress: Progress<'a>,
     ) -> Self {
-        let dir = store.root.join(dir);
+        let dir = dir.to_path_buf();
         LogReader { store, dir, ranges, window: Window::default(), progress }
     }
 

@@ -7,7 +7,7 @@ use mq_env::Env;
 use mq_env::disk::PAGE_SIZE;
 use serde::Serialize;
 
-use super::{DoctorError, Progress, StoreDir, StoreFile};
+use super::{COMMIT_LOG, DoctorError, Progress, StoreDir, StoreFile};
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
 use crate::get_result::MessageFilter;
 use crate::message_store::MessageStore;
@@ -48,7 +48,7 @@ pub struct RecoveredQueue {
 }
 
 impl StoreDir {
-    /// Copies the store to `copy` and starts and closes it there. With `salvage` damage below the
+    /// Copies the store to `copy`, the log into its `commitlog`, and starts and closes it there. With `salvage` damage below the
     /// durable watermark is passed over instead of refusing the start.
     ///
     /// # Errors
@@ -62,7 +62,8 @@ impl StoreDir {
     ) -> Result<Recovered, DoctorError> {
         self.refuse_dledger()?;
         self.check_copy(copy)?;
-        self.copy_dir(&self.root, copy, progress)?;
+        self.copy_dir(&self.root, copy, &mut *progress)?;
+        self.copy_dir(&self.log_dir, &copy.join(COMMIT_LOG), progress)?;
         let mut config =
             StoreConfig { store_path_root_dir: copy.to_path_buf(), ..self.config.clone() };
         config.broker_role = BrokerRole::AsyncMaster;
@@ -85,8 +86,10 @@ impl StoreDir {
     }
 
     fn check_copy(&self, copy: &Path) -> Result<(), DoctorError> {
-        if copy.starts_with(&self.root) || self.root.starts_with(copy) {
-            return Err(DoctorError::Overlap(self.root.clone(), copy.to_path_buf()));
+        for dir in [&self.root, &self.log_dir] {
+            if copy.starts_with(dir) || dir.starts_with(copy) {
+                return Err(DoctorError::Overlap(dir.clone(), copy.to_path_buf()));
+            }
         }
         match self.disk.list(copy) {
             Ok(entries) if !entries.is_empty() => Err(DoctorError::CopyExists(copy.to_path_buf())),
@@ -99,7 +102,7 @@ impl StoreDir {
 
     fn copy_dir(&self, from: &Path, to: &Path, progress: Progress<'_>) -> Result<(), DoctorError> {
         self.disk.create_dir_all(to).map_err(DoctorError::io(to))?;
-        for entry in self.entries(from)? {
+        for entry in self.entries(from)?.into_iter().filter(|entry| !self.is_log(entry)) {
             let target = to.join(&entry.name);
             if entry.is_dir {
                 self.copy_dir(&entry.path, &target, progress)?;

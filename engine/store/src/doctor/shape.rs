@@ -30,6 +30,7 @@ impl StoreShape {
     pub(super) fn find(
         disk: &dyn Disk,
         root: &Path,
+        log_dir: &Path,
         config: Option<&StoreConfig>,
     ) -> Result<Self, DoctorError> {
         if let Some(config) = config {
@@ -40,7 +41,7 @@ impl StoreShape {
             });
         }
         let defaults = StoreConfig::at(root);
-        let log = file_size(&list(disk, &root.join("commitlog"))?);
+        let log = file_size(&list(disk, log_dir)?);
         let mut queue = None;
         let queues = root.join("consumequeue");
         for topic in list(disk, &queues)?.into_iter().filter(|topic| topic.is_dir) {

@@ -8,14 +8,13 @@ mod configs;
 mod indexes;
 mod queues;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use mq_mapped_file::{LoadError, LoadPlan, MappedFileQueue, file_name};
 use mq_protocol::message_codec::RecordView;
 use serde::Serialize;
 
-use super::log_reader::{COMMIT_LOG, LogReader};
+use super::log_reader::LogReader;
 use super::{DoctorError, Progress, StoreDir};
 use crate::commit_log::RecoverFrom;
 use crate::commit_log::log_bytes::LogBytes as _;
@@ -142,19 +141,20 @@ impl StoreDir {
         verdict: &mut Verdict,
     ) -> Result<LoadPlan, DoctorError> {
         let size = self.shape.commit_log_file_bytes;
-        let dir = self.root.join(COMMIT_LOG);
+        let dir = self.log_dir.clone();
         let queue = MappedFileQueue::new(Arc::clone(&self.disk), &self.root, dir, size);
         let plan = match queue.plan_load(Some(from.files_end())) {
             Ok(plan) => plan,
             Err(LoadError::Io { path, source }) => return Err(DoctorError::Io { path, source }),
             Err(error) => {
-                verdict.add(Severity::Damage, "commitlog", format!("a start refuses: {error}"));
-                let files = self.files(Path::new(COMMIT_LOG))?;
+                let text = format!("a start refuses: {error}");
+                verdict.add(Severity::Damage, self.log_place(), text);
+                let files = self.log_files()?;
                 let kept = files.iter().filter_map(|file| Some((file.offset()?, file.len)));
                 LoadPlan { kept: kept.collect(), removed: Vec::new() }
             }
         };
-        let place = |from: &u64| format!("commitlog/{}", file_name(*from));
+        let place = |from: &u64| format!("{}/{}", self.log_place(), file_name(*from));
         for (from, len) in plan.kept.iter().filter(|(_, len)| *len < size as u64) {
             let text = format!("has {len} of {size} bytes; a start fills it up");
             verdict.add(Severity::Note, place(from), text);
@@ -199,12 +199,12 @@ impl StoreDir {
             } else {
                 "a start leaves this out"
             };
-            let place = format!("commitlog, offset {}", range.from);
+            let place = format!("{}, offset {}", self.log_place(), range.from);
             let text = format!("{}, up to {}; {what}", range.reason, range.to);
             verdict.add(Severity::Damage, place, text);
         }
         if end.phy_offset < from.durable_end() {
-            let place = format!("commitlog, offset {}", end.phy_offset);
+            let place = format!("{}, offset {}", self.log_place(), end.phy_offset);
             let durable = from.durable_end();
             let text = format!(
                 "{}, although everything below {durable} was synced; a start refuses, told to \

@@ -17,10 +17,9 @@ pub(super) fn json(value: &impl Serialize) -> String {
 }
 
 /// What `verify` found.
-pub(super) fn verdict(dir: &Path, verdict: &Verdict) -> String {
+pub(super) fn verdict(store: &str, verdict: &Verdict) -> String {
     let mut text = format!(
-        "{}: a start keeps {} in {}..{}, up to: {}\n",
-        dir.display(),
+        "{store}: a start keeps {} in {}..{}, up to: {}\n",
         count(verdict.kept, "record"),
         grouped(verdict.min_phy_offset),
         grouped(verdict.max_phy_offset),
