@@ -24,6 +24,14 @@ pub enum Event<'a> {
         /// Its `UNIQ_KEY` property.
         uniq_key: Option<&'a str>,
     },
+    /// Records went from the memory of the process into the CommitLog's file (transient store pool):
+    /// everything below `to` survives the death of the process.
+    Committed {
+        /// Where the committed part ended before.
+        from: u64,
+        /// Where it ends now.
+        to: u64,
+    },
     /// A CommitLog sync completed: everything below `to` is durable.
     Synced {
         /// Where the durable part ended before.

@@ -3,20 +3,25 @@
 //! The CommitLog and every ConsumeQueue are such a sequence. A file is named after the offset of
 //! its first byte in 20 decimal digits. Bytes go straight into the environment's
 //! [`mq_env::disk::MappedRegion`]; positions are atomics published after the bytes. What a sync
-//! promises, and what a failed one means, is said at [`MappedFile::flush`].
+//! promises, and what a failed one means, is said at [`MappedFile::flush`]. With a
+//! [`TransientStorePool`] new files take appends in memory of the process until they are committed.
 //!
-//! Java origin: `MappedFile`, `MappedFileQueue` and `SelectMappedBufferResult` of RocketMQ 4.9.
+//! Java origin: `MappedFile`, `MappedFileQueue`, `TransientStorePool` and `SelectMappedBufferResult` of RocketMQ 4.9.
 //! Reference counting became `Arc`: whoever holds a [`SelectedBuffer`] keeps the bytes mapped.
 
 mod error;
 mod erase;
 mod mapped_file;
 mod mapped_file_queue;
+mod transient_store_pool;
 
 pub use erase::erase_behind;
 pub use error::{FlushError, LoadError};
 pub use mapped_file::{MappedFile, SelectedBuffer};
-pub use mapped_file_queue::{Cut, LoadPlan, MappedFileQueue, Retired, create_dir, file_name};
+pub use mapped_file_queue::{
+    AheadError, Cut, LoadPlan, MappedFileQueue, Retired, create_dir, file_name,
+};
+pub use transient_store_pool::{TransientStorePool, WriteBuffer};
 
 #[cfg(test)]
 mod tests;

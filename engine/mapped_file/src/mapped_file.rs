@@ -1,7 +1,8 @@
 //! [`MappedFile`]: one mapped segment with its positions, and [`SelectedBuffer`], a view of it.
 //!
-//! `wrote_position >= flushed_position`. One appender at a time (the caller's lock); any number of
-//! readers, who stay below `wrote_position`. It is published with release ordering after the bytes.
+//! `wrote_position >= read_position >= flushed_position`. One appender at a time (the caller's lock); any
+//! number of readers, who stay below `read_position`. It is published with release ordering after the
+//! bytes: by the append itself, or, where the file has a write buffer, by the commit.
 
 use std::io;
 use std::ops::{Deref, Range};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
 
 use crate::erase_behind;
+use crate::transient_store_pool::WriteBuffer;
 
 /// [`MappedFile::erase`] takes a run of this many zero bytes for the untouched rest of the file.
 const ERASE_STOPS_AFTER_BYTES: usize = 64 << 20;
@@ -22,6 +24,7 @@ pub struct MappedFile {
     path: PathBuf,
     file_from_offset: u64,
     region: MappedRegion,
+    write_buffer: Option<WriteBuffer>,
     flushed_position: AtomicUsize,
     appended: Appended,
 }
@@ -32,6 +35,7 @@ pub struct MappedFile {
 #[repr(align(128))]
 struct Appended {
     wrote_position: AtomicUsize,
+    committed_position: AtomicUsize,
     store_timestamp_ms: AtomicU64,
 }
 
@@ -52,9 +56,17 @@ impl MappedFile {
             path,
             file_from_offset,
             region,
+            write_buffer: None,
             flushed_position: AtomicUsize::new(0),
             appended: Appended::default(),
         })
+    }
+
+    /// The same file, which nothing was appended to yet, with a buffer that takes its appends.
+    #[must_use]
+    pub fn with_write_buffer(mut self, write_buffer: Option<WriteBuffer>) -> Self {
+        self.write_buffer = write_buffer;
+        self
     }
 
     /// Where the file lies.
@@ -87,6 +99,19 @@ impl MappedFile {
         self.appended.wrote_position.load(Ordering::Acquire)
     }
 
+    /// End of what can be read, in bytes from the file's start: what was appended, or of that what was
+    /// committed (RocketMQ 4.9 `getReadPosition`).
+    #[must_use]
+    pub fn read_position(&self) -> usize {
+        self.appended.committed_position.load(Ordering::Acquire)
+    }
+
+    /// Whether appends go to a buffer.
+    #[must_use]
+    pub fn has_write_buffer(&self) -> bool {
+        self.lent_buffer().is_some()
+    }
+
     /// End of what is known to be durable, in bytes from the file's start.
     #[must_use]
     pub fn flushed_position(&self) -> usize {
@@ -110,15 +135,14 @@ impl MappedFile {
         self.appended.store_timestamp_ms.store(store_timestamp_ms, Ordering::Relaxed);
     }
 
-    /// Copies `bytes` behind the end and publishes them; the position of the first one, or nothing
-    /// when they do not fit. One appender at a time.
+    /// Copies `bytes` behind the end and publishes them, or leaves that to the commit; the position of
+    /// the first one, or nothing when they do not fit. One appender at a time.
     pub fn append(&self, bytes: &[u8]) -> Option<usize> {
         let position = self.wrote_position();
         if bytes.len() > self.file_size() - position {
             return None;
         }
-        self.region.write(position, bytes);
-        self.publish(position + bytes.len());
+        self.write(position, bytes, position + bytes.len());
         Some(position)
     }
 
@@ -128,38 +152,73 @@ impl MappedFile {
     /// # Panics
     /// When the bytes do not fit.
     pub fn append_to_end(&self, bytes: &[u8]) {
-        self.region.write(self.wrote_position(), bytes);
-        self.publish(self.file_size());
+        self.write(self.wrote_position(), bytes, self.file_size());
     }
 
-    /// Sets both positions, as recovery finds them.
+    /// Whether a commit would copy something: the file is full, or `least_pages` pages wait, or with
+    /// `least_pages` 0 anything does (RocketMQ 4.9 `MappedFile.isAbleToCommit`).
+    #[must_use]
+    pub fn is_able_to_commit(&self, least_pages: usize) -> bool {
+        let (wrote, committed) = (self.wrote_position(), self.read_position());
+        wrote > committed
+            && (self.is_full() || wrote / PAGE_SIZE - committed / PAGE_SIZE >= least_pages)
+    }
+
+    /// Copies what waits in the write buffer into the file, if so many pages do, and publishes it. With
+    /// the last byte the buffer goes back to its pool. One caller at a time.
+    pub fn commit(&self, least_pages: usize) {
+        let Some(buffer) = self.lent_buffer().filter(|_| self.is_able_to_commit(least_pages))
+        else {
+            return;
+        };
+        let wrote = self.wrote_position();
+        buffer.copy_to(&self.region, self.read_position(), wrote);
+        self.appended.committed_position.store(wrote, Ordering::Release);
+        if wrote == self.file_size() {
+            buffer.give_back();
+        }
+    }
+
+    /// Forgets what was not committed: the file goes on without its buffer. The caller excludes appender
+    /// and committer.
+    pub fn drop_uncommitted(&self) {
+        if let Some(buffer) = self.lent_buffer() {
+            self.appended.wrote_position.store(self.read_position(), Ordering::Release);
+            buffer.give_back();
+        }
+    }
+
+    /// Sets all positions, as recovery finds them.
     ///
     /// # Panics
     /// When `position` lies outside the file.
     pub fn set_positions(&self, position: usize) {
         assert!(position <= self.file_size(), "position {position} leaves {}", self.path.display());
-        self.appended.wrote_position.store(position, Ordering::Release);
+        self.publish(position);
         self.flushed_position.store(position, Ordering::Release);
     }
 
-    /// Ends the file at `position`: what lies behind is neither appended nor flushed any more.
+    /// Ends the file at `position`: what lies behind, and what was not committed, is neither appended
+    /// nor flushed any more. The caller excludes appender, committer and flusher.
     pub fn lower_positions(&self, position: usize) {
+        self.drop_uncommitted();
         self.appended.wrote_position.fetch_min(position, Ordering::AcqRel);
+        self.appended.committed_position.fetch_min(position, Ordering::AcqRel);
         self.flushed_position.fetch_min(position, Ordering::AcqRel);
     }
 
-    /// The `len` bytes at `position`, or nothing when they are not all appended.
+    /// The `len` bytes at `position`, or nothing when they are not all readable.
     #[must_use]
     pub fn select(self: &Arc<Self>, position: usize, len: usize) -> Option<SelectedBuffer> {
         let end = position.checked_add(len)?;
-        (end <= self.wrote_position())
+        (end <= self.read_position())
             .then(|| SelectedBuffer { file: Arc::clone(self), range: position..end })
     }
 
-    /// Everything appended from `position` on; nothing when `position` is not below the end.
+    /// Everything readable from `position` on; nothing when `position` is not below the end.
     #[must_use]
     pub fn select_from(self: &Arc<Self>, position: usize) -> Option<SelectedBuffer> {
-        let end = self.wrote_position();
+        let end = self.read_position();
         (position < end).then(|| SelectedBuffer { file: Arc::clone(self), range: position..end })
     }
 
@@ -179,38 +238,38 @@ impl MappedFile {
         self.region.next_data(from)
     }
 
-    /// Whether a flush is due: the file is full, or `least_pages` pages are dirty, or with
+    /// Whether a flush is due: the file is readable to its end, or `least_pages` pages are dirty, or with
     /// `least_pages` 0 anything is (RocketMQ 4.9 `MappedFile.isAbleToFlush`).
     #[must_use]
     pub fn is_able_to_flush(&self, least_pages: usize) -> bool {
-        let (wrote, flushed) = (self.wrote_position(), self.flushed_position());
-        if wrote <= flushed {
+        let (readable, flushed) = (self.read_position(), self.flushed_position());
+        if readable <= flushed {
             return false;
         }
-        self.is_full() || wrote / PAGE_SIZE - flushed / PAGE_SIZE >= least_pages
+        readable == self.file_size() || readable / PAGE_SIZE - flushed / PAGE_SIZE >= least_pages
     }
 
-    /// Makes durable what was appended before this call and returns the new flushed position. It
+    /// Makes durable what was readable before this call and returns the new flushed position. It
     /// advances on success only: after a failure the pages are clean but not durable, so the
     /// caller must not take a later success for theirs.
     ///
     /// # Errors
     /// What the sync said; the flushed position stays.
     pub async fn flush(&self, disk: &dyn Disk) -> io::Result<usize> {
-        let (flushed, wrote) = (self.flushed_position(), self.wrote_position());
-        if wrote > flushed {
-            disk.flush(&self.region, flushed..wrote).await?;
-            self.flushed_position.fetch_max(wrote, Ordering::AcqRel);
+        let (flushed, readable) = (self.flushed_position(), self.read_position());
+        if readable > flushed {
+            disk.flush(&self.region, flushed..readable).await?;
+            self.flushed_position.fetch_max(readable, Ordering::AcqRel);
         }
-        Ok(wrote)
+        Ok(readable)
     }
 
-    /// Counts everything appended so far as flushed without a sync: upstream's answer to a failed
+    /// Counts everything readable so far as flushed without a sync: upstream's answer to a failed
     /// one, behind its switch.
     pub fn pretend_flushed(&self) -> usize {
-        let wrote = self.wrote_position();
-        self.flushed_position.fetch_max(wrote, Ordering::AcqRel);
-        wrote
+        let readable = self.read_position();
+        self.flushed_position.fetch_max(readable, Ordering::AcqRel);
+        readable
     }
 
     /// Syncs the bytes of `range` without touching positions.
@@ -244,12 +303,28 @@ impl MappedFile {
         erase_behind(&self.region, position, ERASE_STOPS_AFTER_BYTES)
     }
 
-    fn publish(&self, wrote_position: usize) {
-        self.appended.wrote_position.store(wrote_position, Ordering::Release);
+    /// Where appends go, if not into the file.
+    fn lent_buffer(&self) -> Option<&WriteBuffer> {
+        self.write_buffer.as_ref().filter(|buffer| buffer.is_lent())
+    }
+
+    fn write(&self, position: usize, bytes: &[u8], end: usize) {
+        if let Some(buffer) = self.lent_buffer() {
+            buffer.write(position, bytes);
+            self.appended.wrote_position.store(end, Ordering::Release);
+        } else {
+            self.region.write(position, bytes);
+            self.publish(end);
+        }
+    }
+
+    fn publish(&self, end: usize) {
+        self.appended.wrote_position.store(end, Ordering::Release);
+        self.appended.committed_position.store(end, Ordering::Release);
     }
 }
 
-/// Appended bytes of one [`MappedFile`] (RocketMQ 4.9 `SelectMappedBufferResult`). Holding it keeps
+/// Readable bytes of one [`MappedFile`] (RocketMQ 4.9 `SelectMappedBufferResult`). Holding it keeps
 /// the file mapped, even when it is removed meanwhile.
 #[derive(Clone, Debug)]
 pub struct SelectedBuffer {

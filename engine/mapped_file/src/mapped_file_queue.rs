@@ -4,9 +4,11 @@
 //! finds, loads, flushes and truncates. Entries of new files are made durable by the next flush,
 //! before the flushed position passes them.
 
+mod ahead;
 mod load;
 mod retire;
 
+pub use ahead::AheadError;
 pub use retire::Retired;
 
 use std::collections::BTreeSet;
@@ -16,9 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use mq_env::disk::Disk;
+use mq_env::disk::{Disk, PAGE_SIZE};
 
-use crate::{FlushError, MappedFile, SelectedBuffer};
+use crate::{FlushError, MappedFile, SelectedBuffer, TransientStorePool};
+use ahead::Ahead;
 pub use load::LoadPlan;
 
 /// Fixed-size files in a row under one directory (RocketMQ 4.9 `MappedFileQueue`).
@@ -30,6 +33,11 @@ pub struct MappedFileQueue {
     files: RwLock<Vec<Arc<MappedFile>>>,
     /// Taken out at the front, oldest first, and still in the directory.
     retired: Mutex<Vec<Arc<MappedFile>>>,
+    /// Made before it is wanted. Locked before `files`.
+    ahead: Mutex<Ahead>,
+    pool: Option<Arc<TransientStorePool>>,
+    /// Nothing below waits in a write buffer.
+    committed_where: AtomicU64,
     flushed_where: AtomicU64,
     unsynced: Mutex<Unsynced>,
     flush_error_counts_as_done: bool,
@@ -54,6 +62,9 @@ impl MappedFileQueue {
             file_size,
             files: RwLock::new(Vec::new()),
             retired: Mutex::default(),
+            ahead: Mutex::default(),
+            pool: None,
+            committed_where: AtomicU64::new(0),
             flushed_where: AtomicU64::new(0),
             unsynced: Mutex::new(Unsynced::default()),
             flush_error_counts_as_done: false,
@@ -64,6 +75,13 @@ impl MappedFileQueue {
     #[must_use]
     pub fn with_flush_errors_as_done(mut self, flush_error_counts_as_done: bool) -> Self {
         self.flush_error_counts_as_done = flush_error_counts_as_done;
+        self
+    }
+
+    /// New files take appends in buffers of `pool`, as long as there are any.
+    #[must_use]
+    pub fn with_transient_store_pool(mut self, pool: Option<Arc<TransientStorePool>>) -> Self {
+        self.pool = pool;
         self
     }
 
@@ -144,12 +162,10 @@ impl MappedFileQueue {
             self.disk.create_dir_all(&self.dir)?;
             self.distrust_dirs();
         }
-        let path = self.file_path(from);
-        let file = Arc::new(MappedFile::open(&*self.disk, path.clone(), from, self.file_size)?);
-        let mut unsynced = self.unsynced();
-        unsynced.files.push(path);
-        unsynced.dirs.insert(self.dir.clone());
-        drop(unsynced);
+        let mut ahead = self.ahead();
+        let file = self.take_or_map(&mut ahead, from)?;
+        let write_buffer = self.pool.as_ref().and_then(TransientStorePool::borrow_buffer);
+        let file = Arc::new(file.with_write_buffer(write_buffer));
         if is_first {
             self.set_flushed_where(from);
         }
@@ -166,14 +182,14 @@ impl MappedFileQueue {
         files.get(usize::try_from(index).ok()?).cloned()
     }
 
-    /// The `len` appended bytes at `offset`, if they lie in one file.
+    /// The `len` readable bytes at `offset`, if they lie in one file.
     #[must_use]
     pub fn select(&self, offset: u64, len: usize) -> Option<SelectedBuffer> {
         let file = self.find(offset)?;
         file.select(self.position(offset), len)
     }
 
-    /// Everything appended from `offset` on in the file that contains it.
+    /// Everything readable from `offset` on in the file that contains it.
     #[must_use]
     pub fn select_from(&self, offset: u64) -> Option<SelectedBuffer> {
         let file = self.find(offset)?;
@@ -187,13 +203,38 @@ impl MappedFileQueue {
         (offset % self.file_size as u64) as usize
     }
 
+    /// Commits what waits in write buffers, file by file; with `least_pages` above 0 a file is left alone
+    /// until it is full or so many pages wait. Returns the end of what is readable. One caller at a
+    /// time.
+    pub fn commit(&self, least_pages: usize) -> u64 {
+        let mut end = self.committed_where.load(Ordering::Acquire);
+        for file in self.files_from(end) {
+            file.commit(least_pages);
+            end = file.file_from_offset() + file.read_position() as u64;
+            if end < file.file_end_offset() {
+                break;
+            }
+        }
+        self.committed_where.store(end, Ordering::Release);
+        end
+    }
+
+    /// Whether [`MappedFileQueue::commit`] would copy anything.
+    #[must_use]
+    pub fn is_able_to_commit(&self, least_pages: usize) -> bool {
+        let files = self.files_from(self.committed_where.load(Ordering::Acquire));
+        files.iter().any(|file| file.has_write_buffer() && file.is_able_to_commit(least_pages))
+    }
+
     /// Whether [`MappedFileQueue::flush`] would sync anything.
     #[must_use]
     pub fn is_able_to_flush(&self, least_pages: usize) -> bool {
-        self.unflushed_files().first().is_some_and(|file| file.is_able_to_flush(least_pages))
+        self.files_from(self.flushed_where())
+            .first()
+            .is_some_and(|file| file.is_able_to_flush(least_pages))
     }
 
-    /// Syncs what was appended before the call, file by file, and the directory entries of new
+    /// Syncs what was readable before the call, file by file, and the directory entries of new
     /// files; the range that became durable. With `least_pages` above 0 a file is left alone until
     /// it is full or so many of its pages are dirty. One caller at a time.
     ///
@@ -203,11 +244,11 @@ impl MappedFileQueue {
     pub async fn flush(&self, least_pages: usize) -> Result<Range<u64>, FlushError> {
         let start = self.flushed_where();
         let mut end = start;
-        for file in self.unflushed_files() {
+        for file in self.files_from(start) {
             if !file.is_able_to_flush(least_pages) {
                 break;
             }
-            let to = file.file_from_offset() + file.wrote_position() as u64;
+            let to = file.file_from_offset() + file.read_position() as u64;
             let flushed = match self.flush_file(&file).await {
                 Err(source) if !self.flush_error_counts_as_done => {
                     return Err(FlushError { from: end, to, source });
@@ -225,10 +266,12 @@ impl MappedFileQueue {
     }
 
     /// Ends the queue at `offset` in memory: later files leave the queue, positions are lowered,
-    /// and (`erase`) the bytes behind the new end are zeroed. Nothing may be appended before
-    /// [`MappedFileQueue::settle`] made that durable. The caller excludes appender and flusher;
+    /// and (`erase`) the bytes behind the new end are zeroed. What was not committed is forgotten.
+    /// Nothing may be appended before [`MappedFileQueue::settle`] made that durable. The caller excludes
+    /// appender, committer and flusher;
     /// buffers selected above `offset` before show zeros or new bytes from then on.
     pub fn cut(&self, offset: u64, erase: bool) -> Cut {
+        let mut ahead = self.ahead();
         let mut files = self.write_files();
         let kept = files.partition_point(|file| file.file_from_offset() <= offset);
         let removed = files.split_off(kept);
@@ -240,17 +283,22 @@ impl MappedFileQueue {
             (Arc::clone(last), range)
         });
         drop(files);
+        removed.iter().for_each(|file| file.drop_uncommitted());
+        self.committed_where.fetch_min(offset, Ordering::AcqRel);
         self.flushed_where.fetch_min(offset, Ordering::AcqRel);
-        Cut { erased, removed }
+        Cut { erased, removed, stranded: self.cut_ahead(&mut ahead) }
     }
 
     /// Takes every file out of the queue, so that the next append may be at any offset.
     pub fn cut_all(&self) -> Cut {
         // What is retired must not stand before the file that comes next.
+        let mut ahead = self.ahead();
         let mut removed = std::mem::take(&mut *self.retired());
         removed.append(&mut self.write_files());
+        removed.iter().for_each(|file| file.drop_uncommitted());
+        self.committed_where.store(0, Ordering::Release);
         self.set_flushed_where(0);
-        Cut { erased: None, removed }
+        Cut { erased: None, removed, stranded: self.cut_ahead(&mut ahead) }
     }
 
     /// Makes a cut durable: syncs the zeroed bytes, removes the later files, syncs the directory.
@@ -261,7 +309,10 @@ impl MappedFileQueue {
         if let Some((file, range)) = &cut.erased {
             file.flush_range(&*self.disk, range.clone()).await?;
         }
-        self.remove_files(&cut.removed).await
+        let removed = cut.removed.iter().map(|file| file.path());
+        self.remove_files(removed.chain(cut.stranded.as_deref())).await?;
+        self.end_cut();
+        Ok(())
     }
 
     /// Like [`MappedFileQueue::settle`], but the later files go to the existing directory `aside`
@@ -273,9 +324,7 @@ impl MappedFileQueue {
         if let Some((file, range)) = &cut.erased {
             file.flush_range(&*self.disk, range.clone()).await?;
         }
-        if cut.removed.is_empty() {
-            return Ok(());
-        }
+        self.remove_files(cut.stranded.as_deref().into_iter()).await?;
         for file in &cut.removed {
             self.unsynced().files.retain(|path| path != file.path());
             let to = aside.join(file_name(file.file_from_offset()));
@@ -285,8 +334,12 @@ impl MappedFileQueue {
                 other => other?,
             }
         }
-        self.disk.sync(aside).await?;
-        self.disk.sync(&self.dir).await
+        if !cut.removed.is_empty() {
+            self.disk.sync(aside).await?;
+            self.disk.sync(&self.dir).await?;
+        }
+        self.end_cut();
+        Ok(())
     }
 
     /// Makes the bytes of `range` dirty again and syncs them with their directory entries. Whoever
@@ -300,7 +353,7 @@ impl MappedFileQueue {
         for file in self.files() {
             let from = file.file_from_offset();
             let start = range.start.max(from);
-            let end = range.end.min(from + file.wrote_position() as u64);
+            let end = range.end.min(from + file.read_position() as u64);
             if start < end {
                 let part = (start - from) as usize..(end - from) as usize;
                 file.touch(part.clone());
@@ -344,18 +397,14 @@ impl MappedFileQueue {
         Ok(())
     }
 
-    async fn remove_files(&self, removed: &[Arc<MappedFile>]) -> io::Result<()> {
-        if removed.is_empty() {
-            return Ok(());
+    async fn remove_files(&self, removed: impl Iterator<Item = &Path>) -> io::Result<()> {
+        let mut is_changed = false;
+        for path in removed {
+            self.unsynced().files.retain(|unsynced| unsynced != path);
+            self.remove_name(path)?;
+            is_changed = true;
         }
-        for file in removed {
-            self.unsynced().files.retain(|path| path != file.path());
-            match self.disk.remove(file.path()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        self.disk.sync(&self.dir).await
+        if is_changed { self.disk.sync(&self.dir).await } else { Ok(()) }
     }
 
     /// Has the next flush sync the directories that lead to the files.
@@ -366,11 +415,10 @@ impl MappedFileQueue {
         self.unsynced().dirs.extend(dirs.map(Path::to_path_buf));
     }
 
-    /// The files from the one that contains `flushed_where` on.
-    fn unflushed_files(&self) -> Vec<Arc<MappedFile>> {
-        let flushed_where = self.flushed_where();
+    /// The files from the one that contains `offset` on.
+    fn files_from(&self, offset: u64) -> Vec<Arc<MappedFile>> {
         let files = self.read_files();
-        let start = files.partition_point(|file| file.file_end_offset() <= flushed_where);
+        let start = files.partition_point(|file| file.file_end_offset() <= offset);
         files[start..].to_vec()
     }
 
@@ -397,6 +445,8 @@ impl MappedFileQueue {
 pub struct Cut {
     erased: Option<(Arc<MappedFile>, Range<usize>)>,
     removed: Vec<Arc<MappedFile>>,
+    /// A file ahead that lies apart from the others now.
+    stranded: Option<PathBuf>,
 }
 
 impl Cut {
@@ -404,12 +454,21 @@ impl Cut {
     #[must_use]
     pub fn dropped_bytes(&self) -> u64 {
         let erased = self.erased.as_ref().map_or(0, |(_, range)| range.len() as u64);
-        let used = |file: &Arc<MappedFile>| {
-            let bytes = file.raw(0..file.wrote_position());
-            bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
-        };
+        let used = |file: &Arc<MappedFile>| used_bytes(file.raw(0..file.wrote_position()));
         erased + self.removed.iter().map(used).sum::<u64>()
     }
+}
+
+/// Bytes up to the last one that is not zero. A file ahead has none, and may be large.
+fn used_bytes(bytes: &[u8]) -> u64 {
+    static ZERO_PAGE: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+    let zeros: usize = bytes
+        .rchunks(PAGE_SIZE)
+        .take_while(|page| ZERO_PAGE[..page.len()] == **page)
+        .map(<[u8]>::len)
+        .sum();
+    let bytes = &bytes[..bytes.len() - zeros];
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
 }
 
 /// Creates a directory and its missing parents and returns the directories that got an entry by it:

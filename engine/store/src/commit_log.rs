@@ -1,17 +1,20 @@
 //! [`CommitLog`]: the one append-only file sequence of a broker.
 //!
 //! Positions, all physical offsets in bytes: `min_offset <= flushed_offset <= max_offset`. Bytes
-//! below `max_offset` are readable; below `flushed_offset` they survive a power loss. Dispatch,
-//! replication and waiting puts follow both ends, so that they wake on work.
+//! below `max_offset` are readable and survive the death of the process; below `flushed_offset` they
+//! survive a power loss. Dispatch, replication and waiting puts follow both ends, so that they wake on
+//! work. With a transient store pool (`commit`) records are appended above `max_offset`.
 //!
 //! A failed sync is final: the log is *poisoned*, `flushed_offset` never moves again in this
-//! process, and the store refuses writes. `append` holds the put path, `flush` the services,
-//! `expire` what removes the oldest files, `recover` the start-up with `log_bytes` and `walk`, `replica`
-//! what replication needs.
+//! process, and the store refuses writes. `append` holds the put path, `flush`, `commit` and `allocate`
+//! the services, `expire` what removes the oldest files, `recover` the start-up with `log_bytes` and
+//! `walk`, `replica` what replication needs.
 //!
 //! Java origin: `CommitLog` of RocketMQ 4.9.
 
+mod allocate;
 mod append;
+mod commit;
 mod expire;
 mod flush;
 pub(crate) mod log_bytes;
@@ -40,7 +43,12 @@ use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
 
+use allocate::AheadTrigger;
+use commit::Transient;
+
+pub(crate) use allocate::AllocateMappedFileService;
 pub(crate) use append::counts_in_queue;
+pub(crate) use commit::CommitRealTimeService;
 pub(crate) use expire::OldestFile;
 pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
 pub(crate) use walk::RecoverFrom;
@@ -57,6 +65,10 @@ pub struct CommitLog {
     flushed_offset: LogEnd,
     /// Woken by new files: the clean service waits on it.
     rolled: Notify,
+    /// Wakes whoever makes the next file.
+    pub(crate) ahead_trigger: AheadTrigger,
+    /// The transient store pool, if there is one.
+    transient: Option<Transient>,
     /// Held by whoever moves the flushed end: flush services, truncation.
     flushing: tokio::sync::Mutex<()>,
 }
@@ -95,13 +107,15 @@ impl CommitLog {
     pub(crate) fn new(env: Env, config: Arc<StoreConfig>, flags: Arc<RunningFlags>) -> Self {
         let flush_errors_as_done = config.upstream(UpstreamSwitch::FlushErrorCountsAsDone)
             || config.planted(Plant::SyncedOnFlushError);
+        let transient = Transient::of(&config);
         let queue = MappedFileQueue::new(
             Arc::clone(&env.disk),
             &config.store_path_root_dir,
             config.commit_log_dir(),
             config.mapped_file_size_commit_log,
         )
-        .with_flush_errors_as_done(flush_errors_as_done);
+        .with_flush_errors_as_done(flush_errors_as_done)
+        .with_transient_store_pool(transient.as_ref().map(|it| Arc::clone(&it.pool)));
         let damaged = config.store_path_root_dir.join("damaged.json");
         CommitLog {
             damage: Damage::new(Arc::clone(&env.disk), damaged),
@@ -113,6 +127,8 @@ impl CommitLog {
             max_offset: LogEnd::default(),
             flushed_offset: LogEnd::default(),
             rolled: Notify::new(),
+            ahead_trigger: AheadTrigger::new(),
+            transient,
             flushing: tokio::sync::Mutex::new(()),
         }
     }
@@ -257,16 +273,22 @@ impl CommitLog {
     /// The caller holds the put lock and the flushing lock and settles the cut.
     pub(crate) fn cut(&self, phy_offset: u64) -> Cut {
         let erase = !self.truncates_in_memory();
-        let cut = self.queue.cut(phy_offset, erase);
-        self.max_offset.set(phy_offset);
+        let cut = self.without_commits(|| {
+            let cut = self.queue.cut(phy_offset, erase);
+            self.max_offset.set(phy_offset);
+            cut
+        });
         self.flushed_offset.set(phy_offset.min(self.flushed_offset()));
         cut
     }
 
     /// Takes everything out of the log; under the same conditions as [`CommitLog::cut`].
     pub(crate) fn cut_all(&self) -> Cut {
-        let cut = self.queue.cut_all();
-        self.max_offset.set(0);
+        let cut = self.without_commits(|| {
+            let cut = self.queue.cut_all();
+            self.max_offset.set(0);
+            cut
+        });
         self.flushed_offset.set(0);
         cut
     }
@@ -283,13 +305,17 @@ impl CommitLog {
     /// Makes a cut durable.
     pub(crate) async fn settle(&self, cut: Cut) -> Result<(), StoreError> {
         let dir = self.queue.dir().display();
-        self.queue.settle(cut).await.map_err(StoreError::io(format!("truncate in {dir}")))
+        self.queue.settle(cut).await.map_err(StoreError::io(format!("truncate in {dir}")))?;
+        self.ahead_trigger.fire();
+        Ok(())
     }
 
     /// Makes a cut durable, with the files that it removes in `aside`.
     pub(crate) async fn settle_aside(&self, cut: Cut, aside: &Path) -> Result<(), StoreError> {
         let what = format!("move files of {} to {}", self.queue.dir().display(), aside.display());
-        self.queue.settle_aside(cut, aside).await.map_err(StoreError::io(what))
+        self.queue.settle_aside(cut, aside).await.map_err(StoreError::io(what))?;
+        self.ahead_trigger.fire();
+        Ok(())
     }
 
     /// Refuses writes from now on.

@@ -165,6 +165,19 @@ pub struct StoreConfig {
     pub flush_commit_log_least_pages: usize,
     /// `flushCommitLogThoroughInterval`.
     pub flush_commit_log_thorough_interval_ms: u64,
+    /// `transientStorePoolEnable`, as it is written; what holds is
+    /// [`StoreConfig::is_transient_store_pool_enable`].
+    pub transient_store_pool_enable: bool,
+    /// `transientStorePoolSize`: buffers of a CommitLog file's size.
+    pub transient_store_pool_size: usize,
+    /// `fastFailIfNoBufferInStorePool`: without a buffer no file is begun.
+    pub fast_fail_if_no_buffer_in_store_pool: bool,
+    /// `commitIntervalCommitLog`.
+    pub commit_interval_commit_log_ms: u64,
+    /// `commitCommitLogLeastPages`.
+    pub commit_commit_log_least_pages: usize,
+    /// `commitCommitLogThoroughInterval`.
+    pub commit_commit_log_thorough_interval_ms: u64,
     /// `flushIntervalConsumeQueue`.
     pub flush_interval_consume_queue_ms: u64,
     /// `flushConsumeQueueLeastPages`.
@@ -269,6 +282,12 @@ impl StoreConfig {
             flush_commit_log_timed: true,
             flush_commit_log_least_pages: 4,
             flush_commit_log_thorough_interval_ms: 10_000,
+            transient_store_pool_enable: false,
+            transient_store_pool_size: 5,
+            fast_fail_if_no_buffer_in_store_pool: false,
+            commit_interval_commit_log_ms: 200,
+            commit_commit_log_least_pages: 4,
+            commit_commit_log_thorough_interval_ms: 200,
             flush_interval_consume_queue_ms: 1_000,
             flush_consume_queue_least_pages: 2,
             flush_consume_queue_thorough_interval_ms: 60_000,
@@ -322,6 +341,22 @@ impl StoreConfig {
         self.disk_space_warning_level_ratio = 100;
         self.clean_file_forcibly_enable = false;
         self
+    }
+
+    /// Whether messages are acknowledged that only the process has: the pool is for masters with
+    /// ASYNC_FLUSH, whatever the file says (RocketMQ 4.9 `isTransientStorePoolEnable`).
+    #[must_use]
+    pub fn is_transient_store_pool_enable(&self) -> bool {
+        self.transient_store_pool_enable
+            && self.flush_disk_type == FlushDiskType::AsyncFlush
+            && self.broker_role != BrokerRole::Slave
+    }
+
+    /// For how long at most a message that was appended waits in the transient store pool, milliseconds:
+    /// at the first thorough wake-up behind that interval everything is committed.
+    #[must_use]
+    pub fn uncommitted_ms_max(&self) -> u64 {
+        self.commit_commit_log_thorough_interval_ms + self.commit_interval_commit_log_ms.max(1)
     }
 
     /// The CommitLog's directory.

@@ -146,7 +146,10 @@ impl MessageStore {
     /// Syncs the CommitLog; whether all of it is durable then.
     pub fn flush(self: &Arc<Self>) -> BoxFuture<'static, bool> {
         let store = Arc::clone(self);
-        Box::pin(async move { store.log.flush(0).await.is_ok() })
+        Box::pin(async move {
+            store.log.commit(0);
+            store.log.flush(0).await.is_ok()
+        })
     }
 
     /// Stops the services, makes everything durable and lets go of the lock. The mark of an unclean
@@ -161,8 +164,10 @@ impl MessageStore {
             return;
         }
         self.tasks.shutdown().await;
+        self.log.commit(0);
         let is_flushed = self.log.flush(0).await.is_ok();
         self.group_commit.complete();
+        self.log.remove_ahead().await;
         let is_dispatched = self.dispatcher.catch_up().await.is_ok();
         self.marks.write_watermark().await;
         self.marks.flush_finally().await;

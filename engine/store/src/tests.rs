@@ -1,6 +1,7 @@
 //! The store as a whole, on files of the operating system; syncs are counted, held back and made to
 //! fail by a disk in between.
 
+mod ahead;
 mod damage;
 mod flush;
 mod get;
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -245,6 +246,13 @@ struct TestDisk {
     flushes: Mutex<Vec<(usize, Range<usize>)>>,
     failing: Mutex<BTreeSet<usize>>,
     held: watch::Sender<Option<usize>>,
+    /// Syncs by name that were begun.
+    syncs: Mutex<Vec<PathBuf>>,
+    failing_sync: Mutex<Option<PathBuf>>,
+    held_sync: watch::Sender<Option<PathBuf>>,
+    /// No CommitLog file is made, and how often.
+    is_full: AtomicBool,
+    refused: AtomicU64,
     /// Used share of the disk, percent: the machine that runs the tests has its own.
     used_percent: AtomicU64,
 }
@@ -256,6 +264,11 @@ impl TestDisk {
             flushes: Mutex::default(),
             failing: Mutex::default(),
             held: watch::Sender::new(None),
+            syncs: Mutex::default(),
+            failing_sync: Mutex::default(),
+            held_sync: watch::Sender::new(None),
+            is_full: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
             used_percent: AtomicU64::new(10),
         }
     }
@@ -272,6 +285,22 @@ impl TestDisk {
 
     fn release(&self) {
         self.held.send_replace(None);
+        self.held_sync.send_replace(None);
+    }
+
+    /// The next sync of `path` fails.
+    fn fail_next_sync(&self, path: &Path) {
+        *lock(&self.failing_sync) = Some(path.to_path_buf());
+    }
+
+    /// Syncs of `path` wait until [`TestDisk::release`].
+    fn hold_sync(&self, path: &Path) {
+        self.held_sync.send_replace(Some(path.to_path_buf()));
+    }
+
+    /// How many syncs of `path` were begun.
+    fn sync_count(&self, path: &Path) -> usize {
+        lock(&self.syncs).iter().filter(|synced| *synced == path).count()
     }
 
     /// How many syncs of regions of `len` bytes were begun.
@@ -302,8 +331,23 @@ impl DiskLayer for TestDisk {
         })
     }
 
-    fn sync<'a>(&'a self, _path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        if len == LOG_FILE && self.is_full.load(Ordering::Relaxed) && self.os.stat(path).is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.os.write(path, &[])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.os.map(path, len)
+    }
+
+    fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
+        lock(&self.syncs).push(path.to_path_buf());
+        Box::pin(async move {
+            let mut held = self.held_sync.subscribe();
+            let _ = held.wait_for(|held| held.as_deref() != Some(path)).await;
+            let fails = lock(&self.failing_sync).take_if(|failing| failing == path).is_some();
+            if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        })
     }
 
     fn space(&self, dir: &Path) -> io::Result<DiskSpace> {

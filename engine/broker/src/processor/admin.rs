@@ -127,6 +127,11 @@ impl AdminBrokerProcessor {
         put("commitLogMinOffset", log.min_offset().to_string());
         put("commitLogMaxOffset", log.max_offset().to_string());
         put("dispatchBehindBytes", store.dispatch_behind_bytes().to_string());
+        let buffers = log.remain_transient_store_buffer_numbs();
+        put("remainTransientStoreBufferNumbs", buffers.to_string());
+        if let Some(bytes) = log.remain_how_many_data_to_commit() {
+            put("remainHowManyDataToCommit", human_readable(bytes));
+        }
         for key in ["putTps", "getFoundTps", "getMissTps", "getTotalTps", "getTransferedTps"] {
             put(key, "0.0 0.0 0.0".to_owned());
         }
@@ -136,6 +141,17 @@ impl AdminBrokerProcessor {
         }
         RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(&body))
     }
+}
+
+/// Bytes as RocketMQ 4.9 shows them (`MixAll.humanReadableByteCount`): `17 B`, `1.5 KiB`.
+fn human_readable(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    let power = bytes.ilog2() / 10;
+    let count = bytes as f64 / (1_u64 << (10 * power)) as f64;
+    format!("{count:.1} {}", UNITS[power as usize - 1])
 }
 
 impl RequestProcessor for AdminBrokerProcessor {

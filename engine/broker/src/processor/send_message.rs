@@ -82,7 +82,8 @@ impl SendMessageProcessor {
 /// What a broker says that has no time for a message: before it looks at it, to every request that
 /// would store one (RocketMQ 4.9 `rejectRequest`). The client waits, or tells its caller.
 pub(super) fn reject_request(context: &BrokerContext) -> Option<RemotingCommand> {
-    context.store.commit_log().is_os_page_cache_busy().then(|| {
+    let log = context.store.commit_log();
+    (log.is_os_page_cache_busy() || log.is_transient_store_pool_deficient()).then(|| {
         let remark = "[REJECTREQUEST]system busy, start flow control for a while".to_owned();
         RemotingCommand::response(ResponseCode::SYSTEM_BUSY, Some(remark))
     })

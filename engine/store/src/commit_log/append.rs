@@ -48,7 +48,7 @@ impl CommitLog {
             table.advance(&message.topic, message.queue_id, records.count() as u64);
         }
         self.report_appended(message, records, &appended);
-        self.publish_max(appended.end_offset());
+        self.publish_appended(file, appended.end_offset());
         Ok(appended)
     }
 
@@ -77,7 +77,7 @@ impl CommitLog {
             let mut blank = [0; END_FILE_MIN_BLANK_BYTES];
             encode_blank(room, &mut &mut blank[..]);
             file.append_to_end(&blank);
-            self.publish_max(file.file_end_offset());
+            self.publish_appended(file, file.file_end_offset());
         }
         self.last_or_create(last)
     }
@@ -88,10 +88,13 @@ impl CommitLog {
     ) -> Result<&'a MappedFile, PutMessageStatus> {
         let file = match last.take() {
             Some(file) if !file.is_full() => file,
-            _ => self.queue.last_or_create(0).map_err(|error| {
-                tracing::error!(%error, "the next CommitLog file cannot be created");
-                PutMessageStatus::CreateMappedFileFailed
-            })?,
+            _ => {
+                self.ready_pool()?;
+                self.queue.last_or_create(0).map_err(|error| {
+                    tracing::error!(%error, "the next CommitLog file cannot be created");
+                    PutMessageStatus::CreateMappedFileFailed
+                })?
+            }
         };
         if file.wrote_position() == 0 {
             self.rolled.notify_one();

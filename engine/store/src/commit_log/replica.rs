@@ -13,7 +13,7 @@ impl CommitLog {
     /// Appends bytes of the master's log, which may be any piece of it within one file. Into an
     /// empty log they may go at any offset, else only at the end. They are readable at once and
     /// durable once [`CommitLog::watch_flushed_offset`] passes them (RocketMQ 4.9
-    /// `CommitLog.appendData`). One caller at a time.
+    /// `CommitLog.appendData`): a slave has no transient store pool. One caller at a time.
     ///
     /// # Errors
     /// [`StoreError::Offset`] when the bytes do not join the log or cross a file's end,
@@ -40,6 +40,7 @@ impl CommitLog {
             let what = format!("{} bytes at {phy_offset} cross the file's end", bytes.len());
             return Err(StoreError::Offset { what });
         }
+        self.ahead_trigger.appended(phy_offset + bytes.len() as u64);
         self.publish_max(phy_offset + bytes.len() as u64);
         if phy_offset == file.file_from_offset() {
             self.rolled.notify_one();

@@ -9,7 +9,10 @@ use mq_env::disk::{Disk, FileLock};
 
 use super::{MessageStore, abort_file};
 use crate::checkpoint::StoreCheckpoint;
-use crate::commit_log::{CommitLog, FlushRealTimeService, GroupCommitService, RecoverFrom};
+use crate::commit_log::{
+    AllocateMappedFileService, CommitLog, CommitRealTimeService, FlushRealTimeService,
+    GroupCommitService, RecoverFrom,
+};
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::ReputMessageService;
@@ -229,8 +232,14 @@ impl MessageStore {
             FlushDiskType::AsyncFlush => {
                 let service = FlushRealTimeService::new(Arc::clone(&self.log), &self.config);
                 tasks.spawn("flush-real-time", service.run(tasks.clone()));
+                let service = CommitRealTimeService::new(Arc::clone(&self.log), &self.config);
+                if let Some(service) = service {
+                    tasks.spawn("commit-real-time", service.run(tasks.clone()));
+                }
             }
         }
+        let allocator = AllocateMappedFileService::new(Arc::clone(&self.log));
+        tasks.spawn("allocate-mapped-file", allocator.run(tasks.clone()));
         tasks.spawn("reput", Arc::clone(&self.dispatcher).run(tasks.clone()));
         tasks.spawn("watermark", Arc::clone(&self.marks).run_watermark(tasks.clone()));
         let marks = Arc::clone(&self.marks);

@@ -42,6 +42,7 @@ impl MessageStore {
     }
 
     async fn truncate(&self, phy_offset: u64, reason: &str) -> Result<(), StoreError> {
+        self.log.commit(0);
         let from = self.log.max_offset();
         if phy_offset >= from {
             return Ok(());

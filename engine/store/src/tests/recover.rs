@@ -70,6 +70,7 @@ async fn a_blank_at_the_very_end_is_written_over() {
     machine.edit(&machine.log_file(0), |log| {
         log[42 * LEN as usize + 4..][..4].copy_from_slice(&0xCBD4_3194_u32.to_be_bytes());
     });
+    machine.disk.remove(&machine.log_file(LOG_FILE as u64)).unwrap();
     let store = machine.open().await;
     assert_eq!(store.commit_log().max_offset(), 42 * LEN);
     put(&store, b"x").await;
