@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mq_env::Env;
 
-use crate::{LoadError, MappedFileQueue};
+use crate::{LoadError, MappedFileQueue, TransientStorePool};
 
 const SIZE: usize = 8192;
 
@@ -156,4 +156,80 @@ async fn a_short_file_in_the_middle_of_durable_bytes_is_refused() {
     assert!(matches!(queue.load(Some(101)), Err(LoadError::Length { .. })));
     queue.load(Some(100)).unwrap();
     assert_eq!(queue.files().len(), 2);
+}
+
+#[tokio::test]
+async fn a_buffered_file_shows_what_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = TransientStorePool::new(2, SIZE);
+    let queue = queue(dir.path()).with_transient_store_pool(Some(pool.clone()));
+    fill(&queue, &[&[1; 5000]]);
+    assert_eq!((queue.max_offset(), queue.commit(2)), (5000, 0), "too few pages");
+    assert!(queue.select(0, 1).is_none() && queue.select_from(0).is_none());
+    assert_eq!(queue.flush(0).await.unwrap(), 0..0);
+    assert!(!queue.is_able_to_flush(0) && queue.is_able_to_commit(1));
+    assert_eq!(queue.commit(1), 5000);
+    assert_eq!(*queue.select(0, 5000).unwrap(), [1; 5000]);
+    assert_eq!(queue.flush(0).await.unwrap(), 0..5000);
+    let last = queue.last().unwrap();
+    last.append_to_end(&[7; 8]);
+    assert_eq!(pool.available_buffer_nums(), 1);
+    fill(&queue, &[&[2; 10]]);
+    assert_eq!(pool.available_buffer_nums(), 0);
+    assert_eq!(queue.commit(4), 8192, "a full file never waits");
+    assert_eq!(pool.available_buffer_nums(), 1);
+    assert_eq!(queue.commit(0), 8202);
+    // A buffer is used again, and shows nothing of its former file.
+    fill(&queue, &[&[3; SIZE - 10]]);
+    queue.last_or_create(0).unwrap().append_to_end(&[4; 8]);
+    assert_eq!(queue.commit(0), 3 * 8192);
+    let blank = queue.select(2 * 8192, SIZE).unwrap();
+    assert_eq!((&blank[..8], &blank[8..]), (&[4; 8][..], &[0; SIZE - 8][..]));
+    assert_eq!(pool.available_buffer_nums(), 2);
+}
+
+#[tokio::test]
+async fn a_cut_forgets_what_is_not_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = TransientStorePool::new(2, SIZE);
+    let queue = queue(dir.path()).with_transient_store_pool(Some(pool.clone()));
+    fill(&queue, &[&[1; 100]]);
+    queue.commit(0);
+    fill(&queue, &[&[2; SIZE - 100], &[3; 10]]);
+    assert_eq!(pool.available_buffer_nums(), 0);
+    let cut = queue.cut(40, true);
+    assert_eq!(cut.dropped_bytes(), 60);
+    queue.settle(cut).await.unwrap();
+    assert_eq!((queue.max_offset(), pool.available_buffer_nums()), (40, 2));
+    fill(&queue, &[&[4; 10]]);
+    assert_eq!(*queue.select(0, 50).unwrap(), [[1; 40].as_slice(), &[4; 10]].concat());
+}
+
+#[tokio::test]
+async fn a_file_ahead_is_taken_by_the_roll() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue(dir.path());
+    queue.allocate_ahead().await.unwrap();
+    assert!(!dir.path().join("a/log").exists(), "there is no last file");
+    fill(&queue, &[&[1; 4095]]);
+    assert!(!queue.wants_ahead());
+    fill(&queue, &[&[1; 1]]);
+    assert!(queue.wants_ahead());
+    assert_eq!(queue.next_ahead_at(), 4096);
+    queue.allocate_ahead().await.unwrap();
+    assert!(!queue.wants_ahead());
+    assert_eq!(queue.next_ahead_at(), 8192 + 4096);
+    let next = dir.path().join("a/log/00000000000000008192");
+    assert_eq!(fs::metadata(&next).unwrap().len(), 8192);
+    assert_eq!((queue.files().len(), queue.max_offset()), (1, 4096), "no part of the queue");
+    fill(&queue, &[&[1; 4096], &[2; 10]]);
+    assert_eq!(queue.files().len(), 2);
+    queue.remove_ahead().await.unwrap();
+    assert!(next.exists(), "it is the queue's now");
+    fill(&queue, &[&[1; 5000]]);
+    queue.allocate_ahead().await.unwrap();
+    let third = dir.path().join("a/log/00000000000000016384");
+    assert!(third.exists());
+    queue.remove_ahead().await.unwrap();
+    assert!(!third.exists());
 }

@@ -11,6 +11,7 @@ mod record_bytes;
 mod recover;
 mod replica;
 mod small_parts;
+mod transient_pool;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -15,6 +15,7 @@ pub(super) fn owned(event: &Event<'_>, names: &mut Names) -> TraceEvent {
             });
             TraceEvent::Appended { phy_offset, size_bytes, topic, queue_id, queue_offset, uniq_key }
         }
+        Event::Committed { from, to } => TraceEvent::Committed { from, to },
         Event::Synced { from, to } => TraceEvent::Synced { from, to },
         Event::SyncFailed { from, to, error } => {
             TraceEvent::SyncFailed { from, to, error: names.get(error) }

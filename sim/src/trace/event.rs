@@ -21,6 +21,8 @@ pub enum TraceEvent {
         queue_offset: u64,
         uniq_key: Option<UniqKey>,
     },
+    /// What waited in the transient store pool went into the file.
+    Committed { from: u64, to: u64 },
     /// A CommitLog sync completed.
     Synced { from: u64, to: u64 },
     /// A CommitLog sync failed.

@@ -48,6 +48,7 @@ pub(super) fn event(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Resu
             write!(f, "appended {} {topic}-{queue_id} #{queue_offset}", Span(*phy_offset, end))?;
             uniq_key.as_ref().map_or(Ok(()), |key| write!(f, " {key}"))
         }
+        TraceEvent::Committed { from, to } => write!(f, "committed {}", Span(*from, *to)),
         TraceEvent::Synced { from, to } => write!(f, "synced {}", Span(*from, *to)),
         TraceEvent::SyncFailed { from, to, error } => {
             write!(f, "sync of {} failed: {error}", Span(*from, *to))
