@@ -65,7 +65,8 @@ pub fn explain(trace: &[TraceRecord], lost: &LostMessage<'_>) -> Fate {
     let fault = search.fault(lost.acked).or_else(|| search.fault(appended));
     let synced = search.last_sync(appended, fault);
     let ending = search.ending(appended);
-    let reason = search.reason(fault, synced, sent, ending);
+    let damage = search.damage(appended);
+    let reason = damage.unwrap_or_else(|| search.reason(fault, synced, sent, ending));
     search.links.sort_by_key(|link| link.ordinal);
     search.links.dedup_by_key(|link| link.ordinal);
     Fate { links: search.links, reason }
@@ -217,6 +218,24 @@ impl<'a> Search<'a> {
         let ordinal =
             self.link(record, format!("last sync before the fault: up to {to}, {verdict}"));
         Some(Reach { ordinal, to, covers })
+    }
+
+    /// What a device did to the record on the present master's disk, as the reason of its loss.
+    fn damage(&mut self, appended: u64) -> Option<String> {
+        let lost = *self.lost;
+        let mut reason = None;
+        for record in self.trace.iter().filter(|record| record.ordinal > appended) {
+            if let TraceEvent::Damaged { from, to, what } = &record.event
+                && *record.source == *lost.master_now
+                && *from < lost.end_offset
+                && lost.phy_offset < *to
+            {
+                let ordinal = self.link(record, format!("the disk damaged {from}..{to}: {what}"));
+                let text = format!("{what} on the disk of {} (#{ordinal})", lost.master_now);
+                reason.get_or_insert(text);
+            }
+        }
+        reason
     }
 
     /// What the present master's log came to be: a recovery, a cut, or a promotion short of the record.
@@ -388,6 +407,20 @@ mod tests {
 
         let without_fault: Vec<_> = trace.iter().filter(|r| r.ordinal != 5).cloned().collect();
         assert!(fate(&without_fault, "a").reason.contains("no fault"));
+    }
+
+    #[test]
+    fn what_the_disk_did_to_the_record_is_the_reason() {
+        let damaged = |from, to| TraceEvent::Damaged { from, to, what: "bits rotted".into() };
+        let mut trace = story();
+        trace.push(record(7, "a", damaged(150, 151)));
+        let found = fate(&trace, "a");
+        assert_eq!(found.reason, "bits rotted on the disk of a (#7)");
+        assert_eq!(found.links.last().unwrap().ordinal, 7);
+        trace[6].event = damaged(200, 201);
+        assert!(fate(&trace, "a").reason.starts_with("not synced"), "beside the record");
+        trace[6] = record(7, "a-s", damaged(150, 151));
+        assert!(fate(&trace, "a").reason.starts_with("not synced"), "another copy");
     }
 
     #[test]

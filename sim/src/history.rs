@@ -67,6 +67,8 @@ pub struct Delivery {
     pub queue_id: u32,
     /// Index in the queue.
     pub queue_offset: u64,
+    /// First byte of its record, as the message says.
+    pub phy_offset: u64,
     /// Simulated microseconds.
     pub at_us: u64,
     /// Ordinal of the trace event.

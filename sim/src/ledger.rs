@@ -4,12 +4,14 @@
 //! The engine's events say *when* to look (an acknowledgement, an append); what is seen comes from
 //! the disks (ADR 2).
 
+pub mod log_damage;
 pub mod log_view;
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::log_damage::meets;
 use crate::check::Violation;
 use crate::check::ack_predicate::{Ack, SlaveCopy};
 use crate::check::bound::FaultPositions;
@@ -20,6 +22,7 @@ use crate::trace::{Trace, TraceEvent, TraceRecord};
 /// Violations seen at dispatches and cuts that are kept: the first ones say it all.
 const OBSERVED_MAX: usize = 20;
 
+pub use log_damage::LogDamage;
 pub use log_view::{FoundRecord, LogView, LogWalk, StoreDirs};
 
 /// A broker as the ledger knows it.
@@ -74,6 +77,14 @@ struct State {
     acks: BTreeMap<Arc<str>, BTreeMap<u64, Vec<AckFact>>>,
     /// What dispatches and cuts broke, in the order of the trace.
     observed: Vec<Violation>,
+    /// What devices damaged, by process.
+    damaged: BTreeMap<Arc<str>, Vec<NotedDamage>>,
+}
+
+/// Damage of a log, and when it was seen first.
+struct NotedDamage {
+    damage: LogDamage,
+    at_us: u64,
 }
 
 impl Ledger {
@@ -128,6 +139,45 @@ impl Ledger {
             && !state
                 .slaves(broker)
                 .any(|(_, slave)| broker.view.same_bytes(&slave.view, range.clone()))
+    }
+
+    /// Notes what devices have damaged of the logs since the last time, and records it in `trace`.
+    pub fn note_damage(&self, trace: &Trace) {
+        for (process, damage) in self.new_damage(trace.now_us()) {
+            let (from, to) = (damage.range.start, damage.range.end);
+            let what = trace.name(&damage.kind.to_string());
+            trace.record(&process, 0, TraceEvent::Damaged { from, to, what });
+        }
+    }
+
+    fn new_damage(&self, at_us: u64) -> Vec<(Arc<str>, LogDamage)> {
+        let mut state = self.lock();
+        let State { brokers, damaged, .. } = &mut *state;
+        let mut news = Vec::new();
+        for (process, broker) in brokers {
+            let known = damaged.entry(Arc::clone(process)).or_default();
+            for damage in broker.view.damage() {
+                if !known.iter().any(|noted| noted.damage == damage) {
+                    news.push((Arc::clone(process), damage.clone()));
+                    known.push(NotedDamage { damage, at_us });
+                }
+            }
+        }
+        news
+    }
+
+    /// Whether a device damaged bytes of `range` of a broker's log after they were appended.
+    #[must_use]
+    pub fn is_rotten(&self, process: &str, range: &Range<u64>, appended_us: u64) -> bool {
+        let state = self.lock();
+        let Some(noted) = state.damaged.get(process) else { return false };
+        noted.iter().any(|it| appended_us <= it.at_us && meets(&it.damage.range, range))
+    }
+
+    /// Whether a device damaged anything of a broker's log.
+    #[must_use]
+    pub fn has_damage(&self, process: &str) -> bool {
+        self.lock().damaged.get(process).is_some_and(|noted| !noted.is_empty())
     }
 
     /// Where the copies of a group end now, seen from `master`; `slave` is the one that would be
@@ -207,7 +257,7 @@ impl Ledger {
         let bytes = broker.view.read(range.clone());
         let copies = || {
             state.slaves(broker).map(|(name, slave)| {
-                let mut copy = copy_on(slave, &bytes, range.clone());
+                let mut copy = copy_on(broker, slave, &bytes, range.clone());
                 let held = state.last_held.get(name).is_some_and(|held| {
                     record.at_us <= held.at_us + REPORT_UNDER_WAY_US && range.end <= held.to
                 });
@@ -221,7 +271,8 @@ impl Ledger {
             broker: record.source.to_string(),
             sync_flush: broker.sync_flush,
             sync_master: broker.sync_master,
-            live: log_view::is_record(range.start, &bytes),
+            // No fault of the engine's where the device has changed the bytes meanwhile.
+            live: log_view::is_record(range.start, &bytes) || broker.view.is_damaged(&range),
             durable: broker.view.is_durable(range.clone()),
             slaves: copies().collect(),
         };
@@ -296,8 +347,14 @@ fn judge_cut(broker: &BrokerEntry, record: &TraceRecord, end_offset: u64) -> Opt
     })
 }
 
-fn copy_on(slave: &BrokerEntry, bytes: &[u8], range: Range<u64>) -> SlaveCopy {
-    let live = slave.view.holds(range.start, bytes);
+fn copy_on(
+    broker: &BrokerEntry,
+    slave: &BrokerEntry,
+    bytes: &[u8],
+    range: Range<u64>,
+) -> SlaveCopy {
+    let live = slave.view.holds(range.start, bytes)
+        || slave.view.same_sound_bytes(&broker.view, range.clone());
     let durable = live && slave.view.is_durable(range);
     SlaveCopy { live, durable, acks_synced: slave.sync_flush }
 }

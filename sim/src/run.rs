@@ -66,6 +66,13 @@ pub(crate) struct Story {
     no_second_copy: bool,
 }
 
+impl Story {
+    /// Whether a process keeps a copy of the log of the group under test.
+    fn is_of_group(&self, process: &str) -> bool {
+        process == self.master_then || self.replicas.iter().any(|replica| replica == process)
+    }
+}
+
 /// Runs a plan. `repro` is the command that runs the same again.
 #[must_use]
 pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
@@ -151,6 +158,7 @@ async fn tell(stage: &Stage, plan: &Plan, seed: u64) -> Result<Story, String> {
     expectations.extend(settle::replicas_meet(&cluster, plan, &group, healed_us).await);
     let found = settle::read_back(&cluster, &work, &group).await;
     cluster.note_disk_bites();
+    ledger.note_damage(&trace);
 
     let director::Directed { positions, vacuous, first_fault_us } = director.finish();
     let mut violations = Vec::new();

@@ -141,6 +141,7 @@ impl Workload {
             group: self.trace.name(&message.broker_name),
             queue_id: message.queue_id.unsigned_abs(),
             queue_offset: message.queue_offset.unsigned_abs(),
+            phy_offset: message.phy_offset.unsigned_abs(),
             at_us: self.trace.now_us(),
             ordinal,
         }

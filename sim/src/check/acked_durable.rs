@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bound::{Bound, FaultPositions};
+use super::bound::{Bound, FaultPositions, Term};
 use super::{Checker, Violation};
 use crate::plan::Promise;
 
@@ -25,6 +25,8 @@ pub struct AckedMessage {
     pub stored: bool,
     /// Whether the existing consumer group got it.
     pub delivered: bool,
+    /// Whether a device damaged its record on the disk of the group's present master.
+    pub rotten: bool,
 }
 
 /// Facts of one broker group.
@@ -65,7 +67,7 @@ pub fn check(facts: &Facts<'_>) -> (Losses, Vec<Violation>) {
             let text = format!("message {} was acknowledged twice", message.number);
             violations.push(Violation::new(Checker::Harness, text).of(message.number));
         }
-        if message.read_back != message.stored {
+        if message.read_back != message.stored && !message.rotten {
             violations.push(disagreement(message));
         }
         if !message.read_back {
@@ -74,7 +76,7 @@ pub fn check(facts: &Facts<'_>) -> (Losses, Vec<Violation>) {
             violations.extend(judge_loss(message, facts));
         } else if !message.delivered {
             losses.skipped.push(message.number);
-            if !facts.truncated {
+            if !facts.truncated && !message.rotten {
                 let text = format!("message {} never reached the consumer group", message.number);
                 violations.push(Violation::new(Checker::AckedDurable, text).of(message.number));
             }
@@ -97,7 +99,8 @@ fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
     let text = match facts.promise {
         Promise::All => return None,
         Promise::May
-            if facts.bound.permits(message.appended_us, message.end_offset, facts.faults) =>
+            if facts.bound.permits(message.appended_us, message.end_offset, facts.faults)
+                || (facts.bound.has(Term::Rotten) && message.rotten) =>
         {
             return None;
         }
@@ -128,6 +131,7 @@ mod tests {
             read_back: alive,
             stored: alive,
             delivered: alive,
+            rotten: false,
         }
     }
 
@@ -175,6 +179,16 @@ mod tests {
 
         let twice = [message(1, 400, true), message(1, 500, true)];
         assert_eq!(run(&twice, Promise::Never, "").1[0].checker, Checker::Harness);
+    }
+
+    #[test]
+    fn rot_excuses_only_what_it_hit_and_only_where_it_may() {
+        let mut hit = message(1, 400, false);
+        hit.rotten = true;
+        assert_eq!(run(&[hit.clone()], Promise::May, "rotten").1, vec![]);
+        assert_eq!(run(&[hit.clone()], Promise::May, "lag").1.len(), 1);
+        assert_eq!(run(&[hit], Promise::Never, "").1.len(), 1);
+        assert_eq!(run(&[message(1, 400, false)], Promise::May, "rotten").1.len(), 1);
     }
 
     #[test]

@@ -15,14 +15,17 @@ pub enum Term {
     Lag,
     /// Above what the promoted slave had synced.
     SlaveUnflushed,
+    /// Records of which the device damaged bytes, on the disk that is read in the end.
+    Rotten,
 }
 
 impl Term {
-    const ALL: [(Term, &'static str); 4] = [
+    const ALL: [(Term, &'static str); 5] = [
         (Term::MasterUnflushed, "master_unflushed"),
         (Term::FirstMasterUnflushed, "first_master_unflushed"),
         (Term::Lag, "lag"),
         (Term::SlaveUnflushed, "slave_unflushed"),
+        (Term::Rotten, "rotten"),
     ];
 }
 
@@ -58,6 +61,8 @@ impl Bound {
                 }
                 Term::Lag => at.slave_received_to.is_some_and(|to| end_offset > to),
                 Term::SlaveUnflushed => at.slave_synced_to.is_some_and(|to| end_offset > to),
+                // Known of each message by itself.
+                Term::Rotten => false,
             })
         })
     }

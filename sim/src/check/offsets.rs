@@ -20,6 +20,8 @@ pub struct Facts {
     pub committed: Committed,
     /// Groups (`brokerName`) whose log was cut during the run: offsets above the cut were used again.
     pub truncated: BTreeSet<Arc<str>>,
+    /// Places (group, queue, offset) whose records a device damaged: nothing is read there.
+    pub holes: BTreeSet<(Arc<str>, u32, u64)>,
 }
 
 /// Looks at the read-back, the acknowledged places and the deliveries.
@@ -27,7 +29,7 @@ pub struct Facts {
 pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (queue, reading) in &history.read_back {
-        violations.extend(dense(queue, reading));
+        violations.extend(dense(queue, reading, facts));
         violations.extend(committed_within(queue, reading, facts));
     }
     violations.extend(acked_places_hold(history, facts));
@@ -36,9 +38,16 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
 }
 
 /// Read from minimum to maximum, every offset comes once and in order.
-fn dense(queue: &QueueKey, reading: &QueueReading) -> Option<Violation> {
-    let mut expected = reading.min_offset;
-    for message in &reading.messages {
+fn dense(queue: &QueueKey, reading: &QueueReading, facts: &Facts) -> Option<Violation> {
+    let is_hole = |offset| facts.holes.contains(&(Arc::clone(&queue.0), queue.1, offset));
+    let behind_holes = |mut offset| {
+        while is_hole(offset) {
+            offset += 1;
+        }
+        offset
+    };
+    let mut expected = behind_holes(reading.min_offset);
+    for message in reading.messages.iter().filter(|message| !is_hole(message.queue_offset)) {
         if message.queue_offset != expected {
             let text = format!(
                 "{} queue {}: offset {} follows {expected}",
@@ -46,7 +55,7 @@ fn dense(queue: &QueueKey, reading: &QueueReading) -> Option<Violation> {
             );
             return Some(Violation::new(Checker::Offsets, text).at(message.ordinal));
         }
-        expected += 1;
+        expected = behind_holes(expected + 1);
     }
     (expected != reading.max_offset).then(|| {
         let text = format!(
@@ -88,10 +97,14 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
                 .push(Violation::new(Checker::Offsets, text).of(send.number).at(send.ordinal));
             continue;
         }
+        if facts.holes.contains(&key) {
+            continue;
+        }
         let reading = history.read_back.get(&(key.0, key.1));
         let there = reading.and_then(|reading| {
             let index = place.queue_offset.checked_sub(reading.min_offset)?;
-            reading.messages.get(usize::try_from(index).ok()?)
+            let found = reading.messages.get(usize::try_from(index).ok()?)?;
+            (found.queue_offset == place.queue_offset).then_some(found)
         });
         if let Some(there) = there.filter(|there| there.number != Some(send.number)) {
             let text = format!(
@@ -143,6 +156,7 @@ mod tests {
             group: "a".into(),
             queue_id: 0,
             queue_offset,
+            phy_offset: queue_offset * 100,
             at_us: 0,
             ordinal: 5,
         }
@@ -200,6 +214,13 @@ mod tests {
     fn holes_ends_and_double_places_are_found() {
         let text = complaint(|h, _| reading(h).messages[2].queue_offset = 4);
         assert!(text.contains("offset 4 follows 2"), "{text}");
+        let (mut history, mut facts) = clean();
+        facts.holes.insert(("a".into(), 0, 1));
+        assert_eq!(check(&history, &facts), vec![], "what is there after all is no harm");
+        reading(&mut history).messages.remove(1);
+        assert_eq!(check(&history, &facts), vec![], "the disk made the hole");
+        facts.holes.clear();
+        assert!(check(&history, &facts)[0].text.contains("offset 2 follows 1"));
         let text = complaint(|h, _| reading(h).max_offset = 4);
         assert!(text.contains("ends at 4"), "{text}");
         let text = complaint(|h, _| h.sends.push(send(9, 1)));

@@ -2,6 +2,7 @@
 //! twice changes nothing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Checker, Violation};
@@ -85,6 +86,11 @@ pub struct Unit {
     pub tags_code: i64,
 }
 
+impl Unit {
+    /// A place in the middle of a queue that no record fills.
+    pub const HOLE: Unit = Unit { phy_offset: u64::MAX, size_bytes: 0, tags_code: 0 };
+}
+
 /// The units of one ConsumeQueue from its first readable offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueUnits {
@@ -94,13 +100,18 @@ pub struct QueueUnits {
     pub units: Vec<Unit>,
 }
 
-/// Compares ConsumeQueues with a rebuild from the records of the same store, in log order.
+/// Compares ConsumeQueues with a rebuild from the records of the same store, in log order. Of `gaps`,
+/// ranges of the log that a device damaged, a queue may have entries or none.
 #[must_use]
 pub fn check_queues(
     store: &str,
     records: &[IndexedRecord],
+    gaps: &[Range<u64>],
     queues: &BTreeMap<(Arc<str>, u32), QueueUnits>,
 ) -> Option<Violation> {
+    if !gaps.is_empty() {
+        return check_queues_outside(store, records, gaps, queues);
+    }
     let mut rebuilt: BTreeMap<(Arc<str>, u32), QueueUnits> = BTreeMap::new();
     for record in records {
         let key = (Arc::clone(&record.topic), record.queue_id);
@@ -127,6 +138,40 @@ pub fn check_queues(
     missing.map(|(topic, queue_id)| {
         let text = format!("{store}: {topic} queue {queue_id} has records but no queue entries");
         Violation::new(Checker::Replicas, text)
+    })
+}
+
+/// As [`check_queues`], entry by entry: the records of the gaps are not known.
+fn check_queues_outside(
+    store: &str,
+    records: &[IndexedRecord],
+    gaps: &[Range<u64>],
+    queues: &BTreeMap<(Arc<str>, u32), QueueUnits>,
+) -> Option<Violation> {
+    let mut known = BTreeMap::new();
+    for record in records {
+        let queue = queues.get(&(Arc::clone(&record.topic), record.queue_id));
+        let index = queue.and_then(|queue| record.queue_offset.checked_sub(queue.min_offset));
+        let unit = queue.zip(index).and_then(|(queue, index)| queue.units.get(index as usize));
+        if unit != Some(&record.unit) {
+            let text = format!(
+                "{store}: {} queue {} has no entry {} for the record at {}",
+                record.topic, record.queue_id, record.queue_offset, record.unit.phy_offset
+            );
+            return Some(Violation::new(Checker::Replicas, text));
+        }
+        known.insert(record.unit.phy_offset, record.unit);
+    }
+    let strange = |unit: &&Unit| {
+        **unit != Unit::HOLE
+            && known.get(&unit.phy_offset) != Some(*unit)
+            && !gaps.iter().any(|gap| gap.contains(&unit.phy_offset))
+    };
+    queues.iter().find_map(|((topic, queue_id), queue)| {
+        let unit = queue.units.iter().find(strange)?;
+        let at = unit.phy_offset;
+        let text = format!("{store}: {topic} queue {queue_id} points at {at}, where no record is");
+        Some(Violation::new(Checker::Replicas, text))
     })
 }
 
@@ -215,15 +260,25 @@ mod tests {
     #[test]
     fn queues_must_equal_a_rebuild() {
         let records = [record(0), record(1), record(2)];
-        assert_eq!(check_queues("a", &records, &queues(&[0, 1, 2])), None);
+        assert_eq!(check_queues("a", &records, &[], &queues(&[0, 1, 2])), None);
         let text = |records: &[IndexedRecord], units: &[u64]| {
-            check_queues("a", records, &queues(units)).unwrap().text
+            check_queues("a", records, &[], &queues(units)).unwrap().text
         };
         assert!(text(&records, &[0, 1]).contains("has 2 entries"));
         assert!(text(&records, &[0, 2, 1]).contains("differ at entry 1"));
         assert!(text(&records, &[]).contains("no queue entries"));
         assert!(text(&records[..2], &[0, 1, 2]).contains("a rebuild gives 2"));
         assert!(text(&[record(0), record(2)], &[0, 2]).contains("but it is 1"));
+    }
+
+    #[test]
+    fn gaps_excuse_only_what_lies_in_them() {
+        let (records, gap) = ([record(0), record(2)], 100..200);
+        let check =
+            |units: &[u64]| check_queues("a", &records, std::slice::from_ref(&gap), &queues(units));
+        assert_eq!(check(&[0, 1, 2]), None);
+        assert!(check(&[0, 2]).unwrap().text.contains("no entry 2 for the record at 200"));
+        assert!(check(&[0, 1, 2, 3]).unwrap().text.contains("points at 300"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message::{self, MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
 
+use super::log_damage::meets;
 use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
 use crate::env::disk::SimDisk;
 use crate::history::message_number;
@@ -53,13 +54,15 @@ pub struct LogWalk {
     pub end: u64,
     /// The records.
     pub records: Vec<FoundRecord>,
+    /// Ranges that the walk passed over, because a device damaged them.
+    pub gaps: Vec<Range<u64>>,
 }
 
 /// The disk of a store and where on it the store lies.
 #[derive(Clone)]
 pub struct LogView {
-    disk: Arc<SimDisk>,
-    dirs: StoreDirs,
+    pub(super) disk: Arc<SimDisk>,
+    pub(super) dirs: StoreDirs,
     /// The log file looked at last, by its first byte: acknowledgements come in the order of the log.
     last_file: Arc<Mutex<LastFile>>,
 }
@@ -145,22 +148,33 @@ impl LogView {
     #[must_use]
     pub fn walk(&self) -> LogWalk {
         let Some(min) = self.min() else { return LogWalk::default() };
-        let mut walk = LogWalk { min, end: min, records: Vec::new() };
+        let mut walk = LogWalk { min, end: min, ..LogWalk::default() };
         let file_bytes = self.dirs.commit_log_file_bytes;
         let mut at = min;
         let mut window = Window::default();
+        let damage = self.damage();
         loop {
             let file_end = at - at % file_bytes + file_bytes;
             let step = step(window.ensure(self, at, file_end), at);
             match step {
                 Step::Record(found) => {
-                    at = found.end_offset();
+                    let record = at..found.end_offset();
+                    at = record.end;
                     walk.end = at;
-                    walk.records.push(found);
+                    // Only the body has a checksum.
+                    match damage.iter().any(|damage| meets(&damage.range, &record)) {
+                        true => walk.gaps.push(record),
+                        false => walk.records.push(found),
+                    }
                 }
                 Step::Blank if self.file_exists(file_end) => at = file_end,
                 Step::Torn { stated_bytes } if window.grow(stated_bytes, at, file_end) => {}
-                Step::Blank | Step::Torn { .. } | Step::End => return walk,
+                Step::Blank | Step::Torn { .. } | Step::End => {
+                    let Some(behind) = self.behind_damage(&damage, at, file_end) else { return walk };
+                    walk.gaps.push(at..behind);
+                    window = Window::default();
+                    at = behind;
+                }
             }
         }
     }
@@ -201,10 +215,13 @@ impl LogView {
         files.into_iter().map(|(key, files)| (key, self.queue_units(&files))).collect()
     }
 
-    /// How many records the ConsumeQueues point at.
+    /// How many records outside of `gaps` the ConsumeQueues point at.
     #[must_use]
-    pub fn queued_records(&self) -> usize {
-        self.queues().values().map(|queue| queue.units.len()).sum()
+    pub fn queued_records(&self, gaps: &[Range<u64>]) -> usize {
+        let queues = self.queues();
+        let units = queues.values().flat_map(|queue| &queue.units);
+        let points_at_gap = |unit: &Unit| gaps.iter().any(|gap| gap.contains(&unit.phy_offset));
+        units.filter(|unit| **unit != Unit::HOLE && !points_at_gap(unit)).count()
     }
 
     fn queue_units(&self, files: &BTreeMap<u64, PathBuf>) -> QueueUnits {
@@ -225,7 +242,7 @@ impl LogView {
         queue
     }
 
-    fn paths_under(&self, dir: &Path) -> Vec<PathBuf> {
+    pub(super) fn paths_under(&self, dir: &Path) -> Vec<PathBuf> {
         self.disk.paths().into_iter().filter(|path| path.starts_with(dir)).collect()
     }
 
@@ -269,7 +286,7 @@ impl LogView {
         path
     }
 
-    fn file_exists(&self, from: u64) -> bool {
+    pub(super) fn file_exists(&self, from: u64) -> bool {
         self.disk.live_bytes(&self.file_path(from), 0..1).is_some()
     }
 }
@@ -286,6 +303,9 @@ impl QueueUnits {
                 if self.units.is_empty() {
                     self.min_offset = index;
                 }
+                while self.min_offset + (self.units.len() as u64) < index {
+                    self.units.push(Unit::HOLE);
+                }
                 self.units.push(Unit {
                     phy_offset: unit.phy_offset as u64,
                     size_bytes: unit.size.unsigned_abs(),
@@ -299,7 +319,7 @@ impl QueueUnits {
 }
 
 /// What a walk meets.
-enum Step {
+pub(super) enum Step {
     Record(FoundRecord),
     Blank,
     /// No record, or one of which only a part was shown.
@@ -310,7 +330,7 @@ enum Step {
     End,
 }
 
-fn step(bytes: &[u8], at: u64) -> Step {
+pub(super) fn step(bytes: &[u8], at: u64) -> Step {
     match check_record(bytes, &RecordRules::strict(at as i64)) {
         RecordCheck::Valid(record) => Step::Record(found_record(at, &record)),
         RecordCheck::Blank { .. } => Step::Blank,
@@ -408,7 +428,7 @@ fn common_bytes(one: &[u8], other: &[u8]) -> u64 {
     agree.unwrap_or(one.len().min(other.len())) as u64
 }
 
-fn offset_in_name(path: &Path) -> Option<u64> {
+pub(super) fn offset_in_name(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.parse().ok()
 }
 

@@ -62,6 +62,7 @@ impl<'a> Director<'a> {
             }
             self.note_positions(&event.action);
             self.cluster.act(&event.action).await?;
+            self.cluster.ledger().note_damage(self.cluster.trace());
             self.acks_at_previous = *self.work.acks().borrow();
             self.last_us = self.cluster.trace().now_us();
         }
@@ -151,6 +152,7 @@ impl<'a> Director<'a> {
     /// Notes where the copies of the group end, if the action takes one of them.
     fn note_positions(&mut self, action: &Action) {
         let trace = self.cluster.trace();
+        self.cluster.ledger().note_damage(trace);
         let at_us = trace.now_us();
         if !action.is_recovery() {
             self.directed.first_fault_us.get_or_insert(at_us);

@@ -218,7 +218,7 @@ pub(super) fn are_replicas_equal(cluster: &Cluster, group: &str) -> bool {
     let walk = view.walk();
     let running = |broker: &&BrokerProcess| broker.handle().is_running();
     master.handle().is_running()
-        && view.queued_records() == walk.records.len()
+        && view.queued_records(&walk.gaps) == walk.records.len()
         && cluster
             .slaves_of(group)
             .filter(running)
@@ -234,8 +234,8 @@ fn is_equal_copy(view: &LogView, walk: &LogWalk, copy: &LogView) -> bool {
     let records = if min < walk.min { copy.walk().records.len() } else { common };
     // Behind the last record there may be the blank of a full file.
     (copy.ends_at(walk.end) || copy.walk().end == walk.end)
-        && view.same_bytes(copy, walk.min.max(min)..walk.end)
-        && copy.queued_records() == records
+        && view.same_sound_bytes(copy, walk.min.max(min)..walk.end)
+        && copy.queued_records(&walk.gaps) == records
 }
 
 /// Waits until the existing group was given what the master holds, then lets the fresh group read.
@@ -298,7 +298,8 @@ pub(super) fn compare_disks(cluster: &Cluster, plan: &Plan, group: &str) -> Vec<
     let mut violations = Vec::new();
     for (name, copy) in &copies {
         let records: Vec<_> = copy.walk.records.iter().map(|r| r.indexed.clone()).collect();
-        violations.extend(check_queues(name, &records, &copy.view.queues()));
+        let gaps = &copy.walk.gaps;
+        violations.extend(check_queues(name, &records, gaps, &copy.view.queues()));
     }
     // Where a slave may refuse to follow (a blank master), nothing is promised of the copies.
     if plan.check.replicas_equal_within.is_none() {
@@ -321,7 +322,9 @@ struct Copied {
 }
 
 fn compare_logs(master: &str, one: &Copied, slave: &str, other: &Copied) -> Option<Violation> {
-    let (read_one, read_other) = (|range| one.view.read(range), |range| other.view.read(range));
+    let damaged = one.view.damaged_either(&other.view);
+    let read_one = |range| one.view.read_without(&damaged, range);
+    let read_other = |range| other.view.read_without(&damaged, range);
     let copy = |name, walk: &LogWalk| (name, walk.min, walk.end);
     let (name, min, max) = copy(master, &one.walk);
     let one = LogCopy { name, min, max, read: &read_one };

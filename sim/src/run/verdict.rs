@@ -1,6 +1,7 @@
 //! From what a story left behind to a verdict: facts into checkers, checkers into a report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{RunOutcome, Story};
 use crate::check::acked_durable::{self, AckedMessage, Losses};
@@ -8,10 +9,10 @@ use crate::check::bound::Bound;
 use crate::check::{Checker, Violation, ack_predicate, liveness, no_phantom, offsets};
 use crate::cluster::Cluster;
 use crate::forensics::{self, Fate, LostMessage};
-use crate::history::{History, message_key};
+use crate::history::{Delivery, History, message_key};
 use crate::plan::{Action, Plan};
 use crate::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
-use crate::trace::{Trace, TraceRecord};
+use crate::trace::{Trace, TraceEvent, TraceRecord};
 use crate::world::WorldStats;
 
 /// Chains that are searched per run: a run that loses thousands is explained by its first ones.
@@ -35,6 +36,7 @@ pub(super) fn judge(
     if let Some(story) = story {
         let bound: Bound = plan.check.bound.parse().unwrap_or_default();
         let acked = acked_messages(&story);
+        let rotten = rotten_records(&story, trace);
         let (losses, found) = acked_durable::check(&acked_durable::Facts {
             acked: &acked,
             promise: plan.check.promise,
@@ -45,8 +47,8 @@ pub(super) fn judge(
         violations.extend(found);
         violations.extend(ack_facts(&story));
         violations.extend(story.ledger.observed());
-        violations.extend(no_phantom::check(&story.history));
-        violations.extend(offsets::check(&story.history, &offset_facts(&story)));
+        violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
+        violations.extend(offsets::check(&story.history, &offset_facts(&story, &rotten)));
         violations.extend(story.expectations.iter().filter_map(liveness::check));
         let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
         fates = explain(&story, trace, &losses);
@@ -154,25 +156,71 @@ fn acked_messages(story: &Story) -> Vec<AckedMessage> {
         .read_back
         .iter()
         .filter(|((group, _), _)| here(group))
-        .flat_map(|(_, queue)| queue.messages.iter().filter_map(|message| message.number))
+        .flat_map(|(_, queue)| queue.messages.iter().filter_map(intact))
         .collect();
-    let delivered: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
+    let delivered: BTreeSet<u32> = history.deliveries.iter().filter_map(intact).collect();
     let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));
     acked
         .filter(|(_, place)| here(&place.group))
         .map(|(send, place)| {
             let fact = story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal);
+            let end_offset = fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset);
+            let appended_us = fact.map_or(send.ended_us, |fact| fact.appended_us);
+            let record = place.phy_offset..end_offset;
             AckedMessage {
                 number: send.number,
-                end_offset: fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset),
-                appended_us: fact.map_or(send.ended_us, |fact| fact.appended_us),
+                end_offset,
+                appended_us,
                 acked_us: send.ended_us,
                 read_back: read_back.contains(&send.number),
                 stored: story.stored.contains(&send.number),
                 delivered: delivered.contains(&send.number),
+                rotten: story.ledger.is_rotten(&story.master_now, &record, appended_us),
             }
         })
         .collect()
+}
+
+/// The number of a delivery that is what was sent.
+fn intact(delivery: &Delivery) -> Option<u32> {
+    delivery.number.filter(|_| delivery.body_intact)
+}
+
+/// The records of a group of which a device damaged bytes on the present master's disk.
+#[derive(Default)]
+struct RottenRecords {
+    group: String,
+    phy_offsets: BTreeSet<u64>,
+    places: BTreeSet<(Arc<str>, u32, u64)>,
+}
+
+impl RottenRecords {
+    fn is_behind(&self, delivery: &Delivery) -> bool {
+        *delivery.group == *self.group && self.phy_offsets.contains(&delivery.phy_offset)
+    }
+}
+
+fn rotten_records(story: &Story, trace: &Trace) -> RottenRecords {
+    let mut rotten = RottenRecords { group: story.group.clone(), ..RottenRecords::default() };
+    if !story.ledger.has_damage(&story.master_now) {
+        return rotten;
+    }
+    let group: Arc<str> = Arc::from(&*story.group);
+    trace.read(|records| {
+        for record in records.iter().filter(|record| story.is_of_group(&record.source)) {
+            let TraceEvent::Appended { phy_offset, size_bytes, queue_id, queue_offset, .. } =
+                &record.event
+            else {
+                continue;
+            };
+            let bytes = *phy_offset..*phy_offset + u64::from(*size_bytes);
+            if story.ledger.is_rotten(&story.master_now, &bytes, record.at_us) {
+                rotten.phy_offsets.insert(*phy_offset);
+                rotten.places.insert((Arc::clone(&group), *queue_id, *queue_offset));
+            }
+        }
+    });
+    rotten
 }
 
 /// The ack predicate of every acknowledged message.
@@ -193,8 +241,9 @@ fn ack_facts(story: &Story) -> Vec<Violation> {
     violations
 }
 
-fn offset_facts(story: &Story) -> offsets::Facts {
+fn offset_facts(story: &Story, rotten: &RottenRecords) -> offsets::Facts {
     let mut facts = offsets::Facts { committed: story.committed.clone(), ..Default::default() };
+    facts.holes.clone_from(&rotten.places);
     if story.truncated {
         facts.truncated.extend(story.committed.keys().map(|(group, _)| group.clone()));
         facts.truncated.insert(story.group.as_str().into());

@@ -78,6 +78,8 @@ pub enum TraceEvent {
     ConnectionReset { conn: u64, at: Name },
     /// The side of a connection on machine `at` gave up on unanswered bytes.
     ConnectionTimedOut { conn: u64, at: Name },
+    /// The device damaged bytes of a CommitLog; the source is the process that keeps it.
+    Damaged { from: u64, to: u64, what: Name },
     /// What became of a disk at a crash, and other news of it.
     Disk { what: Name },
     /// A client's operation started or ended; `op` is its number.

@@ -125,6 +125,9 @@ fn world(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         TraceEvent::ConnectionReset { conn, at } => write!(f, "c{conn} reset at {at}"),
         TraceEvent::ConnectionTimedOut { conn, at } => write!(f, "c{conn} timed out at {at}"),
+        TraceEvent::Damaged { from, to, what } => {
+            write!(f, "damaged by the disk {}: {what}", Span(*from, *to))
+        }
         TraceEvent::Disk { what } => write!(f, "disk: {what}"),
         TraceEvent::Op { op, what } => write!(f, "op {op}: {what}"),
         other => write!(f, "{other:?}"),

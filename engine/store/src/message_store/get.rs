@@ -197,6 +197,11 @@ impl<'a> Scan<'a> {
                 if self.messages.is_empty() {
                     self.status = GetMessageStatus::MessageWasRemoving;
                 }
+                if phy_offset >= self.max_phy_offset {
+                    // A unit whose bits rotted: it says nothing of those behind it.
+                    tracing::error!(phy_offset, size, "a ConsumeQueue points behind the log");
+                    return 0;
+                }
                 self.store.log.roll_next_file(phy_offset)
             }
         }
