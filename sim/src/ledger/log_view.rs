@@ -170,7 +170,9 @@ impl LogView {
                 Step::Blank if self.file_exists(file_end) => at = file_end,
                 Step::Torn { stated_bytes } if window.grow(stated_bytes, at, file_end) => {}
                 Step::Blank | Step::Torn { .. } | Step::End => {
-                    let Some(behind) = self.behind_damage(&damage, at, file_end) else { return walk };
+                    let Some(behind) = self.behind_damage(&damage, at, file_end) else {
+                        return walk;
+                    };
                     walk.gaps.push(at..behind);
                     window = Window::default();
                     at = behind;

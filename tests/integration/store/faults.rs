@@ -193,6 +193,19 @@ fn bit_rot_in_a_queue_is_left_out_by_readers_and_found_by_the_doctor() {
     }
 }
 
+/// A unit that points behind the log says nothing of where the units behind it point.
+#[test]
+fn a_rotten_unit_that_points_behind_the_log_hides_no_other() {
+    let (config, disk, _) = closed_store(24);
+    let queue = Path::new("/machine/store/consumequeue/T/0/00000000000000000000");
+    live(&disk, &config, async |store| {
+        assert!(disk.rot(queue, 5 * 20 + 2, 0x01));
+        let found = read_around(store);
+        assert_eq!(found, (0..60).filter(|number| *number != 10).collect::<Vec<_>>());
+    })
+    .unwrap();
+}
+
 /// A write that the disk puts in the wrong place: below the watermark the start says so.
 #[test]
 fn a_misdirected_write_is_found_by_the_next_start() {
