@@ -205,6 +205,9 @@ impl State {
     }
 
     fn fail(&mut self, flight: &Flight, mode: FlushErrorMode, now_ms: u64) {
+        if self.tree.is_dir(flight.node) && mode != FlushErrorMode::ReportedLate {
+            return; // Its entries wait in the journal.
+        }
         let open = self.open.entry(flight.node).or_default();
         match mode {
             FlushErrorMode::Clean => {}
@@ -243,6 +246,9 @@ impl State {
 
     /// Notes what the platter does not hold of the pages of `flight`.
     fn note_missing(&mut self, flight: &Flight, kind: DamageKind) {
+        if self.tree.is_dir(flight.node) {
+            return;
+        }
         let file = self.tree.file_mut(flight.node);
         if file.on_platter().generation == flight.generation {
             flight.pages.iter().for_each(|(page, bytes)| file.note_damage(*page, bytes, kind));

@@ -141,6 +141,12 @@ fn the_device_knows_what_it_damaged_until_other_bytes_come_over_it() {
         handle.flush(&region, 0..region.len()).await.unwrap();
         assert_eq!(damage(&disk), [], "the page was written anew");
 
+        for mode in [FlushErrorMode::NeverReported, FlushErrorMode::Misdirected] {
+            lose(mode);
+            handle.write(Path::new("/g"), b"").unwrap();
+            handle.sync(Path::new("/")).await.unwrap();
+            assert!(!disk.exists_durably(Path::new("/g")), "a directory's sync is lost as well");
+        }
         lose(FlushErrorMode::Misdirected);
         fill(&region, 3, 9);
         handle.flush(&region, 0..region.len()).await.unwrap();
