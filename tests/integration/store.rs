@@ -3,6 +3,7 @@
 
 mod crash_points;
 mod doctor;
+mod doctor_dledger;
 mod enumerated;
 mod faults;
 mod golden_replay;

@@ -6,10 +6,11 @@
 //! windows of a few mebibytes, whatever their size.
 //!
 //! Modules in reading order: `shape` (file sizes), `log_reader`, `unit_reader`, `index_reader` (files
-//! piece by piece), `lines`, `dump` and `dledger`, `listing`, `verify`, `recover`.
+//! piece by piece), `entry` (DLedger's), `lines`, `dump` and `dledger`, `listing`, `verify`, `recover`.
 
 mod dledger;
 mod dump;
+mod entry;
 mod index_reader;
 mod lines;
 mod listing;
@@ -51,9 +52,12 @@ pub enum DoctorError {
     /// Somebody works on it.
     #[error("{} is in use: a broker runs on it, or somebody else examines it", .0.display())]
     Locked(PathBuf),
-    /// It is the log of DLedger mode, which is dumped only.
-    #[error("{} is the log of DLedger mode, which is neither verified nor recovered", .0.display())]
+    /// It is the log of DLedger mode, which is dumped and verified only.
+    #[error("{} is the log of DLedger mode, which this engine does not start", .0.display())]
     Dledger(PathBuf),
+    /// It holds the logs of several nodes of DLedger mode.
+    #[error("{} holds the logs of several DLedger nodes", .0.display())]
+    SeveralLogs(PathBuf),
     /// The copy's directory is in the way.
     #[error("{} exists already and is not empty", .0.display())]
     CopyExists(PathBuf),
@@ -113,7 +117,7 @@ impl StoreDir {
         };
         let elsewhere = config.and_then(|config| config.store_path_commit_log.clone());
         let has = |is_it: fn(&str) -> bool| entries.iter().any(|it| it.is_dir && is_it(&it.name));
-        let has_dledger = has(|name| name.starts_with("dledger-"));
+        let has_dledger = has(dledger::is_dledger);
         let has_log = has_dledger || has(|name| name == COMMIT_LOG);
         let log_dir = elsewhere.clone().unwrap_or_else(|| root.join(COMMIT_LOG));
         match elsewhere {

@@ -57,7 +57,11 @@ impl From<DoctorError> for Complaint {
             DoctorError::Start(_) => {
                 "`staticfire store verify` shows all of it; --salvage passes damage over"
             }
-            DoctorError::Dledger(_) => "`staticfire store dump` shows what it holds",
+            DoctorError::Dledger(_) => {
+                "`staticfire store verify` shows what RocketMQ would keep of it; what it would cut the \
+                 group's leader sends again"
+            }
+            DoctorError::SeveralLogs(_) => "move away all but the one that dLegerSelfId names",
             DoctorError::NoLog(_) | DoctorError::Io { .. } => "",
         };
         let exit =

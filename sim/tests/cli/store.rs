@@ -292,3 +292,26 @@ fn what_is_no_store_is_refused() {
     let help = check(&["store", "recover", "--help"], 0, "");
     assert!(help.contains("\nExample:\n  staticfire store recover "), "{help}");
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files of the test's, not simulated ones")]
+fn a_dledger_node_is_verified_and_not_recovered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (store, copy) = (path("store"), path("copy"));
+    let node = Path::new(&store).join("dledger-n0");
+    std::fs::create_dir_all(node.join("data")).expect("the directory is ours");
+    let lines = "enableDLegerCommitLog=true\ndLegerGroup=a\ndLegerPeers=n0-127.0.0.1:40911\n\
+                 dLegerSelfId=n0\nstorePathCommitLog=/no/such/log\n";
+    let conf = &properties(&dir.path().join("n0.properties"), lines);
+    let said = check(&["store", "verify", &store, "--conf", conf], 0, "");
+    assert!(said.contains("a start keeps 0 records in 0..0, up to: no files\nsound\n"), "{said}");
+    write(&node.join("checkpoint"), "committedIndex=3\nendIndex=3\n");
+    let said = check(&["store", "verify", &store], 1, "");
+    assert!(said.contains("\ndamage  dledger-n0/checkpoint: says that "), "{said}");
+    let text = "dledger-n0 is the log of DLedger mode, which this engine does not start\n  help: ";
+    check(&["store", "recover", &store, "--out", &copy], 64, text);
+    std::fs::create_dir(Path::new(&store).join("dledger-n1")).expect("the directory is ours");
+    let text = "holds the logs of several DLedger nodes\n  help: move away all but the one";
+    check(&["store", "verify", &store], 64, text);
+}

@@ -1,5 +1,4 @@
-//! The log of DLedger mode (`dledger-*`): entries of 48 bytes and a record. It is dumped and listed, not
-//! started.
+//! The log of DLedger mode (`dledger-*`), entry by entry. It is dumped, listed and verified, not started.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,18 +8,14 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dump::{line, written};
+use super::entry::{
+    BLANK_MAGIC, ENTRY_MAGIC, HEADER_BYTES, INDEX_RECORD_BYTES, INDEX_WINDOW_BYTES, IndexRecord,
+};
 use super::lines::{RecordLine, hex};
 use super::log_reader::LogReader;
 use super::{DoctorError, Progress, StoreDir, StoreFile};
 use crate::big_endian::{i32_at, i64_at};
 use crate::commit_log::log_bytes::LogBytes as _;
-
-const ENTRY_MAGIC: i32 = 1;
-const BLANK_MAGIC: i32 = -1;
-const HEADER_BYTES: usize = 48;
-const INDEX_RECORD_BYTES: usize = 32;
-/// Index records read at once.
-const INDEX_WINDOW_BYTES: usize = INDEX_RECORD_BYTES << 12;
 
 /// The header of an entry, with the record behind it.
 #[derive(Serialize)]
@@ -55,7 +50,7 @@ impl StoreDir {
     /// The directories of DLedger logs, by name.
     pub(super) fn dledger_dirs(&self) -> Result<Vec<StoreFile>, DoctorError> {
         let mut entries = self.entries(&self.root)?;
-        entries.retain(|entry| entry.is_dir && entry.name.starts_with("dledger-"));
+        entries.retain(|entry| entry.is_dir && is_dledger(&entry.name));
         Ok(entries)
     }
 
@@ -137,8 +132,8 @@ impl StoreDir {
                 let bytes = self.disk.read_at(&file.path, at, INDEX_WINDOW_BYTES);
                 let bytes = bytes.map_err(DoctorError::io(&file.path))?;
                 for record in bytes.chunks(INDEX_RECORD_BYTES) {
-                    let Some([pos, index, term]) = index_record(record) else { break 'file };
-                    let (magic, size) = (ENTRY_MAGIC, i32_at(record, 12).unwrap_or_default());
+                    let Some(record) = IndexRecord::decode(record) else { break 'file };
+                    let IndexRecord { magic, pos, size, index, term } = record;
                     let comma = if count == 0 { "" } else { "," };
                     write!(out, "{comma}[{magic},{pos},{size},{index},{term}]").map_err(written)?;
                     count += 1;
@@ -149,6 +144,11 @@ impl StoreDir {
         out.write_all(b"]}\n").map_err(written)?;
         Ok(count)
     }
+}
+
+/// Whether a directory of that name holds the log of a DLedger node.
+pub(super) fn is_dledger(name: &str) -> bool {
+    name.starts_with("dledger-")
 }
 
 /// Where the entries of a DLedger log are, below the root.
@@ -183,10 +183,4 @@ fn dump_entry(out: &mut dyn Write, pos: u64, entry: &[u8]) -> Result<(), DoctorE
         body_hex: record.is_none().then(|| hex(body)),
     };
     line(out, &entry)
-}
-
-/// Position, index and term of an index record, if it is one.
-fn index_record(bytes: &[u8]) -> Option<[i64; 3]> {
-    (i32_at(bytes, 0)? == ENTRY_MAGIC).then_some(())?;
-    Some([i64_at(bytes, 4)?, i64_at(bytes, 16)?, i64_at(bytes, 24)?])
 }

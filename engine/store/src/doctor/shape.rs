@@ -6,6 +6,7 @@ use std::path::Path;
 use mq_env::disk::{DirEntry, Disk};
 
 use super::DoctorError;
+use super::dledger::{data_dir, is_dledger};
 use crate::config::StoreConfig;
 use crate::index_layout::{
     INDEX_ENTRY_BYTES, INDEX_SLOT_BYTES, IndexEntry, IndexHeader, IndexLayout,
@@ -41,7 +42,10 @@ impl StoreShape {
             });
         }
         let defaults = StoreConfig::at(root);
-        let log = file_size(&list(disk, log_dir)?);
+        let mut log = file_size(&list(disk, log_dir)?);
+        for entry in list(disk, root)?.into_iter().filter(|entry| is_dledger(&entry.name)) {
+            log = log.or(file_size(&list(disk, &root.join(data_dir(&entry.name)))?));
+        }
         let mut queue = None;
         let queues = root.join("consumequeue");
         for topic in list(disk, &queues)?.into_iter().filter(|topic| topic.is_dir) {

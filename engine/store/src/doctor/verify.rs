@@ -5,6 +5,7 @@
 //! (`commit_log::walk`).
 
 mod configs;
+mod entries;
 mod indexes;
 mod queues;
 
@@ -79,6 +80,15 @@ impl Verdict {
     }
 }
 
+/// What ConsumeQueues and index have to reach up to.
+struct LogEnd {
+    phy_offset: u64,
+    /// A kill may have come before the last records were dispatched.
+    was_aborted: bool,
+    /// Whether a start adds what is missing, and not only behind the last unit.
+    is_rebuilt: bool,
+}
+
 /// What the store says of itself.
 struct Claims {
     from: RecoverFrom,
@@ -87,12 +97,20 @@ struct Claims {
 }
 
 impl StoreDir {
-    /// Reads everything and compares. Changes nothing.
+    /// Reads everything and compares. Changes nothing. Of a DLedger store it says what a start of
+    /// RocketMQ would keep.
     ///
     /// # Errors
-    /// What the disk says.
+    /// [`DoctorError::SeveralLogs`], and what the disk says.
     pub fn verify(&self, progress: Progress<'_>) -> Result<Verdict, DoctorError> {
-        self.refuse_dledger()?;
+        match &self.dledger_dirs()?[..] {
+            [] => self.verify_log(progress),
+            [log] => self.verify_dledger(&log.name, progress),
+            _ => Err(DoctorError::SeveralLogs(self.root.clone())),
+        }
+    }
+
+    fn verify_log(&self, progress: Progress<'_>) -> Result<Verdict, DoctorError> {
         let mut verdict = Verdict::default();
         let claims = self.claims()?;
         let plan = self.plan_load(&claims.from, &mut verdict)?;
@@ -115,8 +133,10 @@ impl StoreDir {
         verdict.max_phy_offset = end.phy_offset;
         verdict.end_reason = end.reason;
         (verdict.dropped, verdict.dropped_more) = (report.dropped, report.dropped_more);
-        queues.finish(self, end.phy_offset, claims.was_aborted, &mut verdict)?;
-        index.finish(self, end.phy_offset, claims.was_aborted, &mut verdict)?;
+        let was_aborted = claims.was_aborted;
+        let end = LogEnd { phy_offset: end.phy_offset, was_aborted, is_rebuilt: true };
+        queues.finish(self, &end, &mut verdict)?;
+        index.finish(self, &end, &mut verdict)?;
         self.check_configs(&mut verdict)?;
         Ok(verdict)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mq_protocol::message_codec::RecordView;
 
-use super::{Severity, Verdict};
+use super::{LogEnd, Severity, Verdict};
 use crate::doctor::index_reader::IndexReader;
 use crate::doctor::{DoctorError, StoreDir};
 use crate::index_layout::{IndexEntry, for_each_key_hash};
@@ -120,10 +120,10 @@ impl IndexCheck {
     pub(super) fn finish(
         mut self,
         dir: &StoreDir,
-        log_end: u64,
-        was_aborted: bool,
+        log_end: &LogEnd,
         verdict: &mut Verdict,
     ) -> Result<(), DoctorError> {
+        let &LogEnd { phy_offset: log_end, was_aborted, is_rebuilt } = log_end;
         let mut behind = 0_u64;
         while let Some(entry) = self.peek(dir)? {
             if entry.phy_offset as u64 >= log_end {
@@ -135,9 +135,9 @@ impl IndexCheck {
         }
         let after_kill = if was_aborted { Severity::Note } else { Severity::Damage };
         if behind > 0 {
-            let text = format!(
-                "{behind} entries are of records behind the end of the log; a start cuts them"
-            );
+            let repair = if is_rebuilt { "a start cuts them" } else { "a start leaves them" };
+            let text =
+                format!("{behind} entries are of records behind the end of the log; {repair}");
             verdict.add(after_kill, "index", text);
         }
         if self.missing > 0 && self.missing < self.keys {
@@ -149,7 +149,9 @@ impl IndexCheck {
             );
             verdict.add(severity, "index", text);
         } else if self.missing > 0 {
-            let text = format!("none of {} keys has an entry; a start indexes them", self.keys);
+            let repair =
+                if is_rebuilt { "a start indexes them" } else { "a start does not index them" };
+            let text = format!("none of {} keys has an entry; {repair}", self.keys);
             verdict.add(after_kill, "index", text);
         }
         if self.doubled > 0 {

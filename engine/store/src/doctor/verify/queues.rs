@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::RecordView;
 
-use super::{Severity, Verdict};
+use super::{LogEnd, Severity, Verdict};
 use crate::commit_log::counts_in_queue;
 use crate::consume_queue::last_end;
 use crate::dispatch::tags_code_of;
@@ -98,10 +98,10 @@ impl QueueCheck {
     pub(super) fn finish(
         self,
         dir: &StoreDir,
-        log_end: u64,
-        was_aborted: bool,
+        log_end: &LogEnd,
         verdict: &mut Verdict,
     ) -> Result<(), DoctorError> {
+        let &LogEnd { phy_offset: log_end, was_aborted, is_rebuilt } = log_end;
         for ((topic, queue_id), mut queue) in self.queues {
             let place = format!("consumequeue/{topic}/{queue_id}");
             if queue.missing.count > 0 {
@@ -110,8 +110,12 @@ impl QueueCheck {
                 let severity =
                     if was_aborted && is_tail { Severity::Note } else { Severity::Damage };
                 let Misses { count, first, .. } = queue.missing;
-                let text =
-                    format!("{count} units are missing, the first at {first}; a start adds them");
+                let repair = if is_rebuilt || is_tail {
+                    "a start adds them"
+                } else {
+                    "a start does not add them"
+                };
+                let text = format!("{count} units are missing, the first at {first}; {repair}");
                 verdict.add(severity, &place, text);
             }
             if queue.wrong.count > 0 {
