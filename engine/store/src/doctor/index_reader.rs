@@ -52,6 +52,11 @@ impl IndexReader {
         Ok(bytes.chunks_exact(INDEX_SLOT_BYTES).map(slot).collect())
     }
 
+    /// Holds nothing until the next entry is asked for.
+    pub(super) fn forget(&mut self) {
+        self.window = Vec::new();
+    }
+
     /// The entry of that number, from 1.
     pub(super) fn entry(
         &mut self,

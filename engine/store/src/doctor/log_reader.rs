@@ -132,6 +132,8 @@ impl<'a> LogReader<'a> {
 
     fn read(&mut self, file: &Range<u64>, phy_offset: u64, len: usize) -> Result<(), DoctorError> {
         let path = self.dir.join(file_name(file.start));
+        // Not both windows at a time.
+        self.window = Window::default();
         let read = self.store.disk.read_at(&path, phy_offset - file.start, len);
         let mut bytes = read.map_err(DoctorError::io(&path))?;
         (self.progress)(bytes.len() as u64);

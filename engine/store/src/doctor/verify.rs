@@ -126,6 +126,7 @@ impl StoreDir {
         let (loaded, removed) = (starts(&plan.kept), starts(&plan.removed));
         let mut log = LogReader::filled_up(self, loaded.iter().copied(), &mut *progress);
         let end = self.walk(&mut log, &claims, &mut visit, &mut verdict)?;
+        drop(log); // Not both windows at a time.
         let found = loaded.iter().chain(&removed).copied();
         let report = report_dropped(&mut LogReader::filled_up(self, found, progress), &end)?;
         verdict.kept = kept;

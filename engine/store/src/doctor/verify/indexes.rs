@@ -67,6 +67,7 @@ impl IndexCheck {
                 let severity = if dir.has("abort") { Severity::Note } else { Severity::Damage };
                 verdict.add(severity, place, trouble);
             }
+            reader.forget();
             check.files.push_back(reader);
         }
         Ok(check)
