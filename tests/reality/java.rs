@@ -1,5 +1,6 @@
 //! The reverse of reading Java's stores: Apache RocketMQ opens a directory that we wrote, serves every
-//! message of it and adds to it, and then we serve the lot.
+//! message of it, delivers the delayed ones, goes on with transactions and adds to it, and then we
+//! serve the lot.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use mq_tests::ledger::{Ack, Ledger};
 use mq_tests::read_back::{ReadBack, client_of_started, read_all};
 use mq_tests::senders::{SenderPlan, Senders, lock, producer_config};
 
+use crate::later;
 use crate::rig::mqbroker;
 use crate::rocketmq::RocketMq;
 
@@ -139,6 +141,8 @@ async fn java_serves_what_we_wrote(flush_disk_type: FlushDiskType, end: End) {
     consume_shapes(&client).await;
     let written = shapes(&client).await;
     assert_eq!(written.0.len(), SHAPES_SENT);
+    let addr = format!("127.0.0.1:{}", story.settings.listen_port);
+    let halves = later::send(&client, &addr).await;
     let mut ours = Some(ours);
     match end {
         End::Kill => story.traffic(&client, || ours.take().unwrap().kill()).await,
@@ -157,6 +161,8 @@ async fn java_serves_what_we_wrote(flush_disk_type: FlushDiskType, end: End) {
     if end == End::Stop {
         assert_eq!(served.1, written.1, "the group's offsets");
     }
+    // A kill may come before it is written down that a delayed message was delivered.
+    let later = later::take_over(&client, &halves, end == End::Stop).await;
     story.traffic(&client, || {}).await;
     client.shutdown().await;
     let ended = java.terminate();
@@ -167,6 +173,7 @@ async fn java_serves_what_we_wrote(flush_disk_type: FlushDiskType, end: End) {
     let client = client_of_started(&mut ours, &namesrv_addr).await;
     story.assert_all_there(&client).await;
     assert_eq!(shapes(&client).await.0, written.0);
+    assert_eq!(later::all(&client).await, later);
     client.shutdown().await;
     ours.stop();
     let both = lock(&story.ledger).acks().len() - acked;

@@ -5,5 +5,6 @@
 mod kill;
 mod full_disk;
 mod java;
+mod later;
 mod rig;
 mod rocketmq;
