@@ -20,6 +20,8 @@ pub struct LostMessage<'a> {
     pub end_offset: u64,
     /// Ordinal of the producer's outcome.
     pub acked: u64,
+    /// It was acknowledged while no file held it, only the process (transient store pool).
+    pub in_process_memory: bool,
     /// The processes that held copies of the log: the broker's slaves, or its former master.
     pub replicas: &'a [String],
     /// The process that is master now.
@@ -63,10 +65,12 @@ pub fn explain(trace: &[TraceRecord], lost: &LostMessage<'_>) -> Fate {
     search.operation();
     let sent = search.replication(appended);
     let fault = search.fault(lost.acked).or_else(|| search.fault(appended));
+    let committed = search.last_commit(appended, fault);
     let synced = search.last_sync(appended, fault);
     let ending = search.ending(appended);
     let damage = search.damage(appended);
-    let reason = damage.unwrap_or_else(|| search.reason(fault, synced, sent, ending));
+    let copies = Copies { committed, synced, received: sent };
+    let reason = damage.unwrap_or_else(|| search.reason(fault, &copies, ending));
     search.links.sort_by_key(|link| link.ordinal);
     search.links.dedup_by_key(|link| link.ordinal);
     Fate { links: search.links, reason }
@@ -76,6 +80,14 @@ struct Search<'a> {
     trace: &'a [TraceRecord],
     lost: &'a LostMessage<'a>,
     links: Vec<Link>,
+}
+
+/// What there was of the record when the fault struck.
+struct Copies {
+    /// The last commit, of a record that only the process had when it was acknowledged.
+    committed: Option<Reach>,
+    synced: Option<Reach>,
+    received: Option<Reach>,
 }
 
 /// How far the log of a process reached, and the event that says so.
@@ -109,8 +121,9 @@ impl<'a> Search<'a> {
         });
         let Some(record) = found else { return 0 };
         let TraceEvent::Appended { queue_id, queue_offset, .. } = &record.event else { return 0 };
+        let place = if lost.in_process_memory { "process memory" } else { "page cache" };
         let text = format!(
-            "appended at {}..{}, queue {queue_id} offset {queue_offset} (page cache)",
+            "appended at {}..{}, queue {queue_id} offset {queue_offset} ({place})",
             lost.phy_offset, lost.end_offset
         );
         self.link(record, text)
@@ -199,6 +212,31 @@ impl<'a> Search<'a> {
         process == self.lost.broker || self.lost.replicas.iter().any(|replica| replica == process)
     }
 
+    /// The last commit of the broker before the fault, for a record that waited for one.
+    fn last_commit(&mut self, appended: u64, fault: Option<&TraceRecord>) -> Option<Reach> {
+        let lost = *self.lost;
+        if !lost.in_process_memory {
+            return None;
+        }
+        let until = fault.map_or(u64::MAX, |record| record.ordinal);
+        let found = self.trace.iter().rev().find_map(|record| match record.event {
+            TraceEvent::Committed { to, .. }
+                if record.ordinal < until && *record.source == *lost.broker =>
+            {
+                Some((record, to))
+            }
+            _ => None,
+        });
+        let Some((record, to)) = found else {
+            return Some(Reach { ordinal: appended, to: 0, covers: false });
+        };
+        let covers = to >= lost.end_offset && record.ordinal > appended;
+        let verdict = if covers { "covers the record" } else { "does not cover the record" };
+        let ordinal =
+            self.link(record, format!("last commit before the fault: up to {to}, {verdict}"));
+        Some(Reach { ordinal, to, covers })
+    }
+
     /// The last completed sync of the broker before the fault.
     fn last_sync(&mut self, appended: u64, fault: Option<&TraceRecord>) -> Option<Reach> {
         let lost = *self.lost;
@@ -276,8 +314,7 @@ impl<'a> Search<'a> {
     fn reason(
         &self,
         fault: Option<&TraceRecord>,
-        synced: Option<Reach>,
-        received: Option<Reach>,
+        copies: &Copies,
         ending: Option<Reach>,
     ) -> String {
         let lost = self.lost;
@@ -296,8 +333,15 @@ impl<'a> Search<'a> {
         let end = ending.map_or_else(String::new, |ending| {
             format!("; {} ends at {} (#{})", lost.master_now, ending.to, ending.ordinal)
         });
+        if let Some(commit) = copies.committed.filter(|commit| !commit.covers) {
+            return format!(
+                "still in the transient store pool, process memory (commits reached {}, #{}), when \
+                 {fault}{end}",
+                commit.to, commit.ordinal
+            );
+        }
         if lost.master_now == lost.broker {
-            return match synced {
+            return match copies.synced {
                 Some(sync) if sync.covers => {
                     format!(
                         "synced up to {} (#{}), yet gone after {fault}{end}",
@@ -310,7 +354,7 @@ impl<'a> Search<'a> {
                 None => format!("never synced when {fault}{end}"),
             };
         }
-        match received {
+        match copies.received {
             Some(reach) => {
                 format!(
                     "{} received it (#{}), yet lacks it after {fault}{end}",
@@ -323,113 +367,4 @@ impl<'a> Search<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    fn record(ordinal: u64, source: &str, event: TraceEvent) -> TraceRecord {
-        let source = Arc::from(source);
-        TraceRecord { ordinal, at_us: ordinal * 1_000, source, incarnation: 1, digest: 0, event }
-    }
-
-    /// A message appended at 100..200 on `a`, acknowledged, and lost to a power loss.
-    fn story() -> Vec<TraceRecord> {
-        let appended = TraceEvent::Appended {
-            phy_offset: 100,
-            size_bytes: 100,
-            topic: "T".into(),
-            queue_id: 2,
-            queue_offset: 8,
-            uniq_key: None,
-        };
-        let (min_phy_offset, max_phy_offset) = (0, 100);
-        let recovered = TraceEvent::Recovered {
-            min_phy_offset,
-            max_phy_offset,
-            dropped_bytes: 0,
-            reason: "torn".into(),
-        };
-        vec![
-            record(1, "producer-1", TraceEvent::Op { op: 7, what: "send k000007".into() }),
-            record(2, "a", TraceEvent::Synced { from: 0, to: 90 }),
-            record(3, "a", appended),
-            record(4, "producer-1", TraceEvent::Op { op: 7, what: "SEND_OK".into() }),
-            record(5, "10.0.1.1", TraceEvent::Machine(MachineStep::PowerLost)),
-            record(6, "a", recovered),
-        ]
-    }
-
-    fn fate(trace: &[TraceRecord], master_now: &str) -> Fate {
-        told(trace, master_now, 4)
-    }
-
-    fn told(trace: &[TraceRecord], master_now: &str, acked: u64) -> Fate {
-        let replicas = ["a-s".to_owned()];
-        let lost = LostMessage {
-            number: 7,
-            broker: "a",
-            phy_offset: 100,
-            end_offset: 200,
-            acked,
-            replicas: &replicas,
-            master_now,
-        };
-        explain(trace, &lost)
-    }
-
-    #[test]
-    fn the_chain_cites_the_events_and_follows_them() {
-        let trace = story();
-        let found = fate(&trace, "a");
-        let ordinals: Vec<_> = found.links.iter().map(|link| link.ordinal).collect();
-        assert_eq!(ordinals, [1, 2, 3, 4, 5, 6]);
-        assert_eq!(
-            found.reason,
-            "not synced (#2 reached 90) when power was lost (#5); a ends at 100 (#6)"
-        );
-
-        let mut synced = trace.clone();
-        synced[3].event = TraceEvent::Synced { from: 90, to: 250 };
-        synced[3].source = "a".into();
-        assert!(fate(&synced, "a").reason.starts_with("synced up to 250 (#4), yet gone"));
-
-        let mut under_way = trace.clone();
-        under_way.swap(3, 4);
-        (under_way[3].ordinal, under_way[4].ordinal) = (4, 5);
-        let found = told(&under_way, "a", 5);
-        assert_eq!(found.links[3].text, "power loss");
-        assert!(found.reason.starts_with("not synced (#2 reached 90) when power was lost (#4)"));
-
-        let mut destroyed = trace.clone();
-        let gone = TraceEvent::Machine(MachineStep::DiskDestroyed);
-        destroyed.insert(5, TraceRecord { at_us: 5_000, ..record(5, "10.0.1.1", gone) });
-        assert!(fate(&destroyed, "a").reason.contains("when the disk was destroyed (#5)"));
-
-        let without_fault: Vec<_> = trace.iter().filter(|r| r.ordinal != 5).cloned().collect();
-        assert!(fate(&without_fault, "a").reason.contains("no fault"));
-    }
-
-    #[test]
-    fn what_the_disk_did_to_the_record_is_the_reason() {
-        let damaged = |from, to| TraceEvent::Damaged { from, to, what: "bits rotted".into() };
-        let mut trace = story();
-        trace.push(record(7, "a", damaged(150, 151)));
-        let found = fate(&trace, "a");
-        assert_eq!(found.reason, "bits rotted on the disk of a (#7)");
-        assert_eq!(found.links.last().unwrap().ordinal, 7);
-        trace[6].event = damaged(200, 201);
-        assert!(fate(&trace, "a").reason.starts_with("not synced"), "beside the record");
-        trace[6] = record(7, "a-s", damaged(150, 151));
-        assert!(fate(&trace, "a").reason.starts_with("not synced"), "another copy");
-    }
-
-    #[test]
-    fn a_promotion_asks_what_the_slave_received() {
-        let mut trace = story();
-        assert!(fate(&trace, "a-s").reason.starts_with("a-s had not received it when power"));
-        trace[1] = record(2, "a-s", TraceEvent::HaReceived { from: 100, to: 250 });
-        assert!(fate(&trace, "a-s").reason.contains("had not received"), "before the append");
-        trace.insert(4, record(4, "a-s", TraceEvent::HaReceived { from: 100, to: 250 }));
-        assert!(fate(&trace, "a-s").reason.starts_with("a-s received it (#4), yet lacks it"));
-    }
-}
+mod tests;

@@ -38,6 +38,8 @@ pub struct BrokerEntry {
     pub sync_master: bool,
     /// It runs with SYNC_FLUSH.
     pub sync_flush: bool,
+    /// With a transient store pool: for how long at most a record waits there, milliseconds.
+    pub uncommitted_ms_max: Option<u64>,
 }
 
 /// An acknowledgement with the record's extent and the facts at that instant.
@@ -135,10 +137,14 @@ impl Ledger {
         let Some(range) = acknowledged_range(record) else { return false };
         let state = self.lock();
         let Some(broker) = state.brokers.get(&record.source) else { return false };
+        // What is not even committed is nowhere.
+        let is_committed =
+            || broker.uncommitted_ms_max.is_none() || broker.view.has_record(range.start);
         &*broker.group == group
-            && !state
-                .slaves(broker)
-                .any(|(_, slave)| broker.view.same_bytes(&slave.view, range.clone()))
+            && !(is_committed()
+                && state
+                    .slaves(broker)
+                    .any(|(_, slave)| broker.view.same_bytes(&slave.view, range.clone())))
     }
 
     /// Notes what devices have damaged of the logs since the last time, and records it in `trace`.
@@ -188,7 +194,7 @@ impl Ledger {
     #[must_use]
     pub fn positions(&self, master: &str, slave: Option<&str>) -> FaultPositions {
         let state = self.lock();
-        let view = &state.brokers[master].view;
+        let BrokerEntry { view, uncommitted_ms_max, .. } = &state.brokers[master];
         let walk = view.walk();
         let slave = slave.and_then(|slave| state.brokers.get(slave));
         let received = slave.map(|slave| view.common_end(&slave.view, walk.min..walk.end));
@@ -197,6 +203,8 @@ impl Ledger {
             at_us: 0,
             ordinal: 0,
             master_synced_to: Some(view.durable_end(walk.min..walk.end)),
+            master_committed_to: uncommitted_ms_max.map(|_| walk.end),
+            uncommitted_us_max: uncommitted_ms_max.unwrap_or_default() * 1_000,
             slave_received_to: received,
             slave_synced_to: synced,
         }
@@ -271,6 +279,7 @@ impl Ledger {
             broker: record.source.to_string(),
             sync_flush: broker.sync_flush,
             sync_master: broker.sync_master,
+            transient_pool: broker.uncommitted_ms_max.is_some(),
             // No fault of the engine's where the device has changed the bytes meanwhile.
             live: log_view::is_record(range.start, &bytes) || broker.view.is_damaged(&range),
             durable: broker.view.is_durable(range.clone()),
@@ -335,6 +344,7 @@ fn judge_dispatch(
         broker: record.source.to_string(),
         sync_flush: broker.sync_flush,
         durable,
+        live: broker.uncommitted_ms_max.is_none() || broker.view.has_record(phy_offset),
     })
 }
 

@@ -176,8 +176,9 @@ async fn tell(stage: &Stage, plan: &Plan, seed: u64) -> Result<Story, String> {
     violations.extend(settle::compare_disks(&cluster, plan, &group));
     let master_now = master_name(&cluster, &group)?;
     let stored = settle::stored_numbers(&ledger, &master_now, &plan.workload.topic);
-    let truncated =
-        trace.read(|records| records.iter().any(cuts_the_log)) || master_now != master_then;
+    let truncated = trace.read(|records| records.iter().any(cuts_the_log)) || master_now != master_then
+        // What only the process had leaves nothing behind that could be cut.
+        || positions.iter().any(|at| at.master_committed_to.is_some());
     let brokers = cluster.brokers().values().filter(|broker| broker.group() == group);
     let replicas = brokers.map(|broker| broker.name().to_owned());
     let replicas = replicas.filter(|name| *name != master_then).collect();

@@ -210,6 +210,25 @@ fn what_if_shows_the_rows_that_differ() {
 }
 
 #[test]
+fn conf_shows_what_a_transient_pool_costs() {
+    let scratch = scratch();
+    let properties = "brokerName=broker-a\nbrokerIP1=10.3.0.1\nnamesrvAddr=10.3.0.9:9876\n\
+                      transientStorePoolEnable=true\n";
+    write(&scratch.path().join("broker-a.properties"), properties);
+    let dir = scratch.path().to_str().expect("UTF-8");
+    let args =
+        ["conf", dir, "--fault", "kill_master", "--fault", "power_master", "--seeds", "0..4"];
+    let text = check(&args, 0, "");
+    assert!(text.contains("broker-a: ASYNC_MASTER + ASYNC_FLUSH + transient store pool, no slave"));
+    assert!(text.contains("if it is killed, they are lost"), "{text}");
+    let kill = text.lines().find(|line| line.starts_with("  process kill of master"));
+    let kill = kill.expect("a row");
+    assert!(kill.contains("may ≤ master_uncommitted"), "{text}");
+    assert!(text.contains("→ transientStorePoolEnable=false on broker-a"), "{text}");
+    assert!(text.contains("may ≤ master_unflushed+master_uncommitted"), "{text}");
+}
+
+#[test]
 fn run_judges_a_scenario_and_tells_a_broken_promise() {
     let story = "scenarios/ha/flapping-link.toml";
     let text = check(&["run", story, "--seeds", "0..2"], 0, "");

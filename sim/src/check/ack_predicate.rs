@@ -27,6 +27,9 @@ pub struct Ack {
     pub sync_flush: bool,
     /// The broker is SYNC_MASTER.
     pub sync_master: bool,
+    /// It has a transient store pool: without a slave to wait for it acknowledges what only its process
+    /// has.
+    pub transient_pool: bool,
     /// Its page cache holds the record.
     pub live: bool,
     /// The record survives power loss there.
@@ -39,7 +42,7 @@ pub struct Ack {
 #[must_use]
 pub fn check(ack: &Ack) -> Option<Violation> {
     let copied = |copy: &SlaveCopy| copy.live && (copy.durable || !copy.acks_synced);
-    let text = if !ack.live {
+    let text = if !ack.live && (ack.sync_master || !ack.transient_pool) {
         "SEND_OK without the record in the log"
     } else if ack.sync_flush && !ack.durable {
         "SEND_OK before the sync"
@@ -63,6 +66,7 @@ mod tests {
             broker: "a".to_owned(),
             sync_flush,
             sync_master,
+            transient_pool: false,
             live: true,
             durable: true,
             slaves: vec![SlaveCopy { live: true, durable: true, acks_synced: true }],
@@ -78,6 +82,9 @@ mod tests {
         page_cache.durable = false;
         page_cache.slaves[0] = SlaveCopy { live: true, durable: false, acks_synced: false };
         assert_eq!(check(&page_cache), None);
+        let mut pooled = ack(false, false);
+        (pooled.transient_pool, pooled.live, pooled.durable) = (true, false, false);
+        assert_eq!(check(&pooled), None);
         let mut alone = ack(true, false);
         alone.slaves.clear();
         assert_eq!(check(&alone), None);
@@ -97,5 +104,8 @@ mod tests {
         let mut nowhere = ack(false, false);
         nowhere.live = false;
         assert!(check(&nowhere).unwrap().text.contains("without the record"));
+        let mut uncommitted = ack(false, true);
+        (uncommitted.transient_pool, uncommitted.live) = (true, false);
+        assert!(check(&uncommitted).unwrap().text.contains("without the record"));
     }
 }

@@ -11,6 +11,9 @@ pub enum Term {
     MasterUnflushed,
     /// The same for the first of two power losses.
     FirstMasterUnflushed,
+    /// In the memory of the master's process alone, in the transient store pool, and for no longer than
+    /// the settings let it wait there.
+    MasterUncommitted,
     /// Above what the promoted slave had received.
     Lag,
     /// Above what the promoted slave had synced.
@@ -20,9 +23,10 @@ pub enum Term {
 }
 
 impl Term {
-    const ALL: [(Term, &'static str); 5] = [
+    const ALL: [(Term, &'static str); 6] = [
         (Term::MasterUnflushed, "master_unflushed"),
         (Term::FirstMasterUnflushed, "first_master_unflushed"),
+        (Term::MasterUncommitted, "master_uncommitted"),
         (Term::Lag, "lag"),
         (Term::SlaveUnflushed, "slave_unflushed"),
         (Term::Rotten, "rotten"),
@@ -42,6 +46,13 @@ impl Bound {
         self.terms.is_empty()
     }
 
+    /// The sum with one term more.
+    #[must_use]
+    pub fn and(mut self, term: Term) -> Self {
+        self.terms.insert(term);
+        self
+    }
+
     /// Whether `term` belongs to the sum.
     #[must_use]
     pub fn has(&self, term: Term) -> bool {
@@ -50,11 +61,18 @@ impl Bound {
 
     /// Whether a lost record that was appended at `appended_us` and ended at `end_offset` lies inside
     /// the bound, given the log positions at the faults of the run. A fault excuses only what was
-    /// appended before it: offsets above a cut are used again.
+    /// appended before it: offsets above a cut are used again. With `master_uncommitted` in the sum, what
+    /// waited in process memory for too long is outside, whatever the other terms say.
     #[must_use]
     pub fn permits(&self, appended_us: u64, end_offset: u64, positions: &[FaultPositions]) -> bool {
         positions.iter().enumerate().filter(|(_, at)| appended_us <= at.at_us).any(|(index, at)| {
+            let is_uncommitted = at.master_committed_to.is_some_and(|to| end_offset > to);
+            let is_stale = at.at_us - appended_us > at.uncommitted_us_max;
+            if is_uncommitted && is_stale && self.has(Term::MasterUncommitted) {
+                return false;
+            }
             self.terms.iter().any(|term| match term {
+                Term::MasterUncommitted => is_uncommitted,
                 Term::MasterUnflushed => at.master_synced_to.is_some_and(|to| end_offset > to),
                 Term::FirstMasterUnflushed => {
                     index == 0 && at.master_synced_to.is_some_and(|to| end_offset > to)
@@ -102,6 +120,10 @@ pub struct FaultPositions {
     pub ordinal: u64,
     /// End of the master's last completed sync.
     pub master_synced_to: Option<u64>,
+    /// End of what the page cache of a master with a transient store pool holds.
+    pub master_committed_to: Option<u64>,
+    /// For how long at most a record waits in that pool, microseconds, pauses of the process included.
+    pub uncommitted_us_max: u64,
     /// End of what the slave to be promoted holds in its page cache.
     pub slave_received_to: Option<u64>,
     /// End of what that slave has synced.
@@ -136,6 +158,18 @@ mod tests {
         let late = "lag".parse::<Bound>().unwrap();
         assert!(!late.permits(15, 300, &faults), "appended after the fault that would excuse it");
         assert!(late.permits(15, 501, &faults) && !late.permits(21, 501, &faults));
+        let killed = FaultPositions {
+            master_committed_to: Some(100),
+            uncommitted_us_max: 3,
+            ..at(10, 50, 80, 50)
+        };
+        let permits = |bound: &str, appended_us, end| {
+            bound.parse::<Bound>().unwrap().permits(appended_us, end, &[killed])
+        };
+        assert!(permits("master_uncommitted", 7, 101) && !permits("master_uncommitted", 7, 100));
+        assert!(!permits("master_uncommitted", 6, 101), "it should have been committed by then");
+        assert!(!permits("lag+master_uncommitted", 6, 101), "and replicated");
+        assert!(permits("lag+master_uncommitted", 6, 100) && permits("lag", 6, 101));
         assert_eq!(
             "slave_unflushed + lag".parse::<Bound>().unwrap().to_string(),
             "lag+slave_unflushed"

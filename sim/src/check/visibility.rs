@@ -1,5 +1,6 @@
 //! Under SYNC_FLUSH a message is consumable only once it is synced: what a consumer was given must
-//! not be gone after a power loss.
+//! not be gone after a power loss. With a transient store pool it is consumable only once it is committed:
+//! it must not be gone with the process.
 
 use super::{Checker, Violation};
 
@@ -16,18 +17,24 @@ pub struct Visible {
     pub sync_flush: bool,
     /// The record survives power loss there.
     pub durable: bool,
+    /// The page cache there holds the record.
+    pub live: bool,
 }
 
 /// Judges one dispatch.
 #[must_use]
 pub fn check(visible: &Visible) -> Option<Violation> {
-    (visible.sync_flush && !visible.durable).then(|| {
-        let text = format!(
-            "visible before the sync: {} dispatched the record at {}",
-            visible.broker, visible.phy_offset
-        );
-        Violation::new(Checker::Visibility, text).at(visible.ordinal)
-    })
+    let before = if !visible.live {
+        "commit"
+    } else if visible.sync_flush && !visible.durable {
+        "sync"
+    } else {
+        return None;
+    };
+    let Visible { broker, phy_offset, .. } = visible;
+    let text =
+        format!("visible before the {before}: {broker} dispatched the record at {phy_offset}");
+    Some(Violation::new(Checker::Visibility, text).at(visible.ordinal))
 }
 
 #[cfg(test)]
@@ -35,7 +42,8 @@ mod tests {
     use super::*;
 
     fn visible(sync_flush: bool, durable: bool) -> Visible {
-        Visible { phy_offset: 40, ordinal: 3, broker: "a".to_owned(), sync_flush, durable }
+        let broker = "a".to_owned();
+        Visible { phy_offset: 40, ordinal: 3, broker, sync_flush, durable, live: true }
     }
 
     #[test]
@@ -48,5 +56,7 @@ mod tests {
     fn a_doctored_dispatch_is_found() {
         let violation = check(&visible(true, false)).unwrap();
         assert_eq!((violation.checker, violation.ordinal), (Checker::Visibility, Some(3)));
+        let uncommitted = Visible { live: false, ..visible(false, false) };
+        assert!(check(&uncommitted).unwrap().text.contains("before the commit"));
     }
 }

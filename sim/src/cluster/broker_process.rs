@@ -183,6 +183,9 @@ impl BrokerProcess {
                 master: store.broker_role != BrokerRole::Slave,
                 sync_master: store.broker_role == BrokerRole::SyncMaster,
                 sync_flush: store.flush_disk_type == FlushDiskType::SyncFlush,
+                uncommitted_ms_max: store
+                    .is_transient_store_pool_enable()
+                    .then(|| store.uncommitted_ms_max()),
             },
         );
     }

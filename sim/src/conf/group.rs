@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use mq_broker::config::nearest;
-use mq_store::config::{BrokerRole, FlushDiskType};
+use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
 
+use crate::check::bound::Term;
 use crate::conf::BrokerConf;
 use crate::conf::finding::{Finding, FindingKind};
-use crate::matrix_rows::{self, Flush, MatrixRow, Replication};
+use crate::matrix_rows::{self, FaultStep, Flush, MatrixRow, Ours, Recovery, Replication};
 
 /// The keys that decide who belongs to which group.
 const GROUP_KEYS: [&str; 4] = ["brokerName", "brokerId", "brokerRole", "enableDLegerCommitLog"];
@@ -25,6 +26,9 @@ pub struct BrokerGroup {
     pub mode: String,
     /// How the master flushes.
     pub flush: Flush,
+    /// Whether its master acknowledges what only its process has: a transient store pool in force, and no
+    /// slave that has to confirm.
+    pub acks_from_pool: bool,
     /// How it replicates: by its role and by whether it has slaves.
     pub replication: Replication,
     /// How the slaves flush; of several the weakest.
@@ -32,10 +36,12 @@ pub struct BrokerGroup {
 }
 
 impl BrokerGroup {
-    /// The rows of the expected matrix that fit the group.
+    /// The rows of the expected matrix that fit the group. The matrix has none for the transient store
+    /// pool: whatever takes the master's process also takes what only that process had.
     #[must_use]
     pub fn rows(&self) -> Vec<MatrixRow> {
-        matrix_rows::rows_for(self.flush, self.replication, self.slave_flush)
+        let rows = matrix_rows::rows_for(self.flush, self.replication, self.slave_flush);
+        rows.into_iter().map(|row| if self.acks_from_pool { with_pool(row) } else { row }).collect()
     }
 
     fn new(name: &str, master: usize, slaves: Vec<usize>, brokers: &[BrokerConf]) -> BrokerGroup {
@@ -50,7 +56,9 @@ impl BrokerGroup {
         BrokerGroup {
             name: name.to_owned(),
             master,
-            mode: mode(store.broker_role, store.flush_disk_type, &flushes),
+            mode: mode(store, &flushes),
+            acks_from_pool: store.is_transient_store_pool_enable()
+                && replication != Replication::Sync,
             flush: flush(store.flush_disk_type),
             replication,
             // ASYNC_FLUSH is the greater one and the weaker promise.
@@ -125,8 +133,32 @@ fn flush(flush: FlushDiskType) -> Flush {
     }
 }
 
-fn mode(role: BrokerRole, flush: FlushDiskType, slaves: &[FlushDiskType]) -> String {
-    let master = format!("{} + {}", role.name(), flush.name());
+/// The row of a group that acknowledges what only the master's process has.
+fn with_pool(mut row: MatrixRow) -> MatrixRow {
+    let takes_process = |step: &FaultStep| {
+        matches!(
+            step,
+            FaultStep::KillMaster
+                | FaultStep::PowerMaster
+                | FaultStep::PowerAll
+                | FaultStep::Promote
+                | FaultStep::OldMasterReturnsAsSlave
+        )
+    };
+    // Whoever promotes a slave kills its master first.
+    let is_hit = row.recovery == Recovery::Promote || row.fault.iter().any(takes_process);
+    if is_hit && row.ours != Ours::All {
+        row.ours = Ours::May;
+        row.bound = row.bound.and(Term::MasterUncommitted);
+        row.why = format!("{}; and what waits in the transient store pool goes", row.why);
+    }
+    row
+}
+
+fn mode(store: &StoreConfig, slaves: &[FlushDiskType]) -> String {
+    let pool = if store.is_transient_store_pool_enable() { " + transient store pool" } else { "" };
+    let (role, flush) = (store.broker_role.name(), store.flush_disk_type.name());
+    let master = format!("{role} + {flush}{pool}");
     match slaves {
         [] => format!("{master}, no slave"),
         [slave] => format!("{master}, slave {}", slave.name()),

@@ -1,5 +1,7 @@
 //! Every rule with a directory that breaks it, and the published set-ups.
 
+mod pool;
+
 use super::*;
 use crate::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
 

@@ -124,6 +124,13 @@ impl LogView {
         self.is_durable(phy_offset..phy_offset + u64::from(size.max(4)))
     }
 
+    /// Whether a sound record begins at `phy_offset`, as processes see it.
+    #[must_use]
+    pub fn has_record(&self, phy_offset: u64) -> bool {
+        let size = self.read(phy_offset..phy_offset + 4).try_into().map_or(0, u32::from_be_bytes);
+        size > 0 && is_record(phy_offset, &self.read(phy_offset..phy_offset + u64::from(size)))
+    }
+
     /// First byte behind the log's end `end_offset`, in the file of that end, that is not durably
     /// zero; looks at 64 KiB.
     #[must_use]

@@ -1,6 +1,7 @@
 //! [`Director`]: carries out a plan's events in their order, each when it is due, and notes where the
 //! copies stood at each fault.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -25,7 +26,38 @@ pub(super) struct Director<'a> {
     began: Instant,
     acks_at_previous: u32,
     last_us: u64,
+    pauses: Pauses,
     directed: Directed,
+}
+
+/// For how long processes did not run.
+#[derive(Default)]
+struct Pauses {
+    /// By process: when its pause began.
+    since_us: BTreeMap<String, u64>,
+    /// By process: how long its pauses were that are over.
+    past_us: BTreeMap<String, u64>,
+}
+
+impl Pauses {
+    fn note(&mut self, action: &Action, now_us: u64) {
+        match action {
+            Action::Pause { node } => {
+                self.since_us.entry(node.clone()).or_insert(now_us);
+            }
+            Action::Resume { node } => {
+                let since_us = self.since_us.remove(node).unwrap_or(now_us);
+                *self.past_us.entry(node.clone()).or_default() += now_us - since_us;
+            }
+            _ => {}
+        }
+    }
+
+    /// All pauses of `node` so far.
+    fn total_us(&self, node: &str, now_us: u64) -> u64 {
+        let present_us = self.since_us.get(node).map_or(0, |since_us| now_us - since_us);
+        self.past_us.get(node).copied().unwrap_or_default() + present_us
+    }
 }
 
 /// What the verdict needs of the events.
@@ -48,6 +80,7 @@ impl<'a> Director<'a> {
             began: Instant::now(),
             acks_at_previous: 0,
             last_us: cluster.trace().now_us(),
+            pauses: Pauses::default(),
             directed: Directed::default(),
         }
     }
@@ -60,6 +93,7 @@ impl<'a> Director<'a> {
                 self.directed.vacuous.push(text);
                 return Ok(());
             }
+            self.pauses.note(&event.action, self.cluster.trace().now_us());
             self.note_positions(&event.action);
             self.cluster.act(&event.action).await?;
             self.cluster.ledger().note_damage(self.cluster.trace());
@@ -174,6 +208,8 @@ impl<'a> Director<'a> {
             at_us,
             ordinal: trace.len() as u64,
             master_synced_to: all.master_synced_to.filter(|_| hit.master_pages),
+            master_committed_to: all.master_committed_to.filter(|_| hit.master),
+            uncommitted_us_max: all.uncommitted_us_max + self.pauses.total_us(master.name(), at_us),
             slave_received_to: all.slave_received_to.filter(|_| hit.master),
             slave_synced_to: all.slave_synced_to.filter(|_| hit.slave_pages),
         });

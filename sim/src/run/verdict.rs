@@ -328,6 +328,9 @@ fn explain_by(story: &Story, records: &[TraceRecord], losses: &Losses) -> Vec<Fa
             phy_offset: place.phy_offset,
             end_offset: fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset),
             acked: send.ordinal,
+            in_process_memory: fact
+                .as_ref()
+                .is_some_and(|it| it.ack.transient_pool && !it.ack.live),
             replicas: &replicas,
             master_now: &story.master_now,
         };

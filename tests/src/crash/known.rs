@@ -52,6 +52,8 @@ pub struct Known {
     pub seen: BTreeSet<u64>,
     /// Up to where it called its log synced.
     pub synced: u64,
+    /// With a transient store pool: up to where it called its log committed.
+    pub committed: Option<u64>,
     /// A cut to this offset is under way: what lies above may be there or not.
     pub cutting: Option<u64>,
     /// The oldest files may be going.
@@ -92,7 +94,7 @@ impl Known {
         crash: Crash,
         mode: FlushDiskType,
     ) -> Result<(), Violation> {
-        let lasts = crash == Crash::Kill || mode == FlushDiskType::SyncFlush;
+        let committed = self.committed.unwrap_or(u64::MAX);
         let cut = self.cutting.unwrap_or(u64::MAX);
         for (phy_offset, (end, number)) in self.appended.range(found.min_offset..cut) {
             if found.records.contains_key(phy_offset) {
@@ -101,16 +103,19 @@ impl Known {
             let at = || {
                 format!("message {number} at {phy_offset}; the log ends at {}", found.max_offset)
             };
-            if lasts && self.acked.contains(phy_offset) {
+            let survives_kill = crash == Crash::Kill && *end <= committed;
+            let is_synced_first = mode == FlushDiskType::SyncFlush;
+            if (survives_kill || is_synced_first) && self.acked.contains(phy_offset) {
                 return violation("acked-durable", at());
             }
-            if lasts && self.seen.contains(phy_offset) {
+            // Whatever a consumer could see is more than the process's own.
+            if (crash == Crash::Kill || is_synced_first) && self.seen.contains(phy_offset) {
                 return violation("visible-durable", at());
             }
             if *end <= self.synced {
                 return violation("synced-durable", at());
             }
-            if crash == Crash::Kill {
+            if survives_kill {
                 return violation("kill-costs-nothing", at());
             }
             if *phy_offset < found.max_offset {
@@ -182,6 +187,7 @@ impl Observer for Knowledge {
                 known.appended.insert(*phy_offset, (end, number));
             }
             Event::Dispatched { phy_offset, .. } => _ = known.seen.insert(*phy_offset),
+            Event::Committed { to, .. } => known.committed = Some(*to),
             Event::Synced { to, .. } => known.synced = known.synced.max(*to),
             Event::Recovered { max_phy_offset, .. } => known.synced = *max_phy_offset,
             Event::Truncated { to, .. } => {

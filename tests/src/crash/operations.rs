@@ -22,33 +22,50 @@ pub struct Operation {
     mode: FlushDiskType,
     /// Whether ConsumeQueues and index are synced while it lasts.
     syncs_queues: bool,
-    play: fn(&StoreConfig) -> Result<Vec<Point>, Violation>,
+    /// Whether there is a transient store pool.
+    pool: bool,
+    play: Play,
 }
 
 /// All of them.
-pub const OPERATIONS: [Operation; 15] = [
-    Operation { name: "put", mode: SyncFlush, syncs_queues: true, play: put },
-    Operation { name: "put, ASYNC_FLUSH", mode: AsyncFlush, syncs_queues: true, play: put },
-    Operation { name: "put batch", mode: SyncFlush, syncs_queues: true, play: put_batch },
-    Operation { name: "put over a file end", mode: SyncFlush, syncs_queues: true, play: roll },
-    Operation { name: "flush", mode: AsyncFlush, syncs_queues: false, play: flush },
-    Operation { name: "dispatch", mode: AsyncFlush, syncs_queues: false, play: dispatch },
-    Operation { name: "checkpoint", mode: SyncFlush, syncs_queues: true, play: checkpoint },
-    Operation { name: "watermark", mode: SyncFlush, syncs_queues: false, play: watermark },
-    Operation { name: "index build", mode: SyncFlush, syncs_queues: true, play: index_build },
-    Operation { name: "delete", mode: SyncFlush, syncs_queues: true, play: delete },
-    Operation { name: "truncate", mode: SyncFlush, syncs_queues: true, play: truncate },
-    Operation { name: "metadata replace", mode: SyncFlush, syncs_queues: true, play: metadata },
-    Operation { name: "quarantine", mode: SyncFlush, syncs_queues: true, play: following::play },
-    Operation { name: "recovery", mode: SyncFlush, syncs_queues: false, play: recovery },
-    Operation { name: "clean start", mode: AsyncFlush, syncs_queues: true, play: clean_start },
+pub const OPERATIONS: [Operation; 17] = [
+    Operation::new("put", SyncFlush, put),
+    Operation::new("put, ASYNC_FLUSH", AsyncFlush, put),
+    Operation { pool: true, ..Operation::new("put and commit", AsyncFlush, put_and_commit) },
+    Operation::new("put batch", SyncFlush, put_batch),
+    Operation::new("put over a file end", SyncFlush, roll),
+    Operation::new("file made ahead", SyncFlush, file_ahead),
+    Operation::new("flush", AsyncFlush, flush).without_queue_syncs(),
+    Operation::new("dispatch", AsyncFlush, dispatch).without_queue_syncs(),
+    Operation::new("checkpoint", SyncFlush, checkpoint),
+    Operation::new("watermark", SyncFlush, watermark).without_queue_syncs(),
+    Operation::new("index build", SyncFlush, index_build),
+    Operation::new("delete", SyncFlush, delete),
+    Operation::new("truncate", SyncFlush, truncate),
+    Operation::new("metadata replace", SyncFlush, metadata),
+    Operation::new("quarantine", SyncFlush, following::play),
+    Operation::new("recovery", SyncFlush, recovery).without_queue_syncs(),
+    Operation::new("clean start", AsyncFlush, clean_start),
 ];
 
+type Play = fn(&StoreConfig) -> Result<Vec<Point>, Violation>;
+
 impl Operation {
+    const fn new(name: &'static str, mode: FlushDiskType, play: Play) -> Self {
+        Operation { name, mode, syncs_queues: true, pool: false, play }
+    }
+
+    const fn without_queue_syncs(self) -> Self {
+        Operation { syncs_queues: false, ..self }
+    }
+
     /// The store's settings while it is played.
     #[must_use]
     pub fn config(&self) -> StoreConfig {
         let mut config = small_config(self.mode);
+        config.transient_store_pool_enable = self.pool;
+        config.commit_interval_commit_log_ms = 10;
+        config.commit_commit_log_thorough_interval_ms = 10;
         if !self.syncs_queues {
             config.flush_interval_consume_queue_ms = NEVER_MS;
             config.flush_consume_queue_thorough_interval_ms = NEVER_MS;
@@ -93,6 +110,24 @@ fn put(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
     )
 }
 
+/// What is acknowledged waits for a commit: in the first file, over its end, and in the next one.
+fn put_and_commit(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
+    let before = async |stage: &Stage| {
+        stage.knowledge.learn(|known| known.committed = Some(0));
+        stage.put(0..3).await;
+    };
+    filmed(config, before, async |stage| {
+        stage.put(3..6).await;
+        stage.pass(20).await;
+        stage.put_together(6..9).await;
+        stage.dispatched().await;
+        stage.put_together(9..24).await;
+        stage.put(24..26).await;
+        stage.pass(40).await;
+        stage.put(26..28).await;
+    })
+}
+
 fn put_batch(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
     filmed(
         config,
@@ -123,6 +158,27 @@ fn roll(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
         }
         stage.put(next()).await;
         stage.dispatched().await;
+        Ok(camera.stop(&knowledge))
+    })
+}
+
+/// The next file is made while puts go on, and is rolled into.
+fn file_ahead(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        number - 1..number
+    };
+    let end = |stage: &Stage| stage.store.commit_log().max_offset();
+    let knowledge = Knowledge::default();
+    Stage::live(&new_disk(1), config, 0, &knowledge, async |stage| {
+        while end(stage) < LOG_FILE as u64 / 2 - 900 {
+            stage.put(next()).await;
+        }
+        let camera = Camera::start(&stage.disk, &knowledge);
+        while end(stage) < LOG_FILE as u64 {
+            stage.put(next()).await;
+        }
         Ok(camera.stop(&knowledge))
     })
 }

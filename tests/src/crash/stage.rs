@@ -254,7 +254,9 @@ impl Stage {
 
     /// Waits until everything that is put is consumable.
     pub async fn dispatched(&self) {
-        while self.store.dispatch_behind_bytes() > 0 {
+        let log = self.store.commit_log();
+        let waits = || log.remain_how_many_data_to_commit().is_some_and(|bytes| bytes > 0);
+        while waits() || self.store.dispatch_behind_bytes() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

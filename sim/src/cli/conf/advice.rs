@@ -55,6 +55,9 @@ pub(super) fn advice(row: &ConfRow) -> Vec<Advice> {
             {
                 advice.push(set(&row.master, "flushDiskType=SYNC_FLUSH"));
             }
+            if row.row.bound.has(Term::MasterUncommitted) {
+                advice.push(set(&row.master, "transientStorePoolEnable=false"));
+            }
             if let Some(slave) =
                 slave.as_deref().filter(|_| row.row.bound.has(Term::SlaveUnflushed))
             {

@@ -101,4 +101,14 @@ fn advice_follows_the_terms_of_the_bound() {
     assert_eq!(words("broker-a/power_all/promote"), both);
     assert_eq!(words("broker-a/disk_master/restart"), ["promote broker-a-s, which has a copy"]);
     assert!(words("broker-a/kill_master/restart").is_empty());
+    let (_, rows) = load(&[
+        "brokerRole=ASYNC_MASTER",
+        "broker-a-s.brokerRole=SLAVE",
+        "broker-b-s.brokerRole=SLAVE",
+        "flushDiskType=ASYNC_FLUSH",
+        "transientStorePoolEnable=true",
+    ]);
+    let row = rows.iter().find(|row| row.place() == "broker-a/kill_master/restart").unwrap();
+    let words: Vec<_> = advice::advice(row).iter().map(|advice| advice.words()).collect();
+    assert_eq!(words, ["transientStorePoolEnable=false on broker-a"]);
 }
