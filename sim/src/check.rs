@@ -10,6 +10,7 @@
 //! | [`replicas`] | logs agree, derived files equal a rebuild, recovery is idempotent |
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
 //! | [`truncation`] | a cut log ends on the disk, too |
+//! | [`expiry`] | messages leave a store only by the rules of retention |
 //! | [`liveness`] | life goes on in time after the last heal |
 //!
 //! Facts come from the clients' history and from the simulated disks, never from what the engine
@@ -18,6 +19,7 @@
 pub mod ack_predicate;
 pub mod acked_durable;
 pub mod bound;
+pub mod expiry;
 pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;
@@ -47,6 +49,8 @@ pub enum Checker {
     Visibility,
     /// [`truncation`].
     Truncation,
+    /// [`expiry`].
+    Expiry,
     /// [`liveness`].
     Liveness,
     /// A count that the plan names is out of its range.
@@ -67,6 +71,7 @@ impl fmt::Display for Checker {
             Checker::Replicas => "replicas",
             Checker::Visibility => "visibility",
             Checker::Truncation => "truncation",
+            Checker::Expiry => "expiry",
             Checker::Liveness => "liveness",
             Checker::Counts => "counts",
             Checker::Panic => "panic",

@@ -26,7 +26,16 @@ pub enum Noise {
     SlowDisk,
     /// Master and slave cannot reach each other for a while.
     Partition,
+    /// Syncs of the master's disk do not return for a while.
+    HungDisk,
+    /// Somebody else fills the master's disk for a while.
+    FullDisk,
 }
+
+/// How long a disk stays full at least: a store that looks every `LOOK_MS` notices.
+const FULL_MS: u64 = 1_500;
+/// `cleanResourceInterval` where a disk gets full; a quiet store looks every sixth time.
+const LOOK_MS: &str = "200";
 
 /// Longer than the outages and disturbances of a generated story take together.
 const STORY_SECONDS: u32 = 40;
@@ -63,6 +72,8 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
         Just(Noise::PauseSlave),
         Just(Noise::SlowDisk),
         Just(Noise::Partition),
+        Just(Noise::HungDisk),
+        Just(Noise::FullDisk),
     ];
     let disturbance = (1..60_u32, 50..2_000_u64, noise);
     let sizes = prop_oneof![Just(0_u32), Just(8_192), Just(16_384), Just(65_536)];
@@ -135,6 +146,10 @@ impl Shape {
             set("mappedFileSizeConsumeQueue", 400);
             set("haMaxDivergedBytes", 4 << 20);
         }
+        if self.noise.iter().any(|(_, _, noise)| *noise == Noise::FullDisk) {
+            let properties = &mut plan.cluster.properties;
+            properties.insert("cleanResourceInterval".to_owned(), LOOK_MS.to_owned());
+        }
         plan.workload.messages = self.messages;
         plan.workload.producers = self.producers;
         plan.workload.window = self.window;
@@ -162,7 +177,8 @@ impl Shape {
                 Trigger::AcksSincePrevious(*acks)
             };
             events.push(EventPlan { at: None, when: Some(when), delay: Millis(0), action: strike });
-            let delay = Millis(*lasts_ms);
+            let least_ms = if *noise == Noise::FullDisk { FULL_MS } else { 0 };
+            let delay = Millis((*lasts_ms).max(least_ms));
             let when = Some(Trigger::Previous);
             events.push(EventPlan { at: None, when, delay, action: heal });
         }
@@ -174,8 +190,15 @@ impl Shape {
 fn noise_actions(noise: Noise, slave: Option<&str>) -> Option<(Action, Action)> {
     let master = "a".to_owned();
     let calm = Action::Calm { node: master.clone() };
-    if noise == Noise::SlowDisk {
-        return Some((Action::SlowDisk { node: master, sync: Millis(200) }, calm));
+    match noise {
+        Noise::SlowDisk => {
+            return Some((Action::SlowDisk { node: master, sync: Millis(200) }, calm));
+        }
+        Noise::HungDisk => return Some((Action::HangDisk { node: master }, calm)),
+        Noise::FullDisk => {
+            return Some((Action::FillDisk { node: master, free_bytes: 0 }, calm));
+        }
+        _ => {}
     }
     let slave = slave?.to_owned();
     let between = [master, slave.clone()];

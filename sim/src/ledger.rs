@@ -4,6 +4,7 @@
 //! The engine's events say *when* to look (an acknowledgement, an append); what is seen comes from
 //! the disks (ADR 2).
 
+pub mod expiry;
 pub mod log_damage;
 pub mod log_view;
 
@@ -22,6 +23,7 @@ use crate::trace::{Trace, TraceEvent, TraceRecord};
 /// Violations seen at dispatches and cuts that are kept: the first ones say it all.
 const OBSERVED_MAX: usize = 20;
 
+pub use expiry::Retention;
 pub use log_damage::LogDamage;
 pub use log_view::{FoundRecord, LogView, LogWalk, StoreDirs};
 
@@ -40,6 +42,8 @@ pub struct BrokerEntry {
     pub sync_flush: bool,
     /// With a transient store pool: for how long at most a record waits there, milliseconds.
     pub uncommitted_ms_max: Option<u64>,
+    /// When it may remove files.
+    pub retention: Retention,
 }
 
 /// An acknowledgement with the record's extent and the facts at that instant.
@@ -79,6 +83,8 @@ struct State {
     acks: BTreeMap<Arc<str>, BTreeMap<u64, Vec<AckFact>>>,
     /// What dispatches and cuts broke, in the order of the trace.
     observed: Vec<Violation>,
+    /// The files of each log, by process.
+    files: BTreeMap<Arc<str>, expiry::Files>,
     /// What devices damaged, by process.
     damaged: BTreeMap<Arc<str>, Vec<NotedDamage>>,
 }
@@ -197,8 +203,11 @@ impl Ledger {
         let BrokerEntry { view, uncommitted_ms_max, .. } = &state.brokers[master];
         let walk = view.walk();
         let slave = slave.and_then(|slave| state.brokers.get(slave));
-        let received = slave.map(|slave| view.common_end(&slave.view, walk.min..walk.end));
-        let synced = slave.zip(received).map(|(slave, to)| slave.view.durable_end(walk.min..to));
+        // The slave removes old files by itself.
+        let from = slave.and_then(|slave| slave.view.min()).unwrap_or_default();
+        let from = from.max(walk.min).min(walk.end);
+        let received = slave.map(|slave| view.common_end(&slave.view, from..walk.end));
+        let synced = slave.zip(received).map(|(slave, to)| slave.view.durable_end(from..to));
         FaultPositions {
             at_us: 0,
             ordinal: 0,
@@ -226,6 +235,8 @@ impl Ledger {
     fn observe(&self, record: &TraceRecord) {
         match &record.event {
             TraceEvent::Appended { phy_offset, .. } => self.observe_append(record, *phy_offset),
+            TraceEvent::HaReceived { to, .. } => self.lock().wrote(record, *to),
+            TraceEvent::Expired { file, .. } => self.observe_expired(record, file),
             TraceEvent::PutDone { .. } => self.observe_ack(record),
             TraceEvent::Dispatched { phy_offset, .. } => {
                 self.observe_broken(record, |broker| judge_dispatch(broker, record, *phy_offset));
@@ -253,6 +264,7 @@ impl Ledger {
 
     fn observe_append(&self, record: &TraceRecord, phy_offset: u64) {
         let mut state = self.lock();
+        state.wrote(record, phy_offset + 1);
         let Some(broker) = state.brokers.get(&record.source) else { return };
         let group = Arc::clone(&broker.group);
         state.appended.entry(group).or_default().insert(phy_offset, record.at_us);
@@ -316,6 +328,8 @@ fn is_observed(event: &TraceEvent) -> bool {
             | TraceEvent::Dispatched { .. }
             | TraceEvent::Recovered { .. }
             | TraceEvent::Truncated { .. }
+            | TraceEvent::HaReceived { .. }
+            | TraceEvent::Expired { .. }
     )
 }
 

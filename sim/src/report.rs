@@ -69,6 +69,9 @@ pub struct RunReport {
     pub delivered: u32,
     /// Acknowledged messages that are gone.
     pub lost: u32,
+    /// Acknowledged messages that a store removed for their age or for space; left out where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expired: u32,
     /// Acknowledged, stored, and never given to the existing group.
     pub skipped: u32,
     /// Deliveries beyond the first of a message.
@@ -89,6 +92,11 @@ pub struct RunReport {
     pub trace_digest: String,
     /// A command that runs this again.
     pub repro: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl RunReport {

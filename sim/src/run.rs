@@ -25,7 +25,7 @@ use crate::trace::{Trace, TraceRecord};
 use crate::workload::Workload;
 use crate::world::{Run, World, WorldConfig, WorldStats};
 
-/// Simulated time after which a story counts as stuck.
+/// Simulated time after which a story counts as stuck, beside what its events wait by the clock.
 const STORY_LIMIT_MS: u64 = 3_600_000;
 
 /// Everything a run gave.
@@ -95,12 +95,17 @@ pub fn run_on_turmoil(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
 
 fn world_config(plan: &Plan) -> WorldConfig {
     let mut config = WorldConfig {
-        limit_ms: STORY_LIMIT_MS,
+        limit_ms: STORY_LIMIT_MS + lasts_ms(plan),
         writeback_interval_ms: plan.cluster.writeback_interval.0,
         ..WorldConfig::default()
     };
     config.net.link = crate::env::net::LinkProfile::latency(plan.cluster.link_latency.0);
     config
+}
+
+/// What the events of a plan wait for by the clock.
+fn lasts_ms(plan: &Plan) -> u64 {
+    plan.events.iter().map(|event| event.at.map_or(0, |at| at.0) + event.delay.0).sum()
 }
 
 fn conclude(

@@ -36,6 +36,8 @@ pub struct Figures {
     pub acked: u64,
     /// Acknowledged messages that are gone.
     pub lost: u64,
+    /// Acknowledged messages that left by expiry.
+    pub expired: u64,
     /// Acknowledged, stored, never given to the existing group.
     pub skipped: u64,
     /// Sends whose outcome is open.
@@ -83,6 +85,7 @@ impl Figures {
             lossy: lossy().count() as u64,
             acked: sum(|report| report.acked),
             lost: sum(|report| report.lost),
+            expired: sum(|report| report.expired),
             skipped: sum(|report| report.skipped),
             unknown: sum(|report| report.unknown),
             duplicated: sum(|report| report.duplicated),

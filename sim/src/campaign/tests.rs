@@ -19,6 +19,7 @@ fn summary(seed: u64, lost: u32, verdict: Verdict) -> Summary {
         unknown: 1,
         delivered: 100,
         lost,
+        expired: 0,
         skipped: 0,
         duplicated: 2,
         lost_keys: Vec::new(),

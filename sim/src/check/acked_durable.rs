@@ -25,6 +25,8 @@ pub struct AckedMessage {
     pub stored: bool,
     /// Whether the existing consumer group got it.
     pub delivered: bool,
+    /// Whether its record lay in a file that a store of the group removed for its age or for space.
+    pub expired: bool,
     /// Whether a device damaged its record on the disk of the group's present master.
     pub rotten: bool,
 }
@@ -49,6 +51,8 @@ pub struct Facts<'a> {
 pub struct Losses {
     /// Numbers of lost messages.
     pub lost: Vec<u32>,
+    /// Numbers of messages that left by expiry.
+    pub expired: Vec<u32>,
     /// Numbers of messages that are stored but never reached the existing group.
     pub skipped: Vec<u32>,
     /// Age of the oldest lost message at the last fault before which it was acknowledged,
@@ -70,7 +74,9 @@ pub fn check(facts: &Facts<'_>) -> (Losses, Vec<Violation>) {
         if message.read_back != message.stored && !message.rotten {
             violations.push(disagreement(message));
         }
-        if !message.read_back {
+        if !message.read_back && message.expired {
+            losses.expired.push(message.number);
+        } else if !message.read_back {
             losses.lost.push(message.number);
             losses.rpo_us = losses.rpo_us.max(age_at_fault(message, facts.faults));
             violations.extend(judge_loss(message, facts));
@@ -131,6 +137,7 @@ mod tests {
             read_back: alive,
             stored: alive,
             delivered: alive,
+            expired: false,
             rotten: false,
         }
     }
@@ -189,6 +196,22 @@ mod tests {
         assert_eq!(run(&[hit.clone()], Promise::May, "lag").1.len(), 1);
         assert_eq!(run(&[hit], Promise::Never, "").1.len(), 1);
         assert_eq!(run(&[message(1, 400, false)], Promise::May, "rotten").1.len(), 1);
+    }
+
+    #[test]
+    fn what_expired_is_not_lost_and_what_lay_above_it_is() {
+        let mut gone = message(1, 400, false);
+        gone.expired = true;
+        let (losses, violations) = run(&[gone, message(2, 600, false)], Promise::Never, "");
+        assert_eq!((losses.expired, losses.lost), (vec![1], vec![2]));
+        assert_eq!(violations.len(), 1);
+        let mut there = message(3, 500, true);
+        there.expired = true;
+        assert_eq!(
+            run(&[there], Promise::Never, ""),
+            (Losses::default(), vec![]),
+            "a slave has it"
+        );
     }
 
     #[test]

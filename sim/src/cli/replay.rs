@@ -117,9 +117,13 @@ fn told(outcome: &RunOutcome) -> String {
 fn figures(report: &RunReport) -> String {
     let number = |number: u32| grouped(u64::from(number));
     let unavailable = report.unavailable_ms.map_or_else(|| "to the end".to_owned(), seconds);
+    let expired = match report.expired {
+        0 => String::new(),
+        expired => format!(", expired {}", number(expired)),
+    };
     format!(
         "  sent {}, acked {}, unknown {}, delivered {} ({} again)\n  \
-         lost {}, skipped {}, oldest lost message {}, unavailable {unavailable}\n  \
+         lost {}{expired}, skipped {}, oldest lost message {}, unavailable {unavailable}\n  \
          faults that bit: {}\n  \
          {} simulated in {}, trace digest {}\n",
         number(report.sent),

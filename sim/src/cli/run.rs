@@ -54,7 +54,7 @@ fn seeds(scenario: &Subject, given: Option<&SeedRange>) -> Result<SeedRange, Str
 
 /// A line for each scenario.
 fn table(scenarios: &[Subject], outcomes: &[Outcome]) -> String {
-    let mut table = Table::new(&[
+    let mut header = vec![
         "verdict",
         "scenario",
         ">seeds",
@@ -66,10 +66,16 @@ fn table(scenarios: &[Subject], outcomes: &[Outcome]) -> String {
         ">RPO",
         ">unavailable",
         ">sim : real",
-    ]);
+    ];
+    // Hardly any story lasts until something expires.
+    let (any_expired, column) = (outcomes.iter().any(|it| it.figures().expired > 0), 5);
+    if any_expired {
+        header.insert(column, ">expired");
+    }
+    let mut table = Table::new(&header);
     for (scenario, outcome) in scenarios.iter().zip(outcomes) {
         let figures = outcome.figures();
-        table.row(vec![
+        let mut row = vec![
             verdict(&figures),
             scenario.name(),
             figures.runs.to_string(),
@@ -81,7 +87,11 @@ fn table(scenarios: &[Subject], outcomes: &[Outcome]) -> String {
             super::conf::rpo(&figures),
             super::conf::unavailable(&figures),
             format!("{} : 1", grouped(figures.sim_ms / figures.wall_ms.max(1))),
-        ]);
+        ];
+        if any_expired {
+            row.insert(column, grouped(figures.expired));
+        }
+        table.row(row);
     }
     table.render()
 }

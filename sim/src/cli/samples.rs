@@ -54,6 +54,7 @@ fn run(seed: u64, lost: u32) -> Summary {
         unknown: 10,
         delivered: 520,
         lost,
+        expired: 0,
         skipped: 0,
         duplicated: 20,
         lost_keys: vec![key; told],

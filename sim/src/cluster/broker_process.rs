@@ -10,10 +10,12 @@ use mq_protocol::properties_file::PropertiesFile;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 
 use crate::conf::local_defaults;
-use crate::ledger::{BrokerEntry, Ledger, LogView, StoreDirs};
+use crate::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 use crate::plan::{BrokerPlan, Plan};
 use crate::stage::{Machine, Process};
 use crate::world::ProcessContext;
+
+const HOUR_US: u64 = 3_600_000_000;
 
 /// A broker process and its configuration; clones name the same one.
 #[derive(Clone)]
@@ -186,6 +188,12 @@ impl BrokerProcess {
                 uncommitted_ms_max: store
                     .is_transient_store_pool_enable()
                     .then(|| store.uncommitted_ms_max()),
+                retention: Retention {
+                    reserved_us: store.file_reserved_time_hours.saturating_mul(HOUR_US),
+                    forcibly_above_percent: store
+                        .clean_file_forcibly_enable
+                        .then_some(store.disk_space_clean_forcibly_ratio),
+                },
             },
         );
     }

@@ -209,7 +209,8 @@ impl LogView {
         range.start + common_bytes(&self.read(range.clone()), &other.read(range))
     }
 
-    /// The ConsumeQueues as processes see them, without fillers and unwritten tails.
+    /// The ConsumeQueues as processes see them, without fillers, unwritten tails and what points below
+    /// the log's first byte, which readers leave out until its file goes, too.
     #[must_use]
     pub fn queues(&self) -> BTreeMap<(Arc<str>, u32), QueueUnits> {
         let mut files: BTreeMap<(Arc<str>, u32), BTreeMap<u64, PathBuf>> = BTreeMap::new();
@@ -221,7 +222,8 @@ impl LogView {
                 files.entry((topic, queue_id)).or_default().insert(offset, path);
             }
         }
-        files.into_iter().map(|(key, files)| (key, self.queue_units(&files))).collect()
+        let min = self.min().unwrap_or_default();
+        files.into_iter().map(|(key, files)| (key, self.queue_units(&files).from(min))).collect()
     }
 
     /// How many records outside of `gaps` the ConsumeQueues point at.
@@ -304,6 +306,15 @@ impl LogView {
 const QUEUE_CHUNK_BYTES: usize = CQ_STORE_UNIT_BYTES * 64;
 
 impl QueueUnits {
+    /// Without the first units that point below `min_phy_offset`.
+    fn from(mut self, min_phy_offset: u64) -> QueueUnits {
+        let is_below = |unit: &&Unit| unit.phy_offset < min_phy_offset;
+        let below = self.units.iter().take_while(is_below).count();
+        self.units.drain(..below);
+        self.min_offset += below as u64;
+        self
+    }
+
     /// Adds the unit at `index` unless it is a filler; `false` where nothing was written yet.
     fn push(&mut self, index: u64, bytes: &[u8]) -> bool {
         match ConsumeQueueUnit::decode(bytes) {

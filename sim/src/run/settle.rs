@@ -309,7 +309,14 @@ pub(super) fn compare_disks(cluster: &Cluster, plan: &Plan, group: &str) -> Vec<
     let Some(original) = copies.get(master.name()) else { return violations };
     for slave in cluster.slaves_of(group) {
         if let Some(copy) = copies.get(slave.name()) {
-            violations.extend(compare_logs(master.name(), original, slave.name(), copy));
+            let expired_to = cluster.ledger().expired_to(slave.name());
+            violations.extend(compare_logs(
+                master.name(),
+                original,
+                slave.name(),
+                copy,
+                expired_to,
+            ));
         }
     }
     violations
@@ -321,12 +328,20 @@ struct Copied {
     walk: LogWalk,
 }
 
-fn compare_logs(master: &str, one: &Copied, slave: &str, other: &Copied) -> Option<Violation> {
+/// A slave whose old files have expired begins where it may.
+fn compare_logs(
+    master: &str,
+    one: &Copied,
+    slave: &str,
+    other: &Copied,
+    expired_to: u64,
+) -> Option<Violation> {
     let damaged = one.view.damaged_either(&other.view);
     let read_one = |range| one.view.read_without(&damaged, range);
     let read_other = |range| other.view.read_without(&damaged, range);
     let copy = |name, walk: &LogWalk| (name, walk.min, walk.end);
     let (name, min, max) = copy(master, &one.walk);
+    let min = min.max(other.walk.min.min(expired_to));
     let one = LogCopy { name, min, max, read: &read_one };
     let (name, min, max) = copy(slave, &other.walk);
     let other = LogCopy { name, min, max, read: &read_other };

@@ -98,6 +98,7 @@ fn blank_report(
         unknown: 0,
         delivered: 0,
         lost: 0,
+        expired: 0,
         skipped: 0,
         duplicated: 0,
         lost_keys: Vec::new(),
@@ -128,6 +129,7 @@ fn fill(report: &mut RunReport, story: &Story, losses: &Losses) {
     report.delivered = count(history.deliveries.len());
     report.duplicated = count(history.deliveries.len() - given.len());
     report.lost = count(losses.lost.len());
+    report.expired = count(losses.expired.len());
     report.skipped = count(losses.skipped.len());
     report.rpo_ms = losses.rpo_us / 1_000;
     report.unavailable_ms = unavailable_ms(history, story.first_fault_us);
@@ -159,6 +161,8 @@ fn acked_messages(story: &Story) -> Vec<AckedMessage> {
         .flat_map(|(_, queue)| queue.messages.iter().filter_map(intact))
         .collect();
     let delivered: BTreeSet<u32> = history.deliveries.iter().filter_map(intact).collect();
+    let keepers = story.replicas.iter().chain([&story.master_then]);
+    let expired_to = keepers.map(|it| story.ledger.expired_to(it)).max().unwrap_or_default();
     let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));
     acked
         .filter(|(_, place)| here(&place.group))
@@ -175,6 +179,7 @@ fn acked_messages(story: &Story) -> Vec<AckedMessage> {
                 read_back: read_back.contains(&send.number),
                 stored: story.stored.contains(&send.number),
                 delivered: delivered.contains(&send.number),
+                expired: end_offset <= expired_to,
                 rotten: story.ledger.is_rotten(&story.master_now, &record, appended_us),
             }
         })
@@ -260,6 +265,7 @@ fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
     let readable = u32::try_from(readable.len()).unwrap_or(u32::MAX);
     for (figure, count) in [
         ("lost", report.lost),
+        ("expired", report.expired),
         ("skipped", report.skipped),
         ("duplicated", report.duplicated),
         ("readable", readable),

@@ -47,6 +47,9 @@ pub(super) fn owned(event: &Event<'_>, names: &mut Names) -> TraceEvent {
 
 fn rare(event: &Event<'_>, names: &mut Names) -> TraceEvent {
     match *event {
+        Event::Expired { file, reason } => {
+            TraceEvent::Expired { file: names.get(file), reason: names.get(reason) }
+        }
         Event::RefusedToFollow { reason } => {
             TraceEvent::RefusedToFollow { reason: names.get(reason) }
         }

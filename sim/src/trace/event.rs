@@ -35,6 +35,8 @@ pub enum TraceEvent {
     Recovered { min_phy_offset: u64, max_phy_offset: u64, dropped_bytes: u64, reason: Name },
     /// The log was cut.
     Truncated { from: u64, to: u64, reason: Name },
+    /// A file was removed because it had expired.
+    Expired { file: Name, reason: Name },
     /// A diverged tail was copied aside.
     Quarantined { from: u64, to: u64, messages: u64 },
     /// A slave refuses to follow its master.

@@ -80,6 +80,7 @@ pub(super) fn event(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Resu
 
 fn replication(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match event {
+        TraceEvent::Expired { file, reason } => write!(f, "removed {file}: {reason}"),
         TraceEvent::RefusedToFollow { reason } => write!(f, "refuses to follow: {reason}"),
         TraceEvent::SlaveConnected { slave } => write!(f, "slave {slave} connected"),
         TraceEvent::SlaveGone { slave, reason } => write!(f, "slave {slave} gone: {reason}"),

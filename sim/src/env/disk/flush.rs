@@ -359,6 +359,7 @@ impl State {
             memory.clear_unsynced(*page);
         }
         if !dirty.is_empty() {
+            self.tree.node_mut(id).modified_ms = now_ms;
             self.forget_landed(id);
             self.release_memory(id);
         }

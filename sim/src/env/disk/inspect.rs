@@ -165,6 +165,16 @@ impl SimDisk {
         self.lock().tree.journal.len()
     }
 
+    /// Used share of the disk in percent, rounded up, with `extra_bytes` more.
+    #[must_use]
+    pub fn used_percent(&self, extra_bytes: u64) -> u64 {
+        let mut state = self.lock();
+        let page = PAGE_SIZE as u64;
+        let total = state.config.capacity_bytes.max(1);
+        let free = (state.free_pages() * page).saturating_sub(extra_bytes.next_multiple_of(page));
+        (total.saturating_sub(free) * 100).div_ceil(total)
+    }
+
     /// Bytes that files occupy.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
