@@ -162,25 +162,31 @@ fn roll(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
     })
 }
 
-/// The next file is made while puts go on, and is rolled into.
+/// The next file is made while puts go on, and is rolled into: long after it is there, and, with syncs of
+/// several durations, before its own have ended.
 fn file_ahead(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
-    let mut number = 0;
-    let mut next = || {
-        number += 1;
-        number - 1..number
-    };
     let end = |stage: &Stage| stage.store.commit_log().max_offset();
-    let knowledge = Knowledge::default();
-    Stage::live(&new_disk(1), config, 0, &knowledge, async |stage| {
-        while end(stage) < LOG_FILE as u64 / 2 - 900 {
-            stage.put(next()).await;
-        }
-        let camera = Camera::start(&stage.disk, &knowledge);
-        while end(stage) < LOG_FILE as u64 {
-            stage.put(next()).await;
-        }
-        Ok(camera.stop(&knowledge))
-    })
+    let mut points = Vec::new();
+    for seed in 1..9 {
+        let (disk, knowledge) = (new_disk(seed), Knowledge::default());
+        let filmed = Stage::live(&disk, config, 0, &knowledge, async |stage| {
+            let mut number = 0;
+            let middle = LOG_FILE as u64 / 2;
+            while end(stage) < middle - 900 {
+                stage.put(number..number + 1).await;
+                number += 1;
+            }
+            let camera = Camera::start(&stage.disk, &knowledge);
+            while seed == 1 && end(stage) < LOG_FILE as u64 + middle - 900 {
+                stage.put(number..number + 1).await;
+                number += 1;
+            }
+            stage.put_at_one_instant(number..number + 12).await;
+            Ok(camera.stop(&knowledge))
+        })?;
+        points.extend(filmed);
+    }
+    Ok(points)
 }
 
 fn flush(config: &StoreConfig) -> Result<Vec<Point>, Violation> {

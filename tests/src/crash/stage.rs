@@ -208,6 +208,18 @@ impl Stage {
         }
     }
 
+    /// Puts messages while everybody else gets a turn, but no time passes; then waits for their answers.
+    pub async fn put_at_one_instant(&self, numbers: std::ops::Range<u32>) {
+        let mut puts = Vec::new();
+        for number in numbers {
+            puts.push(self.begin(message(number)));
+            tokio::task::yield_now().await;
+        }
+        for put in puts {
+            put.await;
+        }
+    }
+
     /// Puts a message.
     pub async fn put_one(&self, message: MessageInner) {
         self.begin(message).await;
