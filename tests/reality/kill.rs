@@ -17,7 +17,7 @@ use rand::Rng as _;
 use crate::rig::{mqbroker, name_server};
 
 /// Kills per flush type.
-const KILLS: u32 = 25;
+const KILLS: u32 = 50;
 
 /// Senders at the moment of a kill; one of them sends to a topic that is new in each round.
 const SENDERS: u32 = 6;

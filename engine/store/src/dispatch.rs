@@ -31,6 +31,7 @@ use crate::log_end::LogEndWatch;
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
+use crate::topic_queue_table::TopicQueueTable;
 
 /// Records dispatched before other tasks get a turn.
 const RECORDS_PER_TURN: usize = 256;
@@ -133,6 +134,32 @@ impl ReputMessageService {
                 return Ok(());
             }
             tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Has `table` go on behind the records that are not dispatched yet.
+    ///
+    /// # Errors
+    /// None that a walk without writing could meet.
+    pub(crate) fn count_undispatched(
+        &self,
+        mut progress: DispatchProgress,
+        table: &mut TopicQueueTable,
+    ) -> io::Result<()> {
+        let mut count = |record: &RecordView<'_>, _| {
+            if counts_in_queue(record.sys_flag()) {
+                let next = record.queue_offset() as u64 + 1;
+                table.set(&record.topic(), record.queue_id() as u32, next);
+            }
+            Ok(())
+        };
+        while let Some(data) = self.log.data(progress.reput_from_offset) {
+            let from = progress.reput_from_offset;
+            self.walk_data(&data, &mut progress, &mut 0, &mut count)?;
+            if progress.reput_from_offset == from {
+                break;
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ pub(crate) struct LogEnd {
     shared: Arc<Shared>,
 }
 
-/// Follows a [`LogEnd`]. Sees where it is, not each place where it was.
+/// Follows an end of the log. Sees where it is, not each place where it was.
 #[derive(Clone, Debug)]
 pub struct LogEndWatch {
     shared: Arc<Shared>,

@@ -31,9 +31,17 @@ pub(crate) struct Marks {
     pub(crate) checkpoint: StoreCheckpoint,
     pub(crate) durable: DurableMark,
     pub(crate) config: Arc<StoreConfig>,
+    /// Held from sampling to writing, and by whoever lowers what is sampled.
+    pub(crate) marking: tokio::sync::Mutex<()>,
 }
 
 impl Marks {
+    /// Excludes that marks are sampled and written, until what they would say is lowered. To be taken
+    /// before the locks that flushes hold.
+    pub(crate) async fn lock_marking(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.marking.lock().await
+    }
+
     /// Writes the watermark at most once a second, while the flushed end moves.
     pub(crate) async fn run_watermark(self: Arc<Self>, tasks: TaskGroup) {
         let mut flushed = self.log.watch_flushed_offset();
@@ -83,6 +91,7 @@ impl Marks {
                 () = tasks.cancelled() => return,
                 () = self.index.rolled() => {}
             }
+            let _marking = self.lock_marking().await;
             if let Some(flushed) = self.index.flush(true).await {
                 let mark = Mark { index: flushed.mark, ..Mark::default() };
                 self.write(mark, 0, 0, flushed.full_until_ms).await;
@@ -92,6 +101,7 @@ impl Marks {
 
     /// Writes the watermark.
     pub(crate) async fn write_watermark(&self) {
+        let _marking = self.lock_marking().await;
         let mark = Mark { log_end: self.durable_log_end(), ..Mark::default() };
         if let Err(error) = self.durable.advance(mark).await {
             tracing::warn!(%error, "the durable watermark was not written");
@@ -109,6 +119,7 @@ impl Marks {
     }
 
     async fn flush_queues_and_index(&self, index_ms: impl FnOnce(&IndexFlushed) -> u64) {
+        let _marking = self.lock_marking().await;
         let (dispatched, units) =
             self.dispatcher.pause(|progress| (*progress, self.queues.units()));
         if !self.config.planted(Plant::MarksBeforeSync) && !self.queues.flush(0).await {

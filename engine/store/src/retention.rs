@@ -222,21 +222,28 @@ impl CleanService {
 
     /// The oldest file, if no recovery will ask for it.
     async fn removable_file(&self) -> Option<OldestFile> {
-        let oldest = match self.log.oldest_file() {
-            Ok(oldest) => oldest?,
-            Err(error) => {
-                tracing::warn!(%error, "the age of the oldest CommitLog file cannot be told");
-                return None;
-            }
-        };
+        let end = self.oldest_file()?.end;
         let durable_end = || {
             let mark = self.marks.durable.mark();
             mark.log_end.min(mark.logics_end)
         };
-        if durable_end() < oldest.end {
+        if durable_end() < end {
             self.marks.flush_all_queues().await;
         }
-        (oldest.end <= durable_end()).then_some(oldest)
+        // Its age is asked for afterwards: writes to a mapped file may show in its time only once
+        // they are synced.
+        if end <= durable_end() {
+            self.oldest_file().filter(|oldest| oldest.end == end)
+        } else {
+            None
+        }
+    }
+
+    fn oldest_file(&self) -> Option<OldestFile> {
+        self.log.oldest_file().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the age of the oldest CommitLog file cannot be told");
+            None
+        })
     }
 
     fn is_old(&self, file: &OldestFile) -> bool {

@@ -149,7 +149,11 @@ impl Known {
         violation("quarantined-durable", what)
     }
 
-    fn check_tables(&self, found: &State) -> Result<(), Violation> {
+    /// Metadata files are what was written last, or something newer that was begun.
+    ///
+    /// # Errors
+    /// One that is neither.
+    pub fn check_tables(&self, found: &State) -> Result<(), Violation> {
         for (name, (written, begun)) in &self.tables {
             let read = found.tables.get(name).copied().unwrap_or(0);
             if read < *written || read > *begun {

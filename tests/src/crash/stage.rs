@@ -265,12 +265,20 @@ impl Stage {
     }
 
     /// Waits until everything that is put is consumable.
+    ///
+    /// # Panics
+    /// When that has not come true after five seconds.
     pub async fn dispatched(&self) {
         let log = self.store.commit_log();
         let waits = || log.remain_how_many_data_to_commit().is_some_and(|bytes| bytes > 0);
-        while waits() || self.store.dispatch_behind_bytes() > 0 {
+        for _ in 0..5_000 {
+            if !waits() && self.store.dispatch_behind_bytes() == 0 {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        let (behind, end) = (self.store.dispatch_behind_bytes(), log.max_offset());
+        panic!("{behind} bytes below {end} are never dispatched");
     }
 
     /// Writes the next version of a metadata file.

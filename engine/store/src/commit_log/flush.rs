@@ -90,6 +90,11 @@ impl GroupCommitService {
         });
     }
 
+    /// Forgets the puts that a cut to `phy_offset` took back; to them it is FLUSH_DISK_TIMEOUT.
+    pub(crate) fn cut(&self, phy_offset: u64) {
+        lock(&self.requests).retain(|request| request.end_offset <= phy_offset);
+    }
+
     /// One sync; puts whose deadline passes meanwhile are answered without it.
     async fn sync_once(&self) -> Result<(), StoreError> {
         let flush = self.log.flush(0);

@@ -85,6 +85,7 @@ fn build(
         env.probe.clone(),
     ));
     let marks = Arc::new(Marks {
+        marking: tokio::sync::Mutex::default(),
         log: Arc::clone(&log),
         queues: Arc::clone(&queues),
         index: Arc::clone(&index),

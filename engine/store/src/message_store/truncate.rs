@@ -16,7 +16,8 @@ impl MessageStore {
     /// and synced. Nobody may append meanwhile. An offset at or beyond the end changes nothing.
     ///
     /// # Errors
-    /// What the disk says; the store is then to be opened again.
+    /// [`StoreError::Offset`] when the log begins behind `phy_offset` by now: nothing is changed then.
+    /// Otherwise what the disk says; the store is then to be opened again.
     pub fn truncate_to(
         self: &Arc<Self>,
         phy_offset: u64,
@@ -47,7 +48,13 @@ impl MessageStore {
         if phy_offset >= from {
             return Ok(());
         }
+        let _marking = self.marks.lock_marking().await;
         let _flushing = self.log.lock_flushing().await;
+        let min_offset = self.log.min_offset();
+        if phy_offset < min_offset {
+            let what = format!("{phy_offset} has expired: the log begins at {min_offset}");
+            return Err(StoreError::Offset { what });
+        }
         let _flushing_queues = self.queues.lock_flushing().await;
         let _flushing_index = self.index.lock_flushing().await;
         let index_mark = self.index.mark_below(phy_offset, self.marks.durable.mark().index);
@@ -55,15 +62,19 @@ impl MessageStore {
         lowered.map_err(StoreError::io("lower the durable watermark"))?;
         let forgotten = self.log.damage.cut(phy_offset).await;
         forgotten.map_err(StoreError::io("write the list of damaged ranges"))?;
-        let (cut, cuts, index_change) = self.dispatcher.pause(|progress| {
+        let (cut, cuts, index_change, counted) = self.dispatcher.pause(|progress| {
             let mut put = self.log.lock_put();
             let index_change = self.index.cut(phy_offset, &self.log);
             let cut = self.log.cut(phy_offset);
             let cuts = self.queues.truncate(phy_offset);
             progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
-            put.reset(self.queues.topic_queue_table());
-            (cut, cuts, index_change)
+            let mut table = self.queues.topic_queue_table();
+            let counted = self.dispatcher.count_undispatched(*progress, &mut table);
+            put.reset(table);
+            (cut, cuts, index_change, counted)
         });
+        counted.map_err(StoreError::io("count queue offsets"))?;
+        self.group_commit.cut(phy_offset);
         self.log.settle(cut).await?;
         self.queues.settle(cuts).await?;
         self.index.settle(index_change).await.map_err(StoreError::io("truncate the index"))?;
@@ -77,6 +88,7 @@ impl MessageStore {
             return Err(StoreError::Offset { what });
         }
         let from = self.log.max_offset();
+        let _marking = self.marks.lock_marking().await;
         let _flushing = self.log.lock_flushing().await;
         let _flushing_queues = self.queues.lock_flushing().await;
         let _flushing_index = self.index.lock_flushing().await;
@@ -92,6 +104,7 @@ impl MessageStore {
             put.reset(self.queues.topic_queue_table());
             (self.log.cut_all(), cuts, index_change)
         });
+        self.group_commit.cut(0);
         self.queues.settle(cuts).await?;
         self.index.settle(index_change).await.map_err(StoreError::io("empty the index"))?;
         self.log.settle_aside(cut, aside).await?;
