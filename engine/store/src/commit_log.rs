@@ -208,6 +208,20 @@ impl CommitLog {
         matches!(found, RecordCheck::Blank { size } if size as usize == rest.len())
     }
 
+    /// Whether a walk over the log may begin at `phy_offset`: a record, a blank or known damage begins
+    /// there, or there is nothing before or behind it.
+    pub(crate) fn is_boundary(&self, phy_offset: u64) -> bool {
+        if phy_offset <= self.min_offset() || phy_offset >= self.max_offset() {
+            return true;
+        }
+        let rules =
+            RecordRules { phy_offset: Some(phy_offset as i64), body_crc: false, texts: false };
+        let found = self.data(phy_offset).map(|data| {
+            matches!(check_record(&data, &rules), RecordCheck::Valid(_) | RecordCheck::Blank { .. })
+        });
+        found.unwrap_or(false) || self.damage.end_of(phy_offset).is_some()
+    }
+
     /// Start of the file behind the one that contains `phy_offset` (RocketMQ 4.9 `rollNextFile`).
     #[must_use]
     pub fn roll_next_file(&self, phy_offset: u64) -> u64 {

@@ -193,6 +193,32 @@ fn bit_rot_in_a_queue_is_left_out_by_readers_and_found_by_the_doctor() {
     }
 }
 
+/// Dispatching goes on behind the last unit's record. Where that unit is rotten it would begin amid a
+/// record, find nothing there and pass over the rest of the file.
+#[test]
+fn a_rotten_last_unit_takes_no_message_with_it() {
+    // The last message is queue 1's thirtieth. Its size, and its physical offset.
+    for (byte, mask) in [(10, 0x01), (11, 0x04), (11, 0x08), (7, 0x02), (6, 0x01), (6, 0x10)] {
+        let (config, disk, _) = closed_store(25);
+        let (unit, size) = (29 * 20, config.mapped_file_size_consume_queue as u64);
+        let file = format!("/machine/store/consumequeue/T/1/{:020}", unit / size * size);
+        assert!(disk.rot(Path::new(&file), unit % size + byte, mask));
+        live(&disk, &config, async |store| {
+            let found = read_around(store);
+            let without_last = found.iter().copied().eq(0..59);
+            assert!(without_last || found.iter().copied().eq(0..60), "{found:?}");
+            for number in 60..62 {
+                let put = store.put_message(&message(number)).await.append.unwrap();
+                assert_eq!(put.queue_offset, 30);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(store.dispatch_behind_bytes(), 0);
+            assert_eq!(read_around(store)[found.len()..], [60, 61]);
+        })
+        .unwrap();
+    }
+}
+
 /// A unit that points behind the log says nothing of where the units behind it point.
 #[test]
 fn a_rotten_unit_that_points_behind_the_log_hides_no_other() {

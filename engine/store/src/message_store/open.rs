@@ -163,7 +163,8 @@ impl MessageStore {
     }
 
     /// Cuts the queues to the units below `trusted`. Returns where dispatching goes on: at the log's
-    /// start, with a reason, when a queue turns out to be missing or short.
+    /// start, with a reason, when a queue turns out to be missing or short, or ends with a unit that
+    /// points at no record's end.
     async fn recover_queues(
         &self,
         from: RecoverFrom,
@@ -184,13 +185,14 @@ impl MessageStore {
                 self.queues.cover(&self.log, trusted)
             }
         };
-        if is_whole {
-            return Ok((trusted.min(self.queues.max_physic_offset()), None));
+        let reput_from = trusted.min(self.queues.max_physic_offset());
+        if is_whole && self.log.is_boundary(reput_from) {
+            return Ok((reput_from, None));
         }
-        tracing::error!("units of ConsumeQueues are missing: all queues are made again");
+        tracing::error!("units of ConsumeQueues are missing or wrong: all queues are made again");
         let cuts = self.queues.clear_above(self.log.min_offset());
         self.queues.settle(cuts).await?;
-        let reason = format!("units of records below {trusted} are missing");
+        let reason = format!("units of records below {trusted} are missing or wrong");
         Ok((0, Some(reason)))
     }
 
