@@ -22,8 +22,12 @@ pub(crate) const SIZES: FileSizes =
 /// Cuts simulated.
 const CUTS: u64 = 400;
 
-/// Longest life before a cut.
+/// Longest life before a cut, with one message a millisecond.
 const LIFE_MS_MAX: u64 = 3_000;
+
+/// Messages a millisecond where senders are faster than the disk: a file is full before the one that was
+/// made ahead of it is durable.
+const BURST: u32 = 40;
 
 struct SteadyClock;
 
@@ -46,7 +50,8 @@ fn cut(seed: u64) -> BTreeSet<String> {
     let rng = Rng::from_seed(seed);
     let mut dice = rng.stream("cut");
     let flush_disk_type = FlushDiskType::ALL[dice.random_range(0..2)];
-    let life = Duration::from_millis(dice.random_range(1..LIFE_MS_MAX));
+    let per_ms = if seed.is_multiple_of(8) { BURST } else { 1 };
+    let life = Duration::from_millis(dice.random_range(1..LIFE_MS_MAX / u64::from(per_ms)));
     let appended = Mutex::default();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
@@ -54,7 +59,7 @@ fn cut(seed: u64) -> BTreeSet<String> {
         let disk = SimDisk::new(SimDiskConfig::default(), Arc::new(SteadyClock), rng);
         let writeback = write_back(&disk, seed);
         let life = tokio::time::timeout(life, async {
-            tokio::join!(live(&disk, flush_disk_type, &appended), writeback)
+            tokio::join!(live(&disk, flush_disk_type, per_ms, &appended), writeback)
         });
         assert!(life.await.is_err(), "it ended by itself");
         disk.image()
@@ -73,7 +78,12 @@ async fn write_back(disk: &Arc<SimDisk>, seed: u64) {
 }
 
 /// A store under steady traffic on two topics and a new one now and then, with its metadata.
-async fn live(disk: &Arc<SimDisk>, flush_disk_type: FlushDiskType, appended: &Mutex<Vec<u64>>) {
+async fn live(
+    disk: &Arc<SimDisk>,
+    flush_disk_type: FlushDiskType,
+    per_ms: u32,
+    appended: &Mutex<Vec<u64>>,
+) {
     let mut config = StoreConfig::at("/store");
     config.mapped_file_size_commit_log = usize::try_from(SIZES.commit_log).unwrap();
     config.mapped_file_size_consume_queue = usize::try_from(SIZES.consume_queue).unwrap();
@@ -94,7 +104,9 @@ async fn live(disk: &Arc<SimDisk>, flush_disk_type: FlushDiskType, appended: &Mu
         };
         let put = store.put_message(&message(&topic, number)).await;
         appended.lock().unwrap().push(put.append.unwrap().phy_offset);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        if number.is_multiple_of(per_ms) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
