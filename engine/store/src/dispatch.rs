@@ -123,16 +123,9 @@ impl ReputMessageService {
     pub(crate) async fn index_up_to(&self, end: u64) -> io::Result<()> {
         let from = self.index.indexed_to().max(self.log.min_offset());
         let mut progress = DispatchProgress { reput_from_offset: from, store_timestamp_ms: 0 };
-        while progress.reput_from_offset < end {
-            let from = progress.reput_from_offset;
-            let Some(data) = self.log.data(from) else { return Ok(()) };
-            let data = data.truncated((end - from) as usize);
-            let mut add =
-                |record: &RecordView<'_>, phy_offset| self.index.put_record(record, phy_offset);
-            self.walk_data(&data, &mut progress, &mut 0, &mut add)?;
-            if progress.reput_from_offset == from {
-                return Ok(());
-            }
+        let mut add =
+            |record: &RecordView<'_>, phy_offset| self.index.put_record(record, phy_offset);
+        while self.walk_on(&mut progress, end, &mut add)? {
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -154,13 +147,7 @@ impl ReputMessageService {
             }
             Ok(())
         };
-        while let Some(data) = self.log.data(progress.reput_from_offset) {
-            let from = progress.reput_from_offset;
-            self.walk_data(&data, &mut progress, &mut 0, &mut count)?;
-            if progress.reput_from_offset == from {
-                break;
-            }
-        }
+        while self.walk_on(&mut progress, u64::MAX, &mut count)? {}
         Ok(())
     }
 
@@ -244,6 +231,19 @@ impl ReputMessageService {
             }
         }
         Ok(Turn::More)
+    }
+
+    /// Shows some of the records below `end` from where `progress` stands; whether it got further.
+    fn walk_on(
+        &self,
+        progress: &mut DispatchProgress,
+        end: u64,
+        visit: &mut dyn FnMut(&RecordView<'_>, u64) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let from = progress.reput_from_offset;
+        let Some(data) = self.log.data(from).filter(|_| from < end) else { return Ok(false) };
+        self.walk_data(&data.truncated((end - from) as usize), progress, &mut 0, visit)?;
+        Ok(progress.reput_from_offset > from)
     }
 
     /// Shows the records of one file's readable part; stops at the part of one.

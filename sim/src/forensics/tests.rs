@@ -36,10 +36,10 @@ fn story() -> Vec<TraceRecord> {
 }
 
 fn fate(trace: &[TraceRecord], master_now: &str) -> Fate {
-    told(trace, master_now, 4)
+    told(trace, master_now, 4, false)
 }
 
-fn told(trace: &[TraceRecord], master_now: &str, acked: u64) -> Fate {
+fn told(trace: &[TraceRecord], master_now: &str, acked: u64, in_process_memory: bool) -> Fate {
     let replicas = ["a-s".to_owned()];
     let lost = LostMessage {
         number: 7,
@@ -47,7 +47,7 @@ fn told(trace: &[TraceRecord], master_now: &str, acked: u64) -> Fate {
         phy_offset: 100,
         end_offset: 200,
         acked,
-        in_process_memory: false,
+        in_process_memory,
         replicas: &replicas,
         master_now,
     };
@@ -73,7 +73,7 @@ fn the_chain_cites_the_events_and_follows_them() {
     let mut under_way = trace.clone();
     under_way.swap(3, 4);
     (under_way[3].ordinal, under_way[4].ordinal) = (4, 5);
-    let found = told(&under_way, "a", 5);
+    let found = told(&under_way, "a", 5, false);
     assert_eq!(found.links[3].text, "power loss");
     assert!(found.reason.starts_with("not synced (#2 reached 90) when power was lost (#4)"));
 
@@ -107,18 +107,7 @@ fn what_only_the_process_had_is_named() {
     trace[4] = record(5, "a", killed);
     let committed = |ordinal, to| record(ordinal, "a", TraceEvent::Committed { from: 0, to });
     trace[1] = committed(2, 100);
-    let replicas = ["a-s".to_owned()];
-    let lost = LostMessage {
-        number: 7,
-        broker: "a",
-        phy_offset: 100,
-        end_offset: 200,
-        acked: 4,
-        in_process_memory: true,
-        replicas: &replicas,
-        master_now: "a",
-    };
-    let found = explain(&trace, &lost);
+    let found = told(&trace, "a", 4, true);
     assert!(found.links.iter().any(|link| link.text.ends_with("(process memory)")));
     assert_eq!(
         found.reason,
@@ -126,7 +115,7 @@ fn what_only_the_process_had_is_named() {
          process was killed (#5); a ends at 100 (#6)"
     );
     trace.insert(4, committed(4, 250));
-    assert!(explain(&trace, &lost).reason.starts_with("never synced"), "it was committed");
+    assert!(told(&trace, "a", 4, true).reason.starts_with("never synced"), "it was committed");
 }
 
 #[test]

@@ -57,10 +57,7 @@ impl MappedFileQueue {
                 (file.path().to_path_buf(), file.file_from_offset())
             };
             self.unsynced().files.retain(|unsynced| *unsynced != path);
-            match self.disk.remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            self.remove_name(&path)?;
             self.disk.sync(&self.dir).await?;
             self.retired().retain(|file| file.file_from_offset() != from);
         }
