@@ -283,16 +283,14 @@ impl MappedFile {
         disk.flush(&self.region, range).await
     }
 
-    /// Writes the bytes of `range` over themselves, so that their pages are dirty again and the
-    /// next sync covers them.
+    /// Writes a byte of every page of `range` over itself: the pages are dirty again, and the next sync
+    /// covers them.
     pub fn touch(&self, range: Range<usize>) {
-        let mut page = [0_u8; PAGE_SIZE];
         let mut position = range.start;
         while position < range.end {
-            let len = (range.end - position).min(PAGE_SIZE);
-            page[..len].copy_from_slice(self.region.slice(position..position + len));
-            self.region.write(position, &page[..len]);
-            position += len;
+            let byte = self.region.slice(position..position + 1)[0];
+            self.region.write(position, &[byte]);
+            position = (position / PAGE_SIZE + 1) * PAGE_SIZE;
         }
     }
 

@@ -342,38 +342,34 @@ impl MappedFileQueue {
         Ok(())
     }
 
-    /// Makes the bytes of `range` dirty again and syncs them with their directory entries. Whoever
-    /// wrote them may have died before these were synced, so the length of every file from the
-    /// range's start on counts as new.
+    /// Makes the bytes of `range` dirty again and syncs them, with the lengths and directory
+    /// entries of their files: whoever wrote them may have died before, or heard of a
+    /// failed sync. `synced` is told of each end up to which this is done. Nobody may write to the range
+    /// meanwhile.
     ///
     /// # Errors
     /// What the sync said.
-    pub async fn rewrite(&self, range: Range<u64>) -> Result<(), FlushError> {
-        self.distrust_lengths(range.start);
-        for file in self.files() {
+    pub async fn rewrite(
+        &self,
+        range: Range<u64>,
+        mut synced: impl FnMut(u64),
+    ) -> Result<(), FlushError> {
+        let failed = |source| FlushError { from: range.start, to: range.end, source };
+        self.sync_entries().await.map_err(failed)?;
+        for file in self.files_from(range.start) {
             let from = file.file_from_offset();
             let start = range.start.max(from);
-            let end = range.end.min(from + file.read_position() as u64);
-            if start < end {
-                let part = (start - from) as usize..(end - from) as usize;
-                file.touch(part.clone());
-                let synced = file.flush_range(&*self.disk, part).await;
-                synced.map_err(|source| FlushError { from: start, to: end, source })?;
+            let is_behind = start >= range.end && start > range.start;
+            if is_behind {
+                break;
             }
+            let end = range.end.min(from + file.read_position() as u64).max(start);
+            file.touch((start - from) as usize..(end - from) as usize);
+            let written = self.disk.sync(file.path()).await;
+            written.map_err(|source| FlushError { from: start, to: end, source })?;
+            synced(end);
         }
-        let synced = self.sync_entries().await;
-        synced.map_err(|source| FlushError { from: range.start, to: range.end, source })
-    }
-
-    /// Has the next sync of entries sync the files that end behind `from`.
-    fn distrust_lengths(&self, from: u64) {
-        let files = self.files();
-        let mut unsynced = self.unsynced();
-        for file in files.iter().filter(|file| file.file_end_offset() > from) {
-            if !unsynced.files.iter().any(|known| known == file.path()) {
-                unsynced.files.push(file.path().to_path_buf());
-            }
-        }
+        Ok(())
     }
 
     async fn flush_file(&self, file: &MappedFile) -> io::Result<usize> {

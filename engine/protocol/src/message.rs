@@ -130,7 +130,18 @@ pub struct MessageQueue {
 /// Java's `String.hashCode`: over UTF-16 units, wrapping.
 #[must_use]
 pub fn java_hash_code(text: &str) -> i32 {
-    text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+    continued_java_hash_code(0, text)
+}
+
+/// Java's hash of a text that ends with `rest` and whose front hashes to `hash`.
+#[must_use]
+pub fn continued_java_hash_code(hash: i32, rest: &str) -> i32 {
+    let step = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
+    if rest.is_ascii() {
+        // Several times as fast, and what keys and topics mostly are.
+        return rest.bytes().map(u16::from).fold(hash, step);
+    }
+    rest.encode_utf16().fold(hash, step)
 }
 
 /// The `tagsCode` of a ConsumeQueue unit: hash of the tag, 0 without one.

@@ -51,6 +51,7 @@ pub(crate) use append::counts_in_queue;
 pub(crate) use commit::CommitRealTimeService;
 pub(crate) use expire::OldestFile;
 pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
+pub(crate) use recover::RecoveredLog;
 pub(crate) use walk::RecoverFrom;
 
 /// The CommitLog of a store.
@@ -214,10 +215,9 @@ impl CommitLog {
         if phy_offset <= self.min_offset() || phy_offset >= self.max_offset() {
             return true;
         }
-        let rules =
-            RecordRules { phy_offset: Some(phy_offset as i64), body_crc: false, texts: false };
         let found = self.data(phy_offset).map(|data| {
-            matches!(check_record(&data, &rules), RecordCheck::Valid(_) | RecordCheck::Blank { .. })
+            let found = check_record(&data, &RecordRules::own(phy_offset));
+            matches!(found, RecordCheck::Valid(_) | RecordCheck::Blank { .. })
         });
         found.unwrap_or(false) || self.damage.end_of(phy_offset).is_some()
     }
@@ -310,7 +310,7 @@ impl CommitLog {
     /// Begins an empty log with the file that starts at `phy_offset`, durably.
     pub(crate) async fn begin_at(&self, phy_offset: u64) -> Result<(), StoreError> {
         self.queue.last_or_create(phy_offset).map_err(StoreError::io("create a file"))?;
-        self.queue.rewrite(phy_offset..phy_offset).await?;
+        self.queue.rewrite(phy_offset..phy_offset, |_| ()).await?;
         self.max_offset.set(phy_offset);
         self.flushed_offset.set(phy_offset);
         Ok(())

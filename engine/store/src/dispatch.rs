@@ -151,7 +151,7 @@ impl ReputMessageService {
         Ok(())
     }
 
-    /// Dispatches what there is now: recovery's way to catch up before anybody is served.
+    /// Dispatches what there is now.
     ///
     /// # Errors
     /// When a ConsumeQueue cannot be written.
@@ -160,6 +160,22 @@ impl ReputMessageService {
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    /// Dispatches everything below `end`, as it may be: under SYNC_FLUSH as it is synced.
+    ///
+    /// # Errors
+    /// When a ConsumeQueue cannot be written.
+    pub(crate) async fn catch_up_to(&self, end: u64) -> io::Result<()> {
+        let mut growth = self.growth();
+        loop {
+            let limit = growth.see();
+            self.catch_up().await?;
+            if limit >= end {
+                return Ok(());
+            }
+            growth.changed().await;
+        }
     }
 
     /// Dispatches as the log grows, until the group is cancelled.
@@ -257,9 +273,7 @@ impl ReputMessageService {
         let mut position = 0;
         while position < data.len() && *dispatched < RECORDS_PER_TURN {
             let phy_offset = data.start_offset() + position as u64;
-            let rules =
-                RecordRules { phy_offset: Some(phy_offset as i64), body_crc: false, texts: false };
-            match check_record(&data[position..], &rules) {
+            match check_record(&data[position..], &RecordRules::own(phy_offset)) {
                 RecordCheck::Valid(record) => {
                     visit(&record, phy_offset)?;
                     position += record.size();

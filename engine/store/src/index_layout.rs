@@ -11,7 +11,9 @@
 //!
 //! Java origin: `IndexHeader` and `IndexFile` of RocketMQ 4.9.
 
-use mq_protocol::message::{MessageConst, PropertiesView, java_hash_code};
+use mq_protocol::message::{
+    MessageConst, PropertiesView, continued_java_hash_code, java_hash_code,
+};
 use mq_protocol::message_codec::RecordView;
 use mq_protocol::sys_flag::MessageSysFlag;
 
@@ -217,15 +219,12 @@ pub fn for_each_key_hash<E>(
 
 /// Java's hash of `topic#`.
 fn topic_hash(topic: &str) -> i32 {
-    java_hash_code(topic).wrapping_mul(31).wrapping_add('#' as i32)
+    continued_java_hash_code(java_hash_code(topic), "#")
 }
 
 /// The positive hash of a text whose front hashes to `hash`.
 fn continued_hash(hash: i32, rest: &str) -> i32 {
-    let hash = rest
-        .encode_utf16()
-        .fold(hash, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    hash.checked_abs().unwrap_or(0)
+    continued_java_hash_code(hash, rest).checked_abs().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -24,6 +24,12 @@ impl RecordRules {
         RecordRules { phy_offset: Some(phy_offset), body_crc: true, texts: true }
     }
 
+    /// What a log still has to agree with that was walked when it was opened.
+    #[must_use]
+    pub const fn own(phy_offset: u64) -> Self {
+        RecordRules { phy_offset: Some(phy_offset as i64), body_crc: false, texts: false }
+    }
+
     /// What RocketMQ 4.9 asks (`CommitLog.checkMessageAndReturnSize`).
     #[must_use]
     pub const fn upstream(check_body_crc: bool) -> Self {

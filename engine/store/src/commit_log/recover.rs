@@ -1,4 +1,7 @@
-//! The log at start-up: its files are mapped, its end is found, what lies behind the end is erased.
+//! The log at start-up: its files are mapped, its end is found, what lies behind the end is erased,
+//! what was not known to be synced is.
+
+use std::ops::Range;
 
 use mq_env::probe::Event;
 
@@ -9,16 +12,21 @@ use crate::error::StoreError;
 use crate::plant::Plant;
 use crate::recovery::RecoveryReport;
 
+/// What a start found of the log.
+pub(crate) struct RecoveredLog {
+    /// Where the walk began.
+    pub(crate) walked_from: u64,
+    /// Readable, but not known to be synced: [`CommitLog::sync_unsure`].
+    pub(crate) unsure: Range<u64>,
+    pub(crate) report: RecoveryReport,
+}
+
 impl CommitLog {
-    /// Maps the files, finds the end of the log, erases durably what lies behind it, and syncs
-    /// what was not known to be synced. Returns where the walk began, and what was found.
+    /// Maps the files, finds the end of the log, and erases durably what lies behind it.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when durable bytes are gone, and what the disk says.
-    pub(crate) async fn recover(
-        &self,
-        from: RecoverFrom,
-    ) -> Result<(u64, RecoveryReport), StoreError> {
+    pub(crate) async fn recover(&self, from: RecoverFrom) -> Result<RecoveredLog, StoreError> {
         let durable_end = from.durable_end();
         let removed = self.queue.load(Some(from.files_end()))?;
         self.damage.load();
@@ -50,7 +58,22 @@ impl CommitLog {
         });
         let dropped_bytes = report.dropped_bytes;
         tracing::info!(end = end.phy_offset, dropped_bytes, reason = end.reason, "log recovered");
-        Ok((walked_from, report))
+        Ok(RecoveredLog { walked_from, unsure: unsure_from..end.phy_offset, report })
+    }
+
+    /// Syncs what of `unsure` lies in files before the one of its end; the flushed end follows file by
+    /// file.
+    pub(crate) async fn sync_unsure(&self, unsure: Range<u64>) -> Result<(), StoreError> {
+        let synced = |end| {
+            self.queue.set_flushed_where(end);
+            self.flushed_offset.set(end);
+        };
+        let last_file = self.file_start(unsure.end);
+        if unsure.start < last_file {
+            self.queue.rewrite(unsure.start..last_file, synced).await?;
+        }
+        synced(unsure.end);
+        Ok(())
     }
 
     /// Where the walk began, and where it ended.
@@ -79,17 +102,23 @@ impl CommitLog {
         written.map_err(StoreError::io("write the list of damaged ranges"))
     }
 
-    /// Makes `end` the end of the log, durably, with everything from `unsure_from` on synced.
-    /// Returns how many bytes behind it were not zero.
+    /// Makes `end` the end of the log, durably: what lies behind it is erased, and its file synced from
+    /// `unsure_from` on. Returns how many bytes behind it were not zero.
     async fn end_at(&self, end: u64, unsure_from: u64) -> Result<u64, StoreError> {
         self.damage.cut(end).await.map_err(StoreError::io("write the list of damaged ranges"))?;
         let cut = self.cut(end);
         let dropped_bytes = cut.dropped_bytes();
         self.settle(cut).await?;
-        self.queue.rewrite(unsure_from..end).await?;
-        self.queue.set_flushed_where(end);
-        self.flushed_offset.set(end);
+        let from = unsure_from.max(self.file_start(end));
+        self.queue.rewrite(from..end, |_| ()).await?;
+        self.queue.set_flushed_where(unsure_from);
+        self.flushed_offset.set(unsure_from);
         Ok(dropped_bytes)
+    }
+
+    /// Start of the file in which `phy_offset` lies or would lie.
+    fn file_start(&self, phy_offset: u64) -> u64 {
+        phy_offset - self.queue.position(phy_offset) as u64
     }
 
     fn damaged(&self, end: &WalkEnd, durable_end: u64) -> StoreError {

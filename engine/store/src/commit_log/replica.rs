@@ -107,7 +107,7 @@ impl CommitLog {
     fn boundary_in_file(&self, inside: u64, limit: u64) -> Option<u64> {
         let start = inside - self.queue.position(inside) as u64;
         let bytes = self.data(start)?;
-        let rules = RecordRules { phy_offset: None, body_crc: false, texts: false };
+        let rules = RecordRules::upstream(false);
         let mut position = 0;
         loop {
             let boundary = start + position as u64;

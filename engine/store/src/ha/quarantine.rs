@@ -101,8 +101,7 @@ fn walk(log: &CommitLog, range: Range<u64>, mut visit: impl FnMut(bool, u64)) {
         let (start, mut position) = (at, 0);
         // One turn per file.
         while position < data.len() {
-            let phy_offset = Some((start + position as u64) as i64);
-            let rules = RecordRules { phy_offset, body_crc: false, texts: false };
+            let rules = RecordRules::own(start + position as u64);
             let (is_message, next) = match check_record(&data[position..], &rules) {
                 RecordCheck::Valid(record) => (true, start + (position + record.size()) as u64),
                 RecordCheck::Blank { .. } => (false, log.roll_next_file(start)),

@@ -11,7 +11,7 @@ use super::{MessageStore, abort_file};
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{
     AllocateMappedFileService, CommitLog, CommitRealTimeService, FlushRealTimeService,
-    GroupCommitService, RecoverFrom,
+    GroupCommitService, RecoverFrom, RecoveredLog,
 };
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
 use crate::consume_queue_store::ConsumeQueueStore;
@@ -124,7 +124,7 @@ impl MessageStore {
         let (queues, times) = (&self.queues, self.marks.checkpoint.times());
         let claimed_end = || queues.claimed_end();
         let from = RecoverFrom::of(mark, was_aborted, claimed_end, times.min_timestamp_ms());
-        let (walked_from, mut report) = self.log.recover(from).await?;
+        let RecoveredLog { walked_from, unsure, mut report } = self.log.recover(from).await?;
         let end = self.log.max_offset();
         // Units above are not known to be durable: they are made again.
         let trusted_units = match from {
@@ -145,14 +145,16 @@ impl MessageStore {
             units: Some(self.queues.units()),
             index: index_cut.mark(),
         };
-        let written = self.marks.durable.set(mark).await;
-        written.map_err(StoreError::io("write the durable watermark"))?;
-        let index_change = self.index.apply(index_cut, &self.log);
-        let write_index = StoreError::io("write the index");
-        self.index.settle(index_change).await.map_err(StoreError::io("cut the index"))?;
-        self.dispatcher.index_up_to(reput_from).await.map_err(write_index)?;
-        self.dispatcher.pause(|progress| progress.reput_from_offset = reput_from);
-        self.dispatcher.catch_up().await.map_err(StoreError::io("write a ConsumeQueue"))?;
+        // A store that Java left unclosed has nothing that could claim too much; it stays one until
+        // its log is synced.
+        if !matches!(from, RecoverFrom::AbortedJava { .. }) {
+            self.set_mark(Mark { log_end: unsure.start, ..mark }).await?;
+        }
+        let synced = self.log.sync_unsure(unsure);
+        tokio::try_join!(synced, self.make_visible(index_cut, reput_from, end))?;
+        if self.marks.durable.mark() != mark {
+            self.set_mark(mark).await?;
+        }
         if !self.config.planted(Plant::QueueMinimumNotMoved) {
             self.queues.correct_min_offset(self.log.min_offset());
         }
@@ -160,6 +162,27 @@ impl MessageStore {
         let table = self.planted_table(table).await?;
         self.log.lock_put().reset(table);
         Ok(())
+    }
+
+    /// Brings the index to what the queues have, and both to `end`.
+    async fn make_visible(
+        &self,
+        index_cut: IndexCut,
+        reput_from: u64,
+        end: u64,
+    ) -> Result<(), StoreError> {
+        let index_change = self.index.apply(index_cut, &self.log);
+        let write_index = StoreError::io("write the index");
+        self.index.settle(index_change).await.map_err(StoreError::io("cut the index"))?;
+        self.dispatcher.index_up_to(reput_from).await.map_err(write_index)?;
+        self.dispatcher.pause(|progress| progress.reput_from_offset = reput_from);
+        self.dispatcher.catch_up_to(end).await.map_err(StoreError::io("write a ConsumeQueue"))
+    }
+
+    /// Writes the watermark.
+    async fn set_mark(&self, mark: Mark) -> Result<(), StoreError> {
+        let written = self.marks.durable.set(mark).await;
+        written.map_err(StoreError::io("write the durable watermark"))
     }
 
     /// Cuts the queues to the units below `trusted`. Returns where dispatching goes on: at the log's

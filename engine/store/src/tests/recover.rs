@@ -241,6 +241,52 @@ async fn an_aborted_store_without_marks_dispatches_again_from_the_checkpoint() {
     assert_eq!(again, 200 - 168);
 }
 
+/// Opens a killed store without marks and calls `while_held` while the sync of its log's second file
+/// does not end.
+async fn open_while_the_log_is_synced(
+    flush_disk_type: FlushDiskType,
+    while_held: impl Fn(&Machine),
+) {
+    let machine = Machine::with(|config| config.flush_disk_type = flush_disk_type);
+    let store = machine.open().await;
+    put_numbers(&store, 0..100).await;
+    machine.kill(store).await;
+    machine.disk.remove(&machine.root().join("durable")).unwrap();
+    lock(&machine.observer.0).clear();
+    let second_file = machine.log_file(LOG_FILE as u64);
+    let synced = machine.disk.sync_count(&second_file);
+    machine.disk.hold_sync(&second_file);
+    let release = async {
+        until(|| machine.disk.sync_count(&second_file) > synced).await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        while_held(&machine);
+        let (_, mark) = DurableMark::open(Env::os().disk, &machine.root().join("durable")).unwrap();
+        assert_eq!(mark, None, "nothing is claimed before it is synced");
+        machine.disk.release();
+    };
+    let (store, ()) = tokio::join!(machine.open(), release);
+    assert_eq!(read_numbers(&store), (0..100).collect::<Vec<_>>());
+    assert_eq!(store.durable_mark().log_end, store.commit_log().max_offset());
+}
+
+fn dispatched(machine: &Machine) -> usize {
+    machine.events().iter().filter(|event| event.starts_with("Dispatched")).count()
+}
+
+#[tokio::test]
+async fn a_log_is_dispatched_while_it_is_synced() {
+    let all = |machine: &Machine| assert_eq!(dispatched(machine), 100);
+    open_while_the_log_is_synced(FlushDiskType::AsyncFlush, all).await;
+}
+
+#[tokio::test]
+async fn under_sync_flush_a_start_shows_only_what_is_synced() {
+    let first_file = |machine: &Machine| assert_eq!(dispatched(machine), LOG_FILE / LEN as usize);
+    open_while_the_log_is_synced(FlushDiskType::SyncFlush, first_file).await;
+}
+
 #[tokio::test]
 async fn deleted_consume_queues_are_built_again() {
     let machine = Machine::new();
