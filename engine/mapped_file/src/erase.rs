@@ -4,28 +4,50 @@ use std::ops::Range;
 
 use mq_env::disk::{MappedRegion, PAGE_SIZE};
 
-/// Zeroes what is not zero from `position` on, up to the region's end or to `stops_after_bytes` of
-/// zeros, and returns the range from `position` to the last byte that was not zero. Not durable before a
-/// flush of that range.
-pub fn erase_behind(
-    region: &MappedRegion,
+/// Bytes that were zeroed.
+#[derive(Debug)]
+pub struct Erased {
     position: usize,
-    stops_after_bytes: usize,
-) -> Range<usize> {
+    bytes: Vec<u8>,
+}
+
+impl Erased {
+    /// Nothing, at `position`.
+    #[must_use]
+    pub fn nothing(position: usize) -> Self {
+        Erased { position, bytes: Vec::new() }
+    }
+
+    /// From where to the last byte that was not zero.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.position..self.position + self.bytes.len()
+    }
+
+    /// Undoes it.
+    pub(crate) fn put_back(&self, region: &MappedRegion) {
+        region.write(self.position, &self.bytes);
+    }
+}
+
+/// Zeroes what is not zero from `position` on, up to the region's end or to `stops_after_bytes` of
+/// zeros. Not durable before a flush of that range.
+pub fn erase_behind(region: &MappedRegion, position: usize, stops_after_bytes: usize) -> Erased {
     let zeros = [0_u8; PAGE_SIZE];
-    let mut erased_to = position;
+    let mut erased = Erased::nothing(position);
     let mut at = position;
     loop {
         at = region.next_data(at);
-        if at >= region.len() || at - erased_to >= stops_after_bytes {
-            return position..erased_to;
+        if at >= region.len() || at - erased.range().end >= stops_after_bytes {
+            return erased;
         }
         let end = (at / PAGE_SIZE + 1) * PAGE_SIZE;
         let end = end.min(region.len());
-        let used = region.slice(at..end).iter().rposition(|byte| *byte != 0);
-        if let Some(last) = used {
+        let page = region.slice(at..end);
+        if let Some(last) = page.iter().rposition(|byte| *byte != 0) {
+            erased.bytes.resize(at - position, 0);
+            erased.bytes.extend_from_slice(&page[..=last]);
             region.write(at, &zeros[..=last]);
-            erased_to = at + last + 1;
         }
         at = end;
     }

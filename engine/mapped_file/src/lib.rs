@@ -15,7 +15,7 @@ mod mapped_file;
 mod mapped_file_queue;
 mod transient_store_pool;
 
-pub use erase::erase_behind;
+pub use erase::{Erased, erase_behind};
 pub use error::{FlushError, LoadError};
 pub use mapped_file::{MappedFile, SelectedBuffer};
 pub use mapped_file_queue::{

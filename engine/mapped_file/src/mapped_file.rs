@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
 
-use crate::erase_behind;
 use crate::transient_store_pool::WriteBuffer;
+use crate::{Erased, erase_behind};
 
 /// [`MappedFile::erase`] takes a run of this many zero bytes for the untouched rest of the file.
 const ERASE_STOPS_AFTER_BYTES: usize = 64 << 20;
@@ -272,17 +272,6 @@ impl MappedFile {
         readable
     }
 
-    /// Syncs the bytes of `range` without touching positions.
-    ///
-    /// # Errors
-    /// What the sync said.
-    pub async fn flush_range(&self, disk: &dyn Disk, range: Range<usize>) -> io::Result<()> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        disk.flush(&self.region, range).await
-    }
-
     /// Writes a byte of every page of `range` over itself: the pages are dirty again, and the next sync
     /// covers them.
     pub fn touch(&self, range: Range<usize>) {
@@ -294,11 +283,27 @@ impl MappedFile {
         }
     }
 
-    /// Zeroes what is not zero behind `position`, up to the file's end or to 64 MiB of zeros, and
-    /// returns the range from `position` to the last byte that was not zero. Not durable before
-    /// [`MappedFile::flush_range`] of that range.
-    pub fn erase(&self, position: usize) -> Range<usize> {
+    /// Zeroes what is not zero behind `position`, up to the file's end or to 64 MiB of zeros. Not durable
+    /// before [`MappedFile::sync_erased`].
+    pub fn erase(&self, position: usize) -> Erased {
         erase_behind(&self.region, position, ERASE_STOPS_AFTER_BYTES)
+    }
+
+    /// Makes it durable that bytes were erased. When that fails they are put back: the disk may still
+    /// have them, and a start that read zeros would build upon what a power loss takes back.
+    ///
+    /// # Errors
+    /// What the sync said.
+    pub async fn sync_erased(&self, disk: &dyn Disk, erased: &Erased) -> io::Result<()> {
+        let range = erased.range();
+        if range.is_empty() {
+            return Ok(());
+        }
+        let synced = disk.flush(&self.region, range).await;
+        if synced.is_err() {
+            erased.put_back(&self.region);
+        }
+        synced
     }
 
     /// Where appends go, if not into the file.

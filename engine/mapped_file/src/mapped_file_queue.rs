@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use mq_env::disk::{Disk, PAGE_SIZE};
 
-use crate::{FlushError, MappedFile, SelectedBuffer, TransientStorePool};
+use crate::{Erased, FlushError, MappedFile, SelectedBuffer, TransientStorePool};
 use ahead::Ahead;
 pub use load::LoadPlan;
 
@@ -279,8 +279,8 @@ impl MappedFileQueue {
         let erased = last.map(|last| {
             let position = self.position(offset);
             last.lower_positions(position);
-            let range = if erase { last.erase(position) } else { position..position };
-            (Arc::clone(last), range)
+            let erased = if erase { last.erase(position) } else { Erased::nothing(position) };
+            (Arc::clone(last), erased)
         });
         drop(files);
         removed.iter().for_each(|file| file.drop_uncommitted());
@@ -304,10 +304,11 @@ impl MappedFileQueue {
     /// Makes a cut durable: syncs the zeroed bytes, removes the later files, syncs the directory.
     ///
     /// # Errors
-    /// What the disk says; the cut may then be undone by a power loss.
+    /// What the disk says; what could not be erased is there again then, out of sight until the next
+    /// start.
     pub async fn settle(&self, cut: Cut) -> io::Result<()> {
-        if let Some((file, range)) = &cut.erased {
-            file.flush_range(&*self.disk, range.clone()).await?;
+        if let Some((file, erased)) = &cut.erased {
+            file.sync_erased(&*self.disk, erased).await?;
         }
         let removed = cut.removed.iter().map(|file| file.path());
         self.remove_files(removed.chain(cut.stranded.as_deref())).await?;
@@ -321,8 +322,8 @@ impl MappedFileQueue {
     /// # Errors
     /// What the disk says; some files may have gone, the oldest first.
     pub async fn settle_aside(&self, cut: Cut, aside: &Path) -> io::Result<()> {
-        if let Some((file, range)) = &cut.erased {
-            file.flush_range(&*self.disk, range.clone()).await?;
+        if let Some((file, erased)) = &cut.erased {
+            file.sync_erased(&*self.disk, erased).await?;
         }
         self.remove_files(cut.stranded.as_deref().into_iter()).await?;
         for file in &cut.removed {
@@ -439,7 +440,7 @@ impl MappedFileQueue {
 #[must_use = "a cut is durable only after `settle`"]
 #[derive(Debug)]
 pub struct Cut {
-    erased: Option<(Arc<MappedFile>, Range<usize>)>,
+    erased: Option<(Arc<MappedFile>, Erased)>,
     removed: Vec<Arc<MappedFile>>,
     /// A file ahead that lies apart from the others now.
     stranded: Option<PathBuf>,
@@ -449,7 +450,7 @@ impl Cut {
     /// Bytes behind the new end, up to the last one in each file that was not zero.
     #[must_use]
     pub fn dropped_bytes(&self) -> u64 {
-        let erased = self.erased.as_ref().map_or(0, |(_, range)| range.len() as u64);
+        let erased = self.erased.as_ref().map_or(0, |(_, erased)| erased.range().len() as u64);
         let used = |file: &Arc<MappedFile>| used_bytes(file.raw(0..file.wrote_position()));
         erased + self.removed.iter().map(used).sum::<u64>()
     }

@@ -22,6 +22,7 @@ mod recover;
 mod replica;
 pub(crate) mod walk;
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use mq_env::Env;
 use mq_env::probe::Event;
-use mq_mapped_file::{Cut, MappedFile, MappedFileQueue, SelectedBuffer};
+use mq_mapped_file::{Cut, FlushError, MappedFile, MappedFileQueue, SelectedBuffer};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
 use tokio::sync::Notify;
 
@@ -316,24 +317,38 @@ impl CommitLog {
         Ok(())
     }
 
-    /// Makes a cut durable.
+    /// Makes a cut durable. A failure is as final as that of any other sync.
     pub(crate) async fn settle(&self, cut: Cut) -> Result<(), StoreError> {
-        let dir = self.queue.dir().display();
-        self.queue.settle(cut).await.map_err(StoreError::io(format!("truncate in {dir}")))?;
-        self.ahead_trigger.fire();
-        Ok(())
+        let range = self.range_of(&cut);
+        let settled = self.queue.settle(cut).await;
+        self.settled(range, settled)
     }
 
     /// Makes a cut durable, with the files that it removes in `aside`.
     pub(crate) async fn settle_aside(&self, cut: Cut, aside: &Path) -> Result<(), StoreError> {
-        let what = format!("move files of {} to {}", self.queue.dir().display(), aside.display());
-        self.queue.settle_aside(cut, aside).await.map_err(StoreError::io(what))?;
+        let range = self.range_of(&cut);
+        let settled = self.queue.settle_aside(cut, aside).await;
+        self.settled(range, settled)
+    }
+
+    /// What a cut took away.
+    fn range_of(&self, cut: &Cut) -> Range<u64> {
+        let from = self.max_offset();
+        from..from + cut.dropped_bytes()
+    }
+
+    fn settled(&self, range: Range<u64>, settled: io::Result<()>) -> Result<(), StoreError> {
+        if let Err(source) = settled {
+            let error = FlushError { from: range.start, to: range.end, source };
+            self.poison(&error);
+            return Err(error.into());
+        }
         self.ahead_trigger.fire();
         Ok(())
     }
 
     /// Refuses writes from now on.
-    pub(crate) fn poison(&self, error: &mq_mapped_file::FlushError) {
+    pub(crate) fn poison(&self, error: &FlushError) {
         if self.flags.set(Refusal::SyncFailed) {
             tracing::error!(%error, "sync of the CommitLog failed: the store refuses writes");
             let text = error.source.to_string();

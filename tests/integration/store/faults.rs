@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mq_env::disk::PAGE_SIZE;
 use mq_store::GetMessageStatus;
 use mq_store::doctor::{StoreDir, Verdict};
 use staticfire::env::disk::{FlushErrorMode, FlushFault, ReadFault};
@@ -51,6 +52,46 @@ fn a_failed_sync_loses_nothing_that_was_acked() {
             .unwrap();
         }
     }
+}
+
+/// A message whose record takes a quarter of a page.
+fn quarter(number: u32) -> MessageInner {
+    let mut quarter = message(number);
+    let mut body = number.to_be_bytes().to_vec();
+    body.resize(PAGE_SIZE / 4 - 91 - quarter.topic.len() - quarter.properties.len(), 1);
+    (quarter.body, quarter.queue_id) = (Bytes::from(body), 0);
+    quarter
+}
+
+/// A cut whose sync failed, a start, a put up to the end of a page, a power loss: the disk had what was cut
+/// all the time, and what of it lies behind the new end must not come back.
+#[test]
+fn what_a_failed_cut_left_on_the_disk_does_not_come_back() {
+    let config = small_config(FlushDiskType::SyncFlush);
+    let disk = new_disk(7);
+    let put = async |store: &MessageStore, number| store.put_message(&quarter(number)).await.status;
+    let cut = async |store: &Arc<MessageStore>| {
+        store.truncate_to(3 * PAGE_SIZE as u64 / 4, "it diverged").await
+    };
+    live(&disk, &config, async |store| {
+        for number in 10..17 {
+            assert_eq!(put(store, number).await, PutMessageStatus::PutOk);
+        }
+        disk.fail_flushes(fault("commitlog", FlushErrorMode::Clean));
+        cut(store).await.unwrap_err();
+        assert_eq!(put(store, 20).await, PutMessageStatus::ServiceNotAvailable);
+    })
+    .unwrap();
+    live(&disk, &config, async |store| {
+        if read_around(store) != [10, 11, 12] {
+            cut(store).await.unwrap();
+        }
+        assert_eq!(put(store, 20).await, PutMessageStatus::PutOk);
+        assert_eq!(store.commit_log().max_offset(), PAGE_SIZE as u64);
+    })
+    .unwrap();
+    disk.power_loss_worst();
+    live(&disk, &config, async |store| assert_eq!(read_around(store), [10, 11, 12, 20])).unwrap();
 }
 
 /// A sync that lied is found at the next start, and named.

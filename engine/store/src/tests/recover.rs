@@ -365,6 +365,29 @@ async fn truncation_cuts_log_and_queues_for_good() {
 }
 
 #[tokio::test]
+async fn a_cut_that_cannot_be_synced_is_final_and_made_again_after_a_start() {
+    let machine = Machine::with(|config| config.flush_disk_type = FlushDiskType::SyncFlush);
+    let store = machine.open().await;
+    put_numbers(&store, 0..20).await;
+    machine.disk.fail_next_flush(LOG_FILE);
+    let error = store.truncate_to(10 * LEN, "it diverged").await.unwrap_err();
+    assert!(matches!(error, StoreError::Flush(_)), "{error}");
+    assert!(store.commit_log().is_poisoned() && !store.is_writeable());
+    assert_eq!(store.commit_log().max_offset(), 10 * LEN);
+    machine.kill(store).await;
+
+    // Had the start read zeros, nobody would erase what the disk still has.
+    let store = machine.open().await;
+    assert_eq!(read_numbers(&store), (0..20).collect::<Vec<_>>());
+    store.truncate_to(10 * LEN, "it diverged").await.unwrap();
+    assert_eq!(read_numbers(&store), (0..10).collect::<Vec<_>>());
+    put_numbers(&store, 10..12).await;
+    machine.kill(store).await;
+    let store = machine.open().await;
+    assert_eq!(read_numbers(&store), (0..12).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn recovery_reports_what_it_dropped() {
     let machine = Machine::new();
     let store = machine.open().await;
