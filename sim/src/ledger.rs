@@ -20,12 +20,12 @@ use crate::check::truncation::{self, Ending};
 use crate::check::visibility::{self, Visible};
 use crate::trace::{Trace, TraceEvent, TraceRecord};
 
-/// Violations seen at dispatches and cuts that are kept: the first ones say it all.
-const OBSERVED_MAX: usize = 20;
-
 pub use expiry::Retention;
 pub use log_damage::LogDamage;
 pub use log_view::{FoundRecord, LogView, LogWalk, StoreDirs};
+
+/// Violations seen at dispatches and cuts that are kept: the first ones say it all.
+const OBSERVED_MAX: usize = 20;
 
 /// A broker as the ledger knows it.
 #[derive(Clone)]
