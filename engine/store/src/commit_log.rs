@@ -223,6 +223,23 @@ impl CommitLog {
         found.unwrap_or(false) || self.damage.end_of(phy_offset).is_some()
     }
 
+    /// Whether the record that begins at `phy_offset`, if one does, fails its checks, and no start knows of
+    /// it yet.
+    pub(crate) fn is_newly_damaged(&self, phy_offset: u64) -> bool {
+        let Some(data) = self.data(phy_offset) else { return false };
+        let found = check_record(&data, &RecordRules::strict(phy_offset as i64));
+        matches!(found, RecordCheck::Torn(_)) && self.damage.end_of(phy_offset).is_none()
+    }
+
+    /// End of the record that begins at `phy_offset`, if it passes all its checks.
+    pub(crate) fn sound_record_end(&self, phy_offset: u64) -> Option<u64> {
+        let data = self.data(phy_offset)?;
+        match check_record(&data, &RecordRules::strict(phy_offset as i64)) {
+            RecordCheck::Valid(record) => Some(phy_offset + record.size() as u64),
+            _ => None,
+        }
+    }
+
     /// Start of the file behind the one that contains `phy_offset` (RocketMQ 4.9 `rollNextFile`).
     #[must_use]
     pub fn roll_next_file(&self, phy_offset: u64) -> u64 {

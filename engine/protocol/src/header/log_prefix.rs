@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! request body, per sample    response body, per sample
-//! from  i64                   verdict  i8   0 same, 1 differs, 2 not held
+//! from  i64                   verdict  i8   0 same, 1 differs, 2 not held, 3 damaged
 //! size  i32
 //! crc   i32  CRC-32
 //! ```
@@ -117,6 +117,8 @@ pub enum SampleVerdict {
     Differs,
     /// The piece does not lie wholly inside the answering log.
     NotHeld,
+    /// Other bytes lie there, and if a record begins with them, it fails its own checks.
+    Damaged,
 }
 
 /// What the master says of a [`PrefixQuery`].
@@ -138,6 +140,7 @@ impl PrefixAnswer {
             SampleVerdict::Same => 0,
             SampleVerdict::Differs => 1,
             SampleVerdict::NotHeld => 2,
+            SampleVerdict::Damaged => 3,
         });
         let header = CheckLogPrefixResponseHeader {
             min_offset: to_wire(self.min_offset),
@@ -155,6 +158,7 @@ impl PrefixAnswer {
             0 => Ok(SampleVerdict::Same),
             1 => Ok(SampleVerdict::Differs),
             2 => Ok(SampleVerdict::NotHeld),
+            3 => Ok(SampleVerdict::Damaged),
             other => Err(malformed("body", "verdict", other)),
         });
         Ok(PrefixAnswer {
@@ -201,7 +205,12 @@ mod tests {
         let answer = PrefixAnswer {
             min_offset: 4,
             max_offset: 9,
-            verdicts: vec![SampleVerdict::Same, SampleVerdict::Differs, SampleVerdict::NotHeld],
+            verdicts: vec![
+                SampleVerdict::Same,
+                SampleVerdict::Differs,
+                SampleVerdict::NotHeld,
+                SampleVerdict::Damaged,
+            ],
         };
         let (header, body) = answer.encode();
         assert_eq!(PrefixAnswer::decode(&through_fields(&header), &body), Ok(answer));
@@ -220,7 +229,7 @@ mod tests {
         let negative = CheckLogPrefixRequestHeader { end_offset: -1 };
         assert!(PrefixQuery::decode(&negative, &[]).is_err());
         let header = CheckLogPrefixResponseHeader::default();
-        assert!(PrefixAnswer::decode(&header, &[3]).is_err());
+        assert!(PrefixAnswer::decode(&header, &[4]).is_err());
     }
 
     fn through_fields<H: CustomHeader>(header: &H) -> H {

@@ -75,6 +75,7 @@ impl Joining {
             end_offset: log.max_offset(),
             crc: &|range| log.crc_of(range),
             boundaries: &|range| record_boundaries(log, range),
+            sound_record_end: &|at| log.sound_record_end(at),
             file_start: &|offset| offset - offset % log.file_size() as u64,
         };
         let settled = match compare(own, oracle, self.diverged_bytes_max()).await {

@@ -64,6 +64,8 @@ pub(crate) struct OwnLog<'a> {
     /// Ascending starts of the sound records from the file that contains the range's start, up to
     /// and including the range's end.
     pub(crate) boundaries: &'a (dyn Fn(Range<u64>) -> Vec<u64> + Sync),
+    /// End of the record that begins at an offset, if it passes all its checks.
+    pub(crate) sound_record_end: &'a (dyn Fn(u64) -> Option<u64> + Sync),
     /// First byte of the file that contains an offset.
     pub(crate) file_start: &'a (dyn Fn(u64) -> u64 + Sync),
 }
@@ -103,6 +105,11 @@ pub(crate) enum Foreign {
          more than the {diverged_bytes_max} bytes of haMaxDivergedBytes"
     )]
     TailTooLong { common_max: u64, end_offset: u64, diverged_bytes_max: u64 },
+    #[error(
+        "of the record at {phy_offset} the master has other bytes than this slave, whose copy passes its \
+         checks: a disk has damaged it"
+    )]
+    DamagedRecord { phy_offset: u64 },
     #[error("no common end of both logs was found with {QUESTIONS_MAX} questions")]
     Undecided,
 }
@@ -115,6 +122,7 @@ pub fn answer_prefix_query(log: &CommitLog, query: &PrefixQuery) -> PrefixAnswer
     let verdict = |sample: &LogSample| match log.crc_of(sample.from..sample.end()) {
         None => SampleVerdict::NotHeld,
         Some(crc) if crc == sample.crc => SampleVerdict::Same,
+        Some(_) if log.is_newly_damaged(sample.from) => SampleVerdict::Damaged,
         Some(_) => SampleVerdict::Differs,
     };
     let verdicts = query.samples.iter().map(verdict).collect();
@@ -178,10 +186,7 @@ impl Questions<'_> {
                 continue;
             }
             let Some(limit) = lowest_difference(&samples, &verdicts, master_max) else {
-                return Ok(match common == end_offset {
-                    true => Relation::Prefix,
-                    false => Relation::Diverged { common },
-                });
+                return self.settle(common).await;
             };
             let lowest = (self.own.file_start)(end_offset.saturating_sub(diverged_bytes_max));
             let start = lowest.max(floor);
@@ -197,6 +202,29 @@ impl Questions<'_> {
                     diverged_bytes_max,
                 }));
             }
+        }
+    }
+
+    /// What it means that the logs are the same up to the record boundary `common`, and no further. Where
+    /// they part because a disk has damaged a record, the slave's sound one must not give way: that of the
+    /// master fails its checks, or it is the only one that differs (checksums cover bodies alone).
+    async fn settle(&mut self, common: u64) -> Result<Relation, Stop> {
+        if common == self.own.end_offset {
+            return Ok(Relation::Prefix);
+        }
+        let sound_record_end = self.own.sound_record_end;
+        let Some(next) = sound_record_end(common) else {
+            return Ok(Relation::Diverged { common });
+        };
+        let piece = |record: Range<u64>| record.start..record.end.min(record.start + SAMPLE_BYTES);
+        let behind = sound_record_end(next).map(|end| piece(next..end));
+        let samples = std::iter::once(piece(common..next)).chain(behind).collect();
+        let samples = self.samples(samples)?;
+        match self.ask(&samples).await?.verdicts[..] {
+            [SampleVerdict::Damaged, ..] | [_, SampleVerdict::Same] => {
+                Err(Stop::Foreign(Foreign::DamagedRecord { phy_offset: common }))
+            }
+            _ => Ok(Relation::Diverged { common }),
         }
     }
 

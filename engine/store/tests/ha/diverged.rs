@@ -1,5 +1,6 @@
 //! Slaves whose log is not a prefix of their master's, and what 4.9 makes of them.
 
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use mq_env::Env;
@@ -98,6 +99,33 @@ async fn without_the_proof_a_slave_ahead_acknowledges_nothing_and_is_spliced_lat
     assert_ne!(crc(master, common..slave_end), crc(slave, common..slave_end));
     let end = slave.log().max_offset();
     assert_eq!(crc(master, slave_end..end), crc(slave, slave_end..end));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_that_was_away_keeps_its_sound_copy_of_what_rots_on_the_master() {
+    let mut group = Group::sync_pair(&[]).await;
+    group.master().put_all("a", 100, PutOk).await;
+    group.caught_up().await;
+    let end = group.slave().log().max_offset();
+    group.kill_slave().await;
+    // One bit in the middle of a body.
+    let rotten = group.master().log().record_boundary_at_or_below(end / 2).unwrap();
+    let record = group.master().log().data(rotten).unwrap();
+    let log = group.master_config.store_path_root_dir.join("commitlog/00000000000000000000");
+    let log = std::fs::File::options().write(true).open(log).unwrap();
+    log.write_all_at(&[record[120] ^ 1], rotten + 120).unwrap();
+    group.start_slave().await;
+    eventually("the slave refuses", || group.slave().ha.refusal().is_some()).await;
+    let reason = group.slave().ha.refusal().unwrap();
+    assert!(
+        reason.contains(&format!("of the record at {rotten} the master has other bytes")),
+        "{reason}"
+    );
+    assert!(reason.contains("promote it"), "{reason}");
+    group.master().put_all("c", 3, SlaveNotAvailable).await;
+    assert_eq!(group.slave().log().max_offset(), end);
+    assert_eq!(group.slave().bodies(), numbered("a", 100));
+    assert_eq!(group.slave().ha.quarantines(), []);
 }
 
 #[tokio::test(start_paused = true)]

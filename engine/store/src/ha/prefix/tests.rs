@@ -9,11 +9,13 @@ const FILE: u64 = 1 << 20;
 struct Log {
     min: u64,
     bytes: Vec<u8>,
+    /// Where a record begins that its disk has damaged.
+    damaged: Option<u64>,
 }
 
 impl Log {
     fn at(min: u64) -> Self {
-        Log { min, bytes: Vec::new() }
+        Log { min, bytes: Vec::new(), damaged: None }
     }
 
     fn end(&self) -> u64 {
@@ -68,10 +70,16 @@ impl Log {
         boundaries
     }
 
+    fn sound_record_end(&self, start: u64) -> Option<u64> {
+        let end = *self.boundaries(start..self.end()).iter().find(|boundary| **boundary > start)?;
+        (self.damaged != Some(start)).then_some(end)
+    }
+
     fn answer(&self, query: &PrefixQuery) -> PrefixAnswer {
         let verdict = |sample: &LogSample| match self.crc(sample.from..sample.end()) {
             None => SampleVerdict::NotHeld,
             Some(crc) if crc == sample.crc => SampleVerdict::Same,
+            Some(_) if self.damaged == Some(sample.from) => SampleVerdict::Damaged,
             Some(_) => SampleVerdict::Differs,
         };
         let verdicts = query.samples.iter().map(verdict).collect();
@@ -93,6 +101,7 @@ async fn relation(slave: &Log, master: &Log, diverged_bytes_max: u64) -> (Relati
         end_offset: slave.end(),
         crc: &|range| slave.crc(range),
         boundaries: &|range| slave.boundaries(range),
+        sound_record_end: &|at| slave.sound_record_end(at),
         file_start: &|offset| offset - offset % FILE,
     };
     let relation = compare(own, &oracle, diverged_bytes_max).await.unwrap();
@@ -118,7 +127,7 @@ async fn a_tail_is_cut_at_the_last_common_record() {
             let master = common.clone().grow(1, common.end() + master_more);
             let (relation, asked) = relation(&slave, &master, FILE).await;
             assert_eq!(relation, Relation::Diverged { common: common.end() });
-            assert!(asked <= 6, "{asked} questions");
+            assert!(asked <= 7, "{asked} questions");
         }
     }
 }
@@ -152,6 +161,56 @@ async fn a_splice_below_an_equal_tail_is_seen() {
     slave.bytes[common as usize + 4..][..30_000].fill(7);
     let (found, _) = relation(&slave, &master, FILE).await;
     assert_eq!(found, Relation::Diverged { common });
+}
+
+/// The relation to a master whose record number `record` differs in a byte, which may fail its checks or those
+/// of the slave.
+async fn with_a_damaged_record(record: usize, fails: bool, slaves_fails: bool) -> (Relation, u64) {
+    let mut slave = Log::at(0).grow(1, 4 * FILE);
+    let mut master = slave.clone().grow(1, 5 * FILE);
+    let phy_offset = slave.boundaries(0..slave.end())[record];
+    master.bytes[phy_offset as usize + 10] ^= 1;
+    master.damaged = fails.then_some(phy_offset);
+    slave.damaged = slaves_fails.then_some(phy_offset);
+    (relation(&slave, &master, 9 * FILE).await.0, phy_offset)
+}
+
+#[tokio::test]
+async fn a_sound_record_does_not_give_way_to_a_damaged_one() {
+    let records = Log::at(0).grow(1, 4 * FILE).boundaries(0..4 * FILE).len() - 1;
+    let (first, _) = with_a_damaged_record(0, true, false).await;
+    assert!(matches!(first, Relation::Foreign(Foreign::NoCommonHistory { .. })), "{first:?}");
+    for record in [1, records / 2, records - 2] {
+        for (fails, slaves_fails) in [(true, false), (false, false), (false, true), (true, true)] {
+            let (found, phy_offset) = with_a_damaged_record(record, fails, slaves_fails).await;
+            let expected = if slaves_fails {
+                Relation::Diverged { common: phy_offset }
+            } else {
+                Relation::Foreign(Foreign::DamagedRecord { phy_offset })
+            };
+            assert_eq!(found, expected, "{record} of {records}, {fails}");
+        }
+    }
+    // Nothing is behind the last one that could be the same.
+    let (last, phy_offset) = with_a_damaged_record(records - 1, false, false).await;
+    assert_eq!(last, Relation::Diverged { common: phy_offset });
+    let (last, phy_offset) = with_a_damaged_record(records - 1, true, false).await;
+    assert_eq!(last, Relation::Foreign(Foreign::DamagedRecord { phy_offset }));
+}
+
+#[tokio::test]
+async fn records_may_be_longer_than_a_sample() {
+    let mut slave = Log::at(0).grow(1, 1_000);
+    let phy_offset = slave.end();
+    slave.bytes.extend(200_000_u32.to_be_bytes());
+    slave.bytes.extend(vec![5; 200_000 - 4]);
+    let slave = slave.clone().grow(1, slave.end() + 1_000);
+    for at in [100, 150_000, 199_999] {
+        let mut master = slave.clone();
+        master.bytes[(phy_offset + at) as usize] ^= 1;
+        let (found, _) = relation(&slave, &master, FILE).await;
+        assert_eq!(found, Relation::Foreign(Foreign::DamagedRecord { phy_offset }), "{at}");
+    }
 }
 
 #[tokio::test]
@@ -219,6 +278,7 @@ async fn a_nonsensical_answer_is_an_error() {
         end_offset: slave.end(),
         crc: &|range| slave.crc(range),
         boundaries: &|range| slave.boundaries(range),
+        sound_record_end: &|at| slave.sound_record_end(at),
         file_start: &|_| 0,
     };
     assert!(matches!(compare(own, &oracle, FILE).await, Err(PrefixError::Unreachable(_))));
