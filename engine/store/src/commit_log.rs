@@ -336,22 +336,16 @@ impl CommitLog {
 
     /// Makes a cut durable. A failure is as final as that of any other sync.
     pub(crate) async fn settle(&self, cut: Cut) -> Result<(), StoreError> {
-        let range = self.range_of(&cut);
+        let range = cut.range();
         let settled = self.queue.settle(cut).await;
         self.settled(range, settled)
     }
 
     /// Makes a cut durable, with the files that it removes in `aside`.
     pub(crate) async fn settle_aside(&self, cut: Cut, aside: &Path) -> Result<(), StoreError> {
-        let range = self.range_of(&cut);
+        let range = cut.range();
         let settled = self.queue.settle_aside(cut, aside).await;
         self.settled(range, settled)
-    }
-
-    /// What a cut took away.
-    fn range_of(&self, cut: &Cut) -> Range<u64> {
-        let from = self.max_offset();
-        from..from + cut.dropped_bytes()
     }
 
     fn settled(&self, range: Range<u64>, settled: io::Result<()>) -> Result<(), StoreError> {
