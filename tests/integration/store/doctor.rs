@@ -163,8 +163,8 @@ fn a_dump_equals_javas_line_by_line() {
     }
 }
 
-/// Verifies a store of Java, which has to be sound and to stay as it is.
-pub(super) fn verify_sound(set: &GoldenSet) -> Verdict {
+/// Verifies a store of Java, which has to be sound and to stay as it is; with the number of bytes read.
+pub(super) fn verify_sound(set: &GoldenSet) -> (Verdict, u64) {
     let (_dir, root) = unpacked(set);
     let disk = on_os(|env| env.disk.clone());
     let before = survey(&*disk, &root);
@@ -174,7 +174,7 @@ pub(super) fn verify_sound(set: &GoldenSet) -> Verdict {
     assert!(verdict.is_sound(), "{}: {}", set.name, say(&verdict));
     assert!(read >= dir.log_bytes().unwrap(), "{}: all of the log was read", set.name);
     assert!(survey(&*disk, &root) == before, "{} was changed", set.name);
-    verdict
+    (verdict, read)
 }
 
 #[test]

@@ -107,10 +107,11 @@ fn verify(root: &Path) -> Result<Verdict, DoctorError> {
 #[test]
 fn nodes_of_java_are_sound() {
     for set in &DLEDGER_SETS {
-        let verdict = verify_sound(set);
+        let (verdict, read) = verify_sound(set);
         assert_eq!(verdict.findings, [], "{}", set.name);
         assert_eq!((verdict.kept, verdict.min_phy_offset), (286, 0), "{}", set.name);
         assert_eq!(verdict.end_reason, "no record", "{}", set.name);
+        assert!(read >= 3 * DATA_FILE, "{}: all of the log was read", set.name);
     }
 }
 
