@@ -1,6 +1,5 @@
 //! Slaves whose log is not a prefix of their master's, and what 4.9 makes of them.
 
-use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use mq_env::Env;
@@ -112,8 +111,8 @@ async fn a_slave_that_was_away_keeps_its_sound_copy_of_what_rots_on_the_master()
     let rotten = group.master().log().record_boundary_at_or_below(end / 2).unwrap();
     let record = group.master().log().data(rotten).unwrap();
     let log = group.master_config.store_path_root_dir.join("commitlog/00000000000000000000");
-    let log = std::fs::File::options().write(true).open(log).unwrap();
-    log.write_all_at(&[record[120] ^ 1], rotten + 120).unwrap();
+    let log = Env::os().disk.map(&log, FILE_BYTES as usize).unwrap();
+    log.write(rotten as usize + 120, &[record[120] ^ 1]);
     group.start_slave().await;
     eventually("the slave refuses", || group.slave().ha.refusal().is_some()).await;
     let reason = group.slave().ha.refusal().unwrap();
