@@ -53,12 +53,8 @@ impl State {
         let Some(broker) = self.brokers.get(&record.source) else { return };
         let file_bytes = broker.view.dirs.commit_log_file_bytes;
         let from = end.saturating_sub(1) / file_bytes * file_bytes;
-        if let Some(files) = self.files.get_mut(&record.source) {
-            files.written_us.insert(from, record.at_us);
-        } else {
-            let files = self.files.entry(Arc::clone(&record.source)).or_default();
-            files.written_us.insert(from, record.at_us);
-        }
+        let files = self.files.entry(Arc::clone(&record.source)).or_default();
+        files.written_us.insert(from, record.at_us);
     }
 
     /// The removal of a CommitLog file; `None` for other files.
