@@ -216,35 +216,49 @@ impl CommitLog {
         if phy_offset <= self.min_offset() || phy_offset >= self.max_offset() {
             return true;
         }
-        let found = self.data(phy_offset).map(|data| {
-            let found = check_record(&data, &RecordRules::own(phy_offset));
+        let is_whole = |found: RecordCheck<'_>| {
             matches!(found, RecordCheck::Valid(_) | RecordCheck::Blank { .. })
-        });
+        };
+        let found = self.checked(phy_offset, &RecordRules::own(phy_offset), is_whole);
         found.unwrap_or(false) || self.damage.end_of(phy_offset).is_some()
     }
 
     /// Whether the record that begins at `phy_offset`, if one does, fails its checks, and no start knows of
     /// it yet.
     pub(crate) fn is_newly_damaged(&self, phy_offset: u64) -> bool {
-        let Some(data) = self.data(phy_offset) else { return false };
-        let found = check_record(&data, &RecordRules::strict(phy_offset as i64));
-        matches!(found, RecordCheck::Torn(_)) && self.damage.end_of(phy_offset).is_none()
+        let is_torn = |found: RecordCheck<'_>| matches!(found, RecordCheck::Torn(_));
+        let found = self.checked(phy_offset, &RecordRules::strict(phy_offset as i64), is_torn);
+        found.unwrap_or(false) && self.damage.end_of(phy_offset).is_none()
     }
 
     /// End of the record that begins at `phy_offset`, if it passes all its checks.
     pub(crate) fn sound_record_end(&self, phy_offset: u64) -> Option<u64> {
-        let data = self.data(phy_offset)?;
-        match check_record(&data, &RecordRules::strict(phy_offset as i64)) {
+        let end = |found: RecordCheck<'_>| match found {
             RecordCheck::Valid(record) => Some(phy_offset + record.size() as u64),
             _ => None,
-        }
+        };
+        self.checked(phy_offset, &RecordRules::strict(phy_offset as i64), end)?
+    }
+
+    /// What `judge` makes of what is readable at `phy_offset`; nothing where nothing is.
+    fn checked<T>(
+        &self,
+        phy_offset: u64,
+        rules: &RecordRules,
+        judge: impl FnOnce(RecordCheck<'_>) -> T,
+    ) -> Option<T> {
+        self.data(phy_offset).map(|data| judge(check_record(&data, rules)))
+    }
+
+    /// Start of the file in which `phy_offset` lies or would lie.
+    pub(crate) fn file_start(&self, phy_offset: u64) -> u64 {
+        phy_offset - self.queue.position(phy_offset) as u64
     }
 
     /// Start of the file behind the one that contains `phy_offset` (RocketMQ 4.9 `rollNextFile`).
     #[must_use]
     pub fn roll_next_file(&self, phy_offset: u64) -> u64 {
-        let size = self.queue.file_size() as u64;
-        phy_offset - phy_offset % size + size
+        self.file_start(phy_offset) + self.queue.file_size() as u64
     }
 
     /// Syncs what was appended so far; with `least_pages` above 0 only if so many pages are dirty
@@ -380,6 +394,11 @@ impl CommitLog {
     fn publish_max(&self, max_offset: u64) {
         self.max_offset.set(max_offset);
         self.put_side.appended.notify_one();
+    }
+
+    fn set_flushed(&self, offset: u64) {
+        self.queue.set_flushed_where(offset);
+        self.flushed_offset.set(offset);
     }
 
     fn publish_flushed(&self, range: Range<u64>) {

@@ -64,15 +64,11 @@ impl CommitLog {
     /// Syncs what of `unsure` lies in files before the one of its end; the flushed end follows file by
     /// file.
     pub(crate) async fn sync_unsure(&self, unsure: Range<u64>) -> Result<(), StoreError> {
-        let synced = |end| {
-            self.queue.set_flushed_where(end);
-            self.flushed_offset.set(end);
-        };
         let last_file = self.file_start(unsure.end);
         if unsure.start < last_file {
-            self.queue.rewrite(unsure.start..last_file, synced).await?;
+            self.queue.rewrite(unsure.start..last_file, |end| self.set_flushed(end)).await?;
         }
-        synced(unsure.end);
+        self.set_flushed(unsure.end);
         Ok(())
     }
 
@@ -111,14 +107,8 @@ impl CommitLog {
         self.settle(cut).await?;
         let from = unsure_from.max(self.file_start(end));
         self.queue.rewrite(from..end, |_| ()).await?;
-        self.queue.set_flushed_where(unsure_from);
-        self.flushed_offset.set(unsure_from);
+        self.set_flushed(unsure_from);
         Ok(dropped_bytes)
-    }
-
-    /// Start of the file in which `phy_offset` lies or would lie.
-    fn file_start(&self, phy_offset: u64) -> u64 {
-        phy_offset - self.queue.position(phy_offset) as u64
     }
 
     fn damaged(&self, end: &WalkEnd, durable_end: u64) -> StoreError {

@@ -33,8 +33,7 @@ impl CommitLog {
         let file = self.queue.last_or_create(phy_offset).map_err(StoreError::io("append"))?;
         if is_empty {
             file.set_positions(self.queue.position(phy_offset));
-            self.queue.set_flushed_where(phy_offset);
-            self.flushed_offset.set(phy_offset);
+            self.set_flushed(phy_offset);
         }
         if file.append(bytes).is_none() {
             let what = format!("{} bytes at {phy_offset} cross the file's end", bytes.len());
@@ -105,7 +104,7 @@ impl CommitLog {
 
     /// Walks the file that contains `inside` up to `limit`.
     fn boundary_in_file(&self, inside: u64, limit: u64) -> Option<u64> {
-        let start = inside - self.queue.position(inside) as u64;
+        let start = self.file_start(inside);
         let bytes = self.data(start)?;
         let rules = RecordRules::upstream(false);
         let mut position = 0;

@@ -152,7 +152,7 @@ impl HaConnection {
         }
         if self.config.upstream(UpstreamSwitch::SlaveStartsAtLastFile) {
             let max_offset = self.log.max_offset();
-            return max_offset - max_offset % self.log.file_size() as u64;
+            return self.log.file_start(max_offset);
         }
         self.log.min_offset()
     }

@@ -76,7 +76,7 @@ impl Joining {
             crc: &|range| log.crc_of(range),
             boundaries: &|range| record_boundaries(log, range),
             sound_record_end: &|at| log.sound_record_end(at),
-            file_start: &|offset| offset - offset % log.file_size() as u64,
+            file_start: &|offset| log.file_start(offset),
         };
         let settled = match compare(own, oracle, self.diverged_bytes_max()).await {
             Err(PrefixError::Unsupported) => return Joined::May { is_proven: false },

@@ -80,7 +80,7 @@ pub(crate) async fn finish_aside(env: &Env, quarantine: &Quarantine) -> Result<(
 /// Ascending starts of the sound records in `range`, from its file's start on; its end is among
 /// them when a record ends there.
 pub(crate) fn record_boundaries(log: &CommitLog, range: Range<u64>) -> Vec<u64> {
-    let start = range.start - range.start % log.file_size() as u64;
+    let start = log.file_start(range.start);
     let mut boundaries = vec![start.max(log.min_offset())];
     walk(log, start.max(log.min_offset())..range.end, |_, next| boundaries.push(next));
     boundaries
