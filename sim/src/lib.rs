@@ -1,12 +1,6 @@
 //! Staticfire: runs a RocketMQ cluster in a simulated world until it breaks, and says which
 //! acknowledged messages were lost, and why.
 
-#[cfg(not(tokio_unstable))]
-compile_error!(
-    "staticfire needs `--cfg tokio_unstable` (see .cargo/config.toml; a RUSTFLAGS variable \
-     overrides that file): without it the runtime cannot be seeded and runs do not repeat"
-);
-
 pub mod seeds;
 pub mod plan;
 pub mod matrix_rows;

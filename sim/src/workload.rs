@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
+use mq_env::watched::Watched;
 use mq_protocol::message::MessageExt;
-use tokio::sync::watch;
+
 
 use crate::history::{Delivery, History, Outcome, SendOp, fill_body, message_number};
 use crate::plan::WorkloadPlan;
@@ -35,7 +36,7 @@ pub struct Workload {
     next_number: AtomicU32,
     in_flight: AtomicU32,
     stopped: AtomicBool,
-    acks: watch::Sender<u32>,
+    acks: Watched<u32>,
 }
 
 impl Workload {
@@ -51,7 +52,7 @@ impl Workload {
             next_number: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
-            acks: watch::Sender::new(0),
+            acks: Watched::new(0),
         }
     }
 
@@ -62,8 +63,8 @@ impl Workload {
 
     /// Number of acknowledgements, as it grows.
     #[must_use]
-    pub fn acks(&self) -> watch::Receiver<u32> {
-        self.acks.subscribe()
+    pub fn acks(&self) -> Watched<u32> {
+        self.acks.clone()
     }
 
     /// Number of sends started.
@@ -120,7 +121,7 @@ impl Workload {
         self.history().sends.push(op);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         if acked {
-            self.acks.send_modify(|acks| *acks += 1);
+            self.acks.modify(|acks| *acks += 1);
         }
     }
 

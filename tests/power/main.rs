@@ -14,6 +14,7 @@ mod story;
 use std::collections::BTreeSet;
 
 use mq_store::config::FlushDiskType;
+use mq_tests::skip::skipped;
 
 use crate::story::Story;
 
@@ -38,7 +39,7 @@ async fn loses_power_again_and_again(flush_disk_type: FlushDiskType) {
         Ok(story) => story,
         Err(reason) => {
             assert_eq!(cuts_asked(), None, "no power can be cut: {reason}");
-            return println!("SKIP: real power: {reason}");
+            return skipped("real power", &reason);
         }
     };
     for _ in 0..cuts_asked().unwrap_or(CUTS) {

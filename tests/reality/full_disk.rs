@@ -16,6 +16,7 @@ use mq_tests::broker_process::{BrokerProcess, BrokerSettings};
 use mq_tests::ledger::{Ack, BODY_BYTES, Ledger, MessageId};
 use mq_tests::read_back::{ReadBack, client_of_started};
 use mq_tests::senders::{lock, producer_config};
+use mq_tests::skip::skipped;
 
 use crate::rig::{mqbroker, name_server};
 
@@ -173,7 +174,7 @@ fn small_file_system(dir: &Path) -> Option<SmallFileSystem> {
     match SmallFileSystem::mount(dir.join("small")) {
         Ok(mounted) => Some(mounted),
         Err(reason) => {
-            println!("SKIP: full file system: no tmpfs can be mounted: {reason}");
+            skipped("full file system", &format!("no tmpfs can be mounted: {reason}"));
             None
         }
     }

@@ -16,6 +16,7 @@ use mq_tests::broker_process::{BrokerProcess, BrokerSettings};
 use mq_tests::ledger::{Ack, Ledger};
 use mq_tests::read_back::{ReadBack, client_of_started, read_all};
 use mq_tests::senders::{SenderPlan, Senders, lock, producer_config};
+use mq_tests::skip::skipped;
 
 use crate::later;
 use crate::rig::mqbroker;
@@ -127,7 +128,7 @@ async fn shapes(client: &ClientInstance) -> (Vec<MessageExt>, Vec<Option<i64>>) 
 async fn java_serves_what_we_wrote(flush_disk_type: FlushDiskType, end: End) {
     let rocketmq = match RocketMq::get() {
         Ok(rocketmq) => rocketmq,
-        Err(reason) => return println!("SKIP: Apache RocketMQ: {reason}"),
+        Err(reason) => return skipped("Apache RocketMQ", reason),
     };
     let dir = tempfile::tempdir().unwrap();
     let (_namesrv, namesrv_addr) = rocketmq.name_server(dir.path());

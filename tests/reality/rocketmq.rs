@@ -1,5 +1,6 @@
-//! Apache RocketMQ 4.9.7 itself: fetched with Maven once per target folder, run with the machine's
-//! Java.
+//! Apache RocketMQ 4.9.7 itself, run with the machine's Java, where somebody asks for it: nothing is
+//! fetched by a test that nobody told to. `STATICFIRE_JAVA=fetch` fetches the jars with Maven, once per
+//! target folder; `STATICFIRE_JAVA=DIR` takes the jars of a release that is there already.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,14 +33,17 @@ pub(crate) struct RocketMq {
 }
 
 impl RocketMq {
-    /// The release, fetched if it is not there; says why not where Java or Maven is missing or
-    /// nothing can be fetched.
+    /// The release that was asked for. Says why there is none where nobody asked.
+    ///
+    /// # Panics
+    /// When somebody asked and it cannot be had: a run that was to show something must not pass without.
     pub(crate) fn get() -> Result<RocketMq, &'static str> {
-        static LIB: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        match LIB.get_or_init(fetch) {
-            Ok(lib) => Ok(RocketMq { lib: lib.clone() }),
-            Err(reason) => Err(reason),
-        }
+        static LIB: OnceLock<Option<PathBuf>> = OnceLock::new();
+        let lib = LIB.get_or_init(|| asked_for().map(|asked| asked.unwrap()));
+        lib.clone().map(|lib| RocketMq { lib }).ok_or(
+            "not asked for; STATICFIRE_JAVA=fetch fetches Apache RocketMQ with Maven, \
+             STATICFIRE_JAVA=DIR takes the jars in DIR",
+        )
     }
 
     /// A name server with its files in `dir`; returns its address.
@@ -73,6 +77,16 @@ impl RocketMq {
         command.args(OPTIONS).arg(format!("-Duser.home={}", home.display()));
         command.arg("-cp").arg(self.lib.join("*")).env("ROCKETMQ_HOME", &home);
         command
+    }
+}
+
+/// The jars that STATICFIRE_JAVA asks for, if it does.
+#[expect(clippy::disallowed_methods, reason = "what may be fetched is said to the test, not to an engine")]
+fn asked_for() -> Option<Result<PathBuf, String>> {
+    match std::env::var("STATICFIRE_JAVA").ok()?.as_str() {
+        "" => None,
+        "fetch" => Some(fetch()),
+        dir => Some(runs(Command::new("java").arg("-version")).map(|()| PathBuf::from(dir))),
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`read_back`] | every queue from its minimum, held against the ledger |
 //! | [`broker_process`] | `mqbroker` as a child process |
 //! | [`crash`] | every crash point of the store's operations on the simulated disk |
+//! | [`skip`] | tests that the machine does not permit say so |
 //! | [`outcome`] | what a power loss may make of a store's files, in words |
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
@@ -22,3 +23,5 @@ pub mod broker_process;
 pub mod outcome;
 
 pub mod crash;
+
+pub mod skip;

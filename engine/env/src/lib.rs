@@ -11,7 +11,7 @@
 //! (bytes of a mapped file) is the concrete [`disk::MappedRegion`].
 //!
 //! Modules in reading order: [`disk`], [`net`], [`clock`], [`rng`], [`task`], [`probe`],
-//! [`collections`]; `os` holds the operating system's side of each.
+//! [`watched`], [`collections`]; `os` holds the operating system's side of each.
 
 pub mod clock;
 pub mod collections;
@@ -21,6 +21,7 @@ mod os;
 pub mod probe;
 pub mod rng;
 pub mod task;
+pub mod watched;
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ impl Rng {
 
     /// Streams seeded by the operating system.
     #[must_use]
+    #[expect(clippy::disallowed_types, reason = "its seed is the operating system's")]
     pub fn from_os() -> Self {
         // RandomState is the standard library's only source of operating-system randomness.
         use std::hash::{BuildHasher, Hasher};

@@ -24,9 +24,9 @@ use bytes::Bytes;
 use mq_env::clock::Clock;
 use mq_env::disk::{Disk, DiskLayer, DiskSpace, MappedRegion};
 use mq_env::probe::{Event, Observer, Probe};
+use mq_env::watched::Watched;
 use mq_env::{BoxFuture, Env};
 use mq_protocol::message_codec::decode_record;
-use tokio::sync::watch;
 
 use crate::config::StoreConfig;
 use crate::sync::lock;
@@ -246,11 +246,11 @@ struct TestDisk {
     os: Arc<dyn Disk>,
     flushes: Mutex<Vec<(usize, Range<usize>)>>,
     failing: Mutex<BTreeSet<usize>>,
-    held: watch::Sender<Option<usize>>,
+    held: Watched<Option<usize>>,
     /// Syncs by name that were begun.
     syncs: Mutex<Vec<PathBuf>>,
     failing_sync: Mutex<Option<PathBuf>>,
-    held_sync: watch::Sender<Option<PathBuf>>,
+    held_sync: Watched<Option<PathBuf>>,
     /// No CommitLog file is made, and how often.
     is_full: AtomicBool,
     refused: AtomicU64,
@@ -264,10 +264,10 @@ impl TestDisk {
             os,
             flushes: Mutex::default(),
             failing: Mutex::default(),
-            held: watch::Sender::new(None),
+            held: Watched::new(None),
             syncs: Mutex::default(),
             failing_sync: Mutex::default(),
-            held_sync: watch::Sender::new(None),
+            held_sync: Watched::new(None),
             is_full: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             used_percent: AtomicU64::new(10),
@@ -281,12 +281,12 @@ impl TestDisk {
 
     /// Syncs of regions of `len` bytes wait until [`TestDisk::release`].
     fn hold(&self, len: usize) {
-        self.held.send_replace(Some(len));
+        self.held.set(Some(len));
     }
 
     fn release(&self) {
-        self.held.send_replace(None);
-        self.held_sync.send_replace(None);
+        self.held.set(None);
+        self.held_sync.set(None);
     }
 
     /// The next sync of `path` fails.
@@ -296,7 +296,7 @@ impl TestDisk {
 
     /// Syncs of `path` wait until [`TestDisk::release`].
     fn hold_sync(&self, path: &Path) {
-        self.held_sync.send_replace(Some(path.to_path_buf()));
+        self.held_sync.set(Some(path.to_path_buf()));
     }
 
     /// How many syncs of `path` were begun.
@@ -323,8 +323,7 @@ impl DiskLayer for TestDisk {
         Box::pin(async move {
             let len = region.len();
             lock(&self.flushes).push((len, range));
-            let mut held = self.held.subscribe();
-            let _ = held.wait_for(|held| *held != Some(len)).await;
+            self.held.wait_for(|held| *held != Some(len)).await;
             if lock(&self.failing).remove(&len) {
                 return Err(io::Error::from_raw_os_error(5));
             }
@@ -344,8 +343,7 @@ impl DiskLayer for TestDisk {
     fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
         lock(&self.syncs).push(path.to_path_buf());
         Box::pin(async move {
-            let mut held = self.held_sync.subscribe();
-            let _ = held.wait_for(|held| held.as_deref() != Some(path)).await;
+            self.held_sync.wait_for(|held| held.as_deref() != Some(path)).await;
             let fails = lock(&self.failing_sync).take_if(|failing| failing == path).is_some();
             if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
         })

@@ -228,7 +228,7 @@ impl TurmoilStage {
         scenario: impl AsyncFnOnce(TurmoilStage) -> T,
     ) -> Run<T> {
         let mut sim = build(&config, seed);
-        let runtime = paused_runtime(seed);
+        let runtime = paused_runtime();
         let beside = LocalSet::new();
         let core = Rc::new(Core::new(config, seed));
         let mut scenario = pin!(scenario(TurmoilStage { core: Rc::clone(&core) }));

@@ -1,3 +1,5 @@
+//! What a trace keeps, tells listeners, and digests.
+
 use super::*;
 
 fn trace() -> (WorldTime, Trace) {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mq_env::disk::{Disk, DiskLayer, MappedRegion};
+use mq_env::watched::Watched;
 use mq_env::{BoxFuture, Env};
-use tokio::sync::watch;
 
 /// Syncs of regions wait while it is held.
 pub(crate) struct HeldDisk {
     disk: Arc<dyn Disk>,
-    is_held: watch::Sender<bool>,
+    is_held: Watched<bool>,
     fails: AtomicBool,
 }
 
@@ -20,13 +20,13 @@ impl HeldDisk {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(HeldDisk {
             disk: Env::os().disk,
-            is_held: watch::Sender::new(false),
+            is_held: Watched::new(false),
             fails: AtomicBool::new(false),
         })
     }
 
     pub(crate) fn hold(&self, is_held: bool) {
-        self.is_held.send_replace(is_held);
+        self.is_held.set(is_held);
     }
 
     /// From now on every sync of a region fails.
@@ -46,8 +46,7 @@ impl DiskLayer for HeldDisk {
         range: Range<usize>,
     ) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            let mut is_held = self.is_held.subscribe();
-            is_held.wait_for(|is_held| !is_held).await.map_err(io::Error::other)?;
+            self.is_held.wait_for(|is_held| !is_held).await;
             if self.fails.load(Ordering::Relaxed) {
                 return Err(io::Error::other("the disk is broken"));
             }

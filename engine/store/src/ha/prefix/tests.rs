@@ -1,3 +1,5 @@
+//! The question and its answer over real stores: what is a prefix, what diverged, and from where.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
