@@ -273,7 +273,9 @@ impl Cluster {
         }
     }
 
-    fn is_fenced(&self, name: &str) -> bool {
+    /// Whether an operator keeps a process from serving: a former master, until it is started again.
+    #[must_use]
+    pub fn is_fenced(&self, name: &str) -> bool {
         self.fenced.borrow().iter().any(|fenced| fenced == name)
     }
 }

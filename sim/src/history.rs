@@ -86,6 +86,15 @@ pub struct QueueReading {
     pub messages: Vec<Delivery>,
 }
 
+impl QueueReading {
+    /// What was read at a queue offset.
+    #[must_use]
+    pub fn at(&self, queue_offset: u64) -> Option<&Delivery> {
+        let place = self.messages.binary_search_by_key(&queue_offset, |it| it.queue_offset);
+        place.ok().map(|index| &self.messages[index])
+    }
+}
+
 /// All that the clients of one run saw.
 #[derive(Clone, Debug, Default)]
 pub struct History {

@@ -4,15 +4,20 @@
 //! The engine's events say *when* to look (an acknowledgement, an append); what is seen comes from
 //! the disks (ADR 2).
 
+pub mod custody;
 pub mod expiry;
 pub mod log_damage;
 pub mod log_view;
+pub mod turning_point;
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::custody::{Custody, Moment, Record};
 use self::log_damage::meets;
+use mq_protocol::message::PropertiesView;
+
 use crate::check::Violation;
 use crate::check::ack_predicate::{Ack, SlaveCopy};
 use crate::check::bound::FaultPositions;
@@ -23,6 +28,7 @@ use crate::trace::{Trace, TraceEvent, TraceRecord};
 pub use expiry::Retention;
 pub use log_damage::LogDamage;
 pub use log_view::{FoundRecord, LogView, LogWalk, StoreDirs};
+pub use turning_point::{Processes, Turn};
 
 /// Violations seen at dispatches and cuts that are kept: the first ones say it all.
 const OBSERVED_MAX: usize = 20;
@@ -85,6 +91,8 @@ struct State {
     observed: Vec<Violation>,
     /// The files of each log, by process.
     files: BTreeMap<Arc<str>, expiry::Files>,
+    /// What each acknowledgement rests on, by group.
+    custody: BTreeMap<Arc<str>, Custody>,
     /// What devices damaged, by process.
     damaged: BTreeMap<Arc<str>, Vec<NotedDamage>>,
 }
@@ -155,7 +163,9 @@ impl Ledger {
 
     /// Notes what devices have damaged of the logs since the last time, and records it in `trace`.
     pub fn note_damage(&self, trace: &Trace) {
-        for (process, damage) in self.new_damage(trace.now_us()) {
+        let at = Moment { ordinal: trace.len() as u64, at_us: trace.now_us() };
+        for (process, damage) in self.new_damage(at.at_us) {
+            self.lock().damage_takes(&process, &damage, at);
             let (from, to) = (damage.range.start, damage.range.end);
             let what = trace.name(&damage.kind.to_string());
             trace.record(&process, 0, TraceEvent::Damaged { from, to, what });
@@ -275,16 +285,22 @@ impl Ledger {
         let mut state = self.lock();
         let Some(broker) = state.brokers.get(&record.source) else { return };
         let bytes = broker.view.read(range.clone());
-        let copies = || {
-            state.slaves(broker).map(|(name, slave)| {
-                let mut copy = copy_on(broker, slave, &bytes, range.clone());
-                let held = state.last_held.get(name).is_some_and(|held| {
+        let sound = log_view::sound_record(range.start, &bytes);
+        let number =
+            sound.and_then(|it| log_view::number_of(PropertiesView::new(&it.properties())));
+        let mut holders = vec![Arc::clone(&record.source)];
+        let mut copies = Vec::new();
+        for (name, slave) in state.slaves(broker) {
+            let mut copy = copy_on(broker, slave, &bytes, range.clone());
+            if copy.live {
+                holders.push(Arc::clone(name));
+            }
+            let held = state.last_held.get(name).is_some_and(|held| {
                     record.at_us <= held.at_us + REPORT_UNDER_WAY_US && range.end <= held.to
                 });
-                (copy.live, copy.durable) = (copy.live || held, copy.durable || held);
-                copy
-            })
-        };
+            (copy.live, copy.durable) = (copy.live || held, copy.durable || held);
+            copies.push(copy);
+        }
         let ack = Ack {
             phy_offset: range.start,
             ordinal: record.ordinal,
@@ -293,13 +309,17 @@ impl Ledger {
             sync_master: broker.sync_master,
             transient_pool: broker.uncommitted_ms_max.is_some(),
             // No fault of the engine's where the device has changed the bytes meanwhile.
-            live: log_view::is_record(range.start, &bytes) || broker.view.is_damaged(&range),
+            live: sound.is_some() || broker.view.is_damaged(&range),
             durable: broker.view.is_durable(range.clone()),
-            slaves: copies().collect(),
+            slaves: copies,
         };
         let group = Arc::clone(&broker.group);
         let appended = state.appended.get(&group).and_then(|times| times.get(&range.start));
         let appended_us = appended.copied().unwrap_or(record.at_us);
+        let owed =
+            Record { phy_offset: range.start, end_offset: range.end, number, appended_us };
+        let custody = state.custody.entry(Arc::clone(&group)).or_default();
+        custody.acknowledged(owed, record.ordinal, holders.iter());
         let fact = AckFact { end_offset: range.end, appended_us, ack };
         state.acks.entry(group).or_default().entry(range.start).or_default().push(fact);
     }

@@ -6,6 +6,7 @@
 
 mod director;
 mod settle;
+mod turning_points;
 mod verdict;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::report::RunReport;
 use crate::stage::{Stage, TurmoilStage};
-use crate::trace::{Trace, TraceRecord};
+use crate::trace::Trace;
 use crate::workload::Workload;
 use crate::world::{Run, World, WorldConfig, WorldStats};
 
@@ -62,7 +63,6 @@ pub(crate) struct Story {
     first_fault_us: Option<u64>,
     mode: String,
     started: u32,
-    truncated: bool,
     no_second_copy: bool,
 }
 
@@ -148,6 +148,7 @@ async fn tell(stage: &Stage, plan: &Plan, seed: u64) -> Result<Story, String> {
     let work = Arc::new(work);
 
     cluster.start();
+    turning_points::first_leaders(&cluster);
     settle::come_up(&cluster, &work, &group).await?;
     let master_then = master_name(&cluster, &group)?;
     let mode = verdict::mode(&cluster, &group);
@@ -181,9 +182,6 @@ async fn tell(stage: &Stage, plan: &Plan, seed: u64) -> Result<Story, String> {
     violations.extend(settle::compare_disks(&cluster, plan, &group));
     let master_now = master_name(&cluster, &group)?;
     let stored = settle::stored_numbers(&ledger, &master_now, &plan.workload.topic);
-    let truncated = trace.read(|records| records.iter().any(cuts_the_log)) || master_now != master_then
-        // What only the process had leaves nothing behind that could be cut.
-        || positions.iter().any(|at| at.master_committed_to.is_some());
     let brokers = cluster.brokers().values().filter(|broker| broker.group() == group);
     let replicas = brokers.map(|broker| broker.name().to_owned());
     let replicas = replicas.filter(|name| *name != master_then).collect();
@@ -204,7 +202,6 @@ async fn tell(stage: &Stage, plan: &Plan, seed: u64) -> Result<Story, String> {
         first_fault_us,
         mode,
         started: work.started(),
-        truncated,
         no_second_copy,
     })
 }
@@ -221,17 +218,6 @@ fn group_under_test(plan: &Plan, cluster: &Cluster) -> String {
 fn master_name(cluster: &Cluster, group: &str) -> Result<String, String> {
     let master = cluster.master_of(group).ok_or_else(|| format!("{group} has no master"))?;
     Ok(master.name().to_owned())
-}
-
-/// Whether an event says that queue offsets may have been used again.
-fn cuts_the_log(record: &TraceRecord) -> bool {
-    use crate::trace::TraceEvent;
-    match &record.event {
-        TraceEvent::Recovered { dropped_bytes, .. } => *dropped_bytes > 0,
-        TraceEvent::Truncated { .. } | TraceEvent::Quarantined { .. } => true,
-        TraceEvent::Machine(_) => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,13 @@ pub struct AckedMessage {
     pub expired: bool,
     /// Whether a device damaged its record on the disk of the group's present master.
     pub rotten: bool,
+    /// Whether the group's present log owes it: no fault took it there and no operator passed it over
+    /// ([`custody`](crate::ledger::custody)).
+    pub owed: bool,
+    /// Whether the group had been given a record at its place or behind it that is no longer there.
+    pub stood_beyond: bool,
+    /// What became of the copies that its acknowledgement rests on.
+    pub custody: String,
 }
 
 /// Facts of one broker group.
@@ -42,8 +49,6 @@ pub struct Facts<'a> {
     pub bound: &'a Bound,
     /// Where copies ended at each fault.
     pub faults: &'a [FaultPositions],
-    /// Whether the log was cut behind messages that consumers might have seen, which permits skips.
-    pub truncated: bool,
 }
 
 /// What was lost and skipped.
@@ -82,7 +87,7 @@ pub fn check(facts: &Facts<'_>) -> (Losses, Vec<Violation>) {
             violations.extend(judge_loss(message, facts));
         } else if !message.delivered {
             losses.skipped.push(message.number);
-            if !facts.truncated && !message.rotten {
+            if !message.stood_beyond && !message.rotten {
                 let text = format!("message {} never reached the consumer group", message.number);
                 violations.push(Violation::new(Checker::AckedDurable, text).of(message.number));
             }
@@ -102,6 +107,13 @@ fn disagreement(message: &AckedMessage) -> Violation {
 }
 
 fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
+    if message.owed {
+        let text = format!(
+            "acknowledged message {} is lost, and nothing took it: {}",
+            message.number, message.custody
+        );
+        return Some(Violation::new(Checker::AckedDurable, text).of(message.number));
+    }
     let text = match facts.promise {
         Promise::All => return None,
         Promise::May
@@ -111,10 +123,12 @@ fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
             return None;
         }
         Promise::May => format!(
-            "message {} is lost outside the bound {}: its record ended at {}",
-            message.number, facts.bound, message.end_offset
+            "message {} is lost outside the bound {}: its record ended at {}; {}",
+            message.number, facts.bound, message.end_offset, message.custody
         ),
-        Promise::Never => format!("acknowledged message {} is lost", message.number),
+        Promise::Never => {
+            format!("acknowledged message {} is lost: {}", message.number, message.custody)
+        }
     };
     Some(Violation::new(Checker::AckedDurable, text).of(message.number))
 }
@@ -139,6 +153,9 @@ mod tests {
             delivered: alive,
             expired: false,
             rotten: false,
+            owed: false,
+            stood_beyond: false,
+            custody: String::new(),
         }
     }
 
@@ -149,7 +166,7 @@ mod tests {
             ..FaultPositions::default()
         }];
         let bound = bound.parse().unwrap();
-        check(&Facts { acked, promise, bound: &bound, faults: &faults, truncated: false })
+        check(&Facts { acked, promise, bound: &bound, faults: &faults })
     }
 
     #[test]
@@ -215,21 +232,24 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_is_excused_only_by_truncation() {
+    fn a_skip_is_excused_only_where_the_group_had_been_before() {
         let mut skipped = message(1, 400, true);
         skipped.delivered = false;
-        let bound = Bound::default();
-        let acked = [skipped];
-        for (truncated, complaints) in [(true, 0), (false, 1)] {
-            let facts = Facts {
-                acked: &acked,
-                promise: Promise::Never,
-                bound: &bound,
-                faults: &[],
-                truncated,
-            };
-            let (losses, violations) = check(&facts);
+        for (stood_beyond, complaints) in [(true, 0), (false, 1)] {
+            skipped.stood_beyond = stood_beyond;
+            let (losses, violations) = run(&[skipped.clone()], Promise::Never, "");
             assert_eq!((losses.skipped.len(), violations.len()), (1, complaints));
+        }
+    }
+
+    #[test]
+    fn no_promise_excuses_the_loss_of_what_the_log_owes() {
+        let mut owed = message(1, 600, false);
+        owed.owed = true;
+        owed.custody = "a holds it".to_owned();
+        for (promise, bound) in [(Promise::May, "master_unflushed"), (Promise::All, "")] {
+            let violations = run(&[owed.clone()], promise, bound).1;
+            assert!(violations[0].text.contains("nothing took it: a holds it"), "{violations:?}");
         }
     }
 }

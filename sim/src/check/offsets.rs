@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Checker, Violation};
-use crate::history::{History, Outcome, QueueReading};
+use crate::history::{Delivery, History, Outcome, QueueReading};
 
 /// A queue of the cluster.
 pub type QueueKey = (Arc<str>, u32);
@@ -18,8 +18,9 @@ pub type Committed = BTreeMap<QueueKey, u64>;
 pub struct Facts {
     /// Where the existing group's committed offsets stand at the end.
     pub committed: Committed,
-    /// Groups (`brokerName`) whose log was cut during the run: offsets above the cut were used again.
-    pub truncated: BTreeSet<Arc<str>>,
+    /// Acknowledged messages whose record the present log does not owe
+    /// ([`custody`](crate::ledger::custody)): their offsets may have been used again.
+    pub not_owed: BTreeSet<u32>,
     /// Places (group, queue, offset) whose records a device damaged: nothing is read there.
     pub holes: BTreeSet<(Arc<str>, u32, u64)>,
 }
@@ -77,14 +78,32 @@ fn committed_within(queue: &QueueKey, reading: &QueueReading, facts: &Facts) -> 
     })
 }
 
+/// By queue, the highest offset at which the group was given a record that is no longer there: its own
+/// position stood beyond that, so that what came to lie at or below may pass it by.
+#[must_use]
+pub fn stood_beyond(history: &History) -> BTreeMap<QueueKey, u64> {
+    let mut beyond: BTreeMap<QueueKey, u64> = BTreeMap::new();
+    for delivery in &history.deliveries {
+        let queue = (Arc::clone(&delivery.group), delivery.queue_id);
+        let Some(reading) = history.read_back.get(&queue) else { continue };
+        let is_gone = delivery.queue_offset >= reading.min_offset
+            && reading.at(delivery.queue_offset).is_none_or(|it| it.number != delivery.number);
+        if is_gone {
+            let highest = beyond.entry(queue).or_default();
+            *highest = (*highest).max(delivery.queue_offset);
+        }
+    }
+    beyond
+}
+
 /// Two acknowledgements never name one place, and a message that is read back stands where its
-/// acknowledgement said, unless the log was cut meanwhile.
+/// acknowledgement said, unless the log does not owe it.
 fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut owners: BTreeMap<(Arc<str>, u32, u64), u32> = BTreeMap::new();
     for send in history.sends.iter().filter(|send| send.outcome == Outcome::Acked) {
         let Some(place) = &send.place else { continue };
-        if facts.truncated.contains(&place.group) {
+        if facts.not_owed.contains(&send.number) {
             continue;
         }
         let key = (Arc::clone(&place.group), place.queue_id, place.queue_offset);
@@ -101,11 +120,7 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
             continue;
         }
         let reading = history.read_back.get(&(key.0, key.1));
-        let there = reading.and_then(|reading| {
-            let index = place.queue_offset.checked_sub(reading.min_offset)?;
-            let found = reading.messages.get(usize::try_from(index).ok()?)?;
-            (found.queue_offset == place.queue_offset).then_some(found)
-        });
+        let there = reading.and_then(|reading| reading.at(place.queue_offset));
         if let Some(there) = there.filter(|there| there.number != Some(send.number)) {
             let text = format!(
                 "message {} was acknowledged at {} queue {} offset {}, where {} stands",
@@ -118,18 +133,21 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
     violations
 }
 
-/// Below a group's committed offset, every message that stands there was given to the group.
+/// Below a group's committed offset, every message that stands there was given to the group, unless the
+/// group stood beyond it before it was there.
 fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
+    let beyond = stood_beyond(history);
     let delivered: BTreeSet<_> = history.deliveries.iter().filter_map(|d| d.number).collect();
     let mut violations = Vec::new();
     for ((group, queue_id), committed) in &facts.committed {
-        if facts.truncated.contains(group) {
-            continue;
-        }
+        let beyond = beyond.get(&(Arc::clone(group), *queue_id));
         let Some(reading) = history.read_back.get(&(Arc::clone(group), *queue_id)) else {
             continue;
         };
-        for message in reading.messages.iter().filter(|m| m.queue_offset < *committed) {
+        let is_owed = |m: &&Delivery| {
+            m.queue_offset < *committed && beyond.is_none_or(|beyond| m.queue_offset > *beyond)
+        };
+        for message in reading.messages.iter().filter(is_owed) {
             if let Some(number) = message.number.filter(|number| !delivered.contains(number)) {
                 let text = format!(
                     "{group} queue {queue_id}: the group committed {committed} without being given \
@@ -146,7 +164,7 @@ fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Delivery, Place, SendOp, message_key};
+    use crate::history::{Place, SendOp, message_key};
 
     fn delivery(number: u32, queue_offset: u64) -> Delivery {
         Delivery {
@@ -236,8 +254,26 @@ mod tests {
         assert!(text.contains("where k000001 stands"), "{text}");
         let (mut history, mut facts) = clean();
         history.sends.push(send(7, 1));
-        facts.truncated.insert("a".into());
+        facts.not_owed.insert(7);
         assert_eq!(check(&history, &facts), vec![], "a cut log uses offsets again");
+        facts.not_owed = [1].into();
+        assert!(check(&history, &facts)[0].text.contains("where k000001 stands"));
+    }
+
+    #[test]
+    fn only_what_lies_where_the_group_had_been_may_pass_it_by() {
+        let (mut history, facts) = clean();
+        // The group was given another record at offset 1; the one that stands there now it never got.
+        history.deliveries[1] = delivery(8, 1);
+        assert_eq!(check(&history, &facts), vec![]);
+        assert_eq!(stood_beyond(&history), BTreeMap::from([(("a".into(), 0), 1)]));
+        // The one behind it has no such excuse.
+        history.deliveries.remove(2);
+        let found = check(&history, &facts);
+        assert!(found[0].text.contains("without being given message 2"), "{found:?}");
+        // Nor has a queue with whose log nothing happened.
+        history.deliveries[1].queue_id = 1;
+        assert_eq!(check(&history, &facts).len(), 2);
     }
 
     #[test]

@@ -400,8 +400,20 @@ impl Window {
 /// Whether exactly these bytes are a sound record of `phy_offset`.
 #[must_use]
 pub fn is_record(phy_offset: u64, bytes: &[u8]) -> bool {
-    let rules = RecordRules::strict(phy_offset as i64);
-    matches!(check_record(bytes, &rules), RecordCheck::Valid(record) if record.size() == bytes.len())
+    sound_record(phy_offset, bytes).is_some()
+}
+
+/// These bytes as a sound record of `phy_offset`, if they are just that.
+pub(super) fn sound_record(phy_offset: u64, bytes: &[u8]) -> Option<RecordView<'_>> {
+    match check_record(bytes, &RecordRules::strict(phy_offset as i64)) {
+        RecordCheck::Valid(record) if record.size() == bytes.len() => Some(record),
+        _ => None,
+    }
+}
+
+/// The workload's number in the record's key, if it is a message of the workload.
+pub(super) fn number_of(properties: PropertiesView<'_>) -> Option<u32> {
+    message_number(properties.get(MessageConst::KEYS)?)
 }
 
 /// The total size that the bytes of a record begin with; 0 if it is none.
@@ -413,7 +425,7 @@ fn stated_bytes(bytes: &[u8]) -> u64 {
 fn found_record(at: u64, record: &RecordView<'_>) -> FoundRecord {
     let properties = record.properties();
     let properties = PropertiesView::new(&properties);
-    let number = properties.get(MessageConst::KEYS).and_then(message_number);
+    let number = number_of(properties);
     FoundRecord {
         indexed: IndexedRecord {
             topic: Arc::from(&*record.topic()),

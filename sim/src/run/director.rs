@@ -1,13 +1,14 @@
 //! [`Director`]: carries out a plan's events in their order, each when it is due, and notes where the
 //! copies stood at each fault.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::turning_points::{self, Now, Pauses};
 use crate::check::bound::FaultPositions;
 use crate::cluster::Cluster;
+use crate::ledger::custody::Moment;
 use crate::plan::{Action, EventPlan, Trigger};
 use crate::trace::{ProcessStep, TraceEvent};
 use crate::workload::Workload;
@@ -28,36 +29,6 @@ pub(super) struct Director<'a> {
     last_us: u64,
     pauses: Pauses,
     directed: Directed,
-}
-
-/// For how long processes did not run.
-#[derive(Default)]
-struct Pauses {
-    /// By process: when its pause began.
-    since_us: BTreeMap<String, u64>,
-    /// By process: how long its pauses were that are over.
-    past_us: BTreeMap<String, u64>,
-}
-
-impl Pauses {
-    fn note(&mut self, action: &Action, now_us: u64) {
-        match action {
-            Action::Pause { node } => {
-                self.since_us.entry(node.clone()).or_insert(now_us);
-            }
-            Action::Resume { node } => {
-                let since_us = self.since_us.remove(node).unwrap_or(now_us);
-                *self.past_us.entry(node.clone()).or_default() += now_us - since_us;
-            }
-            _ => {}
-        }
-    }
-
-    /// All pauses of `node` so far.
-    fn total_us(&self, node: &str, now_us: u64) -> u64 {
-        let present_us = self.since_us.get(node).map_or(0, |since_us| now_us - since_us);
-        self.past_us.get(node).copied().unwrap_or_default() + present_us
-    }
 }
 
 /// What the verdict needs of the events.
@@ -95,9 +66,10 @@ impl<'a> Director<'a> {
             }
             self.pauses.note(&event.action, self.cluster.trace().now_us());
             self.note_positions(&event.action);
+            self.tell_custody(&event.action);
             self.cluster.act(&event.action).await?;
             self.cluster.ledger().note_damage(self.cluster.trace());
-            self.acks_at_previous = *self.work.acks().borrow();
+            self.acks_at_previous = self.work.acks().get();
             self.last_us = self.cluster.trace().now_us();
         }
         Ok(())
@@ -169,8 +141,7 @@ impl<'a> Director<'a> {
     }
 
     async fn acks_reach(&self, count: u32) {
-        let mut acks = self.work.acks();
-        let _ = acks.wait_for(|acks| *acks >= count).await;
+        self.work.acks().wait_for(|acks| *acks >= count).await;
     }
 
     /// The slave receives something: it is connected and follows.
@@ -181,6 +152,16 @@ impl<'a> Director<'a> {
             matches!(record.event, TraceEvent::HaReceived { .. })
         };
         trace.on(move |record| record.source == node && receives(record)).await;
+    }
+
+    /// Tells the ledger which copies the action takes, and which one it makes the group's log.
+    fn tell_custody(&self, action: &Action) {
+        let trace = self.cluster.trace();
+        let at = Moment { ordinal: trace.len() as u64, at_us: trace.now_us() };
+        let now = Now { cluster: self.cluster, pauses: &self.pauses, now_us: at.at_us };
+        for (turn, processes) in turning_points::turns(self.cluster, action) {
+            self.cluster.ledger().turn(turn, &processes, at, &now);
+        }
     }
 
     /// Notes where the copies of the group end, if the action takes one of them.

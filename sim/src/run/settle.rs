@@ -36,8 +36,9 @@ const ACKS_OF_LIFE: u32 = 20;
 const HISTORY_TOPIC: &str = "History";
 const HISTORY_MESSAGES: u32 = 24;
 
-/// Longest wait for the existing group to be given everything.
-const DRAIN_LIMIT: Duration = Duration::from_secs(90);
+/// Longest wait for the existing group to be given everything: the queues of a consumer that vanished are
+/// given to others when the broker has not heard of it for two minutes, and when they rebalance next.
+const DRAIN_LIMIT: Duration = Duration::from_secs(240);
 
 /// How often it is looked at.
 const DRAIN_INTERVAL: Duration = Duration::from_secs(3);
@@ -147,8 +148,8 @@ pub(super) async fn life_goes_on(
     healed_us: u64,
 ) -> Vec<Expectation> {
     let trace = cluster.trace();
-    let before = *work.acks().borrow();
-    let mut acks = work.acks();
+    let acks = work.acks();
+    let before = acks.get();
     let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
     let first = tokio::time::timeout(limit, acks.wait_for(|acks| *acks > before)).await.is_ok();
     let happened_us = first.then(|| trace.now_us());
@@ -249,12 +250,12 @@ pub(super) async fn read_back(
     });
     reader.start();
     let stored = match cluster.master_of(group) {
-        Some(master) => stored_numbers(cluster.ledger(), master.name(), &work.plan.topic),
-        None => BTreeSet::new(),
+        Some(master) => stored_places(cluster.ledger(), master.name(), &work.plan.topic),
+        None => BTreeMap::new(),
     };
     let rounds = DRAIN_LIMIT.as_millis() / DRAIN_INTERVAL.as_millis();
     for _ in 0..rounds {
-        if is_given(work, &stored) {
+        if is_given(work, group, &stored) {
             break;
         }
         sleep(DRAIN_INTERVAL).await;
@@ -272,18 +273,35 @@ async fn read_once(
     reading.map_err(|_| "the reader's process ended".to_owned())?
 }
 
-/// Whether the existing group was given all of these.
-fn is_given(work: &Workload, numbers: &BTreeSet<u32>) -> bool {
+/// Whether the existing group was given all that is stored, but for what lies where it had been before.
+fn is_given(work: &Workload, group: &str, stored: &BTreeMap<(u32, u64), u32>) -> bool {
     let history = work.history();
     let given: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
-    numbers.is_subset(&given)
+    let mut beyond: BTreeMap<u32, u64> = BTreeMap::new();
+    for delivery in history.deliveries.iter().filter(|delivery| *delivery.group == *group) {
+        let place = (delivery.queue_id, delivery.queue_offset);
+        if stored.get(&place) != delivery.number.as_ref() {
+            let highest = beyond.entry(delivery.queue_id).or_default();
+            *highest = (*highest).max(delivery.queue_offset);
+        }
+    }
+    let is_passed = |(queue_id, queue_offset): &(u32, u64)| {
+        beyond.get(queue_id).is_some_and(|beyond| queue_offset <= beyond)
+    };
+    stored.iter().all(|(place, number)| given.contains(number) || is_passed(place))
+}
+
+/// Numbers of the workload's messages that a broker's disk holds, by queue and queue offset.
+fn stored_places(ledger: &Ledger, broker: &str, topic: &str) -> BTreeMap<(u32, u64), u32> {
+    let walk = ledger.view(broker).walk();
+    let of_topic = walk.records.iter().filter(|record| &*record.indexed.topic == topic);
+    let place = |record: &FoundRecord| (record.indexed.queue_id, record.indexed.queue_offset);
+    of_topic.filter_map(|record| Some((place(record), record.number?))).collect()
 }
 
 /// Numbers of the workload's messages that a broker's disk holds.
 pub(super) fn stored_numbers(ledger: &Ledger, broker: &str, topic: &str) -> BTreeSet<u32> {
-    let walk = ledger.view(broker).walk();
-    let of_topic = walk.records.iter().filter(|record| &*record.indexed.topic == topic);
-    of_topic.filter_map(|record| record.number).collect()
+    stored_places(ledger, broker, topic).into_values().collect()
 }
 
 /// Compares the copies of every group with each other and each with a rebuild.

@@ -42,13 +42,12 @@ pub(super) fn judge(
             promise: plan.check.promise,
             bound: &bound,
             faults: &story.faults,
-            truncated: story.truncated,
         });
         violations.extend(found);
         violations.extend(ack_facts(&story));
         violations.extend(story.ledger.observed());
         violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
-        violations.extend(offsets::check(&story.history, &offset_facts(&story, &rotten)));
+        violations.extend(offsets::check(&story.history, &offset_facts(&story, &acked, &rotten)));
         violations.extend(story.expectations.iter().filter_map(liveness::check));
         let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
         fates = explain(&story, trace, &losses);
@@ -161,6 +160,7 @@ fn acked_messages(story: &Story) -> Vec<AckedMessage> {
         .flat_map(|(_, queue)| queue.messages.iter().filter_map(intact))
         .collect();
     let delivered: BTreeSet<u32> = history.deliveries.iter().filter_map(intact).collect();
+    let skippable = skippable(history);
     let keepers = story.replicas.iter().chain([&story.master_then]);
     let expired_to = keepers.map(|it| story.ledger.expired_to(it)).max().unwrap_or_default();
     let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));
@@ -171,6 +171,7 @@ fn acked_messages(story: &Story) -> Vec<AckedMessage> {
             let end_offset = fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset);
             let appended_us = fact.map_or(send.ended_us, |fact| fact.appended_us);
             let record = place.phy_offset..end_offset;
+            let owed = story.ledger.owed(&place.group, place.phy_offset, send.ordinal);
             AckedMessage {
                 number: send.number,
                 end_offset,
@@ -181,7 +182,22 @@ fn acked_messages(story: &Story) -> Vec<AckedMessage> {
                 delivered: delivered.contains(&send.number),
                 expired: end_offset <= expired_to,
                 rotten: story.ledger.is_rotten(&story.master_now, &record, appended_us),
+                owed: owed.as_ref().is_some_and(|owed| owed.is_owed_by(&story.master_now)),
+                stood_beyond: skippable.contains(&send.number),
+                custody: owed.map_or_else(String::new, |owed| owed.to_string()),
             }
+        })
+        .collect()
+}
+
+/// Messages that lie where the existing group had been before they were there.
+fn skippable(history: &History) -> BTreeSet<u32> {
+    let beyond = offsets::stood_beyond(history);
+    let queues = history.read_back.iter().filter_map(|(queue, it)| Some((it, beyond.get(queue)?)));
+    queues
+        .flat_map(|(reading, beyond)| {
+            let passed = reading.messages.iter().filter(|it| it.queue_offset <= *beyond);
+            passed.filter_map(|it| it.number)
         })
         .collect()
 }
@@ -246,14 +262,17 @@ fn ack_facts(story: &Story) -> Vec<Violation> {
     violations
 }
 
-fn offset_facts(story: &Story, rotten: &RottenRecords) -> offsets::Facts {
-    let mut facts = offsets::Facts { committed: story.committed.clone(), ..Default::default() };
-    facts.holes.clone_from(&rotten.places);
-    if story.truncated {
-        facts.truncated.extend(story.committed.keys().map(|(group, _)| group.clone()));
-        facts.truncated.insert(story.group.as_str().into());
+fn offset_facts(
+    story: &Story,
+    acked: &[AckedMessage],
+    rotten: &RottenRecords,
+) -> offsets::Facts {
+    let not_owed = acked.iter().filter(|message| !message.owed).map(|message| message.number);
+    offsets::Facts {
+        committed: story.committed.clone(),
+        not_owed: not_owed.collect(),
+        holes: rotten.places.clone(),
     }
-    facts
 }
 
 /// Send statuses and figures by the names that plans give them.

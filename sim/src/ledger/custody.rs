@@ -1,0 +1,228 @@
+//! [`Custody`]: which copies of its group's log owe an acknowledged message, and what became of the others.
+//!
+//! An acknowledgement rests on copies: those that hold the record when the broker says so, and every copy
+//! that gets it later. A copy owes the message until
+//!
+//! * a fault *takes* it there: a power loss takes what no sync of that disk covered, a destroyed disk
+//!   everything, a kill what only the process had, a device the bytes that it damaged;
+//! * an act of an operator *passes it over*: another log becomes the group's, one that does not owe it.
+//!
+//! A message may be lost exactly if the copy that is the group's log at the end does not owe it. No row of
+//! a table says so and no word of the engine: the facts come from the simulated disks and from what was
+//! done to the machines.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// When something happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Ordinal of the trace event that follows.
+    pub ordinal: u64,
+    /// Simulated microseconds.
+    pub at_us: u64,
+}
+
+/// A record that was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// First byte.
+    pub phy_offset: u64,
+    /// First byte behind it.
+    pub end_offset: u64,
+    /// The workload's number of the message; `None` while only the broker's process has the record.
+    pub number: Option<u32>,
+    /// Simulated microseconds at which it was appended.
+    pub appended_us: u64,
+}
+
+/// How a fault took a record from a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenBy {
+    /// The machine lost power before a sync covered the record.
+    PowerLoss,
+    /// The machine's disk was destroyed.
+    DiskDestroyed,
+    /// The process was killed while only it had the record.
+    Kill,
+    /// The device damaged bytes of it.
+    Damage,
+}
+
+impl fmt::Display for TakenBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TakenBy::PowerLoss => "was not synced at the power loss",
+            TakenBy::DiskDestroyed => "was on the disk that was destroyed",
+            TakenBy::Kill => "was in process memory at the kill",
+            TakenBy::Damage => "was damaged by the device",
+        })
+    }
+}
+
+/// What became of a record at one copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyFate {
+    /// The copy owes it.
+    Owes,
+    /// A fault took it.
+    Taken {
+        /// Which.
+        by: TakenBy,
+        /// When.
+        at: Moment,
+    },
+    /// Another log became the group's.
+    PassedOver {
+        /// The process whose log that is.
+        by: Arc<str>,
+        /// When.
+        at: Moment,
+    },
+    /// It followed a log that did not owe it, and cut its own.
+    Followed,
+}
+
+impl fmt::Display for CopyFate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CopyFate::Owes => f.write_str("holds it"),
+            CopyFate::Taken { by, at } => write!(f, "{by} (#{})", at.ordinal),
+            CopyFate::PassedOver { by, at } => {
+                write!(f, "was passed over when {by} became the group's log (#{})", at.ordinal)
+            }
+            CopyFate::Followed => f.write_str("cut it to follow the group's log"),
+        }
+    }
+}
+
+/// One acknowledgement and the copies that it rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The record.
+    pub record: Record,
+    /// Ordinal of the trace event of the acknowledgement.
+    pub acked: u64,
+    /// By process.
+    pub copies: BTreeMap<Arc<str>, CopyFate>,
+}
+
+impl Owed {
+    /// Whether the log of `process` owes it.
+    #[must_use]
+    pub fn is_owed_by(&self, process: &str) -> bool {
+        self.copies.get(process) == Some(&CopyFate::Owes)
+    }
+
+    fn owe(&mut self, process: &Arc<str>) {
+        self.copies.insert(Arc::clone(process), CopyFate::Owes);
+    }
+}
+
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (process, fate)) in self.copies.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "; " };
+            write!(f, "{gap}{process} {fate}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The custody of one group's acknowledged messages.
+#[derive(Clone, Debug, Default)]
+pub struct Custody {
+    /// The process whose log is the group's.
+    leader: Option<Arc<str>>,
+    /// By first byte, in the order of the trace: offsets above a cut are used again.
+    owed: BTreeMap<u64, Vec<Owed>>,
+}
+
+impl Custody {
+    /// A record was acknowledged while `copies` held it, the broker's own first.
+    pub fn acknowledged<'a>(
+        &mut self,
+        record: Record,
+        acked: u64,
+        copies: impl Iterator<Item = &'a Arc<str>>,
+    ) {
+        let mut owed = Owed { record, acked, copies: BTreeMap::new() };
+        copies.for_each(|process| owed.owe(process));
+        self.owed.entry(record.phy_offset).or_default().push(owed);
+    }
+
+    /// The log of `process` as it is now: `found` gives the number of the record that lies at the place
+    /// of another. `is_alive`: a process works on it, so that what it has is no chance survivor of a power
+    /// loss.
+    pub fn seen(
+        &mut self,
+        process: &Arc<str>,
+        is_alive: bool,
+        found: impl Fn(&Record) -> Option<u32>,
+    ) {
+        let leader = self.leader.clone();
+        for owed in self.all() {
+            let found = found(&owed.record);
+            // What was in process memory alone has reached its file.
+            if owed.record.number.is_none() && owed.is_owed_by(process) {
+                owed.record.number = found;
+            }
+            let holds = found.is_some() && found == owed.record.number;
+            if holds && is_alive {
+                owed.owe(process);
+            } else if !holds && owed.is_owed_by(process) {
+                // Whoever follows a log has what that log has.
+                let follows = leader.as_ref().filter(|leader| *leader != process);
+                if follows.is_some_and(|leader| !owed.is_owed_by(leader)) {
+                    owed.copies.insert(Arc::clone(process), CopyFate::Followed);
+                }
+            }
+        }
+    }
+
+    /// A fault takes from the log of `process` what `is_taken` says.
+    pub fn taken(
+        &mut self,
+        process: &Arc<str>,
+        by: TakenBy,
+        at: Moment,
+        is_taken: impl Fn(&Record) -> bool,
+    ) {
+        for owed in self.all().filter(|owed| owed.is_owed_by(process)) {
+            if is_taken(&owed.record) {
+                owed.copies.insert(Arc::clone(process), CopyFate::Taken { by, at });
+            }
+        }
+    }
+
+    /// The log of `process` becomes, or is again, the group's: what it does not owe is passed over.
+    pub fn leads(&mut self, process: &Arc<str>, at: Moment) {
+        self.leader = Some(Arc::clone(process));
+        for owed in self.all().filter(|owed| !owed.is_owed_by(process)) {
+            for fate in owed.copies.values_mut().filter(|fate| **fate == CopyFate::Owes) {
+                *fate = CopyFate::PassedOver { by: Arc::clone(process), at };
+            }
+        }
+    }
+
+    /// The process whose log is the group's, as far as it was said.
+    #[must_use]
+    pub fn leader(&self) -> Option<&Arc<str>> {
+        self.leader.as_ref()
+    }
+
+    /// The acknowledgement that a producer got for the record at `phy_offset`: the last one before its
+    /// trace event `ordinal`.
+    #[must_use]
+    pub fn of(&self, phy_offset: u64, ordinal: u64) -> Option<&Owed> {
+        self.owed.get(&phy_offset)?.iter().rev().find(|owed| owed.acked < ordinal)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Owed> {
+        self.owed.values_mut().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests;
