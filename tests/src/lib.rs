@@ -8,6 +8,8 @@
 //! | [`read_back`] | every queue from its minimum, held against the ledger |
 //! | [`broker_process`] | `mqbroker` as a child process |
 //! | [`crash`] | every crash point of the store's operations on the simulated disk |
+//! | [`turmoil`] | stories on the second simulator |
+//! | [`shapes`] | shapes of generated plans that shrink |
 //! | [`outcome`] | what a power loss may make of a store's files, in words |
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
@@ -22,3 +24,7 @@ pub mod broker_process;
 pub mod outcome;
 
 pub mod crash;
+
+pub mod shapes;
+
+pub mod turmoil;

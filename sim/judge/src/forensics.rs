@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::trace::{MachineStep, ProcessStep, TraceEvent, TraceRecord};
+use staticfire_world::trace::{MachineStep, ProcessStep, TraceEvent, TraceRecord};
 
 /// A lost message, as far as the search needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

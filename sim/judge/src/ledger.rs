@@ -18,7 +18,7 @@ use crate::check::ack_predicate::{Ack, SlaveCopy};
 use crate::check::bound::FaultPositions;
 use crate::check::truncation::{self, Ending};
 use crate::check::visibility::{self, Visible};
-use crate::trace::{Trace, TraceEvent, TraceRecord};
+use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
 
 pub use expiry::Retention;
 pub use log_damage::LogDamage;

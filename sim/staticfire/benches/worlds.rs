@@ -3,19 +3,20 @@
 //! Items are simulated seconds, so the throughput column is the ratio of simulated to real time. The
 //! baseline in the same run is an empty world of the same length, and the events alone.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use staticfire::cluster::Cluster;
-use staticfire::ledger::Ledger;
 use staticfire::plan::Plan;
-use staticfire::report::Verdict;
 use staticfire::run;
-use staticfire::stage::Stage;
-use staticfire::workload::Workload;
-use staticfire::world::{World, WorldConfig};
+use staticfire::run::cluster::Cluster;
+use staticfire::run::report::Verdict;
+use staticfire::run::stage::Stage;
+use staticfire::run::workload::Workload;
+use staticfire_judge::ledger::Ledger;
+use staticfire_world::world::{World, WorldConfig};
 
 /// As in the binary.
 #[global_allocator]
@@ -61,7 +62,7 @@ fn idle_cluster(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(IDLE_SECONDS)).bench(|| {
         World::run(WorldConfig::default(), 1, async |world| {
             let ledger = Ledger::watching(world.trace());
-            let stage = Stage::World(world.clone());
+            let stage: Rc<dyn Stage> = Rc::new(world.clone());
             let cluster = Cluster::build(&stage, &plan, &ledger).expect("the plan is sound");
             let (addrs, trace) = (cluster.namesrv_addrs(), world.trace().clone());
             let work = Arc::new(Workload::new(plan.workload.clone(), addrs, 1, trace));
@@ -87,8 +88,8 @@ fn reference_world(bencher: Bencher<'_, '_>) {
 /// One run of a matrix row with a fault, from cold to verdict: runs per second.
 #[divan::bench(sample_count = 20)]
 fn matrix_run(bencher: Bencher<'_, '_>) {
-    let rows = staticfire::matrix_rows::all();
+    let rows = staticfire::stories::matrix_rows::all();
     let row = rows.iter().find(|row| row.id == "SYNC_FLUSH/sync/ASYNC_FLUSH/power_all/promote");
-    let plan = staticfire::rows::plan(row.expect("a row of the table"), 1, &[]);
+    let plan = staticfire::stories::rows::plan(row.expect("a row of the table"), 1, &[]);
     bencher.counter(ItemsCount::new(1_u32)).bench(|| run::run(&plan, 1, "-"));
 }

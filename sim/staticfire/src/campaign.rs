@@ -1,16 +1,23 @@
 //! [`run`]: many subjects under many seeds, and what the runs of each add up to.
+//!
+//! Modules in reading order: [`seeds`], [`subject`] (what the command line names), [`sweep`] (many runs on
+//! all cores), `figures`, [`determinism`] (the same run thrice).
 
+pub mod determinism;
 mod figures;
+pub mod seeds;
+pub mod subject;
+pub mod sweep;
 
 use std::num::NonZeroUsize;
 
-use crate::check::Violation;
-use crate::forensics::Fate;
-use crate::report::{LostKey, RunReport, Verdict};
+use crate::campaign::seeds::SeedRange;
+use crate::campaign::subject::Subject;
+use crate::campaign::sweep::{SweepOptions, sweep};
 use crate::run as one;
-use crate::seeds::SeedRange;
-use crate::subject::Subject;
-use crate::sweep::{SweepOptions, sweep};
+use crate::run::report::{LostKey, RunReport, Verdict};
+use staticfire_judge::check::Violation;
+use staticfire_judge::forensics::Fate;
 
 pub use figures::{Figures, Unavailable, Worst};
 

@@ -21,8 +21,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use mq_store::config::UpstreamSwitch;
+use staticfire::campaign::seeds::SeedRange;
 use staticfire::conf::Overlay;
-use staticfire::seeds::SeedRange;
 
 const EXAMPLES: &str = "\
 Examples:

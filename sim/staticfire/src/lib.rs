@@ -1,32 +1,19 @@
 //! Staticfire: runs a RocketMQ cluster in a simulated world until it breaks, and says which
 //! acknowledged messages were lost, and why.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`plan`] | [`Plan`](plan::Plan): everything a run is made of; scenario files are plans |
+//! | [`stories`] | plans that nobody wrote: the expected matrix, and the generator |
+//! | [`conf`] | directories of RocketMQ's `.properties`, as clusters |
+//! | [`run`] | one plan, one seed, one verdict: stage, cluster, workload, acts |
+//! | [`campaign`] | many runs: subjects, seeds, sweeps, figures, repeatability |
+//!
+//! Each knows only those above it. The world that runs are told in is `staticfire-world`, what judges
+//! them `staticfire-judge`; the command line stands on all of it, in the binary.
 
-#[cfg(not(tokio_unstable))]
-compile_error!(
-    "staticfire needs `--cfg tokio_unstable` (see .cargo/config.toml; a RUSTFLAGS variable \
-     overrides that file): without it the runtime cannot be seeded and runs do not repeat"
-);
-
-pub mod seeds;
-pub mod plan;
-pub mod matrix_rows;
-pub mod story;
-pub mod rows;
-pub mod generate;
-pub mod conf;
-pub mod history;
-pub mod trace;
-pub mod env;
-pub mod world;
-pub mod stage;
-pub mod check;
-pub mod report;
-pub mod ledger;
-pub mod workload;
-pub mod cluster;
-pub mod forensics;
-pub mod run;
-pub mod sweep;
-pub mod subject;
 pub mod campaign;
-pub mod determinism;
+pub mod conf;
+pub mod plan;
+pub mod run;
+pub mod stories;

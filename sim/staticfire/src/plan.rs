@@ -4,7 +4,6 @@
 //! The file format is TOML (grammar: `scenarios/README.md`). Unknown keys are errors; whatever a
 //! file does not say comes from the defaults in this module.
 
-pub mod duration;
 pub mod event;
 pub mod expand;
 
@@ -13,11 +12,12 @@ use std::time::Duration;
 
 use mq_store::delay_level::DelayLevels;
 use serde::{Deserialize, Serialize};
+use staticfire_judge::check::Checker;
+use staticfire_judge::duration;
 
-use crate::check::Checker;
-
-pub use duration::Millis;
 pub use event::{Action, EventPlan, FileKind, FlushErrorPages, Trigger};
+pub use staticfire_judge::check::bound::Promise;
+pub use staticfire_judge::duration::Millis;
 
 /// One story: a cluster, a workload, what goes wrong, and what must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -244,18 +244,6 @@ pub struct CheckPlan {
     /// The same the other way: no more than these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub most: BTreeMap<String, u32>,
-}
-
-/// What a mode promises under a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Promise {
-    /// No acknowledged message is lost.
-    Never,
-    /// Acknowledged messages inside the bound may be lost.
-    May,
-    /// Everything is expected to be lost: the only readable copy is gone.
-    All,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]

@@ -3,27 +3,38 @@
 //! A run has five acts: the cluster comes up and replicates; the workload starts and the plan's events
 //! strike; after the last one life must go on; the clients fall silent and the existing group
 //! drains; a fresh group reads everything back, and the disks are compared.
+//!
+//! Modules in reading order: [`stage`] (where a story is told), [`program`] (what its processes run),
+//! [`cluster`] (machines and processes, and what is done to them), [`workload`] (the clients), `director`
+//! (the plan's events), `settle` (the quiet acts), `verdict`, [`report`].
 
+pub mod cluster;
 mod director;
+pub mod program;
+pub mod report;
 mod settle;
+pub mod stage;
 mod verdict;
+pub mod workload;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::check::bound::FaultPositions;
-use crate::check::liveness::Expectation;
-use crate::check::offsets::Committed;
-use crate::check::{Checker, Violation};
-use crate::cluster::Cluster;
-use crate::forensics::Fate;
-use crate::history::History;
-use crate::ledger::Ledger;
 use crate::plan::Plan;
-use crate::report::RunReport;
-use crate::stage::{Stage, TurmoilStage};
-use crate::trace::{Trace, TraceRecord};
-use crate::workload::Workload;
-use crate::world::{Run, World, WorldConfig, WorldStats};
+use crate::run::cluster::Cluster;
+use crate::run::report::RunReport;
+use crate::run::stage::Stage;
+use crate::run::workload::Workload;
+use staticfire_judge::check::bound::FaultPositions;
+use staticfire_judge::check::liveness::Expectation;
+use staticfire_judge::check::offsets::Committed;
+use staticfire_judge::check::{Checker, Violation};
+use staticfire_judge::forensics::Fate;
+use staticfire_judge::history::History;
+use staticfire_judge::ledger::Ledger;
+use staticfire_world::net::LinkProfile;
+use staticfire_world::trace::{Trace, TraceRecord};
+use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
 
 /// Simulated time after which a story counts as stuck, beside what its events wait by the clock.
 const STORY_LIMIT_MS: u64 = 3_600_000;
@@ -43,8 +54,8 @@ pub struct RunOutcome {
     pub stats: WorldStats,
 }
 
-/// What the story left behind, for the verdict.
-pub(crate) struct Story {
+/// What a story left behind, for the verdict.
+pub struct Story {
     ledger: Ledger,
     group: String,
     history: History,
@@ -73,24 +84,41 @@ impl Story {
     }
 }
 
-/// Runs a plan. `repro` is the command that runs the same again.
-#[must_use]
-pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
-    let clock = wall_clock();
-    let tell = async |world| tell(&Stage::World(world), plan, seed).await;
-    conclude(plan, repro, World::run(world_config(plan), seed, tell), clock)
+/// The acts of one plan under one seed, to be told on a stage.
+pub struct Script<'a> {
+    plan: &'a Plan,
+    seed: u64,
 }
 
-/// The same on turmoil instead of our own world: another network, another scheduler, the same
-/// machines, acts and verdict. Plans that turmoil cannot tell are broken by [`Checker::Harness`].
-///
-/// # Panics
-/// When a task of a process panics.
+impl Script<'_> {
+    /// Tells them.
+    ///
+    /// # Errors
+    /// A sentence: what the stage refuses, or why the cluster did not come up.
+    pub async fn tell(self, stage: Rc<dyn Stage>) -> Result<Story, String> {
+        tell(&stage, self.plan, self.seed).await
+    }
+}
+
+/// Runs a plan in our own world. `repro` is the command that runs the same again.
 #[must_use]
-pub fn run_on_turmoil(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
+pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
+    run_on(plan, seed, repro, |config, script| {
+        World::run(config, seed, async move |world| script.tell(Rc::new(world)).await)
+    })
+}
+
+/// Runs a plan on the stage that `raise` sets up, as far as it can, the way the configuration says, and
+/// on which it then lets the script be told. Same machines, acts and verdict; a plan that the stage
+/// refuses is broken by [`Checker::Harness`].
+pub fn run_on<'a>(
+    plan: &'a Plan,
+    seed: u64,
+    repro: &str,
+    raise: impl FnOnce(WorldConfig, Script<'a>) -> Run<Result<Story, String>>,
+) -> RunOutcome {
     let clock = wall_clock();
-    let tell = async |stage| tell(&Stage::Turmoil(stage), plan, seed).await;
-    conclude(plan, repro, TurmoilStage::run(world_config(plan), seed, tell), clock)
+    conclude(plan, repro, raise(world_config(plan), Script { plan, seed }), clock)
 }
 
 fn world_config(plan: &Plan) -> WorldConfig {
@@ -99,7 +127,7 @@ fn world_config(plan: &Plan) -> WorldConfig {
         writeback_interval_ms: plan.cluster.writeback_interval.0,
         ..WorldConfig::default()
     };
-    config.net.link = crate::env::net::LinkProfile::latency(plan.cluster.link_latency.0);
+    config.net.link = LinkProfile::latency(plan.cluster.link_latency.0);
     config
 }
 
@@ -139,7 +167,7 @@ fn wall_clock() -> std::time::Instant {
 }
 
 /// The five acts.
-async fn tell(stage: &Stage, plan: &Plan, seed: u64) -> Result<Story, String> {
+async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, String> {
     let trace = stage.trace().clone();
     let ledger = Ledger::watching(&trace);
     let cluster = Cluster::build(stage, plan, &ledger)?;
@@ -225,7 +253,7 @@ fn master_name(cluster: &Cluster, group: &str) -> Result<String, String> {
 
 /// Whether an event says that queue offsets may have been used again.
 fn cuts_the_log(record: &TraceRecord) -> bool {
-    use crate::trace::TraceEvent;
+    use staticfire_world::trace::TraceEvent;
     match &record.event {
         TraceEvent::Recovered { dropped_bytes, .. } => *dropped_bytes > 0,
         TraceEvent::Truncated { .. } | TraceEvent::Quarantined { .. } => true,

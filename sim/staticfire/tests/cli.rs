@@ -8,7 +8,7 @@ mod store;
 
 /// Runs `staticfire` in the repository's root.
 fn staticfire(args: &[&str]) -> Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new(env!("CARGO_BIN_EXE_staticfire"));
     command.current_dir(root).args(args).output().expect("the command starts")
 }
@@ -174,7 +174,7 @@ fn conf_measures_a_row_and_its_commands_repeat_it() {
 
     // The objects come in the order of rows and seeds, and each knows its command.
     let lines = read(json);
-    let reports: Vec<staticfire::report::RunReport> =
+    let reports: Vec<staticfire::run::report::RunReport> =
         lines.lines().map(|line| serde_json::from_str(line).expect("a report")).collect();
     let places: Vec<_> = reports.iter().map(|r| (r.scenario.as_str(), r.seed)).collect();
     let (a, b) = ("broker-a/power_master/restart", "broker-b/power_master/restart");

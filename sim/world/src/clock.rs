@@ -27,7 +27,8 @@ impl WorldTime {
         self.now_ms() * 1_000
     }
 
-    pub(crate) fn set_ms(&self, now_ms: u64) {
+    /// Moves the time: the business of whoever runs the world.
+    pub fn set_ms(&self, now_ms: u64) {
         self.0.store(now_ms, Ordering::Relaxed);
     }
 }

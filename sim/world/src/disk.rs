@@ -231,7 +231,7 @@ impl SimDisk {
 
     /// Background writeback at random intervals of `mean_ms` on average, for as long as it is polled;
     /// none at all for 0.
-    pub(crate) async fn write_back_for_ever(self: Arc<Self>, mean_ms: u64, mut rng: ChaCha8Rng) {
+    pub async fn write_back_for_ever(self: Arc<Self>, mean_ms: u64, mut rng: ChaCha8Rng) {
         if mean_ms == 0 {
             return;
         }

@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mq_env::rng::Rng;
 
-use crate::env::clock::WorldTime;
+use crate::clock::WorldTime;
 use crate::trace::{FaultId, Name, Trace};
 
 use fabric::State;

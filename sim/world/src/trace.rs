@@ -28,7 +28,7 @@ use std::task::{Context, Poll, Waker};
 use mq_env::collections::HashSet;
 use mq_env::probe::{Event, Observer, Probe};
 
-use crate::env::clock::WorldTime;
+use crate::clock::WorldTime;
 
 pub use digest::Digest;
 pub use event::{MachineStep, ProcessStep, TraceEvent, UniqKey};
@@ -290,7 +290,7 @@ impl Trace {
     }
 
     /// Forgets all listeners (they may hold what holds the trace).
-    pub(crate) fn forget_listeners(&self) {
+    pub fn forget_listeners(&self) {
         let listeners = std::mem::take(&mut self.lock().listeners);
         drop(listeners);
     }

@@ -1,7 +1,7 @@
 //! [`World`]: machines, processes and a network in one thread, on simulated time, from one seed.
 //!
 //! ```
-//! use staticfire::world::{MachineConfig, World, WorldConfig};
+//! use staticfire_world::world::{MachineConfig, World, WorldConfig};
 //!
 //! let run = World::run(WorldConfig::default(), 7, async |world| {
 //!     let machine = world.add_machine("m1", MachineConfig::default());
@@ -60,7 +60,7 @@ use std::rc::Rc;
 
 use tokio::runtime::{Builder, RngSeed, Runtime};
 
-use crate::env::net::{NetProfile, NetStats};
+use crate::net::{NetProfile, NetStats};
 use crate::trace::{Name, Trace};
 
 use self::core::Core;
@@ -68,8 +68,9 @@ use driver::Driver;
 
 pub use handle::{Partition, WorldHandle};
 pub use machine::{MachineConfig, MachineHandle};
-pub use process::{Exit, ProcessContext, ProcessGone, ProcessHandle, ProcessStatus, StopOutcome};
-pub(crate) use process::{Main, boxed_main};
+pub use process::{
+    Exit, Main, ProcessContext, ProcessGone, ProcessHandle, ProcessStatus, StopOutcome, boxed_main,
+};
 
 /// What a world is like before anything happens.
 #[derive(Clone, Debug)]
@@ -170,8 +171,12 @@ pub struct Run<T> {
     pub stats: WorldStats,
 }
 
-/// A runtime whose time jumps from timer to timer.
-pub(crate) fn paused_runtime(seed: u64) -> Runtime {
+/// A runtime whose time jumps from timer to timer, and whose `select!`s draw from `seed`.
+///
+/// # Panics
+/// Never: a runtime without I/O needs nothing that can be missing.
+#[must_use]
+pub fn paused_runtime(seed: u64) -> Runtime {
     Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

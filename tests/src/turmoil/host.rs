@@ -11,19 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use mq_env::Env;
 use mq_env::rng::Rng;
-use tokio::sync::{Notify, oneshot};
+use staticfire::run::program::Program;
+use staticfire::run::stage::{Job, Machine, Process};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::turmoil_stage::{Order, Orders};
-use crate::env::disk::{DiskHandle, PowerLossReport, SimDisk};
-use crate::env::turmoil::host_env;
-use crate::trace::{FaultId, FaultKind, MachineStep, Name, ProcessStep, Trace, TraceEvent};
-use crate::world::{
-    Exit, Main, ProcessContext, ProcessGone, ProcessStatus, StopOutcome, boxed_main,
+use super::net::host_env;
+use super::stage::{Order, Orders};
+use staticfire_world::disk::{DiskHandle, PowerLossReport, SimDisk};
+use staticfire_world::trace::{
+    FaultId, FaultKind, MachineStep, Name, ProcessStep, Trace, TraceEvent,
 };
+use staticfire_world::world::{Main, ProcessContext, ProcessGone, ProcessStatus, StopOutcome};
 
 /// A machine and its process, across boots.
 pub(super) struct Host {
@@ -36,7 +39,7 @@ pub(super) struct Host {
     /// The power loss that the next power-on heals.
     off_since: Cell<Option<FaultId>>,
     power_losses: Cell<u32>,
-    program: OnceCell<Program>,
+    program: OnceCell<Installed>,
     incarnation: Cell<u32>,
     life: RefCell<Option<Life>>,
     status: RefCell<ProcessStatus>,
@@ -46,7 +49,7 @@ pub(super) struct Host {
     ended: Notify,
 }
 
-struct Program {
+struct Installed {
     name: Name,
     main: Main,
 }
@@ -61,8 +64,6 @@ struct Life {
     /// Whether the kernel runs it.
     taken: bool,
 }
-
-type Job = Box<dyn FnOnce(Env) -> LocalBoxFuture<'static, ()>>;
 
 /// Code that the scenario wants to run inside the process.
 #[derive(Default)]
@@ -209,58 +210,43 @@ async fn run_jobs(env: Env, jobs: Rc<Jobs>) {
 
 /// A machine on turmoil; clones name the same machine.
 #[derive(Clone)]
-pub struct TurmoilMachine {
+pub(super) struct TurmoilMachine {
     pub(super) host: Rc<Host>,
 }
 
-impl TurmoilMachine {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Name {
+impl Machine for TurmoilMachine {
+    fn name(&self) -> &Name {
         &self.host.name
     }
 
-    /// Its address.
-    #[must_use]
-    pub fn ip(&self) -> IpAddr {
+    fn ip(&self) -> IpAddr {
         self.host.address
     }
 
-    /// Its disk.
-    #[must_use]
-    pub fn disk(&self) -> &Arc<SimDisk> {
+    fn disk(&self) -> &Arc<SimDisk> {
         &self.host.disk
     }
 
-    /// Whether it has power.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
+    fn is_on(&self) -> bool {
         self.host.off_since.get().is_none()
     }
 
-    /// Its process, if one was added.
-    #[must_use]
-    pub fn process(&self) -> Option<TurmoilProcess> {
-        self.host.program.get().map(|_| TurmoilProcess { host: Rc::clone(&self.host) })
+    fn processes(&self) -> Vec<Rc<dyn Process>> {
+        let process = || Rc::new(TurmoilProcess { host: Rc::clone(&self.host) }) as Rc<dyn Process>;
+        self.host.program.get().map(|_| process()).into_iter().collect()
     }
 
-    /// Adds its process.
-    ///
     /// # Panics
-    /// When it has one.
-    pub fn add_process<F, Fut>(&self, name: &str, main: F) -> TurmoilProcess
-    where
-        F: Fn(ProcessContext) -> Fut + 'static,
-        Fut: Future<Output: Exit> + 'static,
-    {
-        let program = Program { name: self.host.trace.name(name), main: boxed_main(main) };
-        let added = self.host.program.set(program).is_ok();
+    /// When the machine has a process: such plans are refused.
+    fn add_process(&self, name: &str, program: Program) -> Rc<dyn Process> {
+        let installed = Installed { name: self.host.trace.name(name), main: program.into_main() };
+        let added = self.host.program.set(installed).is_ok();
         assert!(added, "{}: a machine has one process on turmoil", self.name());
-        TurmoilProcess { host: Rc::clone(&self.host) }
+        Rc::new(TurmoilProcess { host: Rc::clone(&self.host) })
     }
 
-    /// Cuts its power; a machine without gives a fault without effect.
-    pub fn power_loss(&self) -> FaultId {
+    /// A machine without power gives a fault without effect.
+    fn power_loss(&self) -> FaultId {
         self.host.lose_power(FaultKind::PowerLoss, |disk| {
             let number = self.host.power_losses.replace(self.host.power_losses.get() + 1);
             let rng = self.host.rng.child("power_loss").child(self.name());
@@ -268,13 +254,11 @@ impl TurmoilMachine {
         })
     }
 
-    /// Like [`TurmoilMachine::power_loss`], and nothing that was not durable survives.
-    pub fn power_loss_worst(&self) -> FaultId {
+    fn power_loss_worst(&self) -> FaultId {
         self.host.lose_power(FaultKind::PowerLoss, |disk| disk.power_loss_worst())
     }
 
-    /// Power loss, and the disk is empty afterwards.
-    pub fn destroy_disk(&self) -> FaultId {
+    fn destroy_disk(&self) -> FaultId {
         let host = &self.host;
         let fault = host.lose_power(FaultKind::DiskDestroyed, |_| PowerLossReport::default());
         host.disk.destroy();
@@ -283,8 +267,7 @@ impl TurmoilMachine {
         fault
     }
 
-    /// Gives it power again.
-    pub fn power_on(&self) {
+    fn power_on(&self) {
         let Some(fault) = self.host.off_since.take() else { return };
         self.host.order(Order::Boot(self.host.address));
         let event = TraceEvent::Machine(MachineStep::PoweredOn);
@@ -293,36 +276,37 @@ impl TurmoilMachine {
     }
 }
 
-/// The process of a machine on turmoil; clones name the same one.
-#[derive(Clone)]
-pub struct TurmoilProcess {
+/// The process of a machine on turmoil.
+struct TurmoilProcess {
     host: Rc<Host>,
 }
 
 impl TurmoilProcess {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Name {
+    async fn ended(&self) -> ProcessStatus {
+        loop {
+            let changed = self.host.ended.notified();
+            if !self.is_running() {
+                return self.host.status.borrow().clone();
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Process for TurmoilProcess {
+    fn name(&self) -> &Name {
         self.host.program.get().map_or(&self.host.name, |program| &program.name)
     }
 
-    /// Its machine.
-    #[must_use]
-    pub fn machine(&self) -> TurmoilMachine {
-        TurmoilMachine { host: Rc::clone(&self.host) }
+    fn machine(&self) -> Rc<dyn Machine> {
+        Rc::new(TurmoilMachine { host: Rc::clone(&self.host) })
     }
 
-    /// Whether it runs.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.host.life.borrow().is_some()
     }
 
-    /// Starts it.
-    ///
-    /// # Panics
-    /// When it runs, or its machine has no power.
-    pub fn start(&self) {
+    fn start(&self) {
         assert!(!self.is_running(), "{} runs already", self.name());
         assert!(self.machine().is_on(), "{}: its machine has no power", self.name());
         let host = &self.host;
@@ -342,8 +326,8 @@ impl TurmoilProcess {
         host.started.notify_one();
     }
 
-    /// Kills it; one that does not run gives a fault without effect.
-    pub fn kill(&self) -> FaultId {
+    /// One that does not run gives a fault without effect.
+    fn kill(&self) -> FaultId {
         let host = &self.host;
         let fault = host.trace.fault_started(FaultKind::Kill, self.name(), "");
         if host.end(ProcessStep::Killed) {
@@ -354,53 +338,36 @@ impl TurmoilProcess {
         fault
     }
 
-    /// Asks it to stop and waits until it ends; after `deadline` it is killed.
-    pub async fn stop(&self, deadline: Duration) -> StopOutcome {
-        if let Some(life) = &*self.host.life.borrow() {
-            self.host.record_step(ProcessStep::StopRequested);
-            life.shutdown.cancel();
-        }
-        match tokio::time::timeout(deadline, self.ended()).await {
-            Ok(status) => StopOutcome::Ended(status),
-            Err(_) => {
-                self.kill();
-                StopOutcome::Killed
+    fn stop(&self, deadline: Duration) -> LocalBoxFuture<'_, StopOutcome> {
+        async move {
+            if let Some(life) = &*self.host.life.borrow() {
+                self.host.record_step(ProcessStep::StopRequested);
+                life.shutdown.cancel();
+            }
+            match tokio::time::timeout(deadline, self.ended()).await {
+                Ok(status) => StopOutcome::Ended(status),
+                Err(_) => {
+                    self.kill();
+                    StopOutcome::Killed
+                }
             }
         }
+        .boxed_local()
     }
 
-    async fn ended(&self) -> ProcessStatus {
-        loop {
-            let changed = self.host.ended.notified();
-            if !self.is_running() {
-                return self.host.status.borrow().clone();
-            }
-            changed.await;
-        }
+    /// # Panics
+    /// Always: plans with pauses are refused.
+    fn pause(&self) -> FaultId {
+        panic!("{}: plans with pauses are refused", self.name())
     }
 
-    /// Runs `code` as a task of the process and waits for what it returns.
-    ///
-    /// # Errors
-    /// [`ProcessGone`] when the process does not run, or ends first.
-    pub async fn run<T, Fut>(
-        &self,
-        code: impl FnOnce(Env) -> Fut + 'static,
-    ) -> Result<T, ProcessGone>
-    where
-        T: 'static,
-        Fut: Future<Output = T> + 'static,
-    {
-        let (done, result) = oneshot::channel();
-        let jobs = self.host.life.borrow().as_ref().map(|life| Rc::clone(&life.jobs));
-        let jobs = jobs.ok_or(ProcessGone)?;
-        jobs.waiting.borrow_mut().push(Box::new(move |env| {
-            Box::pin(async move {
-                let _ = done.send(code(env).await);
-            })
-        }));
+    fn resume(&self) {}
+
+    fn spawn(&self, job: Job) -> Result<(), ProcessGone> {
+        let life = self.host.life.borrow();
+        let jobs = &life.as_ref().ok_or(ProcessGone)?.jobs;
+        jobs.waiting.borrow_mut().push(job);
         jobs.added.notify_one();
-        drop(jobs);
-        result.await.map_err(|_| ProcessGone)
+        Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! A second, independent network: `mq_env::net` over turmoil, for the same scenarios to be run on
-//! a simulator that shares no code with [`net`](super::net).
+//! a simulator that shares no code with [`staticfire_world::net`].
 //!
 //! Everything here works inside a turmoil host only. The simulation is to be built with a fixed
 //! `epoch` (turmoil's default is the real time), ticks of whole milliseconds and no message loss:
@@ -103,7 +103,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::env::disk::{SimDisk, SimDiskConfig};
+    use staticfire_world::disk::{SimDisk, SimDiskConfig};
 
     const EPOCH_MS: u64 = 1_700_000_000_000;
 

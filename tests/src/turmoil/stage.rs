@@ -7,7 +7,7 @@
 //! thus strikes at a tick's end, never inside an event as in our own world, and times of the trace are
 //! turmoil's elapsed time at the tick's begin.
 //!
-//! Left out, and refused by [`refuses`]: pauses (a turmoil host cannot be stopped without losing its
+//! Left out, and refused: pauses (a turmoil host cannot be stopped without losing its
 //! heap), one-way partitions (turmoil drops what they cut, and its TCP does not retransmit), several
 //! processes on one machine, names of hosts.
 
@@ -24,12 +24,13 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 use turmoil::Sim;
 
-use super::turmoil_host::{Host, TurmoilMachine};
-use crate::env::clock::{SimClock, WorldTime};
-use crate::env::disk::SimDisk;
-use crate::plan::{Action, Millis, Plan, expand};
-use crate::trace::{FaultId, FaultKind, Trace};
-use crate::world::{MachineConfig, Run, Stopped, WorldConfig, WorldStats, paused_runtime};
+use super::host::{Host, TurmoilMachine};
+use staticfire::plan::{Action, Millis, Plan, expand};
+use staticfire::run::stage::{Machine, Stage};
+use staticfire_world::clock::{SimClock, WorldTime};
+use staticfire_world::disk::{SimDisk, SimDiskConfig};
+use staticfire_world::trace::{FaultId, FaultKind, Trace};
+use staticfire_world::world::{Run, Stopped, WorldConfig, WorldStats, paused_runtime};
 
 /// How far turmoil moves at once. Every tick polls every host, so that a simulated second costs a
 /// thousand polls of each.
@@ -91,7 +92,7 @@ pub struct TurmoilStage {
 }
 
 /// Why a plan cannot be told on turmoil, if it cannot.
-pub(super) fn refuses(plan: &Plan) -> Option<String> {
+fn refuses(plan: &Plan) -> Option<String> {
     let cluster = expand::expand(&plan.cluster);
     for event in &plan.events {
         match &event.action {
@@ -215,7 +216,7 @@ fn reap(sim: &mut Sim<'static>, address: IpAddr) {
 }
 
 impl TurmoilStage {
-    /// Runs `scenario` on turmoil, as [`World::run`](crate::world::World::run) does in our own world.
+    /// Runs `scenario` on turmoil, as [`World::run`](staticfire_world::world::World::run) does in our own world.
     /// Of the configuration it takes the epoch, the writeback, the time limit and the links' latency.
     /// Same configuration, seed, scenario and binary: same trace, same digest.
     ///
@@ -256,91 +257,12 @@ impl TurmoilStage {
         Run { seed, value, trace: core.trace.clone(), failures: Vec::new(), stats }
     }
 
-    /// What happened so far.
-    #[must_use]
-    pub fn trace(&self) -> &Trace {
-        &self.core.trace
-    }
-
-    /// Adds a machine, powered on.
-    ///
-    /// # Panics
-    /// Without an address.
-    #[must_use]
-    pub fn add_machine(&self, name: &str, config: MachineConfig) -> TurmoilMachine {
-        let core = &self.core;
-        let name = core.trace.name(name);
-        let clock = SimClock::new(core.time.clone(), core.config.epoch_ms, 0);
-        let rng = core.rng.child("disk").child(&name);
-        let disk = SimDisk::new(config.disk, Arc::new(clock), rng);
-        let writeback = core.rng.child("writeback").stream(&name);
-        spawn_beside(
-            Arc::clone(&disk).write_back_for_ever(core.config.writeback_interval_ms, writeback),
-        );
-        let address = config.addrs[0];
-        let host = Host::new(address, name, disk, &core.trace, &core.rng, &core.orders);
-        self.order(Order::Add(Rc::clone(&host)));
-        TurmoilMachine { host }
-    }
-
-    /// Names of hosts are not supported.
-    pub(super) fn add_host(&self, host: &str, _address: IpAddr) {
-        panic!("{host}: plans with names of hosts are refused");
-    }
-
-    /// Holds what travels between two machines.
-    pub(super) fn hold(&self, one: &TurmoilMachine, two: &TurmoilMachine) -> FaultId {
-        let fault = self.link_fault(FaultKind::Partition, one, two, 0);
-        self.order(Order::Hold(pair(one, two)));
-        fault
-    }
-
-    /// Delivers what was held.
-    pub(super) fn release(&self, partition: FaultId) {
-        if let Some(open) = self.take_link_fault(|open| open.fault == partition) {
-            self.order(Order::Release(open.pair));
-            self.core.trace.fault_healed(partition, "what was held is delivered");
-        }
-    }
-
-    /// Gives the link between two machines another latency.
-    pub(super) fn slow_link(
-        &self,
-        one: &TurmoilMachine,
-        two: &TurmoilMachine,
-        latency: Millis,
-    ) -> FaultId {
-        self.reset_link(one, two);
-        // What was under way at the usual latency has arrived by then.
-        let usual_us = (self.core.config.net.link.latency_ms + 2) * 1_000;
-        let fault = self.link_fault(FaultKind::Link, one, two, usual_us);
-        self.order(Order::Latency(pair(one, two), latency));
-        fault
-    }
-
-    /// Gives the link between two machines its usual latency.
-    pub(super) fn reset_link(&self, one: &TurmoilMachine, two: &TurmoilMachine) {
-        let pair = pair(one, two);
-        let open = |open: &LinkFault| open.kind == FaultKind::Link && open.pair == pair;
-        if let Some(open) = self.take_link_fault(open) {
-            let usual = Millis(self.core.config.net.link.latency_ms);
-            self.order(Order::Latency(pair, usual));
-            self.core.trace.fault_healed(open.fault, "as configured");
-        }
-    }
-
-    fn link_fault(
-        &self,
-        kind: FaultKind,
-        one: &TurmoilMachine,
-        two: &TurmoilMachine,
-        unfelt_us: u64,
-    ) -> FaultId {
+    fn link_fault(&self, kind: FaultKind, [one, two]: [IpAddr; 2], unfelt_us: u64) -> FaultId {
         let trace = &self.core.trace;
-        let detail = format!("{} - {}", one.name(), two.name());
+        let detail = format!("{one} - {two}");
         let fault = trace.fault_started(kind, &trace.name("net"), &detail);
         let bites_from_us = trace.now_us() + unfelt_us;
-        let open = LinkFault { fault, kind, pair: pair(one, two), bites_from_us, bitten: false };
+        let open = LinkFault { fault, kind, pair: pair([one, two]), bites_from_us, bitten: false };
         self.core.link_faults.borrow_mut().push(open);
         fault
     }
@@ -356,8 +278,73 @@ impl TurmoilStage {
     }
 }
 
-fn pair(one: &TurmoilMachine, two: &TurmoilMachine) -> Pair {
-    let (one, two) = (one.ip(), two.ip());
+impl Stage for TurmoilStage {
+    fn refuses(&self, plan: &Plan) -> Option<String> {
+        refuses(plan)
+    }
+
+    fn trace(&self) -> &Trace {
+        &self.core.trace
+    }
+
+    /// # Panics
+    /// Always: plans with names of hosts are refused.
+    fn add_host(&self, host: &str, _address: IpAddr) {
+        panic!("{host}: plans with names of hosts are refused");
+    }
+
+    fn add_machine(&self, address: IpAddr, disk: SimDiskConfig) -> Rc<dyn Machine> {
+        let core = &self.core;
+        let name = core.trace.name(&address.to_string());
+        let clock = SimClock::new(core.time.clone(), core.config.epoch_ms, 0);
+        let rng = core.rng.child("disk").child(&name);
+        let disk = SimDisk::new(disk, Arc::new(clock), rng);
+        let writeback = core.rng.child("writeback").stream(&name);
+        spawn_beside(
+            Arc::clone(&disk).write_back_for_ever(core.config.writeback_interval_ms, writeback),
+        );
+        let host = Host::new(address, name, disk, &core.trace, &core.rng, &core.orders);
+        self.order(Order::Add(Rc::clone(&host)));
+        Rc::new(TurmoilMachine { host })
+    }
+
+    /// # Panics
+    /// With `one_way`: such plans are refused.
+    fn partition(&self, between: [IpAddr; 2], one_way: bool) -> FaultId {
+        assert!(!one_way, "plans with one-way partitions are refused");
+        let fault = self.link_fault(FaultKind::Partition, between, 0);
+        self.order(Order::Hold(pair(between)));
+        fault
+    }
+
+    fn heal(&self, partition: FaultId) {
+        if let Some(open) = self.take_link_fault(|open| open.fault == partition) {
+            self.order(Order::Release(open.pair));
+            self.core.trace.fault_healed(partition, "what was held is delivered");
+        }
+    }
+
+    fn slow_link(&self, between: [IpAddr; 2], latency: Millis) -> FaultId {
+        self.reset_link(between);
+        // What was under way at the usual latency has arrived by then.
+        let usual_us = (self.core.config.net.link.latency_ms + 2) * 1_000;
+        let fault = self.link_fault(FaultKind::Link, between, usual_us);
+        self.order(Order::Latency(pair(between), latency));
+        fault
+    }
+
+    fn reset_link(&self, between: [IpAddr; 2]) {
+        let pair = pair(between);
+        let open = |open: &LinkFault| open.kind == FaultKind::Link && open.pair == pair;
+        if let Some(open) = self.take_link_fault(open) {
+            let usual = Millis(self.core.config.net.link.latency_ms);
+            self.order(Order::Latency(pair, usual));
+            self.core.trace.fault_healed(open.fault, "as configured");
+        }
+    }
+}
+
+fn pair([one, two]: [IpAddr; 2]) -> Pair {
     (one.min(two), one.max(two))
 }
 

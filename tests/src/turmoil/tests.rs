@@ -14,10 +14,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+use staticfire::plan::Millis;
+use staticfire::run::program::Program;
+use staticfire::run::stage::{Machine, Process, Stage};
+use staticfire_world::disk::SimDiskConfig;
+use staticfire_world::trace::FaultKind;
+use staticfire_world::world::{ProcessContext, ProcessStatus, StopOutcome, World, WorldConfig};
+
 use super::*;
-use crate::plan::Plan;
-use crate::trace::FaultKind;
-use crate::world::{ProcessStatus, World, WorldConfig};
 
 const SERVER: &str = "10.0.0.1";
 const CLIENT: &str = "10.0.0.2";
@@ -26,22 +30,21 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// A server that echoes bytes, and a client process with one connection to it.
 struct Pair {
-    stage: Stage,
-    server: Process,
-    client: Process,
+    stage: Rc<dyn Stage>,
+    server: Rc<dyn Process>,
+    client: Rc<dyn Process>,
     connection: Arc<Mutex<Option<Stream>>>,
 }
 
 impl Pair {
-    async fn connected(stage: Stage) -> Pair {
-        let machine = |address: &str| {
-            let addrs = vec![address.parse::<IpAddr>().unwrap()];
-            stage.add_machine(address, MachineConfig { addrs, ..MachineConfig::default() })
-        };
-        let server = machine(SERVER).add_process("server", serve);
-        let client = machine(CLIENT).add_process("client", |context| async move {
+    async fn connected(stage: Rc<dyn Stage>) -> Pair {
+        let machine =
+            |address: &str| stage.add_machine(address.parse().unwrap(), SimDiskConfig::default());
+        let server = machine(SERVER).add_process("server", Program::client(serve));
+        let idle = Program::client(|context| async move {
             context.shutdown.cancelled().await;
         });
+        let client = machine(CLIENT).add_process("client", idle);
         server.start();
         client.start();
         sleep(Duration::from_millis(50)).await;
@@ -78,8 +81,8 @@ impl Pair {
         echoing.await.unwrap()
     }
 
-    fn machines(&self) -> [Machine; 2] {
-        [self.server.machine(), self.client.machine()]
+    fn addresses(&self) -> [IpAddr; 2] {
+        [self.server.machine().ip(), self.client.machine().ip()]
     }
 
     /// Kinds of faults that took effect.
@@ -114,15 +117,16 @@ fn on_both(scenario: impl AsyncFn(Pair, &'static str)) {
 }
 
 fn on_both_under(seed: u64, scenario: impl AsyncFn(Pair, &'static str)) {
-    let told = async |stage, name| scenario(Pair::connected(stage).await, name).await;
-    let world = async |world| told(Stage::World(world), "world").await;
+    let told =
+        async |stage: Rc<dyn Stage>, name| scenario(Pair::connected(stage).await, name).await;
+    let world = async |world| told(Rc::new(world), "world").await;
     World::run(WorldConfig::default(), seed, world).value.unwrap();
-    let turmoil = async |stage| told(Stage::Turmoil(stage), "turmoil").await;
+    let turmoil = async |stage| told(Rc::new(stage), "turmoil").await;
     let config = WorldConfig { limit_ms: 60_000, ..WorldConfig::default() };
     TurmoilStage::run(config, seed, turmoil).value.unwrap();
 }
 
-fn file(process: &Process) -> Option<Vec<u8>> {
+fn file(process: &Rc<dyn Process>) -> Option<Vec<u8>> {
     process.machine().disk().live_bytes(Path::new("/incarnation"), 0..1)
 }
 
@@ -202,8 +206,8 @@ fn a_process_that_is_asked_to_stop_ends_in_order() {
 #[test]
 fn a_partition_holds_and_a_slow_link_delays() {
     on_both(async |pair, stage| {
-        let [server, client] = pair.machines();
-        let fault = pair.stage.partition([&server, &client], false);
+        let between = pair.addresses();
+        let fault = pair.stage.partition(between, false);
         assert_eq!(pair.echo().await.unwrap_err().kind(), io::ErrorKind::TimedOut, "{stage}");
         pair.stage.heal(fault);
         sleep(Duration::from_millis(500)).await;
@@ -211,7 +215,7 @@ fn a_partition_holds_and_a_slow_link_delays() {
         assert_eq!(pair.echo().await.unwrap(), 1, "{stage}");
 
         pair.connect().await.unwrap();
-        pair.stage.slow_link([&server, &client], Millis(300));
+        pair.stage.slow_link(between, Millis(300));
         let began = Instant::now();
         assert_eq!(pair.echo().await.unwrap(), 1, "{stage}");
         assert!(
@@ -219,7 +223,7 @@ fn a_partition_holds_and_a_slow_link_delays() {
             "{stage}: {:?}",
             began.elapsed()
         );
-        pair.stage.reset_link([&server, &client]);
+        pair.stage.reset_link(between);
         let began = Instant::now();
         assert_eq!(pair.echo().await.unwrap(), 1, "{stage}");
         assert!(began.elapsed().as_millis() < 20, "{stage}: {:?}", began.elapsed());
@@ -246,8 +250,10 @@ fn turmoil_refuses_what_it_cannot_tell() {
         ("{ partition = { between = ['a', 'a-s'] } }", None),
         ("{ kill = { node = 'a' } }", None),
     ] {
-        assert_eq!(turmoil_stage::refuses(&plan(event)).as_deref(), why);
+        let refused =
+            TurmoilStage::run(WorldConfig::default(), 1, async |stage| stage.refuses(&plan(event)));
+        assert_eq!(refused.value.unwrap().as_deref(), why);
     }
-    let outcome = crate::run::run_on_turmoil(&plan("{ pause = { node = 'a' } }"), 1, "-");
+    let outcome = run_on_turmoil(&plan("{ pause = { node = 'a' } }"), 1, "-");
     assert_eq!(outcome.violations[0].to_string(), "turmoil cannot pause a (checker: harness)");
 }

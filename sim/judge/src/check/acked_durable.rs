@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::bound::{Bound, FaultPositions, Term};
+use super::bound::{Bound, FaultPositions, Promise, Term};
 use super::{Checker, Violation};
-use crate::plan::Promise;
 
 /// An acknowledged message and what is known of it at the end.
 #[derive(Clone, Debug)]

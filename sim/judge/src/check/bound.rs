@@ -1,8 +1,23 @@
-//! [`Bound`]: how much a mode may lose, as a sum of terms, and the positions that give it a value.
+//! [`Promise`]: whether a mode may lose anything. [`Bound`]: how much, as a sum of terms, and the
+//! positions that give it a value.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What a mode promises under a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Promise {
+    /// No acknowledged message is lost.
+    Never,
+    /// Acknowledged messages inside the bound may be lost.
+    May,
+    /// Everything is expected to be lost: the only readable copy is gone.
+    All,
+}
 
 /// One term of a bound. All are byte ranges of the group's log at the instant of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

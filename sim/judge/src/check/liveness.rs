@@ -1,7 +1,7 @@
 //! After the last heal life goes on in time: sends are acknowledged, replicas are equal, lag is zero.
 
 use super::{Checker, Violation};
-use crate::plan::Millis;
+use crate::duration::Millis;
 
 /// One thing that must happen, and when it did.
 #[derive(Clone, Debug, PartialEq, Eq)]

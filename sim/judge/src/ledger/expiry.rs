@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::log_view::offset_in_name;
 use super::{BrokerEntry, Ledger, OBSERVED_MAX, State};
 use crate::check::expiry::{self, Removal};
-use crate::trace::TraceRecord;
+use staticfire_world::trace::TraceRecord;
 
 /// A broker's rules of retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

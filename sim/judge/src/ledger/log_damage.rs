@@ -1,4 +1,4 @@
-//! What a device damaged of a log ([`SimDisk::damage`](crate::env::disk::SimDisk::damage)), in offsets of
+//! What a device damaged of a log ([`SimDisk::damage`](staticfire_world::disk::SimDisk::damage)), in offsets of
 //! the log, and how a log is read that has such damage.
 
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use mq_protocol::message_codec::PHY_OFFSET_POSITION;
 
 use super::log_view::{LogView, Step, offset_in_name, step};
-use crate::env::disk::DamageKind;
+use staticfire_world::disk::DamageKind;
 
 /// How far behind the last damaged byte the next sound record is looked for: no record of a story is
 /// longer.

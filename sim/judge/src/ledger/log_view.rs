@@ -12,8 +12,8 @@ use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_rec
 
 use super::log_damage::meets;
 use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
-use crate::env::disk::SimDisk;
 use crate::history::message_number;
+use staticfire_world::disk::SimDisk;
 
 /// Where a store keeps its CommitLog and ConsumeQueues.
 #[derive(Clone, Debug)]

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::report::RunReport;
+use crate::campaign::subject::Subject;
 use crate::run;
-use crate::subject::Subject;
-use crate::trace::{Trace, TraceRecord};
+use crate::run::report::RunReport;
+use staticfire_world::trace::{Trace, TraceRecord};
 
 /// Where two runs of one seed parted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ fn comparable(report: &RunReport) -> RunReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::TraceEvent;
+    use staticfire_world::trace::TraceEvent;
 
     fn records(words: &[&str]) -> Vec<TraceRecord> {
         let record = |(ordinal, word): (u64, &&str)| TraceRecord {

@@ -1,7 +1,7 @@
 //! [`Figures`]: what runs add up to.
 
 use super::Summary;
-use crate::report::Verdict;
+use crate::run::report::Verdict;
 
 /// A greatest value and the seed that showed it first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +65,14 @@ pub struct Figures {
 impl Figures {
     pub(super) fn of(runs: &[Summary]) -> Figures {
         let reports = || runs.iter().map(|run| &run.report);
-        let sum = |field: fn(&crate::report::RunReport) -> u32| -> u64 {
+        let sum = |field: fn(&crate::run::report::RunReport) -> u32| -> u64 {
             reports().map(|report| u64::from(field(report))).sum()
         };
         let count = |verdict| reports().filter(|report| report.verdict == verdict).count() as u64;
         let lossy = || reports().filter(|report| report.lost > 0);
         // Of equal values the first seed: `max_by_key` would take the last.
-        let worst = |field: fn(&crate::report::RunReport) -> u64| {
-            let of = |report: &crate::report::RunReport| Worst {
+        let worst = |field: fn(&crate::run::report::RunReport) -> u64| {
+            let of = |report: &crate::run::report::RunReport| Worst {
                 value: field(report),
                 seed: report.seed,
             };

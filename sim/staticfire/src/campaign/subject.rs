@@ -13,10 +13,10 @@ use std::sync::Arc;
 use mq_store::config::BrokerRole;
 
 use crate::conf::{self, ClusterConf, Finding, Overlay};
-use crate::matrix_rows::{self, MatrixRow};
 use crate::plan::{ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan};
-use crate::rows;
-use crate::story::Roles;
+use crate::stories::matrix_rows::{self, MatrixRow};
+use crate::stories::rows;
+use crate::stories::story::Roles;
 
 const MATRIX: &str = "matrix:";
 const CONF: &str = "conf:";
@@ -301,9 +301,9 @@ fn read(path: &Path) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/conf/hosts-2m-2s-sync");
+    const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/conf/hosts-2m-2s-sync");
 
-    const ALONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/conf/noslave-2m");
+    const ALONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/conf/noslave-2m");
 
     fn parse(text: &str) -> Result<Subject, Unusable> {
         Subject::parse(text, &[], &[])
@@ -313,8 +313,8 @@ mod tests {
     fn names_are_read_back() {
         let id = "matrix:SYNC_FLUSH/none/-/kill_master/restart";
         let conf = format!("conf:{DIR}#broker-b/power_all/promote");
-        let file =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/ha/flapping-link.toml").to_owned();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/ha/flapping-link.toml")
+            .to_owned();
         for name in [id.to_owned(), conf, file] {
             let subject = parse(&name).unwrap();
             assert_eq!(subject.name(), name);

@@ -1,7 +1,7 @@
 //! Figures from made-up runs, and a small campaign.
 
 use super::*;
-use crate::report::SCHEMA_VERSION;
+use crate::run::report::SCHEMA_VERSION;
 
 /// A run that acknowledged 100 messages and lost `lost`.
 fn summary(seed: u64, lost: u32, verdict: Verdict) -> Summary {

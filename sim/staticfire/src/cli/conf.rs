@@ -8,10 +8,10 @@ mod what_if;
 use std::io;
 use std::path::Path;
 
+use staticfire::campaign::subject::{ConfRow, Subject};
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
 use staticfire::conf::{self, ClusterConf, Finding, Overlay};
-use staticfire::subject::{ConfRow, Subject};
 
 use crate::cli::{ConfArgs, Exit, failures, output};
 

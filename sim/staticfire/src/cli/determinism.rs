@@ -1,8 +1,8 @@
 //! `check-determinism`: every seed again, here and on another thread, the traces compared.
 
-use staticfire::determinism::{self, Repeated};
-use staticfire::subject::Subject;
-use staticfire::sweep::{SweepOptions, sweep};
+use staticfire::campaign::determinism::{self, Repeated};
+use staticfire::campaign::subject::Subject;
+use staticfire::campaign::sweep::{SweepOptions, sweep};
 
 use crate::cli::table::{count, grouped};
 use crate::cli::{DeterminismArgs, Exit, output};

@@ -1,11 +1,11 @@
 //! What is said about a run that broke a promise: what, the chains of its messages, and how to see it
 //! again.
 
+use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{Outcome, Summary};
 use staticfire::conf::render::Colour;
-use staticfire::forensics::Fate;
-use staticfire::report::{LostKey, Verdict};
-use staticfire::subject::Subject;
+use staticfire::run::report::{LostKey, Verdict};
+use staticfire_judge::forensics::Fate;
 
 /// Violations told of one run.
 const VIOLATIONS: usize = 5;

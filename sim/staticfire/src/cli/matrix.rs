@@ -2,11 +2,11 @@
 
 use std::io;
 
+use staticfire::campaign::seeds::SeedRange;
+use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Figures, Outcome};
-use staticfire::matrix_rows::{self, Defence, MatrixRow, Ours, Replication};
-use staticfire::report::Verdict;
-use staticfire::seeds::SeedRange;
-use staticfire::subject::Subject;
+use staticfire::run::report::Verdict;
+use staticfire::stories::matrix_rows::{self, Defence, MatrixRow, Ours, Replication};
 
 use crate::cli::conf::{fault, promise, recovery};
 use crate::cli::table::{Table, count, grouped};

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use staticfire::campaign::subject::{Subject, Unusable};
 use staticfire::conf::render::first_findings;
 use staticfire::plan::{EventPlan, Plan, Promise, Trigger};
-use staticfire::report::{RunReport, Verdict};
+use staticfire::run::report::{RunReport, Verdict};
 use staticfire::run::{self, RunOutcome};
-use staticfire::subject::{Subject, Unusable};
-use staticfire::trace::Trace;
+use staticfire_world::trace::Trace;
 
 use crate::cli::table::{grouped, seconds};
 use crate::cli::{Exit, ReplayArgs, failures, output};

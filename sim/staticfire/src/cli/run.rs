@@ -2,10 +2,10 @@
 
 use std::io;
 
+use staticfire::campaign::seeds::SeedRange;
+use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Figures, Outcome};
-use staticfire::report::Verdict;
-use staticfire::seeds::SeedRange;
-use staticfire::subject::Subject;
+use staticfire::run::report::Verdict;
 
 use crate::cli::table::{Table, count, grouped, seconds};
 use crate::cli::{Exit, RunArgs, failures, output};
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_line_a_scenario_and_a_paragraph_for_what_went_wrong() {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/ha/flapping-link.toml");
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/ha/flapping-link.toml");
         let Ok(Subject::File { plan, .. }) = Subject::read(std::path::Path::new(root)) else {
             panic!("a scenario");
         };

@@ -1,9 +1,9 @@
 //! Made-up runs for tests of what is shown.
 
 use staticfire::campaign::{Outcome, Summary};
-use staticfire::check::{Checker, Violation};
-use staticfire::forensics::{Fate, Link};
-use staticfire::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
+use staticfire::run::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
+use staticfire_judge::check::{Checker, Violation};
+use staticfire_judge::forensics::{Fate, Link};
 
 /// Runs of seeds 0, 1, … that acknowledged 500 messages and lost these many.
 pub(crate) fn outcome(lost: &[u32]) -> Outcome {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use mq_broker::config::nearest;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
 
-use crate::check::bound::Term;
 use crate::conf::BrokerConf;
 use crate::conf::finding::{Finding, FindingKind};
-use crate::matrix_rows::{self, FaultStep, Flush, MatrixRow, Ours, Recovery, Replication};
+use crate::stories::matrix_rows::{self, FaultStep, Flush, MatrixRow, Ours, Recovery, Replication};
+use staticfire_judge::check::bound::Term;
 
 /// The keys that decide who belongs to which group.
 const GROUP_KEYS: [&str; 4] = ["brokerName", "brokerId", "brokerRole", "enableDLegerCommitLog"];

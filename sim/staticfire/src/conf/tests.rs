@@ -44,7 +44,7 @@ fn sound(files: &[(&str, &str)]) -> ClusterConf {
 }
 
 fn published(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/conf").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/conf").join(name)
 }
 
 fn lint(name: &str) -> String {
@@ -105,7 +105,7 @@ fn modes_name_what_is_in_force() {
     assert_eq!(same.mode, "SYNC_MASTER + ASYNC_FLUSH, 2 slaves ASYNC_FLUSH");
     let mixed = mode(&["a-s2.flushDiskType=SYNC_FLUSH"]);
     assert_eq!(mixed.mode, "ASYNC_MASTER + ASYNC_FLUSH, slaves ASYNC_FLUSH and SYNC_FLUSH");
-    assert_eq!(mixed.slave_flush, Some(crate::matrix_rows::Flush::Async), "the weakest");
+    assert_eq!(mixed.slave_flush, Some(crate::stories::matrix_rows::Flush::Async), "the weakest");
     let alone = sound(&[("a.properties", MASTER)]).groups.remove(0);
     assert_eq!(alone.mode, "ASYNC_MASTER + ASYNC_FLUSH, no slave");
     assert_eq!(alone.rows().len(), 7);
@@ -142,7 +142,7 @@ fn the_plan_is_one_that_runs() {
     for name in ["hosts-2m-2s-sync", "noslave-2m", "public-2m-2s-sync"] {
         let cluster = load_dir(&published(name), &[]).expect("sound");
         let row = cluster.groups[0].rows().remove(0);
-        let mut plan = crate::rows::plan(&row, 0, &[]);
+        let mut plan = crate::stories::rows::plan(&row, 0, &[]);
         plan.workload.group.clone_from(&cluster.groups[0].name);
         plan.cluster = cluster.plan();
         plan.events.clear();

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::duration::Millis;
+use staticfire_judge::duration::Millis;
 
 /// One event: a trigger, an action, and how long until its counterpart is due.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

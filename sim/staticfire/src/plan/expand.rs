@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Action, Trigger};
 use super::{BrokerPlan, ClusterPlan, NamesrvPlan, Plan, Promise};
-use crate::check::Checker;
-use crate::check::bound::Bound;
+use staticfire_judge::check::Checker;
+use staticfire_judge::check::bound::Bound;
 
 /// Port of a name server of the short form.
 const NAMESRV_PORT: u16 = 9876;

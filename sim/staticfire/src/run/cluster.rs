@@ -9,28 +9,26 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mq_namesrv::NamesrvConfig;
-use mq_namesrv::NamesrvController;
-
 use self::broker_process::BrokerProcess;
-use crate::env::disk::{DiskStats, LatencyProfile, SimDisk, SimDiskConfig};
-use crate::ledger::Ledger;
 use crate::plan::{ClusterPlan, Millis, Plan, expand};
-use crate::stage::{Machine, Process, Stage};
-use crate::trace::{FaultId, Trace};
-use crate::workload::{Workload, consume, produce};
-use crate::world::{MachineConfig, ProcessContext};
+use crate::run::program::Program;
+use crate::run::stage::{Machine, Process, Stage};
+use crate::run::workload::{Workload, consume, produce};
+use staticfire_judge::ledger::Ledger;
+use staticfire_world::disk::{DiskStats, LatencyProfile, SimDisk, SimDiskConfig};
+use staticfire_world::trace::{FaultId, Trace};
+use staticfire_world::world::{Exit, ProcessContext};
 
 /// First address of the clients' machines; servers of published set-ups do not use this network.
 const CLIENT_NETWORK: [u8; 2] = [172, 31];
 
 /// A running cluster. Belongs to the scenario, outside all processes.
 pub struct Cluster {
-    stage: Stage,
+    stage: Rc<dyn Stage>,
     ledger: Ledger,
     plan: ClusterPlan,
-    machines: RefCell<BTreeMap<IpAddr, Machine>>,
-    nodes: RefCell<BTreeMap<String, Process>>,
+    machines: RefCell<BTreeMap<IpAddr, Rc<dyn Machine>>>,
+    nodes: RefCell<BTreeMap<String, Rc<dyn Process>>>,
     brokers: BTreeMap<String, BrokerProcess>,
     /// Processes that an operator took out of service: power coming back does not start them.
     fenced: RefCell<Vec<String>>,
@@ -119,13 +117,13 @@ impl Cluster {
     ///
     /// # Errors
     /// An address or a broker's properties that make no sense; a plan that the stage refuses.
-    pub fn build(stage: &Stage, plan: &Plan, ledger: &Ledger) -> Result<Rc<Self>, String> {
+    pub fn build(stage: &Rc<dyn Stage>, plan: &Plan, ledger: &Ledger) -> Result<Rc<Self>, String> {
         if let Some(why) = stage.refuses(plan) {
             return Err(why);
         }
         let long = expand::expand(&plan.cluster);
         let mut cluster = Cluster {
-            stage: stage.clone(),
+            stage: Rc::clone(stage),
             ledger: ledger.clone(),
             plan: long.clone(),
             machines: RefCell::default(),
@@ -141,15 +139,14 @@ impl Cluster {
         for namesrv in &long.namesrvs {
             let machine = cluster.machine(parse_address(&namesrv.address)?);
             let port = namesrv.port;
-            let process =
-                machine.add_process(&namesrv.name, move |context| namesrv_main(context, port));
+            let process = machine.add_process(&namesrv.name, Program::Namesrv { port });
             cluster.nodes.borrow_mut().insert(namesrv.name.clone(), process);
         }
         for broker in &long.brokers {
             let machine = cluster.machine(parse_address(&broker.address)?);
             let process = BrokerProcess::add(&machine, broker, plan)?;
             process.tell(ledger);
-            cluster.nodes.borrow_mut().insert(broker.name.clone(), process.handle().clone());
+            cluster.nodes.borrow_mut().insert(broker.name.clone(), Rc::clone(process.handle()));
             cluster.brokers.insert(broker.name.clone(), process);
         }
         Ok(Rc::new(cluster))
@@ -228,17 +225,16 @@ impl Cluster {
     }
 
     /// Adds a client process on a machine of its own.
-    pub fn add_client<F, Fut>(&self, name: &str, main: F) -> Process
+    pub fn add_client<F, Fut>(&self, name: &str, main: F) -> Rc<dyn Process>
     where
         F: Fn(ProcessContext) -> Fut + 'static,
-        Fut: Future + 'static,
-        Fut::Output: crate::world::Exit,
+        Fut: Future<Output: Exit> + 'static,
     {
         let n = self.clients.get() + 1;
         self.clients.set(n);
         let machine = self.machine(IpAddr::from([CLIENT_NETWORK[0], CLIENT_NETWORK[1], 0, n]));
-        let process = machine.add_process(name, main);
-        self.nodes.borrow_mut().insert(name.to_owned(), process.clone());
+        let process = machine.add_process(name, Program::client(main));
+        self.nodes.borrow_mut().insert(name.to_owned(), Rc::clone(&process));
         process
     }
 
@@ -247,22 +243,17 @@ impl Cluster {
     /// # Panics
     /// When there is none: plans are validated before they run.
     #[must_use]
-    pub fn node(&self, name: &str) -> Process {
+    pub fn node(&self, name: &str) -> Rc<dyn Process> {
         self.nodes.borrow().get(name).cloned().unwrap_or_else(|| panic!("no process {name}"))
     }
 
     /// The machine with an address, added when it is new.
-    fn machine(&self, address: IpAddr) -> Machine {
+    fn machine(&self, address: IpAddr) -> Rc<dyn Machine> {
         let mut machines = self.machines.borrow_mut();
-        let machine = machines.entry(address).or_insert_with(|| {
-            let config = MachineConfig {
-                addrs: vec![address],
-                disk: self.disk_config(),
-                ..MachineConfig::default()
-            };
-            self.stage.add_machine(&address.to_string(), config)
-        });
-        machine.clone()
+        let machine = machines
+            .entry(address)
+            .or_insert_with(|| self.stage.add_machine(address, self.disk_config()));
+        Rc::clone(machine)
     }
 
     fn disk_config(&self) -> SimDiskConfig {
@@ -280,14 +271,4 @@ impl Cluster {
 
 fn parse_address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is no address"))
-}
-
-/// Main function of a name server process.
-async fn namesrv_main(context: ProcessContext, port: u16) -> Result<(), String> {
-    let config = NamesrvConfig { listen_port: port, ..NamesrvConfig::default() };
-    let controller = NamesrvController::start(context.env.clone(), config);
-    let controller = controller.await.map_err(|error| error.to_string())?;
-    context.shutdown.cancelled().await;
-    controller.shutdown().await;
-    Ok(())
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::check::bound::FaultPositions;
-use crate::cluster::Cluster;
 use crate::plan::{Action, EventPlan, Trigger};
-use crate::trace::{ProcessStep, TraceEvent};
-use crate::workload::Workload;
+use crate::run::cluster::Cluster;
+use crate::run::workload::Workload;
+use staticfire_judge::check::bound::FaultPositions;
+use staticfire_world::trace::{ProcessStep, TraceEvent};
 
 /// Simulated time within which a trigger must fire.
 const TRIGGER_LIMIT: Duration = Duration::from_secs(240);
@@ -177,7 +177,7 @@ impl<'a> Director<'a> {
     async fn slave_follows(&self, node: &str) {
         let trace = self.cluster.trace();
         let node = trace.name(node);
-        let receives = |record: &crate::trace::TraceRecord| {
+        let receives = |record: &staticfire_world::trace::TraceRecord| {
             matches!(record.event, TraceEvent::HaReceived { .. })
         };
         trace.on(move |record| record.source == node && receives(record)).await;

@@ -13,15 +13,15 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use tokio::time::sleep;
 
-use crate::check::Violation;
-use crate::check::liveness::Expectation;
-use crate::check::replicas::{LogCopy, check_logs, check_queues};
-use crate::cluster::Cluster;
-use crate::cluster::broker_process::BrokerProcess;
-use crate::ledger::{FoundRecord, Ledger, LogView, LogWalk};
 use crate::plan::{Millis, Plan};
-use crate::workload::Workload;
-use crate::workload::read_back::{self, ReadBack};
+use crate::run::cluster::Cluster;
+use crate::run::cluster::broker_process::BrokerProcess;
+use crate::run::workload::Workload;
+use crate::run::workload::read_back::{self, ReadBack};
+use staticfire_judge::check::Violation;
+use staticfire_judge::check::liveness::Expectation;
+use staticfire_judge::check::replicas::{LogCopy, check_logs, check_queues};
+use staticfire_judge::ledger::{FoundRecord, Ledger, LogView, LogWalk};
 
 /// How often a condition that no event announces is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -260,11 +260,11 @@ pub(super) async fn read_back(
         sleep(DRAIN_INTERVAL).await;
     }
     sleep(COMMIT_INTERVAL).await;
-    read_once(&reader, work).await
+    read_once(&*reader, work).await
 }
 
 async fn read_once(
-    reader: &crate::stage::Process,
+    reader: &dyn crate::run::stage::Process,
     work: &Arc<Workload>,
 ) -> Result<ReadBack, String> {
     let (work, name) = (Arc::clone(work), Arc::clone(reader.name()));

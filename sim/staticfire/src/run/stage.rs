@@ -1,295 +1,130 @@
-//! [`Stage`]: the simulator a story is told on. There are two: our own [`World`](crate::world::World),
-//! and turmoil, which shares neither network nor scheduler with it. The acts, the workload, the ledger,
-//! the checkers and the verdict are the same on both; these types hold the few operations that acts
-//! need, and do nothing but pass them on.
+//! [`Stage`]: where a story is told. The acts, the workload, the ledger, the checkers and the verdict
+//! are the same on all stages; these traits are the few operations that acts need.
+//!
+//! Our own [`World`](staticfire_world::world::World) is one (`world`). Another brings its own network and
+//! scheduler, runs [`Program`]s as it sees fit, and says what it [refuses](Stage::refuses) to tell: only
+//! what it accepts is asked of it. Machines are named by their addresses, so that a stage never has to
+//! tell its own handles from another's.
 
-mod turmoil_host;
-mod turmoil_stage;
-#[cfg(test)]
-mod tests;
+mod world;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use mq_env::Env;
+use staticfire_world::disk::{SimDisk, SimDiskConfig};
+use staticfire_world::trace::{FaultId, Name, Trace};
+use staticfire_world::world::{ProcessGone, StopOutcome};
+use tokio::sync::oneshot;
 
-use crate::env::disk::SimDisk;
-use crate::env::net::LinkProfile;
 use crate::plan::{Millis, Plan};
-use crate::trace::{FaultId, Name, Trace};
-use crate::world::{
-    Exit, MachineConfig, MachineHandle, Partition, ProcessContext, ProcessGone, ProcessHandle,
-    StopOutcome, WorldHandle,
-};
+use crate::run::program::Program;
 
-pub use turmoil_host::{TurmoilMachine, TurmoilProcess};
-pub use turmoil_stage::TurmoilStage;
-
-/// A simulator with machines and links; clones share it.
-#[derive(Clone)]
-pub enum Stage {
-    /// Our own.
-    World(WorldHandle),
-    /// Turmoil.
-    Turmoil(TurmoilStage),
-}
-
-/// A machine of a stage; clones name the same machine.
-#[derive(Clone)]
-pub enum Machine {
-    /// Of our own world.
-    World(MachineHandle),
-    /// A host of turmoil.
-    Turmoil(TurmoilMachine),
-}
-
-/// A process of a stage; clones name the same process, across its incarnations.
-#[derive(Clone)]
-pub enum Process {
-    /// Of our own world.
-    World(ProcessHandle),
-    /// The one of a turmoil host.
-    Turmoil(TurmoilProcess),
-}
-
-/// Calls the same method whatever the simulator.
-macro_rules! on {
-    ($kind:ident, $which:expr, $it:ident => $call:expr) => {
-        match $which {
-            $kind::World($it) => $call,
-            $kind::Turmoil($it) => $call,
-        }
-    };
-}
-
-impl Stage {
+/// Machines and links. Faults begin and end in its trace.
+pub trait Stage {
     /// Why a plan cannot be told here, if it cannot.
-    #[must_use]
-    pub fn refuses(&self, plan: &Plan) -> Option<String> {
-        match self {
-            Stage::World(_) => None,
-            Stage::Turmoil(_) => turmoil_stage::refuses(plan),
-        }
-    }
+    fn refuses(&self, plan: &Plan) -> Option<String>;
 
     /// What happened so far.
-    #[must_use]
-    pub fn trace(&self) -> &Trace {
-        on!(Stage, self, it => it.trace())
-    }
+    fn trace(&self) -> &Trace;
 
     /// Makes `host` resolve to `address` on every machine.
-    ///
-    /// # Panics
-    /// On turmoil: such plans are refused.
-    pub fn add_host(&self, host: &str, address: IpAddr) {
-        on!(Stage, self, it => it.add_host(host, address));
-    }
+    fn add_host(&self, host: &str, address: IpAddr);
 
-    /// Adds a machine, powered on.
-    #[must_use]
-    pub fn add_machine(&self, name: &str, config: MachineConfig) -> Machine {
-        match self {
-            Stage::World(world) => Machine::World(world.add_machine(name, config)),
-            Stage::Turmoil(stage) => Machine::Turmoil(stage.add_machine(name, config)),
-        }
-    }
+    /// Adds a machine, powered on and called by its address.
+    fn add_machine(&self, address: IpAddr, disk: SimDiskConfig) -> Rc<dyn Machine>;
 
     /// Cuts the links between two machines: what travels on them, and what is sent, is held until
     /// [`Stage::heal`]. With `one_way` only what the first sends.
-    ///
-    /// # Panics
-    /// When the machines are another stage's; on turmoil, which cannot hold one way.
-    pub fn partition(&self, between: [&Machine; 2], one_way: bool) -> FaultId {
-        match (self, between) {
-            (Stage::World(world), [Machine::World(one), Machine::World(two)]) => {
-                let (one, two) = ([one.id()], [two.id()]);
-                world.partition(&match one_way {
-                    true => Partition::one_way(&one, &two),
-                    false => Partition::between(&one, &two),
-                })
-            }
-            (Stage::Turmoil(stage), [Machine::Turmoil(one), Machine::Turmoil(two)]) => {
-                assert!(!one_way, "plans with one-way partitions are refused");
-                stage.hold(one, two)
-            }
-            _ => panic!("{STRANGERS}"),
-        }
-    }
+    fn partition(&self, between: [IpAddr; 2], one_way: bool) -> FaultId;
 
     /// Ends a partition: what it held is delivered.
-    pub fn heal(&self, partition: FaultId) {
-        match self {
-            Stage::World(world) => drop(world.heal(partition)),
-            Stage::Turmoil(stage) => stage.release(partition),
-        }
-    }
+    fn heal(&self, partition: FaultId);
 
     /// Gives the links between two machines this latency, both ways.
-    ///
-    /// # Panics
-    /// When the machines are another stage's.
-    pub fn slow_link(&self, between: [&Machine; 2], latency: Millis) -> FaultId {
-        match (self, between) {
-            (Stage::World(world), [Machine::World(one), Machine::World(two)]) => {
-                world.set_link(one.id(), two.id(), LinkProfile::latency(latency.0))
-            }
-            (Stage::Turmoil(stage), [Machine::Turmoil(one), Machine::Turmoil(two)]) => {
-                stage.slow_link(one, two, latency)
-            }
-            _ => panic!("{STRANGERS}"),
-        }
-    }
+    fn slow_link(&self, between: [IpAddr; 2], latency: Millis) -> FaultId;
 
     /// Gives the links between two machines the configured latency again.
-    ///
-    /// # Panics
-    /// When the machines are another stage's.
-    pub fn reset_link(&self, between: [&Machine; 2]) {
-        match (self, between) {
-            (Stage::World(world), [Machine::World(one), Machine::World(two)]) => {
-                world.reset_link(one.id(), two.id());
-            }
-            (Stage::Turmoil(stage), [Machine::Turmoil(one), Machine::Turmoil(two)]) => {
-                stage.reset_link(one, two);
-            }
-            _ => panic!("{STRANGERS}"),
-        }
-    }
+    fn reset_link(&self, between: [IpAddr; 2]);
 }
 
-/// A mistake of the harness.
-const STRANGERS: &str = "machines of one stage only";
-
-impl Machine {
+/// A machine of a stage.
+pub trait Machine {
     /// Its name, unlike that of all others.
-    #[must_use]
-    pub fn name(&self) -> &Name {
-        on!(Machine, self, it => it.name())
-    }
+    fn name(&self) -> &Name;
 
     /// Its main address.
-    #[must_use]
-    pub fn ip(&self) -> IpAddr {
-        on!(Machine, self, it => it.ip())
-    }
+    fn ip(&self) -> IpAddr;
 
-    /// Its disk.
-    #[must_use]
-    pub fn disk(&self) -> &Arc<SimDisk> {
-        on!(Machine, self, it => it.disk())
-    }
+    /// Its disk: the ledger reads it, faults of disks injure it.
+    fn disk(&self) -> &Arc<SimDisk>;
 
     /// Whether it has power.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        on!(Machine, self, it => it.is_on())
-    }
+    fn is_on(&self) -> bool;
 
     /// Its processes.
-    #[must_use]
-    pub fn processes(&self) -> Vec<Process> {
-        match self {
-            Machine::World(it) => it.processes().into_iter().map(Process::World).collect(),
-            Machine::Turmoil(it) => it.process().into_iter().map(Process::Turmoil).collect(),
-        }
-    }
+    fn processes(&self) -> Vec<Rc<dyn Process>>;
 
     /// Adds a process that is not started yet.
-    ///
-    /// # Panics
-    /// On turmoil when the machine has one: such plans are refused.
-    pub fn add_process<F, Fut>(&self, name: &str, main: F) -> Process
-    where
-        F: Fn(ProcessContext) -> Fut + 'static,
-        Fut: Future<Output: Exit> + 'static,
-    {
-        match self {
-            Machine::World(it) => Process::World(it.add_process(name, main)),
-            Machine::Turmoil(it) => Process::Turmoil(it.add_process(name, main)),
-        }
-    }
+    fn add_process(&self, name: &str, program: Program) -> Rc<dyn Process>;
 
     /// Cuts its power: no peer hears of it, and of what was not durable a seeded part is lost.
-    pub fn power_loss(&self) -> FaultId {
-        on!(Machine, self, it => it.power_loss())
-    }
+    fn power_loss(&self) -> FaultId;
 
     /// Like [`Machine::power_loss`], and nothing that was not durable survives.
-    pub fn power_loss_worst(&self) -> FaultId {
-        on!(Machine, self, it => it.power_loss_worst())
-    }
+    fn power_loss_worst(&self) -> FaultId;
 
     /// Power loss, and the disk is empty afterwards.
-    pub fn destroy_disk(&self) -> FaultId {
-        on!(Machine, self, it => it.destroy_disk())
-    }
+    fn destroy_disk(&self) -> FaultId;
 
     /// Gives it power again. Its processes have to be started.
-    pub fn power_on(&self) {
-        on!(Machine, self, it => it.power_on());
-    }
+    fn power_on(&self);
 }
 
-impl Process {
+/// Code of the harness that is to run inside a process.
+pub type Job = Box<dyn FnOnce(Env) -> LocalBoxFuture<'static, ()>>;
+
+/// A process of a stage, across its incarnations.
+pub trait Process {
     /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Name {
-        on!(Process, self, it => it.name())
-    }
+    fn name(&self) -> &Name;
 
     /// The machine it runs on.
-    #[must_use]
-    pub fn machine(&self) -> Machine {
-        match self {
-            Process::World(it) => Machine::World(it.machine()),
-            Process::Turmoil(it) => Machine::Turmoil(it.machine()),
-        }
-    }
+    fn machine(&self) -> Rc<dyn Machine>;
 
     /// Whether it runs.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        on!(Process, self, it => it.is_running())
-    }
+    fn is_running(&self) -> bool;
 
     /// Starts it.
     ///
     /// # Panics
     /// When it runs, or its machine has no power.
-    pub fn start(&self) {
-        on!(Process, self, it => it.start());
-    }
+    fn start(&self);
 
     /// Kills it: what reached the page cache stays, its sockets are closed.
-    pub fn kill(&self) -> FaultId {
-        on!(Process, self, it => it.kill())
-    }
+    fn kill(&self) -> FaultId;
 
     /// Asks it to stop and waits until it ends; after `deadline` it is killed.
-    pub async fn stop(&self, deadline: Duration) -> StopOutcome {
-        on!(Process, self, it => it.stop(deadline).await)
-    }
+    fn stop(&self, deadline: Duration) -> LocalBoxFuture<'_, StopOutcome>;
 
     /// Stops scheduling it.
-    ///
-    /// # Panics
-    /// On turmoil: plans with pauses are refused.
-    pub fn pause(&self) -> FaultId {
-        match self {
-            Process::World(it) => it.pause(),
-            Process::Turmoil(it) => panic!("{}: plans with pauses are refused", it.name()),
-        }
-    }
+    fn pause(&self) -> FaultId;
 
     /// Schedules it again.
-    pub fn resume(&self) {
-        if let Process::World(it) = self {
-            it.resume();
-        }
-    }
+    fn resume(&self);
 
+    /// Runs a job as a task of the process; it is dropped with the process. Asked of
+    /// [clients](Program::Client) only.
+    ///
+    /// # Errors
+    /// [`ProcessGone`] when the process does not run.
+    fn spawn(&self, job: Job) -> Result<(), ProcessGone>;
+}
+
+impl dyn Process + '_ {
     /// Runs `code` as a task of the process and waits for what it returns.
     ///
     /// # Errors
@@ -302,6 +137,13 @@ impl Process {
         T: 'static,
         Fut: Future<Output = T> + 'static,
     {
-        on!(Process, self, it => it.run(code).await)
+        let (done, result) = oneshot::channel();
+        self.spawn(Box::new(move |env| {
+            let running = code(env);
+            Box::pin(async move {
+                let _ = done.send(running.await);
+            })
+        }))?;
+        result.await.map_err(|_| ProcessGone)
     }
 }

@@ -13,10 +13,10 @@ fn story(events: &str, check: &str) -> Plan {
 #[test]
 fn a_quiet_run_keeps_everything() {
     let outcome = run(&story("", "promise = \"never\""), 1, "-");
-    if outcome.report.verdict != crate::report::Verdict::Kept {
+    if outcome.report.verdict != crate::run::report::Verdict::Kept {
         println!("{}", outcome.trace);
     }
     println!("{:#?}\n{:?}", outcome.report, outcome.stats);
-    assert_eq!(outcome.report.verdict, crate::report::Verdict::Kept, "{:#?}", outcome.report);
+    assert_eq!(outcome.report.verdict, crate::run::report::Verdict::Kept, "{:#?}", outcome.report);
     assert_eq!(outcome.report.acked, outcome.report.sent);
 }

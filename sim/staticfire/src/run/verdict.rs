@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{RunOutcome, Story};
-use crate::check::acked_durable::{self, AckedMessage, Losses};
-use crate::check::bound::Bound;
-use crate::check::{Checker, Violation, ack_predicate, liveness, no_phantom, offsets};
-use crate::cluster::Cluster;
-use crate::forensics::{self, Fate, LostMessage};
-use crate::history::{Delivery, History, message_key};
 use crate::plan::{Action, Plan};
-use crate::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
-use crate::trace::{Trace, TraceEvent, TraceRecord};
-use crate::world::WorldStats;
+use crate::run::cluster::Cluster;
+use crate::run::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
+use staticfire_judge::check::acked_durable::{self, AckedMessage, Losses};
+use staticfire_judge::check::bound::Bound;
+use staticfire_judge::check::{Checker, Violation, ack_predicate, liveness, no_phantom, offsets};
+use staticfire_judge::forensics::{self, Fate, LostMessage};
+use staticfire_judge::history::{Delivery, History, message_key};
+use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
+use staticfire_world::world::WorldStats;
 
 /// Chains that are searched per run: a run that loses thousands is explained by its first ones.
 const FATES_MAX: usize = 20;

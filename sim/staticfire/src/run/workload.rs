@@ -13,9 +13,9 @@ use mq_env::Env;
 use mq_protocol::message::MessageExt;
 use tokio::sync::watch;
 
-use crate::history::{Delivery, History, Outcome, SendOp, fill_body, message_number};
 use crate::plan::WorkloadPlan;
-use crate::trace::{Name, Trace};
+use staticfire_judge::history::{Delivery, History, Outcome, SendOp, fill_body, message_number};
+use staticfire_world::trace::{Name, Trace};
 
 /// Consumer group that exists throughout a run.
 pub const EXISTING_GROUP: &str = "existing-group";

@@ -1,19 +1,22 @@
-//! Plans for fuzzing: a proptest strategy over topology, modes, faults, workload and noise.
+//! Plans for fuzzing: shapes over topology, modes, faults, workload and noise, and the plan of each.
 //!
 //! The core of a plan is a row of the expected matrix, which says what is promised. Around it stand
 //! things that change no promise: more slaves and name servers, small files, other rates and
-//! windows, and *noise*, faults that heal by themselves and destroy nothing. Shrinking removes noise
-//! first, then makes the workload smaller.
+//! windows, and *noise*, faults that heal by themselves and destroy nothing.
+//!
+//! What a part of a shape may be is said once, by the constants: [`Shape::draw`] draws from them, and
+//! so does whoever wants to shrink what it drew.
+
+use std::ops::{Range, RangeInclusive};
 
 use mq_env::rng::Rng;
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
 
-use crate::matrix_rows::{self, MatrixRow};
 use crate::plan::{Action, EventPlan, Millis, Plan, Trigger};
-use crate::rows;
-use crate::story::Roles;
+use crate::stories::matrix_rows::{self, MatrixRow};
+use crate::stories::rows;
+use crate::stories::story::Roles;
 
 /// A harmless disturbance: it strikes, and passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,39 @@ pub enum Noise {
     FullDisk,
 }
 
+impl Noise {
+    /// All of them.
+    pub const ALL: [Noise; 6] = [
+        Noise::SlowLink,
+        Noise::PauseSlave,
+        Noise::SlowDisk,
+        Noise::Partition,
+        Noise::HungDisk,
+        Noise::FullDisk,
+    ];
+}
+
+/// Name servers of a shape.
+pub const NAMESRVS: RangeInclusive<u32> = 1..=2;
+/// Its sends.
+pub const MESSAGES: Range<u32> = 60..250;
+/// Its producers.
+pub const PRODUCERS: RangeInclusive<u32> = 1..=3;
+/// Sends that each of them keeps in flight.
+pub const WINDOW: RangeInclusive<u32> = 1..=8;
+/// Sends that each of them starts per second.
+pub const RATE_PER_SECOND: Range<u32> = 20..300;
+/// `mappedFileSizeCommitLog`; 0 leaves the default.
+pub const COMMIT_LOG_FILE_BYTES: [u32; 4] = [0, 8_192, 16_384, 65_536];
+/// Its longest body.
+pub const BODY_BYTES_MAX: Range<u32> = 32..2_000;
+/// Its disturbances.
+pub const NOISE: Range<usize> = 0..3;
+/// Acknowledgements before a disturbance.
+pub const NOISE_ACKS: Range<u32> = 1..60;
+/// How long it lasts, milliseconds.
+pub const NOISE_MS: Range<u64> = 50..2_000;
+
 /// How long a disk stays full at least: a store that looks every `LOOK_MS` notices.
 const FULL_MS: u64 = 1_500;
 /// `cleanResourceInterval` where a disk gets full; a quiet store looks every sixth time.
@@ -40,7 +76,7 @@ const LOOK_MS: &str = "200";
 /// Longer than the outages and disturbances of a generated story take together.
 const STORY_SECONDS: u32 = 40;
 
-/// What a generated plan is made of; proptest shrinks its parts.
+/// What a generated plan is made of.
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// Index of the row in the expected matrix.
@@ -65,63 +101,31 @@ pub struct Shape {
     pub noise: Vec<(u32, u64, Noise)>,
 }
 
-/// Shapes of every row of the matrix, with equal weight.
-pub fn shapes() -> impl Strategy<Value = Shape> {
-    let noise = prop_oneof![
-        Just(Noise::SlowLink),
-        Just(Noise::PauseSlave),
-        Just(Noise::SlowDisk),
-        Just(Noise::Partition),
-        Just(Noise::HungDisk),
-        Just(Noise::FullDisk),
-    ];
-    let disturbance = (1..60_u32, 50..2_000_u64, noise);
-    let sizes = prop_oneof![Just(0_u32), Just(8_192), Just(16_384), Just(65_536)];
-    (
-        0..matrix_rows::all().len(),
-        any::<u64>(),
-        1..=2_u32,
-        (60..250_u32, 1..=3_u32, 1..=8_u32, 20..300_u32),
-        sizes,
-        32..2_000_u32,
-        prop::collection::vec(disturbance, 0..3),
-    )
-        .prop_map(
-            |(row, story_seed, namesrvs, work, commit_log_file_bytes, body_max, noise)| Shape {
-                row,
-                story_seed,
-                namesrvs,
-                messages: work.0,
-                producers: work.1,
-                window: work.2,
-                rate_per_second: work.3,
-                commit_log_file_bytes,
-                body_bytes_max: body_max,
-                noise,
-            },
-        )
-}
-
-/// The shape of a seed, as the root of what it shrinks to. Same seed, same shape.
-///
-/// # Panics
-/// Never: no part of [`shapes`] rejects a draw.
-#[must_use]
-pub fn tree(seed: u64) -> impl ValueTree<Value = Shape> {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    shapes().new_tree(&mut runner).expect("every draw is a shape")
-}
-
-/// The shape of a seed.
-#[must_use]
-pub fn shape(seed: u64) -> Shape {
-    tree(seed).current()
-}
-
 impl Shape {
+    /// Draws one, every row of the matrix with equal weight.
+    #[must_use]
+    pub fn draw(draw: &mut ChaCha8Rng) -> Self {
+        let row = draw.random_range(0..matrix_rows::all().len());
+        let disturbances = draw.random_range(NOISE);
+        Shape {
+            row,
+            story_seed: draw.random(),
+            namesrvs: draw.random_range(NAMESRVS),
+            messages: draw.random_range(MESSAGES),
+            producers: draw.random_range(PRODUCERS),
+            window: draw.random_range(WINDOW),
+            rate_per_second: draw.random_range(RATE_PER_SECOND),
+            commit_log_file_bytes: one_of(draw, &COMMIT_LOG_FILE_BYTES),
+            body_bytes_max: draw.random_range(BODY_BYTES_MAX),
+            noise: (0..disturbances)
+                .map(|_| {
+                    let (acks, ms) = (draw.random_range(NOISE_ACKS), draw.random_range(NOISE_MS));
+                    (acks, ms, one_of(draw, &Noise::ALL))
+                })
+                .collect(),
+        }
+    }
+
     /// The row behind it.
     ///
     /// # Panics
@@ -214,16 +218,24 @@ fn noise_actions(noise: Noise, slave: Option<&str>) -> Option<(Action, Action)> 
     })
 }
 
+fn one_of<T: Copy>(draw: &mut ChaCha8Rng, all: &[T]) -> T {
+    all[draw.random_range(0..all.len())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    proptest! {
-        #[test]
-        fn every_shape_is_a_valid_plan_and_survives_its_file(shape in shapes()) {
+    #[test]
+    fn every_drawn_shape_is_a_valid_plan_and_survives_its_file() {
+        let mut draw = Rng::from_seed(1).stream("shapes");
+        let mut rows = std::collections::BTreeSet::new();
+        for _ in 0..2_000 {
+            let shape = Shape::draw(&mut draw);
             let plan = shape.plan();
-            let again = Plan::parse(&plan.to_toml()).map_err(TestCaseError::fail)?;
-            prop_assert_eq!(again, plan);
+            assert_eq!(Plan::parse(&plan.to_toml()).as_ref(), Ok(&plan), "{shape:?}");
+            rows.insert(shape.row);
         }
+        assert_eq!(rows.len(), matrix_rows::all().len(), "every row is drawn");
     }
 }

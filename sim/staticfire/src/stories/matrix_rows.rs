@@ -7,10 +7,10 @@ use std::str::FromStr;
 use mq_store::config::UpstreamSwitch;
 use serde::Deserialize;
 
-use crate::check::bound::Bound;
+use staticfire_judge::check::bound::Bound;
 
 /// The table itself.
-const CSV: &str = include_str!("../../scenarios/expected-matrix.csv");
+const CSV: &str = include_str!("../../../../scenarios/expected-matrix.csv");
 
 /// `flushDiskType` in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]

@@ -7,13 +7,13 @@ use mq_env::rng::Rng;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::check::bound::Term;
-use crate::matrix_rows::{FaultStep, MatrixRow, Ours, Replication};
 use crate::plan::{
     Action, CheckPlan, ClusterPlan, EventPlan, GroupPlan, Millis, Plan, Promise, Trigger,
     WorkloadPlan,
 };
-use crate::story::{self, Roles};
+use crate::stories::matrix_rows::{FaultStep, MatrixRow, Ours, Replication};
+use crate::stories::story::{self, Roles};
+use staticfire_judge::check::bound::Term;
 
 /// Sends per run of a matrix row.
 const MESSAGES: u32 = 200;

@@ -7,8 +7,8 @@
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::matrix_rows::{FaultStep, Recovery};
 use crate::plan::{Action, EventPlan, FlushErrorPages, Millis, Trigger};
+use crate::stories::matrix_rows::{FaultStep, Recovery};
 
 /// The processes of the group under fault.
 #[derive(Clone, Copy, Debug)]

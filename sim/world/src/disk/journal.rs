@@ -273,7 +273,7 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::disk::tree::ROOT;
+    use crate::disk::tree::ROOT;
 
     fn place(dir: NodeId, name: &str) -> Place {
         Place { dir, name: name.to_owned() }

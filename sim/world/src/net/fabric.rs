@@ -13,7 +13,7 @@ use super::links::Links;
 use super::profile::NetProfile;
 use super::rule::{Rule, SegmentInfo, Verdict};
 use super::{MachineId, NetStats, OwnerId};
-use crate::env::clock::WorldTime;
+use crate::clock::WorldTime;
 use crate::trace::{Name, Trace};
 
 /// Everything of the network, behind one lock.

@@ -167,7 +167,7 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::clock::WorldTime;
+    use crate::clock::WorldTime;
 
     fn links(profile: LinkProfile) -> Links {
         let profile = NetProfile { link: profile, ..NetProfile::default() };

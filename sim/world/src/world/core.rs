@@ -14,8 +14,8 @@ use super::machine::MachineCell;
 use super::process::ProcessCell;
 use super::ready::{ProcessWaker, Ready, ScenarioWaker};
 use super::{Failure, WorldConfig, WorldStats};
-use crate::env::clock::WorldTime;
-use crate::env::net::{Fabric, MachineId};
+use crate::clock::WorldTime;
+use crate::net::{Fabric, MachineId};
 use crate::trace::{FaultId, Name, Trace};
 
 /// The inside of a world.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::handle::WorldHandle;
-use crate::env::net::{LinkProfile, MachineId, PartitionEffects, Rule, RuleId};
+use crate::net::{LinkProfile, MachineId, PartitionEffects, Rule, RuleId};
 use crate::trace::{FaultId, FaultKind};
 
 /// Which links a partition cuts, as pairs (from, to).

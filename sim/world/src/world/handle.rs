@@ -9,7 +9,7 @@ use super::core::Core;
 use super::machine::{MachineConfig, MachineHandle};
 use super::process::ProcessHandle;
 use super::{Failure, WorldStats};
-use crate::env::net::Fabric;
+use crate::net::Fabric;
 use crate::trace::Trace;
 
 pub use super::faults::Partition;

@@ -10,9 +10,9 @@ use mq_env::clock::Clock;
 
 use super::core::Core;
 use super::process::{Exit, ProcessCell, ProcessContext, ProcessHandle, boxed_main};
-use crate::env::clock::SimClock;
-use crate::env::disk::{PowerLossReport, SimDisk, SimDiskConfig};
-use crate::env::net::MachineId;
+use crate::clock::SimClock;
+use crate::disk::{PowerLossReport, SimDisk, SimDiskConfig};
+use crate::net::MachineId;
 use crate::trace::{FaultId, FaultKind, MachineStep, Name, ProcessStep, TraceEvent};
 
 /// What a machine is like when it is added.

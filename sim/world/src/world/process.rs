@@ -86,10 +86,10 @@ impl fmt::Display for ProcessGone {
 impl std::error::Error for ProcessGone {}
 
 /// A start function.
-pub(crate) type Main = Rc<dyn Fn(ProcessContext) -> LocalBoxFuture<'static, Result<(), String>>>;
+pub type Main = Rc<dyn Fn(ProcessContext) -> LocalBoxFuture<'static, Result<(), String>>>;
 
 /// Turns any fitting closure into a start function.
-pub(crate) fn boxed_main<F, Fut>(main: F) -> Main
+pub fn boxed_main<F, Fut>(main: F) -> Main
 where
     F: Fn(ProcessContext) -> Fut + 'static,
     Fut: Future<Output: Exit> + 'static,
@@ -226,6 +226,19 @@ impl ProcessHandle {
         self.cell.paused.get().is_some()
     }
 
+    /// Runs `code` as a task of the process, which drops it when it ends.
+    ///
+    /// # Errors
+    /// [`ProcessGone`] when the process does not run.
+    pub fn spawn<Fut>(&self, code: impl FnOnce(Env) -> Fut) -> Result<(), ProcessGone>
+    where
+        Fut: Future<Output = ()> + 'static,
+    {
+        let env = self.env().ok_or(ProcessGone)?;
+        self.cell.spawn_local(Box::pin(code(env)));
+        Ok(())
+    }
+
     /// Runs `code` as a task of the process and waits for what it returns.
     ///
     /// # Errors
@@ -236,11 +249,12 @@ impl ProcessHandle {
         Fut: Future<Output = T> + 'static,
     {
         let (done, result) = oneshot::channel();
-        let env = self.env().ok_or(ProcessGone)?;
-        let running = code(env);
-        self.cell.spawn_local(Box::pin(async move {
-            let _ = done.send(running.await);
-        }));
+        self.spawn(|env| {
+            let running = code(env);
+            async move {
+                let _ = done.send(running.await);
+            }
+        })?;
         result.await.map_err(|_| ProcessGone)
     }
 }

@@ -455,7 +455,7 @@ fn processes_woken_together_run_in_an_order_drawn_from_the_seed() {
 
 #[test]
 fn a_ring_of_five_leaves_everyone_a_majority() {
-    let all: Vec<_> = (0..5).map(crate::env::net::MachineId).collect();
+    let all: Vec<_> = (0..5).map(crate::net::MachineId).collect();
     let cut = Partition::majority_ring(&all);
     let links: Vec<_> = all.iter().flat_map(|one| all.iter().map(|two| (*one, *two))).collect();
     let reached = |from| {

@@ -1,8 +1,8 @@
 //! Which setting would change a row: from the terms of its bound to keys and brokers.
 
-use staticfire::check::bound::Term;
-use staticfire::matrix_rows::{Ours, Recovery};
-use staticfire::subject::ConfRow;
+use staticfire::campaign::subject::ConfRow;
+use staticfire::stories::matrix_rows::{Ours, Recovery};
+use staticfire_judge::check::bound::Term;
 
 /// A change that takes a row's loss away, or as much of it as one setting can.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use staticfire::matrix_rows::{self, FaultStep, MatrixRow, Recovery};
+use staticfire::stories::matrix_rows::{self, FaultStep, MatrixRow, Recovery};
 
 use crate::cli::output;
 

@@ -2,8 +2,8 @@
 
 use staticfire::campaign::{Figures, Unavailable};
 use staticfire::conf::{BrokerGroup, ClusterConf};
-use staticfire::matrix_rows::{MatrixRow, Ours, Recovery};
-use staticfire::report::Verdict;
+use staticfire::run::report::Verdict;
+use staticfire::stories::matrix_rows::{MatrixRow, Ours, Recovery};
 
 use super::Tried;
 use super::advice::advice;
@@ -219,9 +219,9 @@ pub(super) fn commands(tried: &[Tried]) -> String {
         .reduce(|a, b| if b.1.value > a.1.value { b } else { a });
     let Some((tried, worst)) = worst else { return String::new() };
     let mut text = format!("  {}\n", tried.subject().explain(worst.seed));
-    let sets: String = staticfire::subject::set_options(&tried.row.overlays);
+    let sets: String = staticfire::campaign::subject::set_options(&tried.row.overlays);
     for set in advice(&tried.row).iter().filter_map(|advice| advice.set()) {
-        let dir = staticfire::subject::quoted(&tried.row.dir.display().to_string());
+        let dir = staticfire::campaign::subject::quoted(&tried.row.dir.display().to_string());
         text += &format!("  staticfire conf {dir}{sets} --set {set}\n");
     }
     text

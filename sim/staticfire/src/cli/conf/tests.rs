@@ -3,7 +3,7 @@
 use super::*;
 use crate::cli::samples;
 
-const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/conf/hosts-2m-2s-sync");
+const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/conf/hosts-2m-2s-sync");
 
 fn load(sets: &[&str]) -> (ClusterConf, Vec<ConfRow>) {
     let sets: Vec<Overlay> = sets.iter().map(|set| set.parse().expect("a setting")).collect();

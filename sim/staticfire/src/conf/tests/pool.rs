@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::matrix_rows::MatrixRow;
+use crate::stories::matrix_rows::MatrixRow;
 
 #[test]
 fn a_transient_pool_that_acknowledges_changes_what_is_promised() {

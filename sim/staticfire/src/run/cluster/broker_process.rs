@@ -1,19 +1,15 @@
 //! [`BrokerProcess`]: a broker of a plan with its `.properties`, which an operator may edit between
 //! two starts.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mq_broker::BrokerController;
-use mq_broker::config::{BrokerConfig, Severity};
-use mq_protocol::properties_file::PropertiesFile;
-use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
+use mq_store::config::{BrokerRole, FlushDiskType, UpstreamSwitch};
 
-use crate::conf::local_defaults;
-use crate::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 use crate::plan::{BrokerPlan, Plan};
-use crate::stage::{Machine, Process};
-use crate::world::ProcessContext;
+use crate::run::program::{Configured, Program};
+use crate::run::stage::{Machine, Process};
+use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
 const HOUR_US: u64 = 3_600_000_000;
 
@@ -21,40 +17,9 @@ const HOUR_US: u64 = 3_600_000_000;
 #[derive(Clone)]
 pub struct BrokerProcess {
     name: String,
-    handle: Process,
-    machine: Machine,
+    handle: Rc<dyn Process>,
+    machine: Rc<dyn Machine>,
     configured: Arc<Mutex<Configured>>,
-}
-
-/// What the broker's file says, read.
-#[derive(Clone)]
-struct Configured {
-    properties: BTreeMap<String, String>,
-    upstream: Vec<UpstreamSwitch>,
-    plants: Vec<String>,
-    broker: BrokerConfig,
-    store: StoreConfig,
-}
-
-impl Configured {
-    fn read(
-        name: &str,
-        properties: BTreeMap<String, String>,
-        upstream: Vec<UpstreamSwitch>,
-        plants: Vec<String>,
-    ) -> Result<Self, String> {
-        let mut file = PropertiesFile::parse(b"").map_err(|error| error.to_string())?;
-        for (key, value) in &properties {
-            file.set(key, value);
-        }
-        let (broker, mut store, findings) = BrokerConfig::parse(&file, &local_defaults(name));
-        if let Some(error) = findings.iter().find(|finding| finding.severity == Severity::Error) {
-            return Err(format!("{name}: {}={}: {}", error.key, error.value, error.text));
-        }
-        store.upstream = upstream.iter().copied().collect();
-        store.plant(&plants)?;
-        Ok(Configured { properties, upstream, plants, broker, store })
-    }
 }
 
 impl BrokerProcess {
@@ -62,7 +27,11 @@ impl BrokerProcess {
     ///
     /// # Errors
     /// Properties, upstream switches or plants that make no sense.
-    pub fn add(machine: &Machine, broker: &BrokerPlan, plan: &Plan) -> Result<Self, String> {
+    pub fn add(
+        machine: &Rc<dyn Machine>,
+        broker: &BrokerPlan,
+        plan: &Plan,
+    ) -> Result<Self, String> {
         let switches = plan.upstream.iter().map(|name| name.parse());
         let upstream = switches.collect::<Result<Vec<UpstreamSwitch>, _>>()?;
         let configured = Configured::read(
@@ -73,14 +42,12 @@ impl BrokerProcess {
         )?;
         let configured = Arc::new(Mutex::new(configured));
         let shared = Arc::clone(&configured);
-        let handle = machine.add_process(&broker.name, move |context| {
-            let configured = lock(&shared).clone();
-            broker_main(context, configured)
-        });
+        let program = Program::Broker(Rc::new(move || lock(&shared).clone()));
+        let handle = machine.add_process(&broker.name, program);
         Ok(BrokerProcess {
             name: broker.name.clone(),
             handle,
-            machine: machine.clone(),
+            machine: Rc::clone(machine),
             configured,
         })
     }
@@ -93,13 +60,13 @@ impl BrokerProcess {
 
     /// The process.
     #[must_use]
-    pub fn handle(&self) -> &Process {
+    pub fn handle(&self) -> &Rc<dyn Process> {
         &self.handle
     }
 
     /// The machine it stands on.
     #[must_use]
-    pub fn machine(&self) -> &Machine {
+    pub fn machine(&self) -> &Rc<dyn Machine> {
         &self.machine
     }
 
@@ -201,14 +168,4 @@ impl BrokerProcess {
 
 fn lock(configured: &Mutex<Configured>) -> std::sync::MutexGuard<'_, Configured> {
     configured.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Main function of a broker process.
-async fn broker_main(context: ProcessContext, configured: Configured) -> Result<(), String> {
-    let Configured { broker, store, .. } = configured;
-    let controller = BrokerController::start(context.env.clone(), broker, store);
-    let controller = controller.await.map_err(|error| error.to_string())?;
-    context.shutdown.cancelled().await;
-    controller.shutdown().await;
-    Ok(())
 }

@@ -1,13 +1,15 @@
 //! What stories do to a cluster: one function per [`Action`].
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Cluster, DiskFault, OpenFault, OpenFaultKind};
-use crate::env::disk::{FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk};
 use crate::plan::{Action, FileKind, FlushErrorPages, Millis};
-use crate::stage::Machine;
-use crate::trace::{FaultId, FaultKind, Name};
+use crate::run::stage::Machine;
+use staticfire_world::disk::{FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk};
+use staticfire_world::trace::{FaultId, FaultKind, Name};
 
 /// How long a graceful stop may take before the process is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -68,7 +70,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn machine_of(&self, node: &str) -> Machine {
+    fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
         self.node(node).machine()
     }
 
@@ -89,14 +91,14 @@ impl Cluster {
         if process.is_running() {
             process.stop(STOP_DEADLINE).await;
         }
-        self.power_on(&process.machine(), Some(node));
+        self.power_on(&*process.machine(), Some(node));
         if !process.is_running() {
             process.start();
         }
     }
 
     /// Powers a machine on if it is off and starts what ran there, but for fenced processes and `but`.
-    fn power_on(&self, machine: &Machine, but: Option<&str>) {
+    fn power_on(&self, machine: &dyn Machine, but: Option<&str>) {
         if machine.is_on() {
             return;
         }
@@ -124,7 +126,7 @@ impl Cluster {
         }
         broker.edit(&[("brokerRole", "ASYNC_MASTER"), ("brokerId", "0")])?;
         broker.tell(&self.ledger);
-        self.power_on(broker.machine(), Some(node));
+        self.power_on(&**broker.machine(), Some(node));
         broker.handle().start();
         Ok(())
     }
@@ -145,8 +147,7 @@ impl Cluster {
     }
 
     fn partition(&self, between: &[String; 2], one_way: bool) {
-        let [one, two] = self.machines_of(between);
-        let fault = self.stage.partition([&one, &two], one_way);
+        let fault = self.stage.partition(self.addresses_of(between), one_way);
         self.open(OpenFaultKind::Partition, between, fault);
     }
 
@@ -161,8 +162,7 @@ impl Cluster {
     }
 
     fn slow_link(&self, between: &[String; 2], latency: Millis) {
-        let [one, two] = self.machines_of(between);
-        let fault = self.stage.slow_link([&one, &two], latency);
+        let fault = self.stage.slow_link(self.addresses_of(between), latency);
         self.open(OpenFaultKind::SlowLink, between, fault);
     }
 
@@ -223,8 +223,8 @@ impl Cluster {
         for open in self.take_open(matches) {
             match open.kind {
                 OpenFaultKind::SlowLink => {
-                    let [one, two] = [&open.nodes[0], &open.nodes[1]].map(|it| self.machine_of(it));
-                    self.stage.reset_link([&one, &two]);
+                    let [one, two] = [&open.nodes[0], &open.nodes[1]].map(|it| self.address_of(it));
+                    self.stage.reset_link([one, two]);
                 }
                 OpenFaultKind::Disk(fault, _) => {
                     let effect = fault.end(&self.disk_of(node));
@@ -268,8 +268,12 @@ impl Cluster {
         taken
     }
 
-    fn machines_of(&self, nodes: &[String; 2]) -> [Machine; 2] {
-        [self.machine_of(&nodes[0]), self.machine_of(&nodes[1])]
+    fn addresses_of(&self, nodes: &[String; 2]) -> [IpAddr; 2] {
+        [self.address_of(&nodes[0]), self.address_of(&nodes[1])]
+    }
+
+    fn address_of(&self, node: &str) -> IpAddr {
+        self.machine_of(node).ip()
     }
 }
 

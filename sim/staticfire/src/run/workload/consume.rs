@@ -6,7 +6,7 @@ use mq_client::{ConsumeResult, MessageListener, PushConsumer, PushConsumerConfig
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 
 use super::{EXISTING_GROUP, Workload};
-use crate::world::ProcessContext;
+use staticfire_world::world::ProcessContext;
 
 /// Main function of a consumer process.
 ///

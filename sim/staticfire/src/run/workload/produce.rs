@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Workload;
-use crate::history::{Outcome, Place, SendOp, fill_body, message_key};
-use crate::trace::Name;
-use crate::world::ProcessContext;
+use staticfire_judge::history::{Outcome, Place, SendOp, fill_body, message_key};
+use staticfire_world::trace::Name;
+use staticfire_world::world::ProcessContext;
 
 /// A send that was not acknowledged keeps its place in the window for this long, so that a cluster
 /// in trouble is not flooded and the story's messages last.

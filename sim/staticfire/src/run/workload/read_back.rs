@@ -11,9 +11,9 @@ use mq_protocol::message::MessageQueue;
 use tokio::time::sleep;
 
 use super::{EXISTING_GROUP, FRESH_GROUP, Workload};
-use crate::check::offsets::{Committed, QueueKey};
-use crate::history::QueueReading;
-use crate::trace::Name;
+use staticfire_judge::check::offsets::{Committed, QueueKey};
+use staticfire_judge::history::QueueReading;
+use staticfire_world::trace::Name;
 
 /// Attempts at a request that fails, a second apart.
 const ATTEMPTS: u32 = 90;

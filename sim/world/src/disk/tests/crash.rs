@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::*;
-use crate::env::disk::{MetadataOp, PageFate, PowerLossReport};
+use crate::disk::{MetadataOp, PageFate, PowerLossReport};
 
 const LOG: &str = "/log";
 

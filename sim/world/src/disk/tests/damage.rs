@@ -3,7 +3,7 @@
 use std::io;
 
 use super::*;
-use crate::env::disk::{DamageKind, DeviceDamage, FlushErrorMode, FlushFault, ReadFault};
+use crate::disk::{DamageKind, DeviceDamage, FlushErrorMode, FlushFault, ReadFault};
 
 fn read_fault(path_contains: &str, times: Option<u32>) -> ReadFault {
     ReadFault { path_contains: path_contains.to_owned(), times }

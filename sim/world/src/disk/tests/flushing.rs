@@ -7,9 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::env::disk::{
-    DiskEvent, DiskObserver, FlushErrorMode, FlushFault, FlushOutcome, SyncNote,
-};
+use crate::disk::{DiskEvent, DiskObserver, FlushErrorMode, FlushFault, FlushOutcome, SyncNote};
 
 const LOG: &str = "/log";
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, Weak};
 
 use super::*;
-use crate::env::disk::{DiskImage, MicroOp};
+use crate::disk::{DiskImage, MicroOp};
 
 /// A little of everything.
 async fn exercise(disk: &Arc<SimDisk>) {

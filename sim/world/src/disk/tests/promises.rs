@@ -11,7 +11,7 @@ use mq_env::BoxFuture;
 use rand::Rng as _;
 
 use super::*;
-use crate::env::disk::SECTOR_SIZE;
+use crate::disk::SECTOR_SIZE;
 
 const LOG: &str = "/log";
 const PAGES: usize = 3;

@@ -14,8 +14,8 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Main, ProcessContext, ProcessStatus};
-use crate::env::disk::EpochId;
-use crate::env::net::{ClosedSockets, OwnerId};
+use crate::disk::EpochId;
+use crate::net::{ClosedSockets, OwnerId};
 use crate::trace::{FaultId, FaultKind, Name, ProcessStep, TraceEvent};
 use crate::world::core::Core;
 use crate::world::machine::MachineCell;
