@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use mq_tests::shapes;
 use proptest::strategy::ValueTree;
-use staticfire::generate::{self, Shape};
-use staticfire::matrix_rows;
-use staticfire::report::{RunReport, Verdict};
+use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::run;
-use staticfire::sweep::{SweepOptions, sweep};
+use staticfire::run::report::{RunReport, Verdict};
+use staticfire::stories::generate::Shape;
+use staticfire::stories::matrix_rows;
 
 /// Plans without a variable that says otherwise.
 const CASES: u64 = 200;
@@ -36,7 +37,7 @@ fn generated_plans_keep_their_promises() {
     let (first, cases) = (number("FUZZ_FIRST_SEED", 0), number("PROPTEST_CASES", CASES));
     let seeds: Vec<u64> = (first..first + cases).collect();
     let reports = sweep(&seeds, &SweepOptions::quiet(), |seed| {
-        let shape = generate::shape(*seed);
+        let shape = shapes::shape(*seed);
         let report = play(&shape, *seed);
         (shape.row, report)
     });
@@ -97,7 +98,7 @@ fn print_coverage(rows: impl Iterator<Item = usize>) -> Vec<String> {
 
 /// Shrinks the plan of a seed that broke and writes it as a scenario.
 fn write_finding(seed: u64) {
-    let mut tree = generate::tree(seed);
+    let mut tree = shapes::tree(seed);
     let mut worst = (tree.current(), play(&tree.current(), seed));
     let mut simpler = tree.simplify();
     for _ in 0..SHRINK_STEPS {

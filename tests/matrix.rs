@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use staticfire::check::Checker;
-use staticfire::matrix_rows::{self, MatrixRow, Ours};
-use staticfire::report::Verdict;
-use staticfire::sweep::{SweepOptions, sweep};
-use staticfire::{rows, run};
+use staticfire::campaign::sweep::{SweepOptions, sweep};
+use staticfire::run;
+use staticfire::run::report::Verdict;
+use staticfire::stories::matrix_rows::{self, MatrixRow, Ours};
+use staticfire::stories::rows;
+use staticfire_judge::check::Checker;
 
 /// Seeds that every row runs under.
 const SEEDS: u64 = 4;

@@ -17,11 +17,12 @@ use std::collections::BTreeSet;
 use mq_store::config::FlushDiskType;
 use mq_store::plant::Plant;
 use mq_tests::crash::{OPERATIONS, Size, enumerate, model};
-use staticfire::generate;
-use staticfire::matrix_rows::{self, Defence};
-use staticfire::report::Verdict;
-use staticfire::sweep::{SweepOptions, sweep};
-use staticfire::{rows, run};
+use mq_tests::shapes;
+use staticfire::campaign::sweep::{SweepOptions, sweep};
+use staticfire::run;
+use staticfire::run::report::Verdict;
+use staticfire::stories::matrix_rows::{self, Defence};
+use staticfire::stories::rows;
 
 /// A plant must be found among this many seeds.
 const SEEDS: u64 = 500;
@@ -44,7 +45,7 @@ struct Found {
 }
 
 fn play(seed: u64, plants: &[String]) -> Option<Found> {
-    let shape = generate::shape(seed);
+    let shape = shapes::shape(seed);
     let mut plan = shape.plan();
     plan.plants = plants.to_vec();
     let outcome = run::run(&plan, seed, "-");

@@ -14,7 +14,7 @@ use mq_protocol::message_codec::decode_record;
 use mq_store::config::{FlushDiskType, StoreConfig};
 use mq_store::{MessageFilter, MessageInner, MessageStore, PutMessageStatus};
 use mq_tests::crash::stage::run;
-use staticfire::env::disk::{DiskImage, SimDisk, SimDiskConfig};
+use staticfire_world::disk::{DiskImage, SimDisk, SimDiskConfig};
 
 const MESSAGES: u32 = 60;
 

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::plan::Plan;
-use staticfire::report::Verdict;
+use staticfire::run::report::Verdict;
 use staticfire::run::run;
-use staticfire::sweep::{SweepOptions, sweep};
 
 /// Seeds under which every story is told here; `staticfire run` takes more.
 const SEEDS: std::ops::Range<u64> = 0..3;

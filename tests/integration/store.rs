@@ -28,7 +28,7 @@ use mq_env::rng::Rng;
 use mq_protocol::message_codec::decode_record;
 use mq_store::config::{FlushDiskType, StoreConfig};
 use mq_store::{MessageFilter, MessageInner, MessageStore, PutMessageStatus, StoreError};
-use staticfire::env::disk::{DiskHandle, LatencyProfile, SimDisk, SimDiskConfig};
+use staticfire_world::disk::{DiskHandle, LatencyProfile, SimDisk, SimDiskConfig};
 
 /// Two pages, so that records tear across pages and files roll often.
 const LOG_FILE: usize = 8 << 10;

@@ -6,11 +6,12 @@
 
 use std::ops::Range;
 
-use staticfire::matrix_rows::{self, MatrixRow};
+use mq_tests::turmoil::run_on_turmoil;
 use staticfire::plan::{Action, EventPlan, Millis, Plan, Promise, Trigger};
-use staticfire::report::Verdict;
-use staticfire::rows;
-use staticfire::run::{RunOutcome, run, run_on_turmoil};
+use staticfire::run::report::Verdict;
+use staticfire::run::{RunOutcome, run};
+use staticfire::stories::matrix_rows::{self, MatrixRow};
+use staticfire::stories::rows;
 
 const KILL: &str = "ASYNC_FLUSH/none/-/kill_master/restart";
 const POWER_LOSS: &str = "ASYNC_FLUSH/none/-/power_master/restart";

@@ -13,7 +13,7 @@ use mq_store::metadata_file::store_metadata;
 use mq_store::{MessageInner, MessageStore};
 use mq_tests::outcome::{FileSizes, outcomes};
 use rand::Rng as _;
-use staticfire::env::disk::{SimDisk, SimDiskConfig};
+use staticfire_world::disk::{SimDisk, SimDiskConfig};
 
 /// Sizes of the files, as the broker under test has them.
 pub(crate) const SIZES: FileSizes =

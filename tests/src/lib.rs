@@ -9,6 +9,8 @@
 //! | [`broker_process`] | `mqbroker` as a child process |
 //! | [`crash`] | every crash point of the store's operations on the simulated disk |
 //! | [`skip`] | tests that the machine does not permit say so |
+//! | [`turmoil`] | stories on the second simulator |
+//! | [`shapes`] | shapes of generated plans that shrink |
 //! | [`outcome`] | what a power loss may make of a store's files, in words |
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
@@ -25,3 +27,7 @@ pub mod outcome;
 pub mod crash;
 
 pub mod skip;
+
+pub mod shapes;
+
+pub mod turmoil;

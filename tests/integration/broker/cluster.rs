@@ -15,8 +15,8 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use mq_store::config::{BrokerRole, StoreConfig};
-use staticfire::trace::TraceEvent;
-use staticfire::world::{
+use staticfire_world::trace::TraceEvent;
+use staticfire_world::world::{
     MachineConfig, MachineHandle, ProcessContext, ProcessHandle, World, WorldConfig, WorldHandle,
 };
 
@@ -133,7 +133,7 @@ impl Cluster {
 
     /// What happened so far that `pick` picks.
     pub(super) fn events<T>(&self, pick: impl Fn(&TraceEvent) -> Option<T>) -> Vec<T> {
-        let picked = |records: &[staticfire::trace::TraceRecord]| {
+        let picked = |records: &[staticfire_world::trace::TraceRecord]| {
             records.iter().filter_map(|record| pick(&record.event)).collect()
         };
         self.world.trace().read(picked)

@@ -14,7 +14,7 @@ use mq_protocol::message::MessageExt;
 use mq_protocol::message_codec::decode_messages;
 use mq_store::config::{BrokerRole, FlushDiskType};
 use mq_store::delay_level::{DelayLevels, SCHEDULE_TOPIC};
-use staticfire::world::{MachineConfig, ProcessContext, World};
+use staticfire_world::world::{MachineConfig, ProcessContext, World};
 
 use super::cluster::{
     Broker, Cluster, NAMESRV, pull_header, seconds, send_header, send_request,
@@ -286,11 +286,11 @@ fn a_promotion_repeats_what_the_slave_may_lack() {
             assert!(send_delayed(&cluster, &master, 3, number).await);
         }
         seconds(5).await;
-        let stalled = world.add_rule(|segment: &staticfire::env::net::SegmentInfo<'_>| {
+        let stalled = world.add_rule(|segment: &staticfire_world::net::SegmentInfo<'_>| {
             if segment.from_addr.port() == 10_912 {
-                staticfire::env::net::Verdict::Stall
+                staticfire_world::net::Verdict::Stall
             } else {
-                staticfire::env::net::Verdict::Pass
+                staticfire_world::net::Verdict::Pass
             }
         });
         seconds(40).await;

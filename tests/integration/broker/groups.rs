@@ -15,7 +15,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{
     Channel, ProcessOutcome, ProcessResult, ProcessorTable, RemotingClient, RequestProcessor,
 };
-use staticfire::world::{World, WorldHandle};
+use staticfire_world::world::{World, WorldHandle};
 
 use super::cluster::{Broker, Cluster, new_client, pull_header, seconds, subscription};
 

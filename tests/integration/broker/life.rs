@@ -12,8 +12,8 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::MessageStore;
 use mq_store::config::BrokerRole;
-use staticfire::trace::TraceEvent;
-use staticfire::world::{ProcessStatus, World};
+use staticfire_world::trace::TraceEvent;
+use staticfire_world::world::{ProcessStatus, World};
 
 use super::cluster::{Cluster, NAMESRV, pull_header, seconds};
 

@@ -14,8 +14,8 @@ use mq_protocol::header::query_message::ViewMessageRequestHeader;
 use mq_protocol::message_codec::decode_messages;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::config::{FlushDiskType, UpstreamSwitch};
-use staticfire::trace::TraceEvent;
-use staticfire::world::World;
+use staticfire_world::trace::TraceEvent;
+use staticfire_world::world::World;
 
 use super::cluster::{Broker, Cluster, pull_header, seconds, test_without_writeback};
 

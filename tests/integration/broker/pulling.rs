@@ -9,7 +9,7 @@ use mq_protocol::message_codec::decode_messages;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::config::UpstreamSwitch;
-use staticfire::world::World;
+use staticfire_world::world::World;
 use tokio::time::Instant;
 
 use super::cluster::{Broker, Cluster, pull_header, send_header, send_request};

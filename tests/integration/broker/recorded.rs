@@ -3,7 +3,7 @@
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
-use staticfire::world::World;
+use staticfire_world::world::World;
 
 use super::cluster::{Broker, Cluster, seconds};
 use crate::vectors::fixture::{Row, rows};

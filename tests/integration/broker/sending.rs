@@ -10,7 +10,7 @@ use mq_protocol::message::{MessageExt, OffsetMessageId};
 use mq_protocol::message_codec::{BatchEntry, decode_messages, encode_batch_entry};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_store::config::{BrokerRole, FlushDiskType};
-use staticfire::world::World;
+use staticfire_world::world::World;
 
 use super::cluster::{
     Broker, Cluster, NAMESRV, pull_header, seconds, send_header, send_request,

@@ -10,9 +10,9 @@ use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageRes
 use mq_protocol::message_codec::decode_messages;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::config::BrokerRole;
-use staticfire::env::net::{SegmentInfo, Verdict};
-use staticfire::trace::TraceEvent;
-use staticfire::world::World;
+use staticfire_world::net::{SegmentInfo, Verdict};
+use staticfire_world::trace::TraceEvent;
+use staticfire_world::world::World;
 use tokio::time::Instant;
 
 use super::cluster::{

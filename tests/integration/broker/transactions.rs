@@ -9,7 +9,7 @@ use mq_protocol::message::{MessageExt, OffsetMessageId};
 use mq_protocol::message_codec::decode_messages;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_store::config::FlushDiskType;
-use staticfire::world::World;
+use staticfire_world::world::World;
 
 use super::cluster::{
     Broker, Cluster, pull_header, seconds, send_header, send_request, test_without_writeback,

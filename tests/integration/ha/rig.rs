@@ -22,8 +22,8 @@ use mq_store::config::{BrokerRole, StoreConfig};
 use mq_store::ha::HaService;
 use mq_store::ha::prefix::{PrefixError, PrefixOracle, answer_prefix_query};
 use mq_store::{CommitLog, MessageInner, MessageStore, PutMessageStatus};
-use staticfire::trace::{TraceEvent, TraceRecord};
-use staticfire::world::{
+use staticfire_world::trace::{TraceEvent, TraceRecord};
+use staticfire_world::world::{
     MachineConfig, MachineHandle, ProcessContext, ProcessGone, ProcessHandle, WorldHandle,
 };
 

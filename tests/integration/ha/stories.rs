@@ -8,7 +8,7 @@ use std::time::Duration;
 use mq_store::PutMessageStatus;
 use mq_store::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
 use rand::Rng;
-use staticfire::world::{Partition, World, WorldConfig, WorldHandle};
+use staticfire_world::world::{Partition, World, WorldConfig, WorldHandle};
 
 use super::rig::{Node, Rig};
 

@@ -9,7 +9,7 @@ use mq_env::clock::Clock;
 use mq_env::disk::{DirEntry, Disk, FileStat, PAGE_SIZE};
 use mq_env::rng::Rng;
 use proptest::prelude::*;
-use staticfire::env::disk::{SimDisk, SimDiskConfig};
+use staticfire_world::disk::{SimDisk, SimDiskConfig};
 
 struct StoppedClock;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mq_env::Env;
 use mq_env::net::{Listener, Net, Stream};
-use staticfire::world::{MachineConfig, World};
+use staticfire_world::world::{MachineConfig, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Two parties and the address at which the first reaches the second.

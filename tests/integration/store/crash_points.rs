@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mq_store::config::BrokerRole;
 use mq_store::doctor::{StoreDir, Verdict};
-use staticfire::env::disk::DiskImage;
+use staticfire_world::disk::DiskImage;
 
 use super::*;
 

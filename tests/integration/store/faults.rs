@@ -5,7 +5,7 @@ use std::time::Duration;
 use mq_env::disk::PAGE_SIZE;
 use mq_store::GetMessageStatus;
 use mq_store::doctor::{StoreDir, Verdict};
-use staticfire::env::disk::{FlushErrorMode, FlushFault, ReadFault};
+use staticfire_world::disk::{FlushErrorMode, FlushFault, ReadFault};
 
 use super::*;
 

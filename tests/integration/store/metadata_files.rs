@@ -6,7 +6,7 @@ use std::sync::Weak;
 
 use mq_store::metadata_file::{load_metadata, settle_metadata, store_metadata};
 use mq_tests::crash::stage::run;
-use staticfire::env::disk::DiskImage;
+use staticfire_world::disk::DiskImage;
 
 use super::*;
 

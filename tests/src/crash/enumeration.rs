@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use mq_store::config::{BrokerRole, StoreConfig};
-use staticfire::env::disk::SimDisk;
+use staticfire_world::disk::SimDisk;
 
 use super::known::{Crash, Knowledge, Known, Violation, violation};
 use super::operations::Operation;

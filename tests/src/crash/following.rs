@@ -75,7 +75,7 @@ pub fn play(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
 
 impl Stage {
     async fn play_slave(
-        disk: &Arc<staticfire::env::disk::SimDisk>,
+        disk: &Arc<staticfire_world::disk::SimDisk>,
         config: &StoreConfig,
         knowledge: &Knowledge,
         master: &Stage,

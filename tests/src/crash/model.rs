@@ -16,7 +16,7 @@ use mq_store::config::{FlushDiskType, StoreConfig};
 use mq_store::{GetMessageStatus, MessageFilter, PutMessageStatus};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use staticfire::env::disk::SimDisk;
+use staticfire_world::disk::SimDisk;
 
 use super::known::{Knowledge, Known, Violation, violation};
 use super::stage::{

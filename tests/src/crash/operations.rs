@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mq_store::config::{FlushDiskType, StoreConfig};
-use staticfire::env::disk::SimDisk;
+use staticfire_world::disk::SimDisk;
 
 use super::following;
 use super::known::{Knowledge, Violation};

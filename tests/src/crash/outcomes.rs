@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mq_env::rng::Rng;
 use rand::Rng as _;
-use staticfire::env::disk::{DiskImage, SimDisk};
+use staticfire_world::disk::{DiskImage, SimDisk};
 
 use super::known::Crash;
 

@@ -15,7 +15,7 @@ use mq_env::rng::Rng;
 use mq_store::config::{FlushDiskType, StoreConfig};
 use mq_store::metadata_file::settle_metadata;
 use mq_store::{MessageInner, MessageStore, PutMessageStatus};
-use staticfire::env::disk::{DiskImage, EpochId, LatencyProfile, SimDisk, SimDiskConfig};
+use staticfire_world::disk::{DiskImage, EpochId, LatencyProfile, SimDisk, SimDiskConfig};
 
 use super::known::{Knowledge, Known, Violation, violation};
 use super::tables;

@@ -1,0 +1,254 @@
+//! An acknowledged message is lost only where the mode permits it, and the clients' reading agrees
+//! with the disks about what is lost.
+
+use std::collections::BTreeSet;
+
+use super::bound::{Bound, FaultPositions, Promise, Term};
+use super::{Checker, Violation};
+
+/// An acknowledged message and what is known of it at the end.
+#[derive(Clone, Debug)]
+pub struct AckedMessage {
+    /// Its number.
+    pub number: u32,
+    /// End of its record in the log that acknowledged it.
+    pub end_offset: u64,
+    /// Simulated microseconds at which that log took it.
+    pub appended_us: u64,
+    /// Simulated microseconds at which the producer had the acknowledgement, which may have been under
+    /// way while a fault struck.
+    pub acked_us: u64,
+    /// Whether a fresh consumer group got it over the network.
+    pub read_back: bool,
+    /// Whether the disk of the group's present master holds a sound record of it below the log's end.
+    pub stored: bool,
+    /// Whether the existing consumer group got it.
+    pub delivered: bool,
+    /// Whether its record lay in a file that a store of the group removed for its age or for space.
+    pub expired: bool,
+    /// Whether a device damaged its record on the disk of the group's present master.
+    pub rotten: bool,
+    /// Whether the group's present log owes it: no fault took it there and no operator passed it over
+    /// ([`custody`](crate::ledger::custody)).
+    pub owed: bool,
+    /// Whether the group had been given a record at its place or behind it that is no longer there.
+    pub stood_beyond: bool,
+    /// What became of the copies that its acknowledgement rests on.
+    pub custody: String,
+}
+
+/// Facts of one broker group.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The acknowledged messages.
+    pub acked: &'a [AckedMessage],
+    /// What the mode promises.
+    pub promise: Promise,
+    /// The bound of a `may` promise.
+    pub bound: &'a Bound,
+    /// Where copies ended at each fault.
+    pub faults: &'a [FaultPositions],
+}
+
+/// What was lost and skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Numbers of lost messages.
+    pub lost: Vec<u32>,
+    /// Numbers of messages that left by expiry.
+    pub expired: Vec<u32>,
+    /// Numbers of messages that are stored but never reached the existing group.
+    pub skipped: Vec<u32>,
+    /// Age of the oldest lost message at the last fault before which it was acknowledged,
+    /// in microseconds.
+    pub rpo_us: u64,
+}
+
+/// Compares and judges.
+#[must_use]
+pub fn check(facts: &Facts<'_>) -> (Losses, Vec<Violation>) {
+    let mut losses = Losses::default();
+    let mut violations = Vec::new();
+    let mut seen = BTreeSet::new();
+    for message in facts.acked {
+        if !seen.insert(message.number) {
+            let text = format!("message {} was acknowledged twice", message.number);
+            violations.push(Violation::new(Checker::Harness, text).of(message.number));
+        }
+        if message.read_back != message.stored && !message.rotten {
+            violations.push(disagreement(message));
+        }
+        if !message.read_back && message.expired {
+            losses.expired.push(message.number);
+        } else if !message.read_back {
+            losses.lost.push(message.number);
+            losses.rpo_us = losses.rpo_us.max(age_at_fault(message, facts.faults));
+            violations.extend(judge_loss(message, facts));
+        } else if !message.delivered {
+            losses.skipped.push(message.number);
+            if !message.stood_beyond && !message.rotten {
+                let text = format!("message {} never reached the consumer group", message.number);
+                violations.push(Violation::new(Checker::AckedDurable, text).of(message.number));
+            }
+        }
+    }
+    (losses, violations)
+}
+
+fn disagreement(message: &AckedMessage) -> Violation {
+    let text = format!(
+        "message {}: a fresh group {} it, the disk of the master {} it",
+        message.number,
+        if message.read_back { "got" } else { "did not get" },
+        if message.stored { "holds" } else { "does not hold" },
+    );
+    Violation::new(Checker::Harness, text).of(message.number)
+}
+
+fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
+    if message.owed {
+        let text = format!(
+            "acknowledged message {} is lost, and nothing took it: {}",
+            message.number, message.custody
+        );
+        return Some(Violation::new(Checker::AckedDurable, text).of(message.number));
+    }
+    let text = match facts.promise {
+        Promise::All => return None,
+        Promise::May
+            if facts.bound.permits(message.appended_us, message.end_offset, facts.faults)
+                || (facts.bound.has(Term::Rotten) && message.rotten) =>
+        {
+            return None;
+        }
+        Promise::May => format!(
+            "message {} is lost outside the bound {}: its record ended at {}; {}",
+            message.number, facts.bound, message.end_offset, message.custody
+        ),
+        Promise::Never => {
+            format!("acknowledged message {} is lost: {}", message.number, message.custody)
+        }
+    };
+    Some(Violation::new(Checker::AckedDurable, text).of(message.number))
+}
+
+/// Time between the acknowledgement and the first fault that followed it.
+fn age_at_fault(message: &AckedMessage, faults: &[FaultPositions]) -> u64 {
+    faults.iter().find_map(|fault| fault.at_us.checked_sub(message.acked_us)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(number: u32, end_offset: u64, alive: bool) -> AckedMessage {
+        AckedMessage {
+            number,
+            end_offset,
+            appended_us: u64::from(number) * 1_000 - 500,
+            acked_us: u64::from(number) * 1_000,
+            read_back: alive,
+            stored: alive,
+            delivered: alive,
+            expired: false,
+            rotten: false,
+            owed: false,
+            stood_beyond: false,
+            custody: String::new(),
+        }
+    }
+
+    fn run(acked: &[AckedMessage], promise: Promise, bound: &str) -> (Losses, Vec<Violation>) {
+        let faults = [FaultPositions {
+            at_us: 10_000,
+            master_synced_to: Some(500),
+            ..FaultPositions::default()
+        }];
+        let bound = bound.parse().unwrap();
+        check(&Facts { acked, promise, bound: &bound, faults: &faults })
+    }
+
+    #[test]
+    fn clean_histories_pass() {
+        let acked = [message(1, 400, true), message(2, 600, true)];
+        assert_eq!(run(&acked, Promise::Never, ""), (Losses::default(), vec![]));
+        let acked = [message(1, 400, true), message(2, 600, false)];
+        let (losses, violations) = run(&acked, Promise::May, "master_unflushed");
+        assert_eq!((losses.lost, losses.rpo_us, violations), (vec![2], 8_000, vec![]));
+        let (losses, violations) = run(&[message(1, 400, false)], Promise::All, "");
+        assert_eq!((losses.lost, violations), (vec![1], vec![]));
+    }
+
+    #[test]
+    fn an_acknowledgement_may_be_under_way_while_its_copy_is_lost() {
+        let mut late = message(9, 600, false);
+        late.acked_us = 10_001;
+        let (losses, violations) = run(&[late.clone()], Promise::May, "master_unflushed");
+        assert_eq!((losses.lost, losses.rpo_us, violations), (vec![9], 0, vec![]));
+        late.appended_us = 10_001;
+        assert_eq!(run(&[late], Promise::May, "master_unflushed").1.len(), 1, "no fault took it");
+    }
+
+    #[test]
+    fn doctored_histories_fail() {
+        let lost = [message(1, 400, false)];
+        assert_eq!(run(&lost, Promise::Never, "").1.len(), 1);
+        assert_eq!(run(&lost, Promise::May, "master_unflushed").1.len(), 1, "below the sync's end");
+        assert_eq!(run(&lost, Promise::May, "lag").1.len(), 1, "no slave was touched");
+
+        let mut liar = message(1, 400, true);
+        liar.stored = false;
+        assert_eq!(run(&[liar], Promise::All, "").1[0].checker, Checker::Harness);
+
+        let twice = [message(1, 400, true), message(1, 500, true)];
+        assert_eq!(run(&twice, Promise::Never, "").1[0].checker, Checker::Harness);
+    }
+
+    #[test]
+    fn rot_excuses_only_what_it_hit_and_only_where_it_may() {
+        let mut hit = message(1, 400, false);
+        hit.rotten = true;
+        assert_eq!(run(&[hit.clone()], Promise::May, "rotten").1, vec![]);
+        assert_eq!(run(&[hit.clone()], Promise::May, "lag").1.len(), 1);
+        assert_eq!(run(&[hit], Promise::Never, "").1.len(), 1);
+        assert_eq!(run(&[message(1, 400, false)], Promise::May, "rotten").1.len(), 1);
+    }
+
+    #[test]
+    fn what_expired_is_not_lost_and_what_lay_above_it_is() {
+        let mut gone = message(1, 400, false);
+        gone.expired = true;
+        let (losses, violations) = run(&[gone, message(2, 600, false)], Promise::Never, "");
+        assert_eq!((losses.expired, losses.lost), (vec![1], vec![2]));
+        assert_eq!(violations.len(), 1);
+        let mut there = message(3, 500, true);
+        there.expired = true;
+        assert_eq!(
+            run(&[there], Promise::Never, ""),
+            (Losses::default(), vec![]),
+            "a slave has it"
+        );
+    }
+
+    #[test]
+    fn a_skip_is_excused_only_where_the_group_had_been_before() {
+        let mut skipped = message(1, 400, true);
+        skipped.delivered = false;
+        for (stood_beyond, complaints) in [(true, 0), (false, 1)] {
+            skipped.stood_beyond = stood_beyond;
+            let (losses, violations) = run(&[skipped.clone()], Promise::Never, "");
+            assert_eq!((losses.skipped.len(), violations.len()), (1, complaints));
+        }
+    }
+
+    #[test]
+    fn no_promise_excuses_the_loss_of_what_the_log_owes() {
+        let mut owed = message(1, 600, false);
+        owed.owed = true;
+        owed.custody = "a holds it".to_owned();
+        for (promise, bound) in [(Promise::May, "master_unflushed"), (Promise::All, "")] {
+            let violations = run(&[owed.clone()], promise, bound).1;
+            assert!(violations[0].text.contains("nothing took it: a holds it"), "{violations:?}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What left a log by expiry: the stores say when they remove a file, the disks and the appends before
+//! say whether they might.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::log_view::offset_in_name;
+use super::{BrokerEntry, Ledger, OBSERVED_MAX, State};
+use crate::check::expiry::{self, Removal};
+use staticfire_world::trace::TraceRecord;
+
+/// A broker's rules of retention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `fileReservedTime` in microseconds.
+    pub reserved_us: u64,
+    /// `diskSpaceCleanForciblyRatio`; `None` where `cleanFileForciblyEnable` is off.
+    pub forcibly_above_percent: Option<u64>,
+}
+
+/// When the files of a log were written last, and what has left it.
+#[derive(Default)]
+pub(super) struct Files {
+    /// Simulated microseconds, by first byte.
+    written_us: BTreeMap<u64, u64>,
+    /// What lay below this has expired.
+    expired_to: u64,
+}
+
+impl Ledger {
+    /// Where the part of a process's log ends that has expired; 0 where nothing has.
+    #[must_use]
+    pub fn expired_to(&self, process: &str) -> u64 {
+        self.lock().files.get(process).map_or(0, |files| files.expired_to)
+    }
+
+    pub(super) fn observe_expired(&self, record: &TraceRecord, file: &str) {
+        let mut state = self.lock();
+        let Some(removal) = state.removal(record, Path::new(file)) else { return };
+        let files = state.files.entry(Arc::clone(&record.source)).or_default();
+        files.written_us.remove(&removal.from);
+        files.expired_to = files.expired_to.max(removal.to);
+        if state.observed.len() < OBSERVED_MAX {
+            state.observed.extend(expiry::check(&removal));
+        }
+    }
+}
+
+impl State {
+    /// Notes that a process wrote up to `end` of its log, at least the last byte before it.
+    pub(super) fn wrote(&mut self, record: &TraceRecord, end: u64) {
+        let Some(broker) = self.brokers.get(&record.source) else { return };
+        let file_bytes = broker.view.dirs.commit_log_file_bytes;
+        let from = end.saturating_sub(1) / file_bytes * file_bytes;
+        let files = self.files.entry(Arc::clone(&record.source)).or_default();
+        files.written_us.insert(from, record.at_us);
+    }
+
+    /// The removal of a CommitLog file; `None` for other files.
+    fn removal(&self, record: &TraceRecord, file: &Path) -> Option<Removal> {
+        let BrokerEntry { view, retention, .. } = self.brokers.get(&record.source)?;
+        let from = offset_in_name(file).filter(|_| file.starts_with(&view.dirs.commit_log))?;
+        let written_us = self.files.get(&record.source)?.written_us.get(&from);
+        Some(Removal {
+            broker: record.source.to_string(),
+            from,
+            to: from + view.dirs.commit_log_file_bytes,
+            min_after: view.min(),
+            idle_us: written_us.map(|written_us| record.at_us.saturating_sub(*written_us)),
+            reserved_us: retention.reserved_us,
+            used_percent: view.disk.used_percent(view.dirs.commit_log_file_bytes),
+            forcibly_above_percent: retention.forcibly_above_percent,
+            ordinal: record.ordinal,
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! `conf`: what a cluster loses, and when. `--lint` stops after the files.
+
+mod advice;
+mod filter;
+mod render;
+mod what_if;
+
+use std::io;
+use std::path::Path;
+
+use staticfire::campaign::subject::{ConfRow, Subject};
+use staticfire::campaign::{self, Figures, Outcome};
+use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
+use staticfire::conf::{self, ClusterConf, Finding, Overlay};
+
+use crate::cli::{ConfArgs, Exit, failures, output};
+
+pub(crate) use filter::FaultFilter;
+pub(crate) use render::{fault, lost, promise, recovery, rpo, unavailable};
+
+/// A row of the table and what its runs gave.
+struct Tried {
+    row: ConfRow,
+    outcome: Outcome,
+}
+
+impl Tried {
+    fn subject(&self) -> Subject {
+        Subject::Conf(Box::new(self.row.clone()))
+    }
+}
+
+/// Serves `conf`: every directory in turn.
+pub(crate) fn conf(args: &ConfArgs) -> Exit {
+    let mut json = match output::JsonFile::create(args.json.as_deref()) {
+        Ok(json) => json,
+        Err(why) => return output::bad_input(&why),
+    };
+    let mut exit = Exit::Kept;
+    for (index, dir) in args.dirs.iter().enumerate() {
+        if index > 0 {
+            output::result("\n");
+        }
+        let one = if args.lint { lint(dir, args) } else { measure(dir, args, &mut json) };
+        exit = exit.max(one);
+    }
+    match json.finish() {
+        Ok(()) => exit,
+        Err(why) => output::bad_input(&why),
+    }
+}
+
+/// Everything that is to be said about the files; errors, too, are the result here.
+fn lint(dir: &Path, args: &ConfArgs) -> Exit {
+    let loaded = conf::load_dir(dir, &args.sets);
+    let findings = match &loaded {
+        Ok(cluster) => {
+            output::result(&format!("{}\n{}\n", topology(cluster), modes(cluster)));
+            &cluster.findings
+        }
+        Err(findings) => findings,
+    };
+    output::result(&all_findings(findings, output::colour(&io::stdout())));
+    output::result(&format!("{}\n", totals(findings)));
+    if loaded.is_ok() { Exit::Kept } else { Exit::BadInput }
+}
+
+/// One directory: the files, then the runs.
+fn measure(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Exit {
+    match measured(dir, args, json) {
+        Ok(exit) => exit,
+        Err(Refused::Findings(findings)) => {
+            output::complaint(&first_findings(&findings, output::colour(&io::stderr())));
+            Exit::BadInput
+        }
+        Err(Refused::Text(why)) => output::bad_input(&why),
+    }
+}
+
+enum Refused {
+    Findings(Vec<Finding>),
+    Text(String),
+}
+
+fn measured(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Result<Exit, Refused> {
+    let load = |sets: &[Overlay]| conf::load_dir(dir, sets).map_err(Refused::Findings);
+    let rows = |cluster: &ClusterConf, sets: &[Overlay]| {
+        let all = ConfRow::all(dir, sets, cluster);
+        wanted(all, &args.faults).map_err(Refused::Text)
+    };
+    let now = load(&[])?;
+    // A fault that only the changed cluster knows is no error.
+    let now_rows =
+        if args.sets.is_empty() { rows(&now, &[])? } else { rows(&now, &[]).unwrap_or_default() };
+    let what_if = match args.sets.as_slice() {
+        [] => None,
+        sets => {
+            let then = load(sets)?;
+            let rows = rows(&then, sets)?;
+            Some((then, rows))
+        }
+    };
+    let shown = what_if.as_ref().map_or(&now, |(then, _)| then);
+    output::result(&topology(shown));
+    output::result(&first_findings(&shown.findings, output::colour(&io::stdout())));
+    output::result("\n");
+
+    let colour = output::colour(&io::stdout());
+    let now_tried = try_rows(now_rows, dir, args, json);
+    let Some((then, then_rows)) = what_if else {
+        output::result(&render::tables(&now, &now_tried, args.seeds.count(), args.all));
+        return Ok(conclude(&now_tried, None, args, colour));
+    };
+    let then_tried = try_rows(then_rows, dir, args, json);
+    output::result(&what_if::table(&now, &then, &now_tried, &then_tried));
+    Ok(conclude(&now_tried, Some(&then_tried), args, colour))
+}
+
+/// The rows that the filters ask for.
+fn wanted(rows: Vec<ConfRow>, filters: &[FaultFilter]) -> Result<Vec<ConfRow>, String> {
+    for filter in filters {
+        if !rows.iter().any(|row| filter.takes(&row.row)) {
+            return Err(format!("--fault {filter} fits no group of this cluster"));
+        }
+    }
+    let is_wanted =
+        |row: &ConfRow| filters.is_empty() || filters.iter().any(|filter| filter.takes(&row.row));
+    Ok(rows.into_iter().filter(is_wanted).collect())
+}
+
+fn try_rows(
+    rows: Vec<ConfRow>,
+    dir: &Path,
+    args: &ConfArgs,
+    json: &mut output::JsonFile,
+) -> Vec<Tried> {
+    let subjects: Vec<Subject> =
+        rows.iter().cloned().map(|row| Subject::Conf(Box::new(row))).collect();
+    let jobs: Vec<_> = subjects.iter().map(|subject| (subject, args.seeds.clone())).collect();
+    let options = campaign::Options {
+        jobs: args.jobs,
+        progress: Some(dir.display().to_string()),
+        json: json.is_wanted(),
+    };
+    let outcomes = campaign::run(&jobs, &options);
+    json.write(&outcomes);
+    rows.into_iter().zip(outcomes).map(|(row, outcome)| Tried { row, outcome }).collect()
+}
+
+/// Broken runs, limits, the summary and the exit code. With `--set` the cluster as it would be is
+/// `judged`: limits and the commands to go on with are about it.
+fn conclude(now: &[Tried], then: Option<&[Tried]>, args: &ConfArgs, colour: Colour) -> Exit {
+    let judged = then.unwrap_or(now);
+    let every: Vec<&Tried> = now.iter().chain(then.unwrap_or_default()).collect();
+    let mut troubles = String::new();
+    for tried in &every {
+        troubles += &failures::broken(&tried.subject(), &tried.outcome, colour);
+    }
+    let passed = render::limits(judged, args.max_lost, args.max_rpo);
+    troubles += &passed;
+    if !troubles.is_empty() {
+        // Groups end with an empty line, troubles begin with one.
+        output::result(&format!("{}\n", troubles.trim_start_matches('\n')));
+    }
+    if then.is_some() {
+        output::result(&format!("now:  {}", render::summary(now)));
+        output::result(&format!("then: {}", render::summary(judged)));
+    } else {
+        output::result(&render::summary(now));
+    }
+    output::result(&render::commands(judged));
+    exit(&every, !passed.is_empty())
+}
+
+/// What the runs and the limits say to the shell.
+fn exit(tried: &[&Tried], limit_passed: bool) -> Exit {
+    let any = |is: fn(&Figures) -> bool| tried.iter().any(|tried| is(&tried.outcome.figures()));
+    if limit_passed || any(|figures| figures.broken > 0) {
+        Exit::Broken
+    } else if any(Figures::is_vacuous) {
+        Exit::Nothing
+    } else {
+        Exit::Kept
+    }
+}
+
+#[cfg(test)]
+mod tests;

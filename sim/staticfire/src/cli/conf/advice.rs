@@ -1,0 +1,69 @@
+//! Which setting would change a row: from the terms of its bound to keys and brokers.
+
+use staticfire::campaign::subject::ConfRow;
+use staticfire::stories::matrix_rows::{Ours, Recovery};
+use staticfire_judge::check::bound::Term;
+
+/// A change that takes a row's loss away, or as much of it as one setting can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Advice {
+    /// `BROKER.KEY=VALUE`, as `--set` takes it.
+    Set {
+        /// Process of the broker.
+        broker: String,
+        /// `key=value`.
+        setting: &'static str,
+    },
+    /// Something that no key does.
+    Act(String),
+}
+
+impl Advice {
+    /// As the table says it.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Advice::Set { broker, setting } => format!("{setting} on {broker}"),
+            Advice::Act(text) => text.clone(),
+        }
+    }
+
+    /// As `--set` takes it.
+    pub(super) fn set(&self) -> Option<String> {
+        match self {
+            Advice::Set { broker, setting } => Some(format!("{broker}.{setting}")),
+            Advice::Act(_) => None,
+        }
+    }
+}
+
+/// What would change `row`; empty where nothing may be lost.
+pub(super) fn advice(row: &ConfRow) -> Vec<Advice> {
+    let set = |broker: &str, setting| Advice::Set { broker: broker.to_owned(), setting };
+    match (row.row.ours, &row.slave) {
+        (Ours::Never, _) => Vec::new(),
+        (Ours::All, Some(slave)) if row.row.recovery != Recovery::Promote => {
+            vec![Advice::Act(format!("promote {slave}, which has a copy"))]
+        }
+        (Ours::All, _) => vec![Advice::Act(format!("give {} a slave", row.group))],
+        (Ours::May, slave) => {
+            let mut advice = Vec::new();
+            if row.row.bound.has(Term::Lag) {
+                advice.push(set(&row.master, "brokerRole=SYNC_MASTER"));
+            }
+            if row.row.bound.has(Term::MasterUnflushed)
+                || row.row.bound.has(Term::FirstMasterUnflushed)
+            {
+                advice.push(set(&row.master, "flushDiskType=SYNC_FLUSH"));
+            }
+            if row.row.bound.has(Term::MasterUncommitted) {
+                advice.push(set(&row.master, "transientStorePoolEnable=false"));
+            }
+            if let Some(slave) =
+                slave.as_deref().filter(|_| row.row.bound.has(Term::SlaveUnflushed))
+            {
+                advice.push(set(slave, "flushDiskType=SYNC_FLUSH"));
+            }
+            advice
+        }
+    }
+}

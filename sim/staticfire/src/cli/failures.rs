@@ -1,0 +1,72 @@
+//! What is said about a run that broke a promise: what, the chains of its messages, and how to see it
+//! again.
+
+use staticfire::campaign::subject::Subject;
+use staticfire::campaign::{Outcome, Summary};
+use staticfire::conf::render::Colour;
+use staticfire::run::report::{LostKey, Verdict};
+use staticfire_judge::forensics::Fate;
+
+/// Violations told of one run.
+const VIOLATIONS: usize = 5;
+
+/// Tells the first broken run of a subject in full and names the seeds of the others.
+pub(crate) fn broken(subject: &Subject, outcome: &Outcome, colour: Colour) -> String {
+    let mut runs = outcome.with(Verdict::Broken);
+    let Some(first) = runs.next() else { return String::new() };
+    let mut text = broken_run(subject, first, colour);
+    let others: Vec<String> = runs.map(|run| run.report.seed.to_string()).collect();
+    if !others.is_empty() {
+        text += &format!("  also with --seed: {}\n", others.join(", "));
+    }
+    text
+}
+
+fn broken_run(subject: &Subject, run: &Summary, colour: Colour) -> String {
+    let seed = run.report.seed;
+    let mut text = format!("\n{}  {}  seed {seed}\n", painted("BROKEN", colour), subject.name());
+    for violation in run.violations.iter().take(VIOLATIONS) {
+        text += &format!("  {violation}\n");
+    }
+    if run.violations.len() > VIOLATIONS {
+        text += &format!("  … {} more\n", run.violations.len() - VIOLATIONS);
+    }
+    let is_forbidden = |(key, _): &(&LostKey, &Fate)| !key.permitted;
+    let forbidden = run.report.lost_keys.iter().zip(&run.fates).filter(is_forbidden);
+    text += &chains(forbidden, "  ");
+    let (rerun, explain) = (subject.rerun(seed), subject.explain(seed));
+    if rerun != explain {
+        text += &format!("  rerun:    {rerun}\n");
+    }
+    text + &format!("  explain:  {explain}\n")
+}
+
+/// The chains of lost messages.
+pub(crate) fn chains<'a>(
+    lost: impl Iterator<Item = (&'a LostKey, &'a Fate)>,
+    indent: &str,
+) -> String {
+    let mut text = String::new();
+    for (key, fate) in lost {
+        let verdict = if key.permitted { "permitted" } else { "NOT PERMITTED" };
+        text += &format!("{indent}lost: {}  {verdict}: {}\n", key.key, key.reason);
+        for link in &fate.links {
+            text += &format!("{indent}  {}\n", link.to_string().trim_end());
+        }
+    }
+    text
+}
+
+/// Why a run shows nothing.
+pub(crate) fn why_vacuous(run: &Summary) -> &str {
+    let finding = run.report.findings.first().map_or("nothing happened", String::as_str);
+    finding.strip_prefix("vacuous: ").unwrap_or(finding)
+}
+
+/// A word in red where colour is allowed.
+pub(crate) fn painted(word: &str, colour: Colour) -> String {
+    match colour {
+        Colour::On => format!("\x1b[31;1m{word}\x1b[0m"),
+        Colour::Off => word.to_owned(),
+    }
+}

@@ -1,0 +1,176 @@
+//! `run`: scenario files, each under its seeds.
+
+use std::io;
+
+use staticfire::campaign::seeds::SeedRange;
+use staticfire::campaign::subject::Subject;
+use staticfire::campaign::{self, Figures, Outcome};
+use staticfire::run::report::Verdict;
+
+use crate::cli::table::{Table, count, grouped, seconds};
+use crate::cli::{Exit, RunArgs, failures, output};
+
+/// Serves `run`.
+pub(crate) fn run(args: &RunArgs) -> Exit {
+    match tried(args) {
+        Ok(exit) => exit,
+        Err(why) => output::bad_input(&why),
+    }
+}
+
+fn tried(args: &RunArgs) -> Result<Exit, String> {
+    let scenarios = Subject::below(&args.paths)?;
+    let mut jobs = Vec::new();
+    for scenario in &scenarios {
+        jobs.push((scenario, seeds(scenario, args.seeds.as_ref())?));
+    }
+    let mut json = output::JsonFile::create(args.json.as_deref())?;
+    let options = campaign::Options {
+        jobs: args.jobs,
+        progress: Some("run".to_owned()),
+        json: json.is_wanted(),
+    };
+    let outcomes = campaign::run(&jobs, &options);
+    json.write(&outcomes);
+    json.finish()?;
+    output::result(&table(&scenarios, &outcomes));
+    let colour = output::colour(&io::stdout());
+    for (scenario, outcome) in scenarios.iter().zip(&outcomes) {
+        output::result(&failures::broken(scenario, outcome, colour));
+        output::result(&vacuous(scenario, outcome));
+    }
+    output::result(&format!("\n{}\n", summary(&outcomes)));
+    Ok(exit(&outcomes))
+}
+
+/// The seeds of the command line, else those that the scenario names.
+fn seeds(scenario: &Subject, given: Option<&SeedRange>) -> Result<SeedRange, String> {
+    let in_file = scenario.plan(0).seeds;
+    given
+        .cloned()
+        .map_or_else(|| in_file.parse(), Ok)
+        .map_err(|why: String| format!("{}: seeds = {in_file:?}: {why}", scenario.name()))
+}
+
+/// A line for each scenario.
+fn table(scenarios: &[Subject], outcomes: &[Outcome]) -> String {
+    let mut header = vec![
+        "verdict",
+        "scenario",
+        ">seeds",
+        ">acked",
+        ">lost",
+        ">skipped",
+        ">duplicated",
+        ">faults bit",
+        ">RPO",
+        ">unavailable",
+        ">sim : real",
+    ];
+    // Hardly any story lasts until something expires.
+    let (any_expired, column) = (outcomes.iter().any(|it| it.figures().expired > 0), 5);
+    if any_expired {
+        header.insert(column, ">expired");
+    }
+    let mut table = Table::new(&header);
+    for (scenario, outcome) in scenarios.iter().zip(outcomes) {
+        let figures = outcome.figures();
+        let mut row = vec![
+            verdict(&figures),
+            scenario.name(),
+            figures.runs.to_string(),
+            grouped(figures.acked),
+            super::conf::lost(&figures),
+            grouped(figures.skipped),
+            grouped(figures.duplicated),
+            grouped(figures.bitten),
+            super::conf::rpo(&figures),
+            super::conf::unavailable(&figures),
+            format!("{} : 1", grouped(figures.sim_ms / figures.wall_ms.max(1))),
+        ];
+        if any_expired {
+            row.insert(column, grouped(figures.expired));
+        }
+        table.row(row);
+    }
+    table.render()
+}
+
+fn verdict(figures: &Figures) -> String {
+    let of = |number: u64, word: &str| format!("{word} {number}/{}", figures.runs);
+    match figures {
+        Figures { broken, .. } if *broken > 0 => of(*broken, "BROKEN"),
+        Figures { vacuous, .. } if *vacuous > 0 => of(*vacuous, "vacuous"),
+        _ => "kept".to_owned(),
+    }
+}
+
+/// The runs that showed nothing, each with why and how to see it again.
+fn vacuous(scenario: &Subject, outcome: &Outcome) -> String {
+    let runs = outcome.with(Verdict::Vacuous);
+    runs.map(|run| {
+        let why = failures::why_vacuous(run);
+        let seed = run.report.seed;
+        format!(
+            "\nvacuous  {}  seed {seed}: {why}\n  explain:  {}\n",
+            scenario.name(),
+            scenario.explain(seed)
+        )
+    })
+    .collect()
+}
+
+fn summary(outcomes: &[Outcome]) -> String {
+    let figures: Vec<Figures> = outcomes.iter().map(Outcome::figures).collect();
+    let sum = |field: fn(&Figures) -> u64| -> u64 { figures.iter().map(field).sum() };
+    let (runs, sim, wall) = (sum(|f| f.runs), sum(|f| f.sim_ms), sum(|f| f.wall_ms));
+    format!(
+        "{} of {}: {} broken, {} vacuous; {} simulated in {} of work ({} : 1)",
+        count(runs, "run"),
+        count(outcomes.len() as u64, "scenario"),
+        sum(|f| f.broken),
+        sum(|f| f.vacuous),
+        seconds(sim),
+        seconds(wall),
+        grouped(sim / wall.max(1)),
+    )
+}
+
+fn exit(outcomes: &[Outcome]) -> Exit {
+    let has = |verdict| outcomes.iter().any(|outcome| outcome.with(verdict).next().is_some());
+    if has(Verdict::Broken) {
+        Exit::Broken
+    } else if has(Verdict::Vacuous) {
+        Exit::Nothing
+    } else {
+        Exit::Kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples;
+    use staticfire::conf::render::Colour;
+
+    #[test]
+    fn a_line_a_scenario_and_a_paragraph_for_what_went_wrong() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/ha/flapping-link.toml");
+        let Ok(Subject::File { plan, .. }) = Subject::read(std::path::Path::new(root)) else {
+            panic!("a scenario");
+        };
+        let named = |path: &str| Subject::File { path: path.into(), plan: plan.clone() };
+        let scenarios = [named("kept.toml"), named("broken.toml"), named("my story.toml")];
+        let outcomes = [samples::outcome(&[0, 12]), samples::broken(), samples::vacuous()];
+        let mut text = table(&scenarios, &outcomes);
+        for (scenario, outcome) in scenarios.iter().zip(&outcomes) {
+            text += &failures::broken(scenario, outcome, Colour::Off);
+            text += &vacuous(scenario, outcome);
+        }
+        text += &summary(&outcomes);
+        insta::assert_snapshot!("run", text);
+        assert_eq!(exit(&outcomes), Exit::Broken);
+        assert_eq!(exit(&outcomes[2..]), Exit::Nothing);
+        assert_eq!(exit(&outcomes[..1]), Exit::Kept);
+    }
+}

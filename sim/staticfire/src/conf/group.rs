@@ -1,0 +1,173 @@
+//! [`BrokerGroup`]: a master and its slaves, and the mode they run in.
+
+use std::collections::BTreeMap;
+
+use mq_broker::config::nearest;
+use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
+
+use crate::conf::BrokerConf;
+use crate::conf::finding::{Finding, FindingKind};
+use crate::stories::matrix_rows::{self, FaultStep, Flush, MatrixRow, Ours, Recovery, Replication};
+use staticfire_judge::check::bound::Term;
+
+/// The keys that decide who belongs to which group.
+const GROUP_KEYS: [&str; 4] = ["brokerName", "brokerId", "brokerRole", "enableDLegerCommitLog"];
+
+/// The brokers of one `brokerName`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerGroup {
+    /// `brokerName`.
+    pub name: String,
+    /// The master: index into the cluster's brokers.
+    pub master: usize,
+    /// The slaves by id: indices into the cluster's brokers.
+    pub slaves: Vec<usize>,
+    /// The effective mode, such as `SYNC_MASTER + SYNC_FLUSH, slave ASYNC_FLUSH`.
+    pub mode: String,
+    /// How the master flushes.
+    pub flush: Flush,
+    /// Whether its master acknowledges what only its process has: a transient store pool in force, and no
+    /// slave that has to confirm.
+    pub acks_from_pool: bool,
+    /// How it replicates: by its role and by whether it has slaves.
+    pub replication: Replication,
+    /// How the slaves flush; of several the weakest.
+    pub slave_flush: Option<Flush>,
+}
+
+impl BrokerGroup {
+    /// The rows of the expected matrix that fit the group. The matrix has none for the transient store
+    /// pool: whatever takes the master's process also takes what only that process had.
+    #[must_use]
+    pub fn rows(&self) -> Vec<MatrixRow> {
+        let rows = matrix_rows::rows_for(self.flush, self.replication, self.slave_flush);
+        rows.into_iter().map(|row| if self.acks_from_pool { with_pool(row) } else { row }).collect()
+    }
+
+    fn new(name: &str, master: usize, slaves: Vec<usize>, brokers: &[BrokerConf]) -> BrokerGroup {
+        let store = &brokers[master].store;
+        let flushes: Vec<FlushDiskType> =
+            slaves.iter().map(|slave| brokers[*slave].store.flush_disk_type).collect();
+        let replication = match store.broker_role {
+            _ if slaves.is_empty() => Replication::None,
+            BrokerRole::SyncMaster => Replication::Sync,
+            BrokerRole::AsyncMaster | BrokerRole::Slave => Replication::Async,
+        };
+        BrokerGroup {
+            name: name.to_owned(),
+            master,
+            mode: mode(store, &flushes),
+            acks_from_pool: store.is_transient_store_pool_enable()
+                && replication != Replication::Sync,
+            flush: flush(store.flush_disk_type),
+            replication,
+            // ASYNC_FLUSH is the greater one and the weaker promise.
+            slave_flush: flushes.into_iter().max().map(flush),
+            slaves,
+        }
+    }
+}
+
+/// The groups by name; brokers whose group is in doubt are in none.
+pub(super) fn gather(brokers: &[BrokerConf], findings: &mut Vec<Finding>) -> Vec<BrokerGroup> {
+    let mut by_name: BTreeMap<&str, BTreeMap<u64, usize>> = BTreeMap::new();
+    for (index, broker) in brokers.iter().enumerate().filter(|(_, b)| b.is_sound(&GROUP_KEYS)) {
+        if broker.file.get("brokerName").is_none() {
+            let text = format!("brokerName is not written; {:?} is used", broker.stem);
+            let places = vec![broker.place("brokerName", &broker.stem)];
+            findings.push(
+                Finding::note(FindingKind::NoBrokerName, text, places)
+                    .upstream("use the host name"),
+            );
+        }
+        let ids = by_name.entry(&broker.config.broker_name).or_default();
+        if let Some(earlier) = ids.get(&broker.config.broker_id) {
+            findings.push(same_name_and_id(&brokers[*earlier], broker));
+        } else {
+            ids.insert(broker.config.broker_id, index);
+        }
+    }
+    let masters: Vec<&str> =
+        by_name.iter().filter(|(_, ids)| ids.contains_key(&0)).map(|(name, _)| *name).collect();
+    let complete = is_complete(brokers);
+    let mut groups = Vec::new();
+    for (name, ids) in &by_name {
+        let slaves: Vec<usize> = ids.range(1..).map(|(_, index)| *index).collect();
+        match ids.get(&0) {
+            Some(master) => groups.push(BrokerGroup::new(name, *master, slaves, brokers)),
+            None if complete => findings.extend(
+                slaves.iter().map(|slave| without_master(&brokers[*slave], name, &masters)),
+            ),
+            None => {}
+        }
+    }
+    groups
+}
+
+/// Whether every broker's group is known: a broken file may be the missing master or slave.
+pub(super) fn is_complete(brokers: &[BrokerConf]) -> bool {
+    brokers.iter().all(|broker| broker.is_sound(&GROUP_KEYS))
+}
+
+fn same_name_and_id(earlier: &BrokerConf, broker: &BrokerConf) -> Finding {
+    let (name, id) = (&broker.config.broker_name, broker.config.broker_id);
+    let text = format!("two brokers are {name} with brokerId {id}");
+    let place = |broker: &BrokerConf| broker.place("brokerId", &id.to_string());
+    Finding::error(FindingKind::SameNameAndId, text, vec![place(earlier), place(broker)])
+        .upstream("give clients the address of whichever registered last")
+}
+
+fn without_master(slave: &BrokerConf, name: &str, masters: &[&str]) -> Finding {
+    let text = format!("{} has no master: no broker {name} with brokerId 0", slave.stem);
+    let places = vec![slave.place("brokerName", name), slave.place("brokerRole", "SLAVE")];
+    Finding::error(FindingKind::SlaveWithoutMaster, text, places)
+        .allowed(format!("the brokerName of a master: {}", masters.join(", ")))
+        .suggestion(nearest(name, masters.iter().copied()))
+        .upstream("replicate nothing, without a word")
+}
+
+fn flush(flush: FlushDiskType) -> Flush {
+    match flush {
+        FlushDiskType::SyncFlush => Flush::Sync,
+        FlushDiskType::AsyncFlush => Flush::Async,
+    }
+}
+
+/// The row of a group that acknowledges what only the master's process has.
+fn with_pool(mut row: MatrixRow) -> MatrixRow {
+    let takes_process = |step: &FaultStep| {
+        matches!(
+            step,
+            FaultStep::KillMaster
+                | FaultStep::PowerMaster
+                | FaultStep::PowerAll
+                | FaultStep::Promote
+                | FaultStep::OldMasterReturnsAsSlave
+        )
+    };
+    // Whoever promotes a slave kills its master first.
+    let is_hit = row.recovery == Recovery::Promote || row.fault.iter().any(takes_process);
+    if is_hit && row.ours != Ours::All {
+        row.ours = Ours::May;
+        row.bound = row.bound.and(Term::MasterUncommitted);
+        row.why = format!("{}; and what waits in the transient store pool goes", row.why);
+    }
+    row
+}
+
+fn mode(store: &StoreConfig, slaves: &[FlushDiskType]) -> String {
+    let pool = if store.is_transient_store_pool_enable() { " + transient store pool" } else { "" };
+    let (role, flush) = (store.broker_role.name(), store.flush_disk_type.name());
+    let master = format!("{role} + {flush}{pool}");
+    match slaves {
+        [] => format!("{master}, no slave"),
+        [slave] => format!("{master}, slave {}", slave.name()),
+        [first, rest @ ..] if rest.iter().all(|slave| slave == first) => {
+            format!("{master}, {} slaves {}", slaves.len(), first.name())
+        }
+        _ => {
+            let names: Vec<&str> = slaves.iter().map(|slave| slave.name()).collect();
+            format!("{master}, slaves {}", names.join(" and "))
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Staticfire: runs a RocketMQ cluster in a simulated world until it breaks, and says which
+//! acknowledged messages were lost, and why.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`plan`] | [`Plan`](plan::Plan): everything a run is made of; scenario files are plans |
+//! | [`stories`] | plans that nobody wrote: the expected matrix, and the generator |
+//! | [`conf`] | directories of RocketMQ's `.properties`, as clusters |
+//! | [`run`] | one plan, one seed, one verdict: stage, cluster, workload, acts |
+//! | [`campaign`] | many runs: subjects, seeds, sweeps, figures, repeatability |
+//!
+//! Each knows only those above it. The world that runs are told in is `staticfire-world`, what judges
+//! them `staticfire-judge`; the command line stands on all of it, in the binary.
+
+pub mod campaign;
+pub mod conf;
+pub mod plan;
+pub mod run;
+pub mod stories;

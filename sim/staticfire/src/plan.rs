@@ -1,0 +1,278 @@
+//! [`Plan`]: everything a run is made of. A scenario file *is* a plan; the matrix, `conf` and the
+//! fuzzer make plans, too. Plan + seed + binary = the same run, byte for byte.
+//!
+//! The file format is TOML (grammar: `scenarios/README.md`). Unknown keys are errors; whatever a
+//! file does not say comes from the defaults in this module.
+
+pub mod event;
+pub mod expand;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mq_store::delay_level::DelayLevels;
+use serde::{Deserialize, Serialize};
+use staticfire_judge::check::Checker;
+use staticfire_judge::duration;
+
+pub use event::{Action, EventPlan, FileKind, FlushErrorPages, Trigger};
+pub use staticfire_judge::check::bound::Promise;
+pub use staticfire_judge::duration::Millis;
+
+/// One story: a cluster, a workload, what goes wrong, and what must hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// A short name of the story.
+    pub title: String,
+    /// One sentence: what must hold.
+    pub holds: String,
+    /// Seeds that `run` takes when the command line names none, as `A..B`.
+    #[serde(default = "default_seeds")]
+    pub seeds: String,
+    /// Upstream behaviours switched on, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<String>,
+    /// Planted bugs armed, by name; refused by builds without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plants: Vec<String>,
+    /// Machines and processes.
+    pub cluster: ClusterPlan,
+    /// Who sends and consumes what.
+    #[serde(default)]
+    pub workload: WorkloadPlan,
+    /// Faults and operations, in any order.
+    #[serde(default, rename = "event", skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventPlan>,
+    /// What is promised.
+    pub check: CheckPlan,
+}
+
+fn default_seeds() -> String {
+    "0..5".to_owned()
+}
+
+/// Machines and what runs on them. Either `groups` (short form) or `brokers` and `namesrvs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterPlan {
+    /// Number of name servers of the short form, each on a machine of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namesrv: Option<u32>,
+    /// One-way latency between machines, whole milliseconds.
+    pub link_latency: Millis,
+    /// Shortest and longest sync of a disk, whole milliseconds.
+    pub sync_latency: [Millis; 2],
+    /// Mean interval of the kernel's background writeback; 0 turns it off.
+    pub writeback_interval: Millis,
+    /// Capacity of each machine's disk in bytes.
+    pub disk_bytes: u64,
+    /// Host names, resolved on every machine.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, String>,
+    /// Properties that every broker of the short form gets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+    /// Broker groups of the short form, every broker on a machine of its own.
+    #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupPlan>,
+    /// Name servers of the long form.
+    #[serde(rename = "name_server", skip_serializing_if = "Vec::is_empty")]
+    pub namesrvs: Vec<NamesrvPlan>,
+    /// Brokers of the long form.
+    #[serde(rename = "broker", skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<BrokerPlan>,
+}
+
+impl Default for ClusterPlan {
+    fn default() -> Self {
+        ClusterPlan {
+            namesrv: None,
+            link_latency: Millis(1),
+            sync_latency: [Millis(1), Millis(4)],
+            writeback_interval: Millis(5_000),
+            disk_bytes: 64 << 30,
+            hosts: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            groups: Vec::new(),
+            namesrvs: Vec::new(),
+            brokers: Vec::new(),
+        }
+    }
+}
+
+/// A broker group of the short form: a master and its slaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPlan {
+    /// `brokerName`; the processes are called `NAME`, `NAME-s`, `NAME-s2`, …
+    pub name: String,
+    /// `brokerRole` of the master.
+    pub role: String,
+    /// `flushDiskType` of the master.
+    pub flush: String,
+    /// Number of slaves.
+    #[serde(default)]
+    pub slaves: u32,
+    /// `flushDiskType` of the slaves.
+    #[serde(default = "default_slave_flush")]
+    pub slave_flush: String,
+}
+
+fn default_slave_flush() -> String {
+    "ASYNC_FLUSH".to_owned()
+}
+
+/// A name server process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamesrvPlan {
+    /// Process name.
+    pub name: String,
+    /// Address of its machine.
+    pub address: String,
+    /// `listenPort`.
+    pub port: u16,
+}
+
+/// A broker process with its configuration as an operator writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerPlan {
+    /// Process name; the stem of its `.properties` file.
+    pub name: String,
+    /// Address of its machine.
+    pub address: String,
+    /// The `.properties` entries.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Who sends and consumes what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkloadPlan {
+    /// The `brokerName` whose queues are used; empty: every group.
+    pub group: String,
+    /// The topic, created on every master of the groups in use before the first send.
+    pub topic: String,
+    /// Queues per broker group.
+    pub queues: u32,
+    /// Producers, each a process on a machine of its own.
+    pub producers: u32,
+    /// Sends that one producer keeps in flight.
+    pub window: u32,
+    /// Messages in all.
+    pub messages: u32,
+    /// Sends started per second and producer.
+    pub rate_per_second: u32,
+    /// Shortest and longest body in bytes.
+    pub body_bytes: [u32; 2],
+    /// Consumers of the one existing group, each a process of its own.
+    pub consumers: u32,
+    /// `sendMsgTimeout`.
+    pub send_timeout: Millis,
+    /// Share of messages with `WAIT=false`, in percent; they are never counted as acknowledged.
+    pub wait_false_percent: u32,
+    /// Delay level of every message; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub delay_level: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Default for WorkloadPlan {
+    fn default() -> Self {
+        WorkloadPlan {
+            group: String::new(),
+            topic: "Orders".to_owned(),
+            queues: 4,
+            producers: 2,
+            window: 4,
+            messages: 500,
+            rate_per_second: 100,
+            body_bytes: [64, 512],
+            consumers: 1,
+            send_timeout: Millis(3_000),
+            wait_false_percent: 0,
+            delay_level: 0,
+        }
+    }
+}
+
+impl WorkloadPlan {
+    /// Time from the storing of a message to its delivery, with RocketMQ's own levels.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        let level = self.delay_level as usize;
+        let ms = if level == 0 { 0 } else { DelayLevels::default().deliver_time_ms(level, 0) };
+        Duration::from_millis(ms)
+    }
+}
+
+/// What a plan promises, and by when life goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckPlan {
+    /// May acknowledged messages of the group under fault be lost?
+    pub promise: Promise,
+    /// Sum of bound terms (`lag`, `master_unflushed`, `slave_unflushed`, `first_master_unflushed`)
+    /// for a `may` promise, e.g. `lag+slave_unflushed`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bound: String,
+    /// Within this time after the last heal or recovery sends are acknowledged again. `never`: not
+    /// required (a story that ends without a writable master).
+    #[serde(default = "default_sends_within", with = "duration::or_never")]
+    pub sends_within: Option<Millis>,
+    /// Within this time after the last heal replicas hold equal logs and dispatch lag is zero, or
+    /// `never`.
+    #[serde(default = "default_equal_within", with = "duration::or_never")]
+    pub replicas_equal_within: Option<Millis>,
+    /// The run counts only if it lost something: for stories that show what a switch costs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expect_loss: bool,
+    /// Checkers that must find something, in stories of upstream switches: their findings are what
+    /// the switches cost, and the run counts only if each of them has some. All others must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<Checker>,
+    /// Least count of send statuses (`SEND_OK`, `FLUSH_SLAVE_TIMEOUT`, …) and figures (`lost`,
+    /// `skipped`, `duplicated`, `readable`) that must be seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub least: BTreeMap<String, u32>,
+    /// The same the other way: no more than these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub most: BTreeMap<String, u32>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
+fn default_sends_within() -> Option<Millis> {
+    Some(Millis(60_000))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
+fn default_equal_within() -> Option<Millis> {
+    Some(Millis(60_000))
+}
+
+impl Plan {
+    /// Reads a plan from TOML text.
+    ///
+    /// # Errors
+    /// Syntax errors, unknown keys and contradictions, with the line where TOML knows it.
+    pub fn parse(text: &str) -> Result<Plan, String> {
+        let plan: Plan = toml::from_str(text).map_err(|error| error.to_string())?;
+        expand::validate(&plan)?;
+        Ok(plan)
+    }
+
+    /// The plan as TOML text that [`Plan::parse`] reads back to an equal plan.
+    ///
+    /// # Panics
+    /// Never: every field of a plan has a TOML form (a test round-trips generated plans).
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a plan is plain data")
+    }
+}

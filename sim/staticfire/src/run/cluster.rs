@@ -1,0 +1,276 @@
+//! [`Cluster`]: a plan's machines and processes on a stage, and the operations that stories are made of.
+
+pub mod broker_process;
+pub mod operate;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use self::broker_process::BrokerProcess;
+use crate::plan::{ClusterPlan, Millis, Plan, expand};
+use crate::run::program::Program;
+use crate::run::stage::{Machine, Process, Stage};
+use crate::run::workload::{Workload, consume, produce};
+use staticfire_judge::ledger::Ledger;
+use staticfire_world::disk::{DiskStats, LatencyProfile, SimDisk, SimDiskConfig};
+use staticfire_world::trace::{FaultId, Trace};
+use staticfire_world::world::{Exit, ProcessContext};
+
+/// First address of the clients' machines; servers of published set-ups do not use this network.
+const CLIENT_NETWORK: [u8; 2] = [172, 31];
+
+/// A running cluster. Belongs to the scenario, outside all processes.
+pub struct Cluster {
+    stage: Rc<dyn Stage>,
+    ledger: Ledger,
+    plan: ClusterPlan,
+    machines: RefCell<BTreeMap<IpAddr, Rc<dyn Machine>>>,
+    nodes: RefCell<BTreeMap<String, Rc<dyn Process>>>,
+    brokers: BTreeMap<String, BrokerProcess>,
+    /// Processes that an operator took out of service: power coming back does not start them.
+    fenced: RefCell<Vec<String>>,
+    /// Faults that `heal` and `calm` take away: what, the processes concerned, the fault.
+    open_faults: RefCell<Vec<OpenFault>>,
+    clients: Cell<u8>,
+}
+
+/// A fault that lasts until it is taken away.
+struct OpenFault {
+    kind: OpenFaultKind,
+    nodes: Vec<String>,
+    fault: FaultId,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OpenFaultKind {
+    Partition,
+    SlowLink,
+    /// A fault of a disk, and how often something like it was felt there before.
+    Disk(DiskFault, u64),
+}
+
+/// A fault of a disk that lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DiskFault {
+    Slow,
+    Hung,
+    Full,
+    SyncError,
+    ReadError,
+}
+
+impl DiskFault {
+    /// How often a disk's users felt such a fault.
+    fn felt(self, stats: &DiskStats) -> u64 {
+        match self {
+            DiskFault::Slow => stats.flushes,
+            DiskFault::Hung => stats.hung_syncs,
+            DiskFault::Full => stats.filled_answers + stats.no_space,
+            DiskFault::SyncError => stats.flush_errors,
+            DiskFault::ReadError => stats.read_errors,
+        }
+    }
+
+    /// What they felt, in words.
+    fn bite(self) -> &'static str {
+        match self {
+            DiskFault::Slow => "a sync was slow",
+            DiskFault::Hung => "a sync hangs",
+            DiskFault::Full => "the missing space was seen",
+            DiskFault::SyncError => "a sync failed",
+            DiskFault::ReadError => "a read failed",
+        }
+    }
+
+    /// Takes it away; what holds again, in words.
+    fn end(self, disk: &SimDisk) -> &'static str {
+        match self {
+            DiskFault::Slow => {
+                disk.reset_latency();
+                "the disk is as before"
+            }
+            DiskFault::Hung => {
+                disk.unhang();
+                "syncs return again"
+            }
+            DiskFault::Full => {
+                disk.unfill();
+                "the space is back"
+            }
+            DiskFault::SyncError => {
+                disk.clear_flush_faults();
+                "syncs work again"
+            }
+            DiskFault::ReadError => {
+                disk.clear_read_faults();
+                "reads work again"
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// Adds the machines and processes of `plan` to `stage`; starts nothing.
+    ///
+    /// # Errors
+    /// An address or a broker's properties that make no sense; a plan that the stage refuses.
+    pub fn build(stage: &Rc<dyn Stage>, plan: &Plan, ledger: &Ledger) -> Result<Rc<Self>, String> {
+        if let Some(why) = stage.refuses(plan) {
+            return Err(why);
+        }
+        let long = expand::expand(&plan.cluster);
+        let mut cluster = Cluster {
+            stage: Rc::clone(stage),
+            ledger: ledger.clone(),
+            plan: long.clone(),
+            machines: RefCell::default(),
+            nodes: RefCell::default(),
+            brokers: BTreeMap::new(),
+            fenced: RefCell::default(),
+            open_faults: RefCell::default(),
+            clients: Cell::new(0),
+        };
+        for (host, address) in &long.hosts {
+            stage.add_host(host, parse_address(address)?);
+        }
+        for namesrv in &long.namesrvs {
+            let machine = cluster.machine(parse_address(&namesrv.address)?);
+            let port = namesrv.port;
+            let process = machine.add_process(&namesrv.name, Program::Namesrv { port });
+            cluster.nodes.borrow_mut().insert(namesrv.name.clone(), process);
+        }
+        for broker in &long.brokers {
+            let machine = cluster.machine(parse_address(&broker.address)?);
+            let process = BrokerProcess::add(&machine, broker, plan)?;
+            process.tell(ledger);
+            cluster.nodes.borrow_mut().insert(broker.name.clone(), Rc::clone(process.handle()));
+            cluster.brokers.insert(broker.name.clone(), process);
+        }
+        Ok(Rc::new(cluster))
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        self.stage.trace()
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The brokers by process name.
+    #[must_use]
+    pub fn brokers(&self) -> &BTreeMap<String, BrokerProcess> {
+        &self.brokers
+    }
+
+    /// The process that is the master of a group by its present configuration.
+    #[must_use]
+    pub fn master_of(&self, group: &str) -> Option<&BrokerProcess> {
+        let serves = |broker: &&BrokerProcess| {
+            broker.group() == group && broker.is_master() && !self.is_fenced(broker.name())
+        };
+        self.brokers.values().find(serves)
+    }
+
+    /// The slaves of a group by their present configuration.
+    pub fn slaves_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a BrokerProcess> {
+        let serves = move |broker: &&BrokerProcess| {
+            broker.group() == group && !broker.is_master() && !self.is_fenced(broker.name())
+        };
+        self.brokers.values().filter(serves)
+    }
+
+    /// `host:port` of the name servers.
+    #[must_use]
+    pub fn namesrv_addrs(&self) -> Vec<String> {
+        let servers = self.plan.namesrvs.iter();
+        servers.map(|server| format!("{}:{}", server.address, server.port)).collect()
+    }
+
+    /// Starts name servers, masters and slaves.
+    pub fn start(&self) {
+        for namesrv in &self.plan.namesrvs {
+            self.node(&namesrv.name).start();
+        }
+        let (masters, slaves): (Vec<_>, Vec<_>) =
+            self.brokers.values().partition(|broker| broker.is_master());
+        for broker in masters.into_iter().chain(slaves) {
+            broker.handle().start();
+        }
+    }
+
+    /// Adds and starts the producers of `work`.
+    pub fn start_producers(&self, work: &Arc<Workload>) {
+        for n in 1..=work.plan.producers {
+            let work = Arc::clone(work);
+            let main = move |context| produce::run(context, Arc::clone(&work));
+            self.add_client(&format!("producer-{n}"), main).start();
+        }
+    }
+
+    /// Adds and starts the consumers of the existing group.
+    pub fn start_consumers(&self, work: &Arc<Workload>) {
+        for n in 1..=work.plan.consumers {
+            let work = Arc::clone(work);
+            let main = move |context| consume::run(context, Arc::clone(&work));
+            self.add_client(&format!("consumer-{n}"), main).start();
+        }
+    }
+
+    /// Adds a client process on a machine of its own.
+    pub fn add_client<F, Fut>(&self, name: &str, main: F) -> Rc<dyn Process>
+    where
+        F: Fn(ProcessContext) -> Fut + 'static,
+        Fut: Future<Output: Exit> + 'static,
+    {
+        let n = self.clients.get() + 1;
+        self.clients.set(n);
+        let machine = self.machine(IpAddr::from([CLIENT_NETWORK[0], CLIENT_NETWORK[1], 0, n]));
+        let process = machine.add_process(name, Program::client(main));
+        self.nodes.borrow_mut().insert(name.to_owned(), Rc::clone(&process));
+        process
+    }
+
+    /// A process by name.
+    ///
+    /// # Panics
+    /// When there is none: plans are validated before they run.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Rc<dyn Process> {
+        self.nodes.borrow().get(name).cloned().unwrap_or_else(|| panic!("no process {name}"))
+    }
+
+    /// The machine with an address, added when it is new.
+    fn machine(&self, address: IpAddr) -> Rc<dyn Machine> {
+        let mut machines = self.machines.borrow_mut();
+        let machine = machines
+            .entry(address)
+            .or_insert_with(|| self.stage.add_machine(address, self.disk_config()));
+        Rc::clone(machine)
+    }
+
+    fn disk_config(&self) -> SimDiskConfig {
+        let [Millis(shortest), Millis(longest)] = self.plan.sync_latency;
+        SimDiskConfig {
+            capacity_bytes: self.plan.disk_bytes,
+            latency: LatencyProfile::uniform(shortest..=longest),
+        }
+    }
+
+    /// Whether an operator keeps a process from serving: a former master, until it is started again.
+    #[must_use]
+    pub fn is_fenced(&self, name: &str) -> bool {
+        self.fenced.borrow().iter().any(|fenced| fenced == name)
+    }
+}
+
+fn parse_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is no address"))
+}

@@ -1,0 +1,171 @@
+//! [`BrokerProcess`]: a broker of a plan with its `.properties`, which an operator may edit between
+//! two starts.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mq_store::config::{BrokerRole, FlushDiskType, UpstreamSwitch};
+
+use crate::plan::{BrokerPlan, Plan};
+use crate::run::program::{Configured, Program};
+use crate::run::stage::{Machine, Process};
+use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
+
+const HOUR_US: u64 = 3_600_000_000;
+
+/// A broker process and its configuration; clones name the same one.
+#[derive(Clone)]
+pub struct BrokerProcess {
+    name: String,
+    handle: Rc<dyn Process>,
+    machine: Rc<dyn Machine>,
+    configured: Arc<Mutex<Configured>>,
+}
+
+impl BrokerProcess {
+    /// Adds the process of `broker` to its machine.
+    ///
+    /// # Errors
+    /// Properties, upstream switches or plants that make no sense.
+    pub fn add(
+        machine: &Rc<dyn Machine>,
+        broker: &BrokerPlan,
+        plan: &Plan,
+    ) -> Result<Self, String> {
+        let switches = plan.upstream.iter().map(|name| name.parse());
+        let upstream = switches.collect::<Result<Vec<UpstreamSwitch>, _>>()?;
+        let configured = Configured::read(
+            &broker.name,
+            broker.properties.clone(),
+            upstream,
+            plan.plants.clone(),
+        )?;
+        let configured = Arc::new(Mutex::new(configured));
+        let shared = Arc::clone(&configured);
+        let program = Program::Broker(Rc::new(move || lock(&shared).clone()));
+        let handle = machine.add_process(&broker.name, program);
+        Ok(BrokerProcess {
+            name: broker.name.clone(),
+            handle,
+            machine: Rc::clone(machine),
+            configured,
+        })
+    }
+
+    /// Process name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn handle(&self) -> &Rc<dyn Process> {
+        &self.handle
+    }
+
+    /// The machine it stands on.
+    #[must_use]
+    pub fn machine(&self) -> &Rc<dyn Machine> {
+        &self.machine
+    }
+
+    /// `brokerName`.
+    #[must_use]
+    pub fn group(&self) -> String {
+        lock(&self.configured).broker.broker_name.clone()
+    }
+
+    /// Whether its file makes it a master.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        lock(&self.configured).store.broker_role != BrokerRole::Slave
+    }
+
+    /// Whether it is a SYNC_MASTER.
+    #[must_use]
+    pub fn is_sync_master(&self) -> bool {
+        lock(&self.configured).store.broker_role == BrokerRole::SyncMaster
+    }
+
+    /// `flushDiskType` as written.
+    #[must_use]
+    pub fn flush_name(&self) -> &'static str {
+        match lock(&self.configured).store.flush_disk_type {
+            FlushDiskType::SyncFlush => "SYNC_FLUSH",
+            FlushDiskType::AsyncFlush => "ASYNC_FLUSH",
+        }
+    }
+
+    /// `brokerId`.
+    #[must_use]
+    pub fn broker_id(&self) -> u64 {
+        lock(&self.configured).broker.broker_id
+    }
+
+    /// `ip:port` that clients use.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let configured = lock(&self.configured);
+        let ip = configured.broker.broker_ip1.clone();
+        let ip = ip.unwrap_or_else(|| self.machine.ip().to_string());
+        format!("{ip}:{}", configured.broker.listen_port)
+    }
+
+    /// Edits the file: takes effect with the next start.
+    ///
+    /// # Errors
+    /// When the result makes no sense.
+    pub fn edit(&self, changes: &[(&str, &str)]) -> Result<(), String> {
+        let mut configured = lock(&self.configured);
+        let mut properties = configured.properties.clone();
+        for (key, value) in changes {
+            properties.insert((*key).to_owned(), (*value).to_owned());
+        }
+        let (upstream, plants) = (configured.upstream.clone(), configured.plants.clone());
+        *configured = Configured::read(&self.name, properties, upstream, plants)?;
+        Ok(())
+    }
+
+    /// Has the next starts pass over damage, or refuse because of it.
+    pub fn set_salvage(&self, salvage: bool) {
+        lock(&self.configured).store.salvage = salvage;
+    }
+
+    /// Tells the ledger where the store lies and which role the file gives.
+    pub fn tell(&self, ledger: &Ledger) {
+        let configured = lock(&self.configured);
+        let store = &configured.store;
+        let unit_bytes = 20;
+        let dirs = StoreDirs {
+            commit_log: store.commit_log_dir(),
+            commit_log_file_bytes: store.mapped_file_size_commit_log as u64,
+            consume_queue: store.store_path_root_dir.join("consumequeue"),
+            consume_queue_file_bytes: (store.mapped_file_size_consume_queue as u64)
+                .next_multiple_of(unit_bytes),
+        };
+        ledger.set_broker(
+            &self.name,
+            BrokerEntry {
+                group: Arc::from(&*configured.broker.broker_name),
+                view: LogView::new(Arc::clone(self.machine.disk()), dirs),
+                master: store.broker_role != BrokerRole::Slave,
+                sync_master: store.broker_role == BrokerRole::SyncMaster,
+                sync_flush: store.flush_disk_type == FlushDiskType::SyncFlush,
+                uncommitted_ms_max: store
+                    .is_transient_store_pool_enable()
+                    .then(|| store.uncommitted_ms_max()),
+                retention: Retention {
+                    reserved_us: store.file_reserved_time_hours.saturating_mul(HOUR_US),
+                    forcibly_above_percent: store
+                        .clean_file_forcibly_enable
+                        .then_some(store.disk_space_clean_forcibly_ratio),
+                },
+            },
+        );
+    }
+}
+
+fn lock(configured: &Mutex<Configured>) -> std::sync::MutexGuard<'_, Configured> {
+    configured.lock().unwrap_or_else(PoisonError::into_inner)
+}

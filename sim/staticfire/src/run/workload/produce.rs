@@ -1,0 +1,144 @@
+//! A producer process: it starts sends at its rate, keeps at most a window of them in flight, and
+//! slows down while they fail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mq_client::{ClientError, Producer, ProducerConfig, SendError, SendResult, SendStatus};
+use mq_env::Env;
+use mq_protocol::codes::ResponseCode;
+use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
+use rand::Rng as _;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Workload;
+use staticfire_judge::history::{Outcome, Place, SendOp, fill_body, message_key};
+use staticfire_world::trace::Name;
+use staticfire_world::world::ProcessContext;
+
+/// A send that was not acknowledged keeps its place in the window for this long, so that a cluster
+/// in trouble is not flooded and the story's messages last.
+const BACK_OFF: Duration = Duration::from_millis(300);
+
+/// Ids of the queues where delayed messages wait, above those of the topic: the offset that a broker tells
+/// of one belongs there.
+const WAITING_QUEUES: u32 = 1 << 16;
+
+/// Main function of a producer process.
+pub async fn run(context: ProcessContext, work: Arc<Workload>) {
+    let ProcessContext { env, shutdown, name, .. } = context;
+    let client = work.client(&env, &name);
+    let mut config = ProducerConfig::new("producers");
+    config.send_msg_timeout = work.plan.send_timeout.duration();
+    // Compression would hide the size of a body from the plan.
+    config.compress_body_over_bytes = usize::MAX;
+    let producer = Producer::new(&client, config);
+    let sending = send_all(&env, &name, &work, &producer);
+    let _ = shutdown.run_until_cancelled(sending).await;
+    shutdown.cancelled().await;
+    client.shutdown().await;
+}
+
+async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Producer) {
+    let window = Arc::new(Semaphore::new(work.plan.window as usize));
+    let interval = Duration::from_millis((1_000 / u64::from(work.plan.rate_per_second)).max(1));
+    let mut draw = env.rng.stream("workload");
+    let mut due = Instant::now();
+    while let Ok(place) = Arc::clone(&window).acquire_owned().await {
+        sleep_until(due).await;
+        due = Instant::now().max(due) + interval;
+        let Some(number) = work.take_number() else { return };
+        let [shortest, longest] = work.plan.body_bytes;
+        let len = draw.random_range(shortest..=longest) as usize;
+        let wait = draw.random_range(0..100) >= work.plan.wait_false_percent;
+        let (work, producer, name) = (Arc::clone(work), producer.clone(), Arc::clone(name));
+        env.tasks.spawn("send", async move {
+            let acked = send_one(&name, &work, &producer, number, len, wait).await;
+            if !acked {
+                sleep(BACK_OFF).await;
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Sends one message and records what became of it; whether it was acknowledged.
+async fn send_one(
+    name: &Name,
+    work: &Workload,
+    producer: &Producer,
+    number: u32,
+    len: usize,
+    wait: bool,
+) -> bool {
+    let mut body = Vec::with_capacity(len + 8);
+    fill_body(work.seed, number, len, &mut body);
+    let mut message = Message::new(work.plan.topic.clone(), Bytes::from(body));
+    message.properties.insert(MessageConst::KEYS, &message_key(number));
+    if !wait {
+        message.properties.insert(MessageConst::WAIT, "false");
+    }
+    if work.plan.delay_level > 0 {
+        message.properties.insert_display(MessageConst::DELAY, work.plan.delay_level);
+    }
+    work.send_started(name, number);
+    let started = work.trace.now_us();
+    let mut op = match producer.send(message).await {
+        Ok(result) => stored(work, &result, wait),
+        Err(error) => failed(work, &error),
+    };
+    (op.number, op.started_us, op.ended_us) = (number, started, work.trace.now_us());
+    let acked = op.outcome == Outcome::Acked;
+    work.send_ended(name, op);
+    acked
+}
+
+/// A message that a broker stored, with whatever guarantee.
+fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp {
+    let status = work.trace.name(status_name(result.send_status));
+    let acked = result.send_status == SendStatus::SendOk && wait;
+    let group = work.trace.name(&result.message_queue.broker_name);
+    let phy_offset = result.offset_msg_id.parse().map_or(0, |id: OffsetMessageId| id.phy_offset);
+    let queue_id = match work.plan.delay_level {
+        0 => result.message_queue.queue_id.unsigned_abs(),
+        level => WAITING_QUEUES + level,
+    };
+    let place = Place {
+        group: Arc::clone(&group),
+        queue_id,
+        queue_offset: result.queue_offset.unsigned_abs(),
+        phy_offset: phy_offset.unsigned_abs(),
+    };
+    let outcome = if acked { Outcome::Acked } else { Outcome::Unknown(Arc::clone(&status)) };
+    blank_op(outcome, status, Some(group), Some(place))
+}
+
+fn failed(work: &Workload, error: &SendError) -> SendOp {
+    let text = work.trace.name(&error.cause.to_string());
+    let status = match &error.cause {
+        ClientError::Broker { code, .. } => {
+            ResponseCode::name(*code).map(|name| work.trace.name(name))
+        }
+        _ => None,
+    };
+    let status = status.unwrap_or_else(|| Arc::clone(&text));
+    let outcome = if error.maybe_stored { Outcome::Unknown(text) } else { Outcome::Rejected(text) };
+    blank_op(outcome, status, None, None)
+}
+
+fn blank_op(outcome: Outcome, status: Name, group: Option<Name>, place: Option<Place>) -> SendOp {
+    let (number, started_us, ended_us, ordinal) = (0, 0, 0, 0);
+    SendOp { number, started_us, ended_us, ordinal, outcome, status, group, place }
+}
+
+/// The status in RocketMQ's spelling.
+fn status_name(status: SendStatus) -> &'static str {
+    match status {
+        SendStatus::SendOk => "SEND_OK",
+        SendStatus::FlushDiskTimeout => "FLUSH_DISK_TIMEOUT",
+        SendStatus::FlushSlaveTimeout => "FLUSH_SLAVE_TIMEOUT",
+        SendStatus::SlaveNotAvailable => "SLAVE_NOT_AVAILABLE",
+    }
+}
