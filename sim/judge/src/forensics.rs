@@ -24,6 +24,8 @@ pub struct LostMessage<'a> {
     pub in_process_memory: bool,
     /// The processes that held copies of the log: the broker's slaves, or its former master.
     pub replicas: &'a [String],
+    /// The machines of the broker and of those.
+    pub machines: &'a [String],
     /// The process that is master now.
     pub master_now: &'a str,
 }
@@ -87,7 +89,8 @@ struct Copies {
     /// The last commit, of a record that only the process had when it was acknowledged.
     committed: Option<Reach>,
     synced: Option<Reach>,
-    received: Option<Reach>,
+    /// By replica, the present master first.
+    received: Vec<(String, Reach)>,
 }
 
 /// How far the log of a process reached, and the event that says so.
@@ -143,26 +146,34 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether a replica received the whole record between its append and the story's end.
-    fn replication(&mut self, appended: u64) -> Option<Reach> {
+    /// The first time that each replica received the whole record after its append, the present master's
+    /// first.
+    fn replication(&mut self, appended: u64) -> Vec<(String, Reach)> {
         let lost = *self.lost;
         let trace = self.trace;
-        let after = |record: &&TraceRecord| record.ordinal > appended;
-        let received = trace.iter().filter(after).find_map(|record| match record.event {
-            TraceEvent::HaReceived { from, to }
-                if from < lost.end_offset
-                    && to >= lost.end_offset
-                    && lost.replicas.iter().any(|replica| **replica == *record.source) =>
-            {
-                Some((record, to))
+        let mut received: Vec<(String, Reach)> = Vec::new();
+        for record in trace.iter().filter(|record| record.ordinal > appended) {
+            let TraceEvent::HaReceived { from, to } = record.event else { continue };
+            let is_replica = lost.replicas.iter().any(|replica| **replica == *record.source);
+            let is_new = received.iter().all(|(replica, _)| **replica != *record.source);
+            if is_replica && is_new && from < lost.end_offset && to >= lost.end_offset {
+                let ordinal = self.link(record, format!("received the log up to {to}"));
+                let reach = Reach { ordinal, to, covers: true };
+                received.push((record.source.to_string(), reach));
             }
-            _ => None,
-        });
-        if let Some((record, to)) = received {
-            let ordinal = self.link(record, format!("received the log up to {to}"));
-            return Some(Reach { ordinal, to, covers: true });
         }
-        let sent = trace.iter().filter(after).find(|record| {
+        received.sort_by_key(|(replica, _)| replica != lost.master_now);
+        if received.is_empty() {
+            self.sent_in_vain(appended);
+        }
+        received
+    }
+
+    /// The record was sent to a slave, and none received it.
+    fn sent_in_vain(&mut self, appended: u64) {
+        let lost = *self.lost;
+        let trace = self.trace;
+        let sent = trace.iter().filter(|record| record.ordinal > appended).find(|record| {
             *record.source == *lost.broker
                 && matches!(record.event, TraceEvent::HaSent { from, to, .. }
                     if from < lost.end_offset && to >= lost.end_offset)
@@ -170,7 +181,6 @@ impl<'a> Search<'a> {
         if let Some(record) = sent {
             self.link(record, "sent to a slave that never received it");
         }
-        None
     }
 
     /// The first fault after `event` that took a copy. The event is the acknowledgement, or the append
@@ -181,8 +191,14 @@ impl<'a> Search<'a> {
         let mut first = None;
         for record in trace.iter().filter(|record| record.ordinal > event) {
             let text = match &record.event {
-                TraceEvent::Machine(MachineStep::PowerLost) => "power loss",
-                TraceEvent::Machine(MachineStep::DiskDestroyed) => "disk destroyed",
+                TraceEvent::Machine(MachineStep::PowerLost) if self.keeps_log(&record.source) => {
+                    "power loss"
+                }
+                TraceEvent::Machine(MachineStep::DiskDestroyed)
+                    if self.keeps_log(&record.source) =>
+                {
+                    "disk destroyed"
+                }
                 TraceEvent::Process(ProcessStep::Killed) if self.holds_log(&record.source) => {
                     "process killed"
                 }
@@ -210,6 +226,11 @@ impl<'a> Search<'a> {
 
     fn holds_log(&self, process: &str) -> bool {
         process == self.lost.broker || self.lost.replicas.iter().any(|replica| replica == process)
+    }
+
+    /// Whether a copy of the log lies on a machine.
+    fn keeps_log(&self, machine: &str) -> bool {
+        self.lost.machines.iter().any(|it| it == machine)
     }
 
     /// The last commit of the broker before the fault, for a record that waited for one.
@@ -354,13 +375,14 @@ impl<'a> Search<'a> {
                 None => format!("never synced when {fault}{end}"),
             };
         }
-        match copies.received {
-            Some(reach) => {
-                format!(
-                    "{} received it (#{}), yet lacks it after {fault}{end}",
-                    lost.master_now, reach.ordinal
-                )
+        match copies.received.first() {
+            Some((replica, reach)) if replica == lost.master_now => {
+                format!("{replica} received it (#{}), yet lacks it after {fault}{end}", reach.ordinal)
             }
+            Some((replica, reach)) => format!(
+                "{} had not received it when {fault}{end}; {replica} had (#{}), and was passed over",
+                lost.master_now, reach.ordinal
+            ),
             None => format!("{} had not received it when {fault}{end}", lost.master_now),
         }
     }

@@ -71,6 +71,8 @@ pub struct Story {
     master_now: String,
     master_then: String,
     replicas: Vec<String>,
+    /// Machines that keep a copy of the group's log.
+    machines: Vec<String>,
     first_fault_us: Option<u64>,
     mode: String,
     started: u32,
@@ -210,8 +212,9 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, St
     violations.extend(settle::compare_disks(&cluster, plan, &group));
     let master_now = master_name(&cluster, &group)?;
     let stored = settle::stored_numbers(&ledger, &master_now, &plan.workload.topic);
-    let brokers = cluster.brokers().values().filter(|broker| broker.group() == group);
-    let replicas = brokers.map(|broker| broker.name().to_owned());
+    let brokers = || cluster.brokers().values().filter(|broker| broker.group() == group);
+    let machines = brokers().map(|broker| broker.machine().name().to_string()).collect();
+    let replicas = brokers().map(|broker| broker.name().to_owned());
     let replicas = replicas.filter(|name| *name != master_then).collect();
     let history = std::mem::take(&mut *work.history());
     Ok(Story {
@@ -227,6 +230,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, St
         master_now,
         master_then,
         replicas,
+        machines,
         first_fault_us,
         mode,
         started: work.started(),

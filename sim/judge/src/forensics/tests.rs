@@ -40,7 +40,7 @@ fn fate(trace: &[TraceRecord], master_now: &str) -> Fate {
 }
 
 fn told(trace: &[TraceRecord], master_now: &str, acked: u64, in_process_memory: bool) -> Fate {
-    let replicas = ["a-s".to_owned()];
+    let replicas = ["a-s", "a-s2"].map(str::to_owned);
     let lost = LostMessage {
         number: 7,
         broker: "a",
@@ -49,6 +49,7 @@ fn told(trace: &[TraceRecord], master_now: &str, acked: u64, in_process_memory: 
         acked,
         in_process_memory,
         replicas: &replicas,
+        machines: &["10.0.1.1".to_owned(), "10.0.1.2".to_owned()],
         master_now,
     };
     explain(trace, &lost)
@@ -126,4 +127,19 @@ fn a_promotion_asks_what_the_slave_received() {
     assert!(fate(&trace, "a-s").reason.contains("had not received"), "before the append");
     trace.insert(4, record(4, "a-s", TraceEvent::HaReceived { from: 100, to: 250 }));
     assert!(fate(&trace, "a-s").reason.starts_with("a-s received it (#4), yet lacks it"));
+}
+
+#[test]
+fn only_machines_that_keep_the_log_matter() {
+    let mut trace = story();
+    trace[4].source = "10.9.0.3".into();
+    assert!(fate(&trace, "a").reason.contains("no fault"), "a client's machine lost power");
+}
+
+#[test]
+fn a_slave_that_had_it_and_was_passed_over_is_named() {
+    let mut trace = story();
+    trace.insert(4, record(4, "a-s2", TraceEvent::HaReceived { from: 100, to: 250 }));
+    let reason = fate(&trace, "a-s").reason;
+    assert!(reason.ends_with("; a-s2 had (#4), and was passed over"), "{reason}");
 }

@@ -357,6 +357,7 @@ fn explain_by(story: &Story, records: &[TraceRecord], losses: &Losses) -> Vec<Fa
                 .as_ref()
                 .is_some_and(|it| it.ack.transient_pool && !it.ack.live),
             replicas: &replicas,
+            machines: &story.machines,
             master_now: &story.master_now,
         };
         fates.push(forensics::explain(records, &lost));
