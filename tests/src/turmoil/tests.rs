@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use staticfire::plan::Millis;
 use staticfire::run::program::Program;
-use staticfire::run::stage::{Machine, Process, Stage};
+use staticfire::run::stage::{Process, Stage};
 use staticfire_world::disk::SimDiskConfig;
 use staticfire_world::trace::FaultKind;
 use staticfire_world::world::{ProcessContext, ProcessStatus, StopOutcome, World, WorldConfig};
