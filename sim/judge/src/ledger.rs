@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
+
 use self::log_damage::meets;
 use crate::check::Violation;
 use crate::check::ack_predicate::{Ack, SlaveCopy};
 use crate::check::bound::FaultPositions;
 use crate::check::truncation::{self, Ending};
 use crate::check::visibility::{self, Visible};
-use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
 
 pub use expiry::Retention;
 pub use log_damage::LogDamage;

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use staticfire_judge::check::bound::FaultPositions;
+use staticfire_world::trace::{ProcessStep, TraceEvent};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::plan::{Action, EventPlan, Trigger};
 use crate::run::cluster::Cluster;
 use crate::run::workload::Workload;
-use staticfire_judge::check::bound::FaultPositions;
-use staticfire_world::trace::{ProcessStep, TraceEvent};
 
 /// Simulated time within which a trigger must fire.
 const TRIGGER_LIMIT: Duration = Duration::from_secs(240);

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
 use mq_protocol::message::MessageExt;
+use staticfire_judge::history::{Delivery, History, Outcome, SendOp, fill_body, message_number};
+use staticfire_world::trace::{Name, Trace};
 use tokio::sync::watch;
 
 use crate::plan::WorkloadPlan;
-use staticfire_judge::history::{Delivery, History, Outcome, SendOp, fill_body, message_number};
-use staticfire_world::trace::{Name, Trace};
 
 /// Consumer group that exists throughout a run.
 pub const EXISTING_GROUP: &str = "existing-group";
