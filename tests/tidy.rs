@@ -89,7 +89,8 @@ fn nothing_banned_is_said() {
     assert_none(|source| {
         let lines = source.text.lines().enumerate();
         let said = lines.flat_map(|(index, line)| {
-            let banned = BANNED.iter().filter(move |(one, two, _)| line.contains(&[*one, *two].concat()));
+            let banned =
+                BANNED.iter().filter(move |(one, two, _)| line.contains(&[*one, *two].concat()));
             banned.map(move |(one, two, why)| (index + 1, one, two, why))
         });
         said.map(|(line, one, two, why)| format!("{}:{line}: {one}{two}: {why}", source.path))
@@ -119,7 +120,8 @@ fn links_lead_somewhere() {
         let dir = root().join(&source.path);
         let dead = links(&source.text).into_iter().filter(|link| {
             let file = link.split('#').next().unwrap_or("");
-            let is_local = !file.is_empty() && !file.contains("://") && !file.starts_with("mailto:");
+            let is_local =
+                !file.is_empty() && !file.contains("://") && !file.starts_with("mailto:");
             is_local && !dir.parent().unwrap().join(file).exists()
         });
         dead.map(|link| format!("{}: {link} leads nowhere", source.path)).collect()

@@ -81,7 +81,10 @@ impl RocketMq {
 }
 
 /// The jars that STATICFIRE_JAVA asks for, if it does.
-#[expect(clippy::disallowed_methods, reason = "what may be fetched is said to the test, not to an engine")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what may be fetched is said to the test, not to an engine"
+)]
 fn asked_for() -> Option<Result<PathBuf, String>> {
     match std::env::var("STATICFIRE_JAVA").ok()?.as_str() {
         "" => None,

@@ -377,7 +377,10 @@ impl<'a> Search<'a> {
         }
         match copies.received.first() {
             Some((replica, reach)) if replica == lost.master_now => {
-                format!("{replica} received it (#{}), yet lacks it after {fault}{end}", reach.ordinal)
+                format!(
+                    "{replica} received it (#{}), yet lacks it after {fault}{end}",
+                    reach.ordinal
+                )
             }
             Some((replica, reach)) => format!(
                 "{} had not received it when {fault}{end}; {replica} had (#{}), and was passed over",

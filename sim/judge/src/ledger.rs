@@ -14,16 +14,16 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mq_protocol::message::PropertiesView;
+use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
+
 use self::custody::{Custody, Moment, Record};
 use self::log_damage::meets;
-use mq_protocol::message::PropertiesView;
-
 use crate::check::Violation;
 use crate::check::ack_predicate::{Ack, SlaveCopy};
 use crate::check::bound::FaultPositions;
 use crate::check::truncation::{self, Ending};
 use crate::check::visibility::{self, Visible};
-use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
 
 pub use expiry::Retention;
 pub use log_damage::LogDamage;
@@ -296,8 +296,8 @@ impl Ledger {
                 holders.push(Arc::clone(name));
             }
             let held = state.last_held.get(name).is_some_and(|held| {
-                    record.at_us <= held.at_us + REPORT_UNDER_WAY_US && range.end <= held.to
-                });
+                record.at_us <= held.at_us + REPORT_UNDER_WAY_US && range.end <= held.to
+            });
             (copy.live, copy.durable) = (copy.live || held, copy.durable || held);
             copies.push(copy);
         }
@@ -316,8 +316,7 @@ impl Ledger {
         let group = Arc::clone(&broker.group);
         let appended = state.appended.get(&group).and_then(|times| times.get(&range.start));
         let appended_us = appended.copied().unwrap_or(record.at_us);
-        let owed =
-            Record { phy_offset: range.start, end_offset: range.end, number, appended_us };
+        let owed = Record { phy_offset: range.start, end_offset: range.end, number, appended_us };
         let custody = state.custody.entry(Arc::clone(&group)).or_default();
         custody.acknowledged(owed, record.ordinal, holders.iter());
         let fact = AckFact { end_offset: range.end, appended_us, ack };

@@ -11,13 +11,14 @@ pub mod sweep;
 
 use std::num::NonZeroUsize;
 
+use staticfire_judge::check::Violation;
+use staticfire_judge::forensics::Fate;
+
 use crate::campaign::seeds::SeedRange;
 use crate::campaign::subject::Subject;
 use crate::campaign::sweep::{SweepOptions, sweep};
 use crate::run as one;
 use crate::run::report::{LostKey, RunReport, Verdict};
-use staticfire_judge::check::Violation;
-use staticfire_judge::forensics::Fate;
 
 pub use figures::{Figures, Unavailable, Worst};
 

@@ -21,11 +21,6 @@ pub mod workload;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::plan::Plan;
-use crate::run::cluster::Cluster;
-use crate::run::report::RunReport;
-use crate::run::stage::Stage;
-use crate::run::workload::Workload;
 use staticfire_judge::check::bound::FaultPositions;
 use staticfire_judge::check::liveness::Expectation;
 use staticfire_judge::check::offsets::Committed;
@@ -36,6 +31,12 @@ use staticfire_judge::ledger::Ledger;
 use staticfire_world::net::LinkProfile;
 use staticfire_world::trace::Trace;
 use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
+
+use crate::plan::Plan;
+use crate::run::cluster::Cluster;
+use crate::run::report::RunReport;
+use crate::run::stage::Stage;
+use crate::run::workload::Workload;
 
 /// Simulated time after which a story counts as stuck, beside what its events wait by the clock.
 const STORY_LIMIT_MS: u64 = 3_600_000;

@@ -17,16 +17,16 @@ use mq_env::Env;
 use mq_env::rng::Rng;
 use staticfire::run::program::Program;
 use staticfire::run::stage::{Job, Machine, Process};
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-
-use super::net::host_env;
-use super::stage::{Order, Orders};
 use staticfire_world::disk::{DiskHandle, PowerLossReport, SimDisk};
 use staticfire_world::trace::{
     FaultId, FaultKind, MachineStep, Name, ProcessStep, Trace, TraceEvent,
 };
 use staticfire_world::world::{Main, ProcessContext, ProcessGone, ProcessStatus, StopOutcome};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::net::host_env;
+use super::stage::{Order, Orders};
 
 /// A machine and its process, across boots.
 pub(super) struct Host {

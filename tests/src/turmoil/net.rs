@@ -100,10 +100,10 @@ impl Spawner for TurmoilSpawner {
 mod tests {
     use std::time::Duration;
 
+    use staticfire_world::disk::{SimDisk, SimDiskConfig};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use staticfire_world::disk::{SimDisk, SimDiskConfig};
 
     const EPOCH_MS: u64 = 1_700_000_000_000;
 

@@ -20,17 +20,17 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use mq_env::rng::Rng;
-use tokio::task::LocalSet;
-use tokio::time::sleep;
-use turmoil::Sim;
-
-use super::host::{Host, TurmoilMachine};
 use staticfire::plan::{Action, Millis, Plan, expand};
 use staticfire::run::stage::{Machine, Stage};
 use staticfire_world::clock::{SimClock, WorldTime};
 use staticfire_world::disk::{SimDisk, SimDiskConfig};
 use staticfire_world::trace::{FaultId, FaultKind, Trace};
 use staticfire_world::world::{Run, Stopped, WorldConfig, WorldStats, paused_runtime};
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+use turmoil::Sim;
+
+use super::host::{Host, TurmoilMachine};
 
 /// How far turmoil moves at once. Every tick polls every host, so that a simulated second costs a
 /// thousand polls of each.

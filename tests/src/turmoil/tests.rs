@@ -10,16 +10,15 @@ use std::time::Duration;
 
 use mq_env::Env;
 use mq_env::net::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
-
 use staticfire::plan::Millis;
 use staticfire::run::program::Program;
 use staticfire::run::stage::{Process, Stage};
 use staticfire_world::disk::SimDiskConfig;
 use staticfire_world::trace::FaultKind;
 use staticfire_world::world::{ProcessContext, ProcessStatus, StopOutcome, World, WorldConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 

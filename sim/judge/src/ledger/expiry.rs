@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use staticfire_world::trace::TraceRecord;
+
 use super::log_view::offset_in_name;
 use super::{BrokerEntry, Ledger, OBSERVED_MAX, State};
 use crate::check::expiry::{self, Removal};
-use staticfire_world::trace::TraceRecord;
 
 /// A broker's rules of retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use mq_protocol::message_codec::PHY_OFFSET_POSITION;
+use staticfire_world::disk::DamageKind;
 
 use super::log_view::{LogView, Step, offset_in_name, step};
-use staticfire_world::disk::DamageKind;
 
 /// How far behind the last damaged byte the next sound record is looked for: no record of a story is
 /// longer.

@@ -9,11 +9,11 @@ use mq_mapped_file::file_name;
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message::{self, MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
+use staticfire_world::disk::SimDisk;
 
 use super::log_damage::meets;
 use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
 use crate::history::message_number;
-use staticfire_world::disk::SimDisk;
 
 /// Where a store keeps its CommitLog and ConsumeQueues.
 #[derive(Clone, Debug)]

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use staticfire_world::trace::{Trace, TraceRecord};
+
 use crate::campaign::subject::Subject;
 use crate::run;
 use crate::run::report::RunReport;
-use staticfire_world::trace::{Trace, TraceRecord};
 
 /// Where two runs of one seed parted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +95,9 @@ fn comparable(report: &RunReport) -> RunReport {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use staticfire_world::trace::TraceEvent;
+
+    use super::*;
 
     fn records(words: &[&str]) -> Vec<TraceRecord> {
         let record = |(ordinal, word): (u64, &&str)| TraceRecord {

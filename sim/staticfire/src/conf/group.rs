@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use mq_broker::config::nearest;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
+use staticfire_judge::check::bound::Term;
 
 use crate::conf::BrokerConf;
 use crate::conf::finding::{Finding, FindingKind};
 use crate::stories::matrix_rows::{self, FaultStep, Flush, MatrixRow, Ours, Recovery, Replication};
-use staticfire_judge::check::bound::Term;
 
 /// The keys that decide who belongs to which group.
 const GROUP_KEYS: [&str; 4] = ["brokerName", "brokerId", "brokerRole", "enableDLegerCommitLog"];

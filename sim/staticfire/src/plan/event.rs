@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-
 use staticfire_judge::duration::Millis;
 
 /// One event: a trigger, an action, and how long until its counterpart is due.

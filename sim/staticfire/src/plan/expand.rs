@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Action, Trigger};
-use super::{BrokerPlan, ClusterPlan, NamesrvPlan, Plan, Promise};
 use staticfire_judge::check::Checker;
 use staticfire_judge::check::bound::Bound;
+
+use super::event::{Action, Trigger};
+use super::{BrokerPlan, ClusterPlan, NamesrvPlan, Plan, Promise};
 
 /// Port of a name server of the short form.
 const NAMESRV_PORT: u16 = 9876;

@@ -9,15 +9,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use staticfire_judge::ledger::Ledger;
+use staticfire_world::disk::{DiskStats, LatencyProfile, SimDisk, SimDiskConfig};
+use staticfire_world::trace::{FaultId, Trace};
+use staticfire_world::world::{Exit, ProcessContext};
+
 use self::broker_process::BrokerProcess;
 use crate::plan::{ClusterPlan, Millis, Plan, expand};
 use crate::run::program::Program;
 use crate::run::stage::{Machine, Process, Stage};
 use crate::run::workload::{Workload, consume, produce};
-use staticfire_judge::ledger::Ledger;
-use staticfire_world::disk::{DiskStats, LatencyProfile, SimDisk, SimDiskConfig};
-use staticfire_world::trace::{FaultId, Trace};
-use staticfire_world::world::{Exit, ProcessContext};
 
 /// First address of the clients' machines; servers of published set-ups do not use this network.
 const CLIENT_NETWORK: [u8; 2] = [172, 31];

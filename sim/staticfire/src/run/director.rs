@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
+use staticfire_judge::check::bound::FaultPositions;
+use staticfire_judge::ledger::custody::Moment;
+use staticfire_world::trace::{ProcessStep, TraceEvent};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::turning_points::{self, Now, Pauses};
 use crate::plan::{Action, EventPlan, Trigger};
 use crate::run::cluster::Cluster;
 use crate::run::workload::Workload;
-use staticfire_judge::check::bound::FaultPositions;
-use staticfire_judge::ledger::custody::Moment;
-use staticfire_world::trace::{ProcessStep, TraceEvent};
 
 /// Simulated time within which a trigger must fire.
 const TRIGGER_LIMIT: Duration = Duration::from_secs(240);

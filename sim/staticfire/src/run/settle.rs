@@ -11,6 +11,10 @@ use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::message::Message;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
+use staticfire_judge::check::Violation;
+use staticfire_judge::check::liveness::Expectation;
+use staticfire_judge::check::replicas::{LogCopy, check_logs, check_queues};
+use staticfire_judge::ledger::{FoundRecord, Ledger, LogView, LogWalk};
 use tokio::time::sleep;
 
 use crate::plan::{Millis, Plan};
@@ -18,10 +22,6 @@ use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::workload::Workload;
 use crate::run::workload::read_back::{self, ReadBack};
-use staticfire_judge::check::Violation;
-use staticfire_judge::check::liveness::Expectation;
-use staticfire_judge::check::replicas::{LogCopy, check_logs, check_queues};
-use staticfire_judge::ledger::{FoundRecord, Ledger, LogView, LogWalk};
 
 /// How often a condition that no event announces is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);

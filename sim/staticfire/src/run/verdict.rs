@@ -3,10 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{RunOutcome, Story};
-use crate::plan::{Action, Plan};
-use crate::run::cluster::Cluster;
-use crate::run::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
 use staticfire_judge::check::acked_durable::{self, AckedMessage, Losses};
 use staticfire_judge::check::bound::Bound;
 use staticfire_judge::check::{Checker, Violation, ack_predicate, liveness, no_phantom, offsets};
@@ -14,6 +10,11 @@ use staticfire_judge::forensics::{self, Fate, LostMessage};
 use staticfire_judge::history::{Delivery, History, message_key};
 use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
 use staticfire_world::world::WorldStats;
+
+use super::{RunOutcome, Story};
+use crate::plan::{Action, Plan};
+use crate::run::cluster::Cluster;
+use crate::run::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
 
 /// Chains that are searched per run: a run that loses thousands is explained by its first ones.
 const FATES_MAX: usize = 20;
@@ -262,11 +263,7 @@ fn ack_facts(story: &Story) -> Vec<Violation> {
     violations
 }
 
-fn offset_facts(
-    story: &Story,
-    acked: &[AckedMessage],
-    rotten: &RottenRecords,
-) -> offsets::Facts {
+fn offset_facts(story: &Story, acked: &[AckedMessage], rotten: &RottenRecords) -> offsets::Facts {
     let not_owed = acked.iter().filter(|message| !message.owed).map(|message| message.number);
     offsets::Facts {
         committed: story.committed.clone(),

@@ -12,11 +12,10 @@ use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
 use mq_env::watched::Watched;
 use mq_protocol::message::MessageExt;
-
-
-use crate::plan::WorkloadPlan;
 use staticfire_judge::history::{Delivery, History, Outcome, SendOp, fill_body, message_number};
 use staticfire_world::trace::{Name, Trace};
+
+use crate::plan::WorkloadPlan;
 
 /// Consumer group that exists throughout a run.
 pub const EXISTING_GROUP: &str = "existing-group";

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use mq_store::config::UpstreamSwitch;
 use serde::Deserialize;
-
 use staticfire_judge::check::bound::Bound;
 
 /// The table itself.

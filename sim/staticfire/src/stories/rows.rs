@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use mq_env::rng::Rng;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
+use staticfire_judge::check::bound::Term;
 
 use crate::plan::{
     Action, CheckPlan, ClusterPlan, EventPlan, GroupPlan, Millis, Plan, Promise, Trigger,
@@ -13,7 +14,6 @@ use crate::plan::{
 };
 use crate::stories::matrix_rows::{FaultStep, MatrixRow, Ours, Replication};
 use crate::stories::story::{self, Roles};
-use staticfire_judge::check::bound::Term;
 
 /// Sends per run of a matrix row.
 const MESSAGES: u32 = 200;

@@ -23,7 +23,9 @@ fn name(process: &str) -> Arc<str> {
 
 /// A log with the first records, up to `end`.
 fn up_to(end: u64) -> impl Fn(&Record) -> Option<u32> {
-    move |record| (record.end_offset <= end).then(|| u32::try_from(record.phy_offset / 100).unwrap())
+    move |record| {
+        (record.end_offset <= end).then(|| u32::try_from(record.phy_offset / 100).unwrap())
+    }
 }
 
 /// A history under construction.

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mq_store::config::{BrokerRole, FlushDiskType, UpstreamSwitch};
+use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
 use crate::plan::{BrokerPlan, Plan};
 use crate::run::program::{Configured, Program};
 use crate::run::stage::{Machine, Process};
-use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
 const HOUR_US: u64 = 3_600_000_000;
 

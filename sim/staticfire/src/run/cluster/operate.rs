@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use staticfire_world::disk::{FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk};
+use staticfire_world::trace::{FaultId, FaultKind, Name};
+
 use super::{Cluster, DiskFault, OpenFault, OpenFaultKind};
 use crate::plan::{Action, FileKind, FlushErrorPages, Millis};
 use crate::run::stage::Machine;
-use staticfire_world::disk::{FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk};
-use staticfire_world::trace::{FaultId, FaultKind, Name};
 
 /// How long a graceful stop may take before the process is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);

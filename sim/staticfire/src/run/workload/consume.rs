@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use mq_client::{ConsumeResult, MessageListener, PushConsumer, PushConsumerConfig};
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
+use staticfire_world::world::ProcessContext;
 
 use super::{EXISTING_GROUP, Workload};
-use staticfire_world::world::ProcessContext;
 
 /// Main function of a consumer process.
 ///

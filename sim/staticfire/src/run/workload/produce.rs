@@ -10,13 +10,13 @@ use mq_env::Env;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
 use rand::Rng as _;
+use staticfire_judge::history::{Outcome, Place, SendOp, fill_body, message_key};
+use staticfire_world::trace::Name;
+use staticfire_world::world::ProcessContext;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Workload;
-use staticfire_judge::history::{Outcome, Place, SendOp, fill_body, message_key};
-use staticfire_world::trace::Name;
-use staticfire_world::world::ProcessContext;
 
 /// A send that was not acknowledged keeps its place in the window for this long, so that a cluster
 /// in trouble is not flooded and the story's messages last.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use mq_client::{ClientError, ClientInstance, PullClient, PullStatus};
 use mq_env::Env;
 use mq_protocol::message::MessageQueue;
-use tokio::time::sleep;
-
-use super::{EXISTING_GROUP, FRESH_GROUP, Workload};
 use staticfire_judge::check::offsets::{Committed, QueueKey};
 use staticfire_judge::history::QueueReading;
 use staticfire_world::trace::Name;
+use tokio::time::sleep;
+
+use super::{EXISTING_GROUP, FRESH_GROUP, Workload};
 
 /// Attempts at a request that fails, a second apart.
 const ATTEMPTS: u32 = 90;
