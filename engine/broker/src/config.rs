@@ -18,6 +18,7 @@ mod rules;
 use std::path::PathBuf;
 
 use mq_protocol::properties_file::PropertiesFile;
+use mq_remoting::RemotingServerConfig;
 use mq_store::config::StoreConfig;
 
 pub use finding::{ConfigFinding, ConfigFindingKind, Severity};
@@ -62,8 +63,8 @@ pub struct BrokerConfig {
     pub register_broker_timeout_ms: u64,
     /// `forceRegister`: register every time, also when the name server has the same data version.
     pub force_register: bool,
-    /// `serverChannelMaxIdleTimeSeconds`: a silent connection is closed after this many seconds.
-    pub server_channel_max_idle_time_seconds: u64,
+    /// `server…`: what the connections of clients may hold.
+    pub server: RemotingServerConfig,
     /// `startAcceptSendRequestTimeStamp`: sends before this wall-clock time are refused.
     pub start_accept_send_request_timestamp_ms: u64,
 
@@ -130,7 +131,7 @@ impl BrokerConfig {
             register_name_server_period_ms: 30_000,
             register_broker_timeout_ms: 6_000,
             force_register: true,
-            server_channel_max_idle_time_seconds: 120,
+            server: RemotingServerConfig::default(),
             start_accept_send_request_timestamp_ms: 0,
             auto_create_topic_enable: true,
             default_topic_queue_nums: 8,

@@ -18,7 +18,7 @@ use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
 use mq_protocol::body::topic_config::TopicConfig;
 use mq_protocol::codes::ResponseCode;
-use mq_remoting::{RemotingServer, RemotingServerConfig};
+use mq_remoting::RemotingServer;
 use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, StoreConfig};
 use mq_store::ha::HaService;
@@ -263,10 +263,9 @@ async fn listen(
     let addrs = [config.listen_port, config.vip_port()]
         .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
     let tables = processor::tables(context, pulls).map(Arc::new);
-    let idle = Duration::from_secs(config.server_channel_max_idle_time_seconds);
     let server = RemotingServer::start(
         context.env.clone(),
-        RemotingServerConfig { channel_max_idle: idle },
+        config.server.clone(),
         addrs.into_iter().zip(tables).collect(),
         Some(Arc::clone(housekeeping) as Arc<_>),
     );

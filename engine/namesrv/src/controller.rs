@@ -9,9 +9,7 @@ use std::time::Duration;
 use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
-use mq_remoting::{
-    Channel, CloseReason, ConnectionListener, ProcessorTable, RemotingServer, RemotingServerConfig,
-};
+use mq_remoting::{Channel, CloseReason, ConnectionListener, ProcessorTable, RemotingServer};
 use tokio::time::Instant;
 
 use crate::config::NamesrvConfig;
@@ -43,20 +41,21 @@ impl NamesrvController {
     ) -> BoxFuture<'static, io::Result<NamesrvController>> {
         Box::pin(async move {
             env.probe.emit(&Event::Life { what: "starting" });
-            let kv_config = KvConfigManager::load(env.clone(), config.kv_config_path.clone());
-            let processor = Arc::new(DefaultRequestProcessor::new(
-                kv_config,
-                config.order_message_enable,
-                env.probe.clone(),
-            ));
+            let (path, bytes_max) = (config.kv_config_path.clone(), config.limits.kv_bytes_max);
+            let kv_config = KvConfigManager::load(env.clone(), path, bytes_max);
+            let processor =
+                Arc::new(DefaultRequestProcessor::new(kv_config, &config, env.probe.clone()));
             let housekeeping = Arc::new(BrokerHousekeepingService(Arc::clone(&processor)));
             let table =
                 ProcessorTable::default().register_default(Arc::clone(&processor) as Arc<_>);
             let endpoints = vec![(config.listen_addr(), Arc::new(table))];
-            let server_config = RemotingServerConfig::default();
-            let server =
-                RemotingServer::start(env.clone(), server_config, endpoints, Some(housekeeping))
-                    .await?;
+            let server = RemotingServer::start(
+                env.clone(),
+                config.server.clone(),
+                endpoints,
+                Some(housekeeping),
+            )
+            .await?;
             let tasks = env.tasks.child();
             let scanning = scan_not_active_broker(processor, server.clone());
             tasks.spawn_until_cancelled("namesrv housekeeping", scanning);
@@ -132,17 +131,21 @@ mod tests {
         };
         let topics = TopicConfigSerializeWrapper::default();
         let channel = ChannelId(1);
-        processor.routes_mut().register_broker(&header, &topics, channel, Instant::now());
+        let mut routes = processor.routes_mut();
+        routes.register_broker(&header, &topics, channel, Instant::now()).unwrap();
+        drop(routes);
         processor.signal_registered();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_broker_is_dropped_at_the_first_scan_after_120_seconds() {
         let env = Env::os();
-        let kv_config = KvConfigManager::load(env.clone(), "/nowhere/kvConfig.json".into());
-        let processor = Arc::new(DefaultRequestProcessor::new(kv_config, false, env.probe.clone()));
-        let config = RemotingServerConfig::default();
-        let server = RemotingServer::start(env.clone(), config, Vec::new(), None).await.unwrap();
+        let config = NamesrvConfig::default();
+        let kv_config = KvConfigManager::load(env.clone(), "/nowhere/kvConfig.json".into(), 0);
+        let processor =
+            Arc::new(DefaultRequestProcessor::new(kv_config, &config, env.probe.clone()));
+        let listening = RemotingServer::start(env.clone(), config.server, Vec::new(), None);
+        let server = listening.await.unwrap();
         let scanning = scan_not_active_broker(Arc::clone(&processor), server);
         env.tasks.spawn_until_cancelled("scan", scanning);
         let begin = Instant::now();

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | [`NamesrvConfig`] |
+//! | [`limits`] | [`NamesrvLimits`], what peers may make it keep |
 //! | [`route_info_manager`] | [`RouteInfoManager`], the tables and their rules, without clock or sockets |
 //! | [`kv_config`] | [`KvConfigManager`], the one thing on disk |
 //! | `processor` | the answer to each request |
@@ -11,10 +12,13 @@
 //! Name servers know nothing of each other. Nobody is told of a change: clients ask again.
 //!
 //! [`NamesrvConfig`]: config::NamesrvConfig
+//! [`NamesrvLimits`]: limits::NamesrvLimits
 //! [`RouteInfoManager`]: route_info_manager::RouteInfoManager
 //! [`KvConfigManager`]: kv_config::KvConfigManager
 
 pub mod config;
+
+pub mod limits;
 
 pub mod route_info_manager;
 

@@ -1,58 +1,171 @@
 //! `mqnamesrv`: the name server as a program.
+//!
+//! Exit codes: 0 stopped as asked, 64 bad arguments or configuration, 70 a fault of its own, 1 what the machine
+//! does not give (a port that is taken).
 
+use std::fmt::Display;
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use mq_env::Env;
 use mq_namesrv::{NamesrvConfig, NamesrvController};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+const BAD_INPUT: u8 = 64;
+const OWN_FAULT: u8 = 70;
+const OTHER_FAULT: u8 = 1;
+
+/// An orderly stop that takes longer ends without what it waits for: nothing that was answered is lost.
+const STOP_MAX: Duration = Duration::from_millis(800);
 
 /// The RocketMQ name server.
 #[derive(Parser)]
 #[command(name = "mqnamesrv", version)]
 struct Args {
-    /// Configuration file (Java properties: listenPort, kvConfigPath, orderMessageEnable).
+    /// Configuration file (Java properties: listenPort, kvConfigPath, …; -p prints all keys).
     #[arg(short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Port to listen on; overrides listenPort.
-    #[arg(short, value_name = "PORT")]
-    port: Option<u16>,
+    /// With a number the port to listen on, which overrides listenPort; without one, as in RocketMQ, the
+    /// configuration is printed and nothing started.
+    #[arg(short, value_name = "PORT", num_args = 0..=1)]
+    port: Option<Option<u16>>,
+    /// Addresses of name servers: accepted as in RocketMQ, where it has no effect either.
+    #[arg(short, value_name = "ADDRESSES")]
+    namesrv_addr: Option<String>,
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args = Args::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+/// A sentence for the operator, and the exit code.
+struct Failure(u8, String);
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let is_asked_for = !error.use_stderr();
+            // Nothing is left to be told to whom.
+            let _ = error.print();
+            return ExitCode::from(if is_asked_for { 0 } else { BAD_INPUT });
+        }
+    };
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_ansi(is_terminal).with_writer(std::io::stderr).init();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(code, text)) => {
+            say(&text);
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| own_fault("the runtime does not start", &error))?;
+    let result = runtime.block_on(serve(args));
+    // A write of the key-value table that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(args: &Args) -> Result<(), Failure> {
     let env = Env::os();
-    let config = read_config(&env, &args)?;
-    let namesrv = NamesrvController::start(env, config).await?;
-    tracing::info!(addr = %namesrv.local_addr(), "The Name Server boot success");
-    stop_asked().await?;
-    namesrv.shutdown().await;
+    let config = read_config(&env, args)?;
+    if args.port == Some(None) {
+        print(&config.to_properties());
+        return Ok(());
+    }
+    let mut stop = StopSignals::new()
+        .map_err(|error| own_fault("the handlers of SIGTERM and SIGINT cannot be set", &error))?;
+    let port = config.listen_port;
+    let started = NamesrvController::start(env, config).await;
+    let namesrv = started.map_err(|error| Failure(OTHER_FAULT, not_listening(port, &error)))?;
+    tracing::info!("The Name Server boot success, listening on {}", namesrv.local_addr());
+    stop.asked().await;
+    tracing::info!("The Name Server is stopping");
+    if tokio::time::timeout(STOP_MAX, namesrv.shutdown()).await.is_err() {
+        tracing::warn!("requests in work have not ended after {STOP_MAX:?}: ending without them");
+    }
     Ok(())
 }
 
-fn read_config(env: &Env, args: &Args) -> Result<NamesrvConfig, Box<dyn std::error::Error>> {
+fn not_listening(port: u16, error: &std::io::Error) -> String {
+    let what_to_do = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process listens there: stop it, or choose another port \
+             (listenPort in the configuration file, or -p PORT)"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need privileges: choose another one \
+             (listenPort in the configuration file, or -p PORT)"
+        }
+        _ => "choose another port (listenPort in the configuration file, or -p PORT)",
+    };
+    format!("port {port} cannot be listened on ({error}): {what_to_do}")
+}
+
+fn read_config(env: &Env, args: &Args) -> Result<NamesrvConfig, Failure> {
     let mut config = NamesrvConfig::default();
     if let Some(home) = std::env::home_dir() {
         config.kv_config_path = home.join(config.kv_config_path);
     }
     if let Some(path) = &args.config {
-        for key in config.apply(&env.disk.read(path)?)? {
-            tracing::warn!(key, "unknown key in the configuration file");
+        let shown = path.display();
+        let content = env.disk.read(path).map_err(|error| {
+            let text = format!(
+                "the configuration file {shown} cannot be read ({error}): -c takes the path of a file"
+            );
+            Failure(BAD_INPUT, text)
+        })?;
+        let applied = config.apply(&content);
+        let unknown = applied
+            .map_err(|error| Failure(BAD_INPUT, format!("configuration file {shown}, {error}")))?;
+        for entry in unknown {
+            let (line, key) = (entry.line, entry.key);
+            tracing::warn!("configuration file {shown}, line {line}: {key} has no effect here");
         }
     }
-    if let Some(port) = args.port {
+    if let Some(Some(port)) = args.port {
         config.listen_port = port;
     }
     Ok(config)
 }
 
-/// Resolves on ctrl-c and SIGTERM.
-async fn stop_asked() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        biased;
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
+/// ctrl-c and SIGTERM, heard from before the start.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(StopSignals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn own_fault(what: &str, error: &dyn Display) -> Failure {
+    Failure(OWN_FAULT, format!("{what}: {error}"))
+}
+
+#[expect(clippy::print_stderr, reason = "the operator's terminal")]
+fn say(text: &str) {
+    eprintln!("mqnamesrv: {text}");
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn print(text: &str) {
+    print!("{text}");
 }

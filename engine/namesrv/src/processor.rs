@@ -1,15 +1,16 @@
 //! [`DefaultRequestProcessor`]: the answers of a name server (RocketMQ 4.9 `DefaultRequestProcessor`).
 //!
 //! A code that nobody knows is answered REQUEST_CODE_NOT_SUPPORTED; RocketMQ 4.9 says nothing and
-//! lets the caller wait.
+//! lets the caller wait. A request without any ext field has a header whose fields are null, as in Java: it
+//! finds nothing.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mq_env::probe::{Event, Probe};
 use mq_protocol::body::cluster::TopicList;
 use mq_protocol::body::topic_config::{
-    DataVersion, RegisterBrokerBody, TopicConfigSerializeWrapper, decode_bare_topic_table,
-    register_body_crc32,
+    DataVersion, RegisterBodyError, RegisterBrokerBody, TopicConfigSerializeWrapper,
+    decode_bare_topic_table, register_body_crc32,
 };
 use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
 use mq_protocol::fastjson::{from_slice, to_bytes};
@@ -26,7 +27,9 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::NamesrvConfig;
 use crate::kv_config::{KvConfigManager, NAMESPACE_ORDER_TOPIC_CONFIG};
+use crate::limits::{NamesrvLimits, RefusalLog, check_name};
 use crate::route_info_manager::RouteInfoManager;
 
 /// What RocketMQ's texts about unknown topics end with.
@@ -37,21 +40,21 @@ pub(crate) struct DefaultRequestProcessor {
     routes: RwLock<RouteInfoManager>,
     kv_config: Arc<KvConfigManager>,
     order_message_enable: bool,
+    limits: NamesrvLimits,
+    refusals: Arc<RefusalLog>,
     probe: Probe,
     /// Signalled at every registration: the housekeeping sleeps while no broker is known.
     registered: Notify,
 }
 
 impl DefaultRequestProcessor {
-    pub(crate) fn new(
-        kv_config: KvConfigManager,
-        order_message_enable: bool,
-        probe: Probe,
-    ) -> Self {
+    pub(crate) fn new(kv_config: KvConfigManager, config: &NamesrvConfig, probe: Probe) -> Self {
         DefaultRequestProcessor {
-            routes: RwLock::default(),
+            routes: RwLock::new(RouteInfoManager::new(config.limits.clone())),
             kv_config: Arc::new(kv_config),
-            order_message_enable,
+            order_message_enable: config.order_message_enable,
+            limits: config.limits.clone(),
+            refusals: Arc::default(),
             probe,
             registered: Notify::new(),
         }
@@ -86,6 +89,12 @@ impl DefaultRequestProcessor {
 
 impl RequestProcessor for DefaultRequestProcessor {
     fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
+        if !request.ext_fields.is_present()
+            && let Some(answer) = answer_without_header(request.code)
+        {
+            return answer;
+        }
+        self.check_names(channel, &request)?;
         match request.code {
             RequestCode::REGISTER_BROKER => self.register_broker(channel, &request),
             RequestCode::UNREGISTER_BROKER => self.unregister_broker(&request),
@@ -94,7 +103,7 @@ impl RequestProcessor for DefaultRequestProcessor {
             RequestCode::GET_BROKER_CLUSTER_INFO => {
                 Ok(success().with_body(to_bytes(&self.routes().cluster_info())).into())
             }
-            RequestCode::PUT_KV_CONFIG => self.put_kv_config(&request),
+            RequestCode::PUT_KV_CONFIG => self.put_kv_config(channel, &request),
             RequestCode::GET_KV_CONFIG => self.get_kv_config(&request),
             RequestCode::DELETE_KV_CONFIG => self.delete_kv_config(&request),
             RequestCode::GET_KVLIST_BY_NAMESPACE => self.get_kv_list(&request),
@@ -114,23 +123,103 @@ impl RequestProcessor for DefaultRequestProcessor {
     }
 }
 
+/// What a name server says to a request without ext fields, where Java finds nothing under the name null;
+/// elsewhere a field is missing.
+fn answer_without_header(code: i32) -> Option<ProcessResult> {
+    let not_found = |code, remark: String| Some(Err(ProcessError::new(code, remark)));
+    match code {
+        RequestCode::GET_ROUTEINFO_BY_TOPIC => {
+            not_found(ResponseCode::TOPIC_NOT_EXIST, no_route("null"))
+        }
+        RequestCode::GET_KV_CONFIG => {
+            not_found(ResponseCode::QUERY_NOT_FOUND, no_config_item("null", Some("null")))
+        }
+        RequestCode::GET_KVLIST_BY_NAMESPACE => {
+            not_found(ResponseCode::QUERY_NOT_FOUND, no_config_item("null", None))
+        }
+        RequestCode::DELETE_KV_CONFIG | RequestCode::DELETE_TOPIC_IN_NAMESRV => {
+            Some(Ok(success().into()))
+        }
+        RequestCode::WIPE_WRITE_PERM_OF_BROKER => {
+            let header = WipeWritePermOfBrokerResponseHeader { wipe_topic_count: 0 };
+            Some(Ok(RemotingCommand::success(&header).into()))
+        }
+        RequestCode::ADD_WRITE_PERM_OF_BROKER => {
+            let header = AddWritePermOfBrokerResponseHeader { add_topic_count: 0 };
+            Some(Ok(RemotingCommand::success(&header).into()))
+        }
+        RequestCode::GET_TOPICS_BY_CLUSTER => Some(Ok(topic_list(Vec::new(), None))),
+        _ => None,
+    }
+}
+
+fn no_route(topic: &str) -> String {
+    format!("No topic route info in name server for the topic: {topic}{SEE_FAQ}")
+}
+
+fn no_config_item(namespace: &str, key: Option<&str>) -> String {
+    let key = key.map(|key| format!(" Key: {key}")).unwrap_or_default();
+    format!("No config item, Namespace: {namespace}{key}")
+}
+
+/// Requests that keep and log nothing: under a name that nobody has they find nothing, as in Java.
+const FINDS_ONLY: [i32; 5] = [
+    RequestCode::GET_ROUTEINFO_BY_TOPIC,
+    RequestCode::GET_KV_CONFIG,
+    RequestCode::GET_KVLIST_BY_NAMESPACE,
+    RequestCode::GET_TOPICS_BY_CLUSTER,
+    RequestCode::QUERY_DATA_VERSION,
+];
+
+/// Fields that are kept or logged.
+const NAME_FIELDS: [&str; 9] = [
+    "topic",
+    "brokerName",
+    "brokerAddr",
+    "clusterName",
+    "cluster",
+    "haServerAddr",
+    "namespace",
+    "key",
+    "brokerId",
+];
+
 impl DefaultRequestProcessor {
+    fn check_names(
+        &self,
+        channel: &Channel,
+        request: &RemotingCommand,
+    ) -> Result<(), ProcessError> {
+        if FINDS_ONLY.contains(&request.code) {
+            return Ok(());
+        }
+        for field in NAME_FIELDS {
+            let name = request.ext_fields.get(field).unwrap_or_default();
+            check_name(field, name)
+                .map_err(|error| self.refusals.refuse(channel.remote_addr(), &error))?;
+        }
+        Ok(())
+    }
+
     fn register_broker(&self, channel: &Channel, request: &RemotingCommand) -> ProcessResult {
         let header: RegisterBrokerRequestHeader = request.header()?;
         let body = &request.body;
         if header.body_crc32 != 0 && register_body_crc32(body) != header.body_crc32 {
             return Err(ProcessError::system("crc32 not match"));
         }
-        let topics = if body.is_empty() {
-            TopicConfigSerializeWrapper::default()
-        } else if request.version < MqVersion::V3_0_11 {
-            decode_bare_topic_table(body)?.topic_config_serialize_wrapper
-        } else {
-            RegisterBrokerBody::decode(body, header.compressed)?.topic_config_serialize_wrapper
-        };
+        let peer = channel.remote_addr();
+        let topics = self
+            .registered_topics(request, header.compressed)
+            .map_err(|error| self.refusals.refuse(peer, &error))?;
+        for topic in topics.topic_config_table.values() {
+            if let Err(error) = check_name("topic", &topic.topic_name) {
+                self.refusals.say(peer, &error.to_string());
+            }
+        }
         let known = self.routes().is_live(&header.broker_addr);
-        let result =
+        let registered =
             self.routes_mut().register_broker(&header, &topics, channel.id(), Instant::now());
+        let result = registered.map_err(|error| self.refusals.refuse(peer, &error))?;
         self.signal_registered();
         if !known {
             let (name, id, addr) = (&header.broker_name, header.broker_id, &header.broker_addr);
@@ -141,6 +230,23 @@ impl DefaultRequestProcessor {
             response = response.with_body(to_bytes(&table));
         }
         Ok(response.into())
+    }
+
+    fn registered_topics(
+        &self,
+        request: &RemotingCommand,
+        compressed: bool,
+    ) -> Result<TopicConfigSerializeWrapper, RegisterBodyError> {
+        let (body, limits) = (&request.body, self.limits.of_register_body());
+        if body.is_empty() {
+            return Ok(TopicConfigSerializeWrapper::default());
+        }
+        let decoded = if request.version < MqVersion::V3_0_11 {
+            decode_bare_topic_table(body, &limits)?
+        } else {
+            RegisterBrokerBody::decode(body, compressed, &limits)?
+        };
+        Ok(decoded.topic_config_serialize_wrapper)
     }
 
     fn unregister_broker(&self, request: &RemotingCommand) -> ProcessResult {
@@ -171,9 +277,7 @@ impl DefaultRequestProcessor {
         let header: GetRouteInfoRequestHeader = request.header()?;
         let topic = &header.topic;
         let Some(mut route) = self.routes().pickup_topic_route_data(topic) else {
-            let remark =
-                format!("No topic route info in name server for the topic: {topic}{SEE_FAQ}");
-            return Err(ProcessError::new(ResponseCode::TOPIC_NOT_EXIST, remark));
+            return Err(ProcessError::new(ResponseCode::TOPIC_NOT_EXIST, no_route(topic)));
         };
         if self.order_message_enable {
             route.order_topic_conf = self.kv_config.get(NAMESPACE_ORDER_TOPIC_CONFIG, topic);
@@ -182,12 +286,15 @@ impl DefaultRequestProcessor {
         Ok(success().with_body(route.encode_for(request.version, standard)).into())
     }
 
-    fn put_kv_config(&self, request: &RemotingCommand) -> ProcessResult {
+    fn put_kv_config(&self, channel: &Channel, request: &RemotingCommand) -> ProcessResult {
         let header: PutKvConfigRequestHeader = request.header()?;
-        let kv_config = Arc::clone(&self.kv_config);
+        let (kv_config, refusals) = (Arc::clone(&self.kv_config), Arc::clone(&self.refusals));
+        let peer = channel.remote_addr().to_owned();
         Ok(ProcessOutcome::later(async move {
-            kv_config.put(header.namespace, header.key, header.value).await?;
-            Ok(Some(success()))
+            match kv_config.put(header.namespace, header.key, header.value).await {
+                Ok(()) => Ok(Some(success())),
+                Err(error) => Err(refusals.refuse(&peer, &error)),
+            }
         }))
     }
 
@@ -199,7 +306,7 @@ impl DefaultRequestProcessor {
                 Ok(RemotingCommand::success(&header).into())
             }
             None => {
-                let remark = format!("No config item, Namespace: {namespace} Key: {key}");
+                let remark = no_config_item(&namespace, Some(&key));
                 Err(ProcessError::new(ResponseCode::QUERY_NOT_FOUND, remark))
             }
         }
@@ -219,7 +326,7 @@ impl DefaultRequestProcessor {
         match self.kv_config.list_by_namespace(&namespace) {
             Some(table) => Ok(success().with_body(to_bytes(&table)).into()),
             None => {
-                let remark = format!("No config item, Namespace: {namespace}");
+                let remark = no_config_item(&namespace, None);
                 Err(ProcessError::new(ResponseCode::QUERY_NOT_FOUND, remark))
             }
         }

@@ -12,6 +12,7 @@
 //! * a connection that ends takes along only the broker that registered by it last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mq_protocol::body::cluster::ClusterInfo;
@@ -24,20 +25,33 @@ use mq_protocol::sys_flag::PermName;
 use mq_remoting::ChannelId;
 use tokio::time::Instant;
 
+use crate::limits::{LimitError, NamesrvLimits, check_name};
+
 /// A broker that has not registered for longer than this is dropped (`BROKER_CHANNEL_EXPIRED_TIME`).
 pub const BROKER_EXPIRED: Duration = Duration::from_secs(120);
 
 /// Topics, brokers and clusters as registered.
 #[derive(Debug, Default)]
 pub struct RouteInfoManager {
+    limits: NamesrvLimits,
     /// topic → broker name → its queues
-    topic_queue_table: BTreeMap<String, BTreeMap<String, QueueData>>,
+    topic_queue_table: BTreeMap<Arc<str>, BTreeMap<String, QueueData>>,
+    /// broker name → topics with queues of it
+    topics_of_broker: BTreeMap<String, BTreeSet<Arc<str>>>,
+    /// Topics on broker names, counted once per broker name.
+    topic_count: usize,
     /// broker name → its addresses by id
     broker_addr_table: BTreeMap<String, BrokerData>,
+    /// (address, broker name that has it) → its id there
+    ids_of_addr: BTreeMap<(String, String), i64>,
     /// cluster → broker names
     cluster_addr_table: BTreeMap<String, BTreeSet<String>>,
+    /// (broker name, cluster that has it)
+    clusters_of_broker: BTreeSet<(String, String)>,
     /// broker address → when and how it registered last
     broker_live_table: BTreeMap<String, BrokerLiveInfo>,
+    /// (connection, address that registered last by it)
+    addrs_of_channel: BTreeSet<(ChannelId, String)>,
 }
 
 /// The last registration of one address.
@@ -50,22 +64,32 @@ struct BrokerLiveInfo {
 }
 
 impl RouteInfoManager {
+    /// Empty tables that grow up to `limits`.
+    #[must_use]
+    pub fn new(limits: NamesrvLimits) -> Self {
+        RouteInfoManager { limits, ..RouteInfoManager::default() }
+    }
+
     /// Registers a broker, or renews its registration (request 103). A slave learns where its live
-    /// master is.
+    /// master is. Topics with names that nobody has are left out.
+    ///
+    /// # Errors
+    /// When the tables would become larger than they may be; nothing is changed then.
     pub fn register_broker(
         &mut self,
         broker: &RegisterBrokerRequestHeader,
         topics: &TopicConfigSerializeWrapper,
         channel: ChannelId,
         now: Instant,
-    ) -> RegisterBrokerResponseHeader {
-        let names = self.cluster_addr_table.entry(broker.cluster_name.clone()).or_default();
-        names.insert(broker.broker_name.clone());
+    ) -> Result<RegisterBrokerResponseHeader, LimitError> {
+        self.check_limits(broker, topics)?;
+        self.put_cluster(&broker.cluster_name, &broker.broker_name);
         let register_first = self.put_broker_addr(broker);
         if broker.broker_id == MASTER_ID
             && (register_first || self.is_changed(&broker.broker_addr, topics.data_version))
         {
-            for topic in topics.topic_config_table.values() {
+            let named = topics.topic_config_table.values();
+            for topic in named.filter(|topic| check_name("topic", &topic.topic_name).is_ok()) {
                 self.put_queue_data(&broker.broker_name, topic);
             }
         }
@@ -75,11 +99,41 @@ impl RouteInfoManager {
             channel,
             ha_server_addr: broker.ha_server_addr.clone(),
         };
-        self.broker_live_table.insert(broker.broker_addr.clone(), live);
+        self.put_live(&broker.broker_addr, live);
         if broker.broker_id == MASTER_ID {
-            return RegisterBrokerResponseHeader::default();
+            return Ok(RegisterBrokerResponseHeader::default());
         }
-        self.master_of(&broker.broker_name)
+        Ok(self.master_of(&broker.broker_name))
+    }
+
+    /// A table that is full takes no new entries; those that it has are renewed.
+    fn check_limits(
+        &self,
+        broker: &RegisterBrokerRequestHeader,
+        topics: &TopicConfigSerializeWrapper,
+    ) -> Result<(), LimitError> {
+        let (addr, name) = (&broker.broker_addr, &broker.broker_name);
+        let is_known = self.broker_live_table.contains_key(addr)
+            && self.ids_of_addr.contains_key(&(addr.clone(), name.clone()))
+            && self.clusters_of_broker.contains(&(name.clone(), broker.cluster_name.clone()));
+        let tables =
+            [self.broker_live_table.len(), self.ids_of_addr.len(), self.clusters_of_broker.len()];
+        let brokers = tables.into_iter().max().unwrap_or(0) + usize::from(!is_known);
+        check("brokers", brokers, self.limits.brokers_max, "registeredBrokersMax")?;
+        if broker.broker_id != MASTER_ID {
+            return Ok(());
+        }
+        let of_broker = self.topics_of_broker.get(name);
+        let is_new =
+            |topic: &&String| of_broker.is_none_or(|known| !known.contains(topic.as_str()));
+        let topics_max = self.limits.topics_max;
+        let room = topics_max.saturating_sub(self.topic_count);
+        if topics.topic_config_table.len() <= room {
+            return Ok(());
+        }
+        let new = topics.topic_config_table.values().map(|topic| &topic.topic_name);
+        let new = new.filter(is_new).count();
+        check("topics", self.topic_count + new, topics_max, "registeredTopicsMax")
     }
 
     /// Whether a broker's tables differ from those it registered last (request 322), and the version
@@ -100,18 +154,18 @@ impl RouteInfoManager {
 
     /// Takes a broker out (request 104). As in Java the id goes whichever address holds it.
     pub fn unregister_broker(&mut self, broker: &BrokerIdentityRequestHeader) {
-        self.broker_live_table.remove(&broker.broker_addr);
-        if let Some(data) = self.broker_addr_table.get_mut(&broker.broker_name) {
-            data.broker_addrs.remove(&broker.broker_id);
-        }
-        self.drop_if_empty(&broker.broker_name);
+        self.remove_live(&broker.broker_addr);
+        self.remove_id(&broker.broker_name, broker.broker_id);
     }
 
     /// Takes out the broker that registered last by `channel`, if any; returns its address. After
     /// it has registered again by another connection nothing happens.
     pub fn on_channel_closed(&mut self, channel: ChannelId) -> Option<String> {
-        let mut live = self.broker_live_table.iter();
-        let broker_addr = live.find(|(_, live)| live.channel == channel)?.0.clone();
+        let mut of_channel = self.addrs_of_channel.range((channel, String::new())..);
+        let broker_addr = match of_channel.next() {
+            Some((found, addr)) if *found == channel => addr.clone(),
+            _ => return None,
+        };
         self.remove_addr(&broker_addr);
         Some(broker_addr)
     }
@@ -187,7 +241,7 @@ impl RouteInfoManager {
     /// Every topic (request 206).
     #[must_use]
     pub fn all_topic_list(&self) -> Vec<String> {
-        self.topic_queue_table.keys().cloned().collect()
+        self.topic_queue_table.keys().map(|topic| topic.to_string()).collect()
     }
 
     /// The topics of a cluster's brokers (request 224); a topic on two brokers is listed twice, as
@@ -195,13 +249,8 @@ impl RouteInfoManager {
     #[must_use]
     pub fn topics_by_cluster(&self, cluster: &str) -> Vec<String> {
         let names = self.cluster_addr_table.get(cluster).into_iter().flatten();
-        names
-            .flat_map(|name| {
-                let topics = self.topic_queue_table.iter();
-                topics.filter(move |(_, queues)| queues.contains_key(name))
-            })
-            .map(|(topic, _)| topic.clone())
-            .collect()
+        let topics = names.filter_map(|name| self.topics_of_broker.get(name)).flatten();
+        topics.map(|topic| topic.to_string()).collect()
     }
 
     /// The names of clusters and brokers, which are topics too, and the address of any broker
@@ -220,34 +269,62 @@ impl RouteInfoManager {
 
     /// Forgets a topic (request 216), or only its queues on the brokers of `cluster`.
     pub fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
-        let Some(cluster) = cluster else {
-            self.topic_queue_table.remove(topic);
-            return;
-        };
-        let names = self.cluster_addr_table.get(cluster);
-        if let (Some(names), Some(queues)) = (names, self.topic_queue_table.get_mut(topic)) {
-            queues.retain(|name, _| !names.contains(name));
-            if queues.is_empty() {
-                self.topic_queue_table.remove(topic);
+        let Some(queues) = self.topic_queue_table.get(topic) else { return };
+        let names: Vec<String> = match cluster {
+            None => queues.keys().cloned().collect(),
+            Some(cluster) => {
+                let Some(names) = self.cluster_addr_table.get(cluster) else { return };
+                queues.keys().filter(|name| names.contains(*name)).cloned().collect()
             }
+        };
+        for name in names {
+            if let Some(topics) = self.topics_of_broker.get_mut(&name) {
+                topics.remove(topic);
+            }
+            self.remove_queue_data(topic, &name);
         }
+    }
+
+    fn put_cluster(&mut self, cluster: &str, broker_name: &str) {
+        let names = self.cluster_addr_table.entry(cluster.to_owned()).or_default();
+        names.insert(broker_name.to_owned());
+        self.clusters_of_broker.insert((broker_name.to_owned(), cluster.to_owned()));
     }
 
     /// Enters the address under its id; says whether the broker name or the id is new. A known
     /// broker name keeps the cluster it has.
     fn put_broker_addr(&mut self, broker: &RegisterBrokerRequestHeader) -> bool {
+        let (name, addr, id) = (&broker.broker_name, &broker.broker_addr, broker.broker_id);
         let mut first = false;
-        let data = self.broker_addr_table.entry(broker.broker_name.clone()).or_insert_with(|| {
+        let data = self.broker_addr_table.entry(name.clone()).or_insert_with(|| {
             first = true;
             BrokerData {
                 cluster: broker.cluster_name.clone(),
-                broker_name: broker.broker_name.clone(),
+                broker_name: name.clone(),
                 broker_addrs: BTreeMap::new(),
             }
         });
-        data.broker_addrs.retain(|id, addr| *id == broker.broker_id || *addr != broker.broker_addr);
-        let old = data.broker_addrs.insert(broker.broker_id, broker.broker_addr.clone());
+        let other_id = self.ids_of_addr.insert((addr.clone(), name.clone()), id);
+        if let Some(other_id) = other_id.filter(|other| *other != id) {
+            data.broker_addrs.remove(&other_id);
+        }
+        let old = data.broker_addrs.insert(id, addr.clone());
+        if let Some(old) = old.as_ref().filter(|old| *old != addr) {
+            self.ids_of_addr.remove(&(old.clone(), name.clone()));
+        }
         first || old.is_none()
+    }
+
+    fn put_live(&mut self, broker_addr: &str, live: BrokerLiveInfo) {
+        self.remove_live(broker_addr);
+        self.addrs_of_channel.insert((live.channel, broker_addr.to_owned()));
+        self.broker_live_table.insert(broker_addr.to_owned(), live);
+    }
+
+    fn remove_live(&mut self, broker_addr: &str) {
+        if let Some(live) = self.broker_live_table.remove(broker_addr) {
+            self.addrs_of_channel.remove(&(live.channel, broker_addr.to_owned()));
+        }
     }
 
     fn is_changed(&self, broker_addr: &str, data_version: DataVersion) -> bool {
@@ -263,8 +340,24 @@ impl RouteInfoManager {
             perm: topic.perm,
             topic_sys_flag: topic.topic_sys_flag,
         };
-        let queues = self.topic_queue_table.entry(topic.topic_name.clone()).or_default();
-        queues.insert(broker_name.to_owned(), queue_data);
+        let known = self.topic_queue_table.get_key_value(topic.topic_name.as_str());
+        let name =
+            known.map_or_else(|| Arc::from(topic.topic_name.as_str()), |it| Arc::clone(it.0));
+        let queues = self.topic_queue_table.entry(Arc::clone(&name)).or_default();
+        if queues.insert(broker_name.to_owned(), queue_data).is_none() {
+            self.topic_count += 1;
+            self.topics_of_broker.entry(broker_name.to_owned()).or_default().insert(name);
+        }
+    }
+
+    fn remove_queue_data(&mut self, topic: &str, broker_name: &str) {
+        let Some(queues) = self.topic_queue_table.get_mut(topic) else { return };
+        if queues.remove(broker_name).is_some() {
+            self.topic_count -= 1;
+        }
+        if queues.is_empty() {
+            self.topic_queue_table.remove(topic);
+        }
     }
 
     fn master_of(&self, broker_name: &str) -> RegisterBrokerResponseHeader {
@@ -283,42 +376,71 @@ impl RouteInfoManager {
 
     /// Takes out an address: from the live brokers, and from the first broker name that has it.
     fn remove_addr(&mut self, broker_addr: &str) {
-        self.broker_live_table.remove(broker_addr);
-        let mut names = self.broker_addr_table.iter_mut();
-        let found = names.find_map(|(name, data)| {
-            let (&id, _) = data.broker_addrs.iter().find(|(_, addr)| *addr == broker_addr)?;
-            data.broker_addrs.remove(&id);
-            Some(name.clone())
-        });
-        if let Some(broker_name) = found {
-            self.drop_if_empty(&broker_name);
+        self.remove_live(broker_addr);
+        let mut names = self.ids_of_addr.range((broker_addr.to_owned(), String::new())..);
+        let found = match names.next() {
+            Some(((addr, name), id)) if addr == broker_addr => (name.clone(), *id),
+            _ => return,
+        };
+        self.remove_id(&found.0, found.1);
+    }
+
+    /// Takes an id out of a broker name. Without addresses it is forgotten, with its queues and, if it was
+    /// the last, its cluster.
+    fn remove_id(&mut self, broker_name: &str, id: i64) {
+        let Some(data) = self.broker_addr_table.get_mut(broker_name) else { return };
+        if let Some(addr) = data.broker_addrs.remove(&id) {
+            self.ids_of_addr.remove(&(addr, broker_name.to_owned()));
+        }
+        if !data.broker_addrs.is_empty() {
+            return;
+        }
+        self.broker_addr_table.remove(broker_name);
+        self.leave_clusters(broker_name);
+        for topic in self.topics_of_broker.remove(broker_name).unwrap_or_default() {
+            self.remove_queue_data(&topic, broker_name);
         }
     }
 
-    /// Forgets a broker name without addresses, with its queues and, if it was the last, its cluster.
-    fn drop_if_empty(&mut self, broker_name: &str) {
-        match self.broker_addr_table.get(broker_name) {
-            Some(data) if data.broker_addrs.is_empty() => {}
-            _ => return,
+    fn leave_clusters(&mut self, broker_name: &str) {
+        let from = (broker_name.to_owned(), String::new());
+        let of_broker = self.clusters_of_broker.range(from..);
+        let clusters: Vec<String> = of_broker
+            .take_while(|(name, _)| name == broker_name)
+            .map(|(_, cluster)| cluster.clone())
+            .collect();
+        for cluster in clusters {
+            if let Some(names) = self.cluster_addr_table.get_mut(&cluster) {
+                names.remove(broker_name);
+                if names.is_empty() {
+                    self.cluster_addr_table.remove(&cluster);
+                }
+            }
+            self.clusters_of_broker.remove(&(broker_name.to_owned(), cluster));
         }
-        self.broker_addr_table.remove(broker_name);
-        self.cluster_addr_table.retain(|_, names| {
-            names.remove(broker_name);
-            !names.is_empty()
-        });
-        self.topic_queue_table.retain(|_, queues| {
-            queues.remove(broker_name);
-            !queues.is_empty()
-        });
     }
 
     fn edit_perm_of_broker(&mut self, broker_name: &str, edit: impl Fn(i32) -> i32) -> i32 {
-        let queues = self.topic_queue_table.values_mut();
-        queues
-            .filter_map(|queues| queues.get_mut(broker_name))
-            .map(|queue| queue.perm = edit(queue.perm))
-            .fold(0, |count, ()| count + 1)
+        let topics = self.topics_of_broker.get(broker_name);
+        let mut count = 0;
+        for topic in topics.into_iter().flatten() {
+            let queues = self.topic_queue_table.get_mut(topic);
+            if let Some(queue) = queues.and_then(|queues| queues.get_mut(broker_name)) {
+                queue.perm = edit(queue.perm);
+                count += 1;
+            }
+        }
+        count
     }
+}
+
+fn check(
+    what: &'static str,
+    wanted: usize,
+    limit: usize,
+    key: &'static str,
+) -> Result<(), LimitError> {
+    if wanted > limit { Err(LimitError { what, wanted, limit, key }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use mq_env::Env;
+use mq_namesrv::limits::NamesrvLimits;
 use mq_namesrv::{NamesrvConfig, NamesrvController};
 use mq_protocol::body::topic_config::{
     DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper, register_body_crc32,
@@ -28,11 +29,17 @@ struct Fixture {
 
 impl Fixture {
     async fn start(order_message_enable: bool) -> Self {
+        Fixture::start_with(order_message_enable, NamesrvLimits::default()).await
+    }
+
+    async fn start_with(order_message_enable: bool, limits: NamesrvLimits) -> Self {
         let (env, dir) = (Env::os(), tempfile::tempdir().unwrap());
         let config = NamesrvConfig {
             listen_port: 0,
             kv_config_path: dir.path().join("kvConfig.json"),
             order_message_enable,
+            limits,
+            ..NamesrvConfig::default()
         };
         let namesrv = NamesrvController::start(env.clone(), config).await.unwrap();
         let client = new_client(&env);
@@ -237,4 +244,104 @@ async fn a_broker_vanishes_with_its_connection_and_when_it_says_so() {
     };
     fixture.ask(RequestCode::UNREGISTER_BROKER, &identity).await;
     assert_eq!(fixture.route(409, "T").await, "");
+}
+
+/// What Java says to a request whose header has no fields at all.
+#[tokio::test]
+async fn requests_without_a_header_find_nothing() {
+    let fixture = Fixture::start(false).await;
+    for (code, answer, field) in [
+        (RequestCode::GET_ROUTEINFO_BY_TOPIC, ResponseCode::TOPIC_NOT_EXIST, None),
+        (RequestCode::GET_KV_CONFIG, ResponseCode::QUERY_NOT_FOUND, None),
+        (RequestCode::GET_KVLIST_BY_NAMESPACE, ResponseCode::QUERY_NOT_FOUND, None),
+        (RequestCode::DELETE_KV_CONFIG, ResponseCode::SUCCESS, None),
+        (RequestCode::DELETE_TOPIC_IN_NAMESRV, ResponseCode::SUCCESS, None),
+        (RequestCode::WIPE_WRITE_PERM_OF_BROKER, ResponseCode::SUCCESS, Some("wipeTopicCount")),
+        (RequestCode::ADD_WRITE_PERM_OF_BROKER, ResponseCode::SUCCESS, Some("addTopicCount")),
+        (RequestCode::GET_TOPICS_BY_CLUSTER, ResponseCode::SUCCESS, None),
+        (RequestCode::REGISTER_BROKER, ResponseCode::SYSTEM_ERROR, None),
+        (RequestCode::PUT_KV_CONFIG, ResponseCode::SYSTEM_ERROR, None),
+    ] {
+        let reply = fixture.ask(code, &()).await;
+        assert_eq!(reply.code, answer, "{code}: {:?}", reply.remark);
+        if let Some(field) = field {
+            assert_eq!(reply.ext_fields.get(field), Some("0"), "{code}");
+        }
+    }
+    let empty = fixture.body(RequestCode::GET_TOPICS_BY_CLUSTER, &()).await;
+    assert_eq!(empty, r#"{"topicList":[]}"#);
+    // With other fields a missing one is an error, as in Java.
+    let mut request = RemotingCommand::request(RequestCode::GET_ROUTEINFO_BY_TOPIC, &());
+    request.ext_fields.insert("x", "y");
+    assert_eq!(fixture.invoke(request).await.code, ResponseCode::SYSTEM_ERROR);
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_limits_is_refused_and_named() {
+    let limits = NamesrvLimits {
+        register_topics_max: 2,
+        brokers_max: 2,
+        topics_max: 3,
+        kv_bytes_max: 10,
+        ..NamesrvLimits::default()
+    };
+    let fixture = Fixture::start_with(false, limits).await;
+    let refused = async |request| {
+        let reply = fixture.invoke(request).await;
+        assert_eq!(reply.code, ResponseCode::SYSTEM_ERROR);
+        reply.remark.unwrap()
+    };
+    assert_eq!(fixture.invoke(register(0, "h:1", true)).await.code, ResponseCode::SUCCESS);
+    // The same topics of another broker name: four in all.
+    let mut other = register(0, "h:2", false);
+    other.ext_fields.insert("brokerName", "b");
+    assert!(refused(other).await.contains("(registeredTopicsMax)"));
+    assert_eq!(fixture.invoke(register(1, "h:2", false)).await.code, ResponseCode::SUCCESS);
+    assert!(refused(register(2, "h:3", false)).await.contains("(registeredBrokersMax)"));
+    // What is registered already is renewed.
+    assert_eq!(fixture.invoke(register(0, "h:1", false)).await.code, ResponseCode::SUCCESS);
+    assert_eq!(fixture.route(409, "T").await, ROUTE_OF_T);
+
+    let mut many = RegisterBrokerBody::default();
+    many.topic_config_serialize_wrapper.topic_config_table = ["T", "U", "V"]
+        .map(|name| (name.to_owned(), TopicConfig::new(name, 1, 6)))
+        .into_iter()
+        .collect();
+    let mut request = register(0, "h:1", true).with_body(many.encode(true));
+    request.ext_fields.insert("bodyCrc32", "0");
+    assert!(refused(request).await.contains("has 3 topics, at most 2 are taken"));
+
+    let put = |value: &str| {
+        let (namespace, key, value) = ("ns".into(), "k".into(), value.into());
+        let header = PutKvConfigRequestHeader { namespace, key, value };
+        RemotingCommand::request(RequestCode::PUT_KV_CONFIG, &header)
+    };
+    fixture.put_kv("ns", "k", "1234567").await;
+    assert!(refused(put("12345678")).await.contains("(kvConfigBytesMax)"));
+}
+
+#[tokio::test]
+async fn names_that_nobody_has_are_refused_where_they_would_be_kept_or_logged() {
+    let fixture = Fixture::start(false).await;
+    for (field, name) in
+        [("brokerName", "a\nb"), ("brokerAddr", "\u{1b}[31m"), ("clusterName", &*"x".repeat(1025))]
+    {
+        let mut request = register(0, "h:1", false);
+        request.ext_fields.insert(field, name);
+        let reply = fixture.invoke(request).await;
+        assert_eq!(reply.code, ResponseCode::SYSTEM_ERROR);
+        assert!(reply.remark.unwrap().contains(field));
+    }
+    assert_eq!(fixture.route(409, "T").await, "");
+    // A topic like that is left out, the others are registered.
+    let mut body = RegisterBrokerBody::default();
+    body.topic_config_serialize_wrapper.topic_config_table = ["T\n", "U"]
+        .map(|name| (name.to_owned(), TopicConfig::new(name, 1, 6)))
+        .into_iter()
+        .collect();
+    let mut request = register(0, "h:1", false).with_body(body.encode(false));
+    request.ext_fields.insert("bodyCrc32", "0");
+    assert_eq!(fixture.invoke(request).await.code, ResponseCode::SUCCESS);
+    let topics = fixture.body(RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER, &()).await;
+    assert_eq!(topics, r#"{"topicList":["U"]}"#);
 }

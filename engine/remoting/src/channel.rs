@@ -1,4 +1,4 @@
-//! [`Channel`], the handle of one connection, and [`Responder`], which answers one request.
+//! [`Channel`], the handle of one connection.
 //!
 //! A channel is a buffer of encoded frames still to be written, the table of requests that wait for
 //! a reply, and the waker of the connection's task. It may be used before the connection is open:
@@ -14,10 +14,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use mq_protocol::frame::{self, FRAME_BYTES_MAX};
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_protocol::serialize::SerializeType;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{CloseReason, RemotingError};
+use crate::limits::Limits;
+use crate::responder::{InWork, Responder};
 
 /// Identity of a connection within one server or client. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +41,10 @@ struct Shared {
     id: ChannelId,
     remote: String,
     ends: OnceLock<Ends>,
+    out_high_water_bytes: usize,
+    out_bytes_max: usize,
+    /// Cancelled when the connection ends.
+    closed: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -51,6 +57,12 @@ struct Ends {
 struct State {
     /// Encoded frames that the connection's task has not taken yet.
     out: BytesMut,
+    /// What the task has taken and not yet written.
+    writing_bytes: usize,
+    /// Requests of the peer that are being answered, and their size.
+    in_work: InWorkCount,
+    /// The task sleeps until fewer of them are.
+    paused_for_work: bool,
     /// Requests of this side that wait for a reply, by opaque. Ordered: at the end of the
     /// connection they are woken in the order of their keys.
     waiting: BTreeMap<i32, oneshot::Sender<RemotingCommand>>,
@@ -63,9 +75,12 @@ struct State {
 
 impl Channel {
     /// The channel of a connection to be opened to `remote`.
-    pub(crate) fn dialling(id: ChannelId, remote: String) -> Self {
+    pub(crate) fn dialling(id: ChannelId, remote: String, limits: &Limits) -> Self {
         let state = State {
             out: BytesMut::new(),
+            writing_bytes: 0,
+            in_work: InWorkCount::default(),
+            paused_for_work: false,
             waiting: BTreeMap::new(),
             next_opaque: 0,
             closed: None,
@@ -76,14 +91,22 @@ impl Channel {
                 id,
                 remote,
                 ends: OnceLock::new(),
+                out_high_water_bytes: limits.out_high_water_bytes,
+                out_bytes_max: limits.out_bytes_max,
+                closed: CancellationToken::new(),
                 state: Mutex::new(state),
             }),
         }
     }
 
     /// The channel of an accepted connection.
-    pub(crate) fn accepted(id: ChannelId, local: SocketAddr, peer: SocketAddr) -> Self {
-        let channel = Channel::dialling(id, peer.to_string());
+    pub(crate) fn accepted(
+        id: ChannelId,
+        local: SocketAddr,
+        peer: SocketAddr,
+        limits: &Limits,
+    ) -> Self {
+        let channel = Channel::dialling(id, peer.to_string(), limits);
         channel.opened(local, peer);
         channel
     }
@@ -118,6 +141,19 @@ impl Channel {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state().closed.is_some()
+    }
+
+    /// Resolves when the connection has ended or is about to: whoever waits on behalf of its peer may stop.
+    pub async fn closed(&self) {
+        self.shared.closed.cancelled().await;
+    }
+
+    /// Whether the peer reads what it is sent: less waits to be written than the high water
+    /// (Netty's `isWritable`), and it has not ended. A reply that can wait should, while this is false.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let state = self.state();
+        state.closed.is_none() && state.out_bytes() <= self.shared.out_high_water_bytes
     }
 
     /// Sends a request and waits at most `timeout` for the reply. The request's opaque is replaced.
@@ -155,15 +191,11 @@ impl Channel {
         self.enqueue(state, &request)
     }
 
-    /// What answers `request`, now or later.
+    /// What answers `request`, now or later; the request counts as one in work as long as it is kept.
     #[must_use]
     pub fn responder(&self, request: &RemotingCommand) -> Responder {
-        Responder {
-            channel: self.clone(),
-            opaque: request.opaque,
-            serialize_type: request.serialize_type,
-            oneway: request.is_oneway(),
-        }
+        let in_work = InWork::enter(self, request.body.len());
+        Responder::new(self, request, Some(Arc::new(in_work)))
     }
 
     /// Ends the connection. What was queued before is offered to the operating system once.
@@ -177,6 +209,7 @@ impl Channel {
         if state.closed.is_none() {
             state.closed = Some(reason);
             wake(state);
+            self.shared.closed.cancel();
         }
     }
 
@@ -190,12 +223,20 @@ impl Channel {
         self.shared.ends.get().is_some()
     }
 
-    /// The connection's task is running: whoever sends need not wake it. Returns how many bytes
-    /// are queued.
-    pub(crate) fn unpark(&self) -> usize {
+    /// The connection's task is running, with `writing_bytes` taken and not yet written: whoever sends
+    /// need not wake it.
+    pub(crate) fn unpark(&self, writing_bytes: usize) {
         let mut state = self.state();
         state.waker = None;
-        state.out.len()
+        state.paused_for_work = false;
+        state.writing_bytes = writing_bytes;
+    }
+
+    /// What waits to be written, and what is in work.
+    pub(crate) fn load(&self) -> Load {
+        let state = self.state();
+        let is_closed = state.closed.is_some();
+        Load { is_closed, out_bytes: state.out_bytes(), in_work: state.in_work }
     }
 
     /// Hands the queued frames to the connection's task in exchange for its empty buffer. With
@@ -203,6 +244,7 @@ impl Channel {
     pub(crate) fn take_out_or_park(&self, empty: &mut BytesMut, waker: &Waker) -> bool {
         debug_assert!(empty.is_empty(), "the buffer handed in still holds bytes");
         let mut state = self.state();
+        state.writing_bytes = state.out.len();
         if state.out.is_empty() {
             if state.closed.is_none() {
                 state.waker = Some(waker.clone());
@@ -213,9 +255,33 @@ impl Channel {
         true
     }
 
-    /// Parks the connection's task while it waits for the socket to take more bytes.
-    pub(crate) fn park(&self, waker: &Waker) {
-        self.state().waker = Some(waker.clone());
+    /// Parks the connection's task while it waits for the socket to take the rest of what it has taken.
+    pub(crate) fn park(&self, writing_bytes: usize, waker: &Waker) {
+        let mut state = self.state();
+        state.writing_bytes = writing_bytes;
+        state.waker = Some(waker.clone());
+    }
+
+    /// Has the parked task woken by the next request whose work ends.
+    pub(crate) fn pause_for_work(&self) {
+        self.state().paused_for_work = true;
+    }
+
+    /// One more request is in work.
+    pub(crate) fn entered(&self, request_bytes: usize) {
+        let in_work = &mut self.state().in_work;
+        in_work.requests += 1;
+        in_work.bytes += request_bytes;
+    }
+
+    /// One request less is in work.
+    pub(crate) fn left(&self, request_bytes: usize) {
+        let mut state = self.state();
+        state.in_work.requests -= 1;
+        state.in_work.bytes -= request_bytes;
+        if std::mem::take(&mut state.paused_for_work) {
+            wake(state);
+        }
     }
 
     /// Why the connection is to end, if it is.
@@ -230,8 +296,10 @@ impl Channel {
             state.closed.get_or_insert(reason);
             state.waker = None;
             state.out = BytesMut::new();
+            state.writing_bytes = 0;
             std::mem::take(&mut state.waiting)
         };
+        self.shared.closed.cancel();
         drop(waiting);
     }
 
@@ -243,6 +311,11 @@ impl Channel {
             Some(sender) => drop(sender.send(response)),
             None => tracing::debug!(opaque, from = self.remote_addr(), "reply that nobody awaits"),
         }
+    }
+
+    /// Queues `command` as it is.
+    pub(crate) fn send(&self, command: &RemotingCommand) -> Result<(), RemotingError> {
+        self.enqueue(self.state(), command)
     }
 
     fn enqueue_request(
@@ -277,6 +350,14 @@ impl Channel {
                 frame_bytes,
             });
         }
+        let out_bytes = state.out_bytes();
+        if out_bytes > self.shared.out_bytes_max {
+            // What was asked for is not wanted: nothing of it will be read.
+            (state.out, state.closed) = (BytesMut::new(), Some(CloseReason::Unread { out_bytes }));
+            wake(state);
+            self.shared.closed.cancel();
+            return Err(CloseReason::Unread { out_bytes }.into_error(self.remote_addr()));
+        }
         if len_before == 0 {
             wake(state);
         }
@@ -301,7 +382,27 @@ impl fmt::Debug for Channel {
 const UNSPECIFIED: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
+/// Requests of a peer that are being answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct InWorkCount {
+    pub(crate) requests: usize,
+    /// Size of their frames.
+    pub(crate) bytes: usize,
+}
+
+/// What a connection holds.
+pub(crate) struct Load {
+    pub(crate) is_closed: bool,
+    /// Waiting to be written.
+    pub(crate) out_bytes: usize,
+    pub(crate) in_work: InWorkCount,
+}
+
 impl State {
+    fn out_bytes(&self) -> usize {
+        self.out.len() + self.writing_bytes
+    }
+
     fn take_opaque(&mut self) -> i32 {
         self.next_opaque = self.next_opaque.wrapping_add(1);
         self.next_opaque
@@ -334,37 +435,5 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let waiter = self.channel.state().waiting.remove(&self.opaque);
         drop(waiter);
-    }
-}
-
-/// Answers one request, at once or later; clones answer the same request, which is to be answered
-/// at most once. The reply to a one-way request goes nowhere.
-#[derive(Clone, Debug)]
-pub struct Responder {
-    channel: Channel,
-    opaque: i32,
-    serialize_type: SerializeType,
-    oneway: bool,
-}
-
-impl Responder {
-    /// The connection by which the request came.
-    #[must_use]
-    pub fn channel(&self) -> &Channel {
-        &self.channel
-    }
-
-    /// Sends `response` with the request's opaque, in the request's serialization. Without effect
-    /// when the connection has ended.
-    pub fn respond(&self, mut response: RemotingCommand) {
-        if self.oneway {
-            return;
-        }
-        response.opaque = self.opaque;
-        response.serialize_type = self.serialize_type;
-        response.mark_response();
-        if let Err(error) = self.channel.enqueue(self.channel.state(), &response) {
-            tracing::debug!(%error, code = response.code, "reply not sent");
-        }
     }
 }

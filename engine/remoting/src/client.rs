@@ -12,6 +12,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use crate::channel::{Channel, ChannelId};
 use crate::connection::Connection;
 use crate::error::{CloseReason, RemotingError};
+use crate::limits::Limits;
 use crate::processor::ProcessorTable;
 
 /// Settings of a [`RemotingClient`].
@@ -50,6 +51,7 @@ struct Inner {
     env: Env,
     tasks: TaskGroup,
     config: RemotingClientConfig,
+    limits: Limits,
     processors: Arc<ProcessorTable>,
     channels: Mutex<Channels>,
 }
@@ -69,6 +71,7 @@ impl RemotingClient {
         let inner = Arc::new(Inner {
             tasks: env.tasks.child(),
             env,
+            limits: Limits::of_client(config.channel_max_idle),
             config,
             processors: Arc::new(processors),
             channels: Mutex::new(channels),
@@ -160,7 +163,8 @@ impl Inner {
         {
             return Ok(channel.clone());
         }
-        let channel = Channel::dialling(ChannelId(channels.next_id), addr.to_owned());
+        let id = ChannelId(channels.next_id);
+        let channel = Channel::dialling(id, addr.to_owned(), &self.limits);
         channels.next_id += 1;
         channels.by_addr.insert(addr.to_owned(), channel.clone());
         drop(channels);
@@ -175,8 +179,8 @@ impl Inner {
             Ok(stream) => {
                 channel.opened(stream.local_addr(), stream.peer_addr());
                 let (processors, tasks) = (Arc::clone(&self.processors), self.tasks.clone());
-                let idle = self.config.channel_max_idle;
-                Connection::new(stream, channel.clone(), processors, tasks, idle).run().await
+                let limits = self.limits.clone();
+                Connection::new(stream, channel.clone(), processors, tasks, limits).run().await
             }
             Err(reason) => {
                 channel.finished(reason.clone());

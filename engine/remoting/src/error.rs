@@ -55,6 +55,20 @@ pub enum CloseReason {
     /// The peer sent bytes that are no frame.
     #[error("bad frame: {0}")]
     BadFrame(String),
+    /// The peer does not read what it asked for.
+    #[error("{out_bytes} bytes of replies wait and the peer does not read them")]
+    Unread {
+        /// Bytes that waited to be written.
+        out_bytes: usize,
+    },
+    /// All peers together hold too much of this side's memory, and this one has done so longest.
+    #[error("{held_bytes} bytes of {what} were held while too much is held by all connections")]
+    Budget {
+        /// Of what.
+        what: &'static str,
+        /// By this connection.
+        held_bytes: usize,
+    },
     /// The operating system reported an error.
     #[error("{0}")]
     Io(String),
@@ -64,6 +78,20 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Whether this side ended the connection because of what the peer did or did not do.
+    pub(crate) fn is_fault_of_peer(&self) -> bool {
+        match self {
+            CloseReason::Idle
+            | CloseReason::BadFrame(_)
+            | CloseReason::Unread { .. }
+            | CloseReason::Budget { .. } => true,
+            CloseReason::Requested
+            | CloseReason::Peer
+            | CloseReason::Io(_)
+            | CloseReason::Connect(_) => false,
+        }
+    }
+
     /// The error of a request that was waiting on a connection to `addr` when it ended.
     pub(crate) fn into_error(self, addr: &str) -> RemotingError {
         match self {

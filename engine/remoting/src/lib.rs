@@ -6,10 +6,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | what can go wrong with a request, and why a connection ended |
-//! | [`channel`] | [`Channel`], the handle of one connection, and [`Responder`] |
+//! | `limits` | what is held for peers at most, per connection and over all of them |
+//! | [`channel`] | [`Channel`], the handle of one connection |
+//! | [`responder`] | [`Responder`], which answers one request |
 //! | [`processor`] | [`RequestProcessor`], what answers requests, and the table of them |
 //! | `connection` | the task that reads, dispatches and writes one connection |
 //! | [`server`] | [`RemotingServer`]: listeners and the connections they accepted |
+//! | [`log_limit`] | [`LogLimit`], for log lines that peers cause |
 //! | [`client`] | [`RemotingClient`]: one connection per address, opened when first needed |
 //!
 //! Invariants
@@ -17,6 +20,9 @@
 //!   into the connection's buffer; everything queued in one wake-up leaves in one write.
 //! * Every wait for a peer has a deadline of its own. Nothing sweeps, nothing polls: an idle
 //!   connection holds one timer, its idle limit.
+//! * What a peer makes this side hold is bounded (`limits`): a connection whose peer does not read, or with
+//!   too many requests in work, is not read from; over all connections, who held too much for too long is closed.
+//!   A turn of a connection ends after so much work, and others come first.
 //! * A panic of a processor is not caught: it ends the process like that of any other task. What
 //!   the outside can cause is a [`ProcessError`] and becomes a reply.
 //!
@@ -24,7 +30,13 @@
 
 pub mod error;
 
+mod limits;
+
 pub mod channel;
+
+pub mod responder;
+
+pub mod log_limit;
 
 pub mod processor;
 
@@ -34,10 +46,12 @@ pub mod server;
 
 pub mod client;
 
-pub use channel::{Channel, ChannelId, Responder};
+pub use channel::{Channel, ChannelId};
 pub use client::{RemotingClient, RemotingClientConfig};
 pub use error::{CloseReason, RemotingError};
+pub use log_limit::LogLimit;
 pub use processor::{
     ProcessError, ProcessOutcome, ProcessResult, ProcessorTable, RequestProcessor,
 };
+pub use responder::Responder;
 pub use server::{ConnectionListener, RemotingServer, RemotingServerConfig};

@@ -31,7 +31,9 @@ pub enum ProcessOutcome {
     Reply(RemotingCommand),
     /// The reply comes when this future ends; `None` means as [`ProcessOutcome::Silent`]. It is polled
     /// once at once and becomes a task of its own only when it has to wait. It runs to its end
-    /// even when the connection has ended meanwhile.
+    /// even when the connection has ended meanwhile: a topic that is being made, or a transaction between its
+    /// message and the end of its half, must not stop halfway. What only waits for others' sake asks
+    /// [`Channel::closed`].
     Later(BoxFuture<'static, Result<Option<RemotingCommand>, ProcessError>>),
     /// No reply, or one that a kept [`Responder`](crate::Responder) sends.
     Silent,

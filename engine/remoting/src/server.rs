@@ -14,10 +14,15 @@ use mq_env::{BoxFuture, Env};
 use crate::channel::{Channel, ChannelId};
 use crate::connection::Connection;
 use crate::error::CloseReason;
+use crate::limits::Limits;
+use crate::log_limit::LogLimit;
 use crate::processor::ProcessorTable;
 
 /// Pause after a failed accept (out of file descriptors, say) before the next.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Time between two log lines about what peers do.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Told of every connection's beginning and end (Java `ChannelEventListener`). Called on the
 /// connection's task; must not block.
@@ -30,16 +35,50 @@ pub trait ConnectionListener: Send + Sync {
 }
 
 /// Settings of a [`RemotingServer`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemotingServerConfig {
-    /// A connection without a byte in either direction for this long is closed
+    /// A connection without a byte in either direction for so many seconds is closed
     /// (`serverChannelMaxIdleTimeSeconds`).
-    pub channel_max_idle: Duration,
+    pub channel_max_idle_seconds: u64,
+    /// Connections beyond so many are closed as they come (`serverConnectionsMax`).
+    pub connections_max: usize,
+    /// A connection with more than so many bytes waiting to be written is not read from
+    /// (`serverChannelOutHighWaterBytes`).
+    pub channel_out_high_water_bytes: usize,
+    /// A connection with more is closed: replies that became ready all at once and are not read
+    /// (`serverChannelOutBytesMax`).
+    pub channel_out_bytes_max: usize,
+    /// What may wait to be written on all connections together (`serverOutBytesMax`). While it is more, who
+    /// has bytes waiting is not read from, and who has had the same ones waiting for longer than
+    /// the patience is closed.
+    pub out_bytes_max: usize,
+    /// What may have arrived of unfinished frames on all connections together
+    /// (`serverPartialFrameBytesMax`). While it is more, large frames wait for the rest of theirs, and
+    /// whose frame has been arriving for longer than the patience is closed.
+    pub partial_frame_bytes_max: usize,
+    /// The patience of both, in ms (`serverBudgetPatienceMillis`).
+    pub budget_patience_ms: u64,
+    /// A connection with so many requests being answered, held pulls included, is not read from
+    /// (`serverChannelRequestsInWorkMax`).
+    pub channel_requests_in_work_max: usize,
+    /// A connection with requests of so many bytes being answered is not read from
+    /// (`serverChannelInWorkBytesMax`).
+    pub channel_in_work_bytes_max: usize,
 }
 
 impl Default for RemotingServerConfig {
     fn default() -> Self {
-        RemotingServerConfig { channel_max_idle: Duration::from_secs(120) }
+        RemotingServerConfig {
+            channel_max_idle_seconds: 120,
+            connections_max: 16_384,
+            channel_out_high_water_bytes: 8 << 20,
+            channel_out_bytes_max: 128 << 20,
+            out_bytes_max: 256 << 20,
+            partial_frame_bytes_max: 256 << 20,
+            budget_patience_ms: 5_000,
+            channel_requests_in_work_max: 16_384,
+            channel_in_work_bytes_max: 64 << 20,
+        }
     }
 }
 
@@ -51,7 +90,10 @@ pub struct RemotingServer {
 
 struct Inner {
     tasks: TaskGroup,
-    config: RemotingServerConfig,
+    limits: Limits,
+    connections_max: usize,
+    refused_log: LogLimit,
+    closed_log: LogLimit,
     listener: Option<Arc<dyn ConnectionListener>>,
     local_addrs: Vec<SocketAddr>,
     next_id: AtomicU64,
@@ -81,7 +123,10 @@ impl RemotingServer {
             }
             let inner = Arc::new(Inner {
                 tasks: env.tasks.child(),
-                config,
+                limits: Limits::of_server(&config),
+                connections_max: config.connections_max,
+                refused_log: LogLimit::new(LOG_INTERVAL),
+                closed_log: LogLimit::new(LOG_INTERVAL),
                 listener,
                 local_addrs,
                 next_id: AtomicU64::new(0),
@@ -133,20 +178,24 @@ impl Inner {
 
     fn serve(self: &Arc<Self>, stream: Stream, processors: Arc<ProcessorTable>) {
         let id = ChannelId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let channel = Channel::accepted(id, stream.local_addr(), stream.peer_addr());
+        let limits = self.limits.clone();
+        let channel = Channel::accepted(id, stream.local_addr(), stream.peer_addr(), &limits);
         match self.channels().as_mut() {
+            Some(channels) if channels.len() >= self.connections_max => {
+                return self.say_refused(&channel);
+            }
             Some(channels) => channels.insert(id, channel.clone()),
             None => return,
         };
-        let (tasks, idle) = (self.tasks.clone(), self.config.channel_max_idle);
-        let connection = Connection::new(stream, channel.clone(), processors, tasks, idle);
+        let tasks = self.tasks.clone();
+        let connection = Connection::new(stream, channel.clone(), processors, tasks, limits);
         let inner = Arc::clone(self);
         self.tasks.spawn("remoting connection", async move {
             if let Some(listener) = &inner.listener {
                 listener.connected(&channel);
             }
             let reason = connection.run().await;
-            tracing::debug!(?channel, %reason, "connection closed");
+            inner.say_closed(&channel, &reason);
             if let Some(channels) = inner.channels().as_mut() {
                 channels.remove(&id);
             }
@@ -154,6 +203,30 @@ impl Inner {
                 listener.closed(&channel, &reason);
             }
         });
+    }
+
+    fn say_refused(&self, channel: &Channel) {
+        if let Some(more) = self.refused_log.pass() {
+            let (peer, limit) = (channel.remote_addr(), self.connections_max);
+            tracing::warn!(
+                "refused a connection of {peer} and {more} since the last line like this: \
+                 {limit} are open (serverConnectionsMax)"
+            );
+        }
+    }
+
+    /// One line for a peer that was closed for what it did, as often as the log bears.
+    fn say_closed(&self, channel: &Channel, reason: &CloseReason) {
+        tracing::debug!(?channel, %reason, "connection closed");
+        if !reason.is_fault_of_peer() {
+            return;
+        }
+        if let Some(more) = self.closed_log.pass() {
+            let peer = channel.remote_addr();
+            tracing::info!(
+                "closed the connection of {peer}: {reason} ({more} more since the last line like this)"
+            );
+        }
     }
 
     fn close_all(&self) {

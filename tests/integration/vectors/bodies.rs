@@ -70,11 +70,12 @@ fn body_again(
 fn register_body(command: &RemotingCommand) -> Result<Vec<u8>, JsonReadError> {
     let header: RegisterBrokerRequestHeader = command.header().unwrap();
     assert_eq!(header.body_crc32, register_body_crc32(&command.body));
-    let value = RegisterBrokerBody::decode(&command.body, header.compressed).unwrap();
+    let limits = RegisterBodyLimits { topics_max: 10_000, plain_bytes_max: 1 << 20 };
+    let value = RegisterBrokerBody::decode(&command.body, header.compressed, &limits).unwrap();
     if !header.compressed {
         return Ok(value.encode(false).to_vec());
     }
-    let again = RegisterBrokerBody::decode(&value.encode(true), true);
+    let again = RegisterBrokerBody::decode(&value.encode(true), true, &limits);
     assert_eq!(again.as_ref(), Ok(&value));
     assert!(!value.topic_config_serialize_wrapper.topic_config_table.is_empty());
     Ok(command.body.to_vec())

@@ -15,6 +15,7 @@ const ANY_LONG: ValueType = Long(i64::MIN, i64::MAX);
 const COUNT: ValueType = Int(0, INT_MAX);
 const SIZE: ValueType = Int(1, INT_MAX);
 const PERCENT: ValueType = Int(1, 100);
+const LONG_SIZE: ValueType = Long(1, i64::MAX);
 const LONG_COUNT: ValueType = Long(0, i64::MAX);
 const UNREAD: KeyStatus = Ignored(Instead::Text("has a setter, but no code of 4.9 reads it"));
 
@@ -79,6 +80,7 @@ pub(crate) fn obeyed_by_someone() -> impl Iterator<Item = &'static ConfigKey> {
     broker::BROKER
         .iter()
         .chain(&netty::NETTY_SERVER)
+        .chain(&netty::SERVER_LIMITS)
         .chain(&netty::NETTY_CLIENT)
         .chain(&message_store::MESSAGE_STORE)
         .chain(&STARTUP)

@@ -38,7 +38,7 @@ fn step(manager: &mut RouteInfoManager, start: Instant, words: &[&str]) -> Strin
         ["register", broker, addr, version, topics, conn, time] => {
             let header = register_header(broker, addr);
             let topics = topic_table(version, topics);
-            let found = manager.register_broker(&header, &topics, channel(conn), at(time));
+            let found = manager.register_broker(&header, &topics, channel(conn), at(time)).unwrap();
             match (found.master_addr, found.ha_server_addr) {
                 (None, None) => String::new(),
                 (master, ha) => format!("{broker}: master {} ha {}", master.unwrap(), ha.unwrap()),
@@ -357,4 +357,28 @@ fn lists_by_cluster_and_deletion() {
          close: h1
          clusters: D=b"#,
     );
+}
+
+#[test]
+fn nothing_is_left_of_what_is_gone() {
+    let (mut manager, start) = (RouteInfoManager::default(), Instant::now());
+    let empty = format!("{manager:?}");
+    let script = "register C/a-0 h1 v1 T=4,U=8 #1 @0
+         register D/a-0 h1 v2 V=4 #2 @0
+         register C/a-1 h1 v3 T=4 #3 @1
+         register C/b-0 h2 v1 T=4 #4 @1
+         register C/b-0 h3 v1 T=4 #5 @1
+         register C/c-0 h3 v1 W=4 #5 @1
+         delete U
+         delete T C
+         close #3
+         close #4
+         close #5
+         unregister c-0 h3
+         scan @200";
+    for line in script.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        step(&mut manager, start, &words);
+    }
+    assert_eq!(format!("{manager:?}"), empty);
 }

@@ -6,12 +6,52 @@ use super::heartbeat::{ConsumeType, HeartbeatData, SubscriptionData};
 use super::offset_table::{ConsumerOffsetSerializeWrapper, ResetOffsetBody};
 use super::subscription_group::SubscriptionGroupConfig;
 use super::topic_config::{
-    DataVersion, RegisterBodyError, RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper,
-    TopicFilterType, decode_bare_topic_table, register_body_crc32,
+    DataVersion, RegisterBodyError, RegisterBodyLimits, RegisterBrokerBody, TopicConfig,
+    TopicConfigSerializeWrapper, TopicFilterType, decode_bare_topic_table, register_body_crc32,
 };
 use super::topic_route::{BrokerData, QueueData, TopicRouteData};
 use crate::fastjson::{Json, JsonStyle, JsonWriter, from_slice, to_bytes};
 use crate::message::MessageQueue;
+
+const LIMITS: RegisterBodyLimits =
+    RegisterBodyLimits { topics_max: 10_000, plain_bytes_max: 1 << 20 };
+
+/// A body with so many topics.
+fn many_topics(count: usize) -> RegisterBrokerBody {
+    let topics = (0..count).map(|n| {
+        let topic = TopicConfig::new(format!("t{n}"), 1, 6);
+        (topic.topic_name.clone(), topic)
+    });
+    let mut body = register_body();
+    body.topic_config_serialize_wrapper.topic_config_table = topics.collect();
+    body
+}
+
+#[test]
+fn bodies_beyond_the_limits_are_refused_in_both_forms() {
+    let decode = |body: &RegisterBrokerBody, compressed, topics_max, plain_bytes_max| {
+        let limits = RegisterBodyLimits { topics_max, plain_bytes_max };
+        RegisterBrokerBody::decode(&body.encode(compressed), compressed, &limits)
+    };
+    let body = many_topics(100);
+    for compressed in [false, true] {
+        assert_eq!(decode(&body, compressed, 100, 1 << 20).as_ref(), Ok(&body));
+        let refused = Err(RegisterBodyError::TooManyTopics { topics: 100, topics_max: 99 });
+        assert_eq!(decode(&body, compressed, 99, 1 << 20), refused);
+    }
+    let refused = Err(RegisterBodyError::TooLarge { plain_bytes_max: 1_000 });
+    assert_eq!(decode(&body, true, 100, 1_000), refused);
+}
+
+#[test]
+fn register_bodies_take_few_steps() {
+    for compressed in [false, true] {
+        let encoded = |count| many_topics(count).encode(compressed);
+        crate::steps::assert_n_log_n(encoded, |body| {
+            RegisterBrokerBody::decode(body, compressed, &LIMITS).unwrap()
+        });
+    }
+}
 
 fn route() -> TopicRouteData {
     TopicRouteData {
@@ -67,17 +107,17 @@ fn register_bodies_survive_both_forms() {
         plain,
         r#"{"filterServerList":["f"],"topicConfigSerializeWrapper":{"dataVersion":{"counter":3,"timestamp":1700000000000},"topicConfigTable":{"T":{"order":false,"perm":6,"readQueueNums":8,"topicFilterType":"MULTI_TAG","topicName":"T","topicSysFlag":0,"writeQueueNums":4}}}}"#
     );
-    assert_eq!(RegisterBrokerBody::decode(&plain, false).as_ref(), Ok(&body));
+    assert_eq!(RegisterBrokerBody::decode(&plain, false, &LIMITS).as_ref(), Ok(&body));
     let compressed = body.encode(true);
-    assert_eq!(RegisterBrokerBody::decode(&compressed, true).as_ref(), Ok(&body));
+    assert_eq!(RegisterBrokerBody::decode(&compressed, true, &LIMITS).as_ref(), Ok(&body));
     assert!(register_body_crc32(&compressed) >= 0);
     for cut in 0..compressed.len() {
-        assert!(RegisterBrokerBody::decode(&compressed[..cut], true).is_err());
+        assert!(RegisterBrokerBody::decode(&compressed[..cut], true, &LIMITS).is_err());
     }
-    let not_zlib = RegisterBrokerBody::decode(&plain, true);
+    let not_zlib = RegisterBrokerBody::decode(&plain, true, &LIMITS);
     assert_eq!(not_zlib, Err(RegisterBodyError::Damaged("zlib stream")));
     let bare = to_bytes(&body.topic_config_serialize_wrapper);
-    let decoded = decode_bare_topic_table(&bare).unwrap();
+    let decoded = decode_bare_topic_table(&bare, &LIMITS).unwrap();
     assert_eq!(decoded.topic_config_serialize_wrapper, body.topic_config_serialize_wrapper);
 }
 
@@ -169,7 +209,7 @@ proptest! {
         body[at] = with;
         body.truncate(cut.index(body.len()) + 1);
         for compressed in [false, true] {
-            let _ = RegisterBrokerBody::decode(&body, compressed);
+            let _ = RegisterBrokerBody::decode(&body, compressed, &LIMITS);
         }
         let _ = from_slice::<HeartbeatData>(&body);
         let _ = from_slice::<ResetOffsetBody>(&body);

@@ -8,12 +8,19 @@ use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
 use super::OrderedMap;
-use crate::fastjson::{Json, JsonReadError, Value, from_slice, to_bytes};
+use crate::fastjson::{JsonReadError, from_slice, to_bytes};
 use crate::message_codec::body_crc;
+use crate::steps;
 use crate::sys_flag::PermName;
 
-/// An inflated register body beyond this is refused.
-const REGISTER_BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// What a register body may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterBodyLimits {
+    /// Topics in it.
+    pub topics_max: usize,
+    /// Its size in bytes when it is no longer compressed.
+    pub plain_bytes_max: usize,
+}
 
 json_enum! {
     /// How many tags a message may have.
@@ -84,6 +91,20 @@ pub enum RegisterBodyError {
     /// The compressed form is damaged.
     #[error("the compressed register body is damaged: {0}")]
     Damaged(&'static str),
+    /// It has more topics than it may have.
+    #[error("the register body has {topics} topics, at most {topics_max} are taken")]
+    TooManyTopics {
+        /// In the body.
+        topics: usize,
+        /// [`RegisterBodyLimits::topics_max`].
+        topics_max: usize,
+    },
+    /// It is larger than it may be.
+    #[error("the register body has more than {plain_bytes_max} bytes when it is not compressed")]
+    TooLarge {
+        /// [`RegisterBodyLimits::plain_bytes_max`].
+        plain_bytes_max: usize,
+    },
 }
 
 impl DataVersion {
@@ -117,6 +138,7 @@ impl TopicConfig {
     }
 
     fn from_line(line: &str) -> Option<Self> {
+        steps::count(line.len());
         let mut words = line.split(' ');
         let topic_name = words.next()?.to_owned();
         let mut number = || words.next()?.parse().ok();
@@ -151,16 +173,27 @@ impl RegisterBrokerBody {
     /// Reads a body.
     ///
     /// # Errors
-    /// When the text or the compressed form is malformed.
-    pub fn decode(body: &[u8], compressed: bool) -> Result<Self, RegisterBodyError> {
+    /// When the text or the compressed form is malformed, or takes more than `limits` allow.
+    pub fn decode(
+        body: &[u8],
+        compressed: bool,
+        limits: &RegisterBodyLimits,
+    ) -> Result<Self, RegisterBodyError> {
         if !compressed {
-            return Ok(from_slice(body)?);
+            let decoded: Self = from_slice(body)?;
+            let topics = decoded.topic_config_serialize_wrapper.topic_config_table.len();
+            limits.check_topics(topics)?;
+            return Ok(decoded);
         }
+        let RegisterBodyLimits { plain_bytes_max, .. } = *limits;
         let mut plain = Vec::new();
-        let mut decoder = ZlibDecoder::new(body).take(REGISTER_BODY_BYTES_MAX);
+        let mut decoder = ZlibDecoder::new(body).take(plain_bytes_max as u64 + 1);
         let inflated = decoder.read_to_end(&mut plain);
         inflated.map_err(|_| RegisterBodyError::Damaged("zlib stream"))?;
-        Self::from_plain(&plain)
+        if plain.len() > plain_bytes_max {
+            return Err(RegisterBodyError::TooLarge { plain_bytes_max });
+        }
+        Self::from_plain(&plain, limits)
     }
 
     /// What the compressed form compresses, big-endian: i32 length and data version as JSON, i32
@@ -177,9 +210,13 @@ impl RegisterBrokerBody {
         plain
     }
 
-    fn from_plain(mut plain: &[u8]) -> Result<Self, RegisterBodyError> {
+    fn from_plain(
+        mut plain: &[u8],
+        limits: &RegisterBodyLimits,
+    ) -> Result<Self, RegisterBodyError> {
         let data_version = from_slice(take_prefixed(&mut plain, "data version")?)?;
         let topic_count = take_i32(&mut plain, "number of topics")?;
+        limits.check_topics(usize::try_from(topic_count).unwrap_or(0))?;
         let mut topic_config_table = OrderedMap::default();
         for _ in 0..topic_count {
             let line = std::str::from_utf8(take_prefixed(&mut plain, "topic")?).ok();
@@ -229,12 +266,25 @@ fn take_prefixed<'a>(
     Ok(taken)
 }
 
+impl RegisterBodyLimits {
+    fn check_topics(&self, topics: usize) -> Result<(), RegisterBodyError> {
+        let topics_max = self.topics_max;
+        if topics > topics_max {
+            return Err(RegisterBodyError::TooManyTopics { topics, topics_max });
+        }
+        Ok(())
+    }
+}
+
 /// A register body of a broker older than 3.0.11 is the bare table of topics.
 ///
 /// # Errors
-/// When the text is malformed.
-pub fn decode_bare_topic_table(body: &[u8]) -> Result<RegisterBrokerBody, JsonReadError> {
-    let text = std::str::from_utf8(body).map_err(|_| JsonReadError::NotUtf8)?;
-    let topic_config_serialize_wrapper = TopicConfigSerializeWrapper::read(&Value::parse(text)?)?;
+/// When the text is malformed, or has more topics than `limits` allow.
+pub fn decode_bare_topic_table(
+    body: &[u8],
+    limits: &RegisterBodyLimits,
+) -> Result<RegisterBrokerBody, RegisterBodyError> {
+    let topic_config_serialize_wrapper: TopicConfigSerializeWrapper = from_slice(body)?;
+    limits.check_topics(topic_config_serialize_wrapper.topic_config_table.len())?;
     Ok(RegisterBrokerBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper })
 }

@@ -80,6 +80,14 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) async fn start(env: &Env, addrs: &[&str]) -> TestServer {
+        TestServer::start_with(env, addrs, RemotingServerConfig::default()).await
+    }
+
+    pub(crate) async fn start_with(
+        env: &Env,
+        addrs: &[&str],
+        config: RemotingServerConfig,
+    ) -> TestServer {
         let (verbs, connections) = (Arc::new(Verbs::default()), Arc::new(Connections::default()));
         let codes = [ECHO, SLEEP, HOLD, FAIL, LARGE];
         let table =
@@ -87,7 +95,6 @@ impl TestServer {
         let endpoints =
             addrs.iter().map(|addr| (addr.parse().unwrap(), Arc::clone(&table))).collect();
         let listener = Some(Arc::clone(&connections) as Arc<_>);
-        let config = RemotingServerConfig::default();
         let server = RemotingServer::start(env.clone(), config, endpoints, listener).await.unwrap();
         TestServer { server, verbs, connections }
     }

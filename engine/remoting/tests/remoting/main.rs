@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in fixtures of tests a panic is the right end")]
 
 mod fixtures;
+mod limits;
 mod loopback;
 mod memory_net;
 mod timing;

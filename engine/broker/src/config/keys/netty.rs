@@ -1,6 +1,6 @@
 //! The keys of `NettyServerConfig` and `NettyClientConfig`: sockets.
 
-use super::{ANY_INT, ANY_LONG, COUNT, UNREAD, row};
+use super::{ANY_INT, ANY_LONG, COUNT, LONG_SIZE, SIZE, UNREAD, row};
 use crate::config::key::KeyStatus::{Accepted, Obeyed};
 use crate::config::key::ValueType::{Bool, Int};
 use crate::config::key::{ConfigKey, Field};
@@ -18,7 +18,7 @@ pub(super) static NETTY_SERVER: [ConfigKey; 14] = [
         "serverChannelMaxIdleTimeSeconds",
         COUNT,
         "120",
-        Obeyed(Field::U64(|s| &mut s.broker.server_channel_max_idle_time_seconds)),
+        Obeyed(Field::U64(|s| &mut s.broker.server.channel_max_idle_seconds)),
     ),
     row("serverSocketSndBufSize", ANY_INT, "0", Accepted),
     row("serverSocketRcvBufSize", ANY_INT, "0", Accepted),
@@ -27,6 +27,58 @@ pub(super) static NETTY_SERVER: [ConfigKey; 14] = [
     row("useEpollNativeSelector", Bool, "false", Accepted),
     row("writeBufferLowWaterMark", ANY_INT, "0", Accepted),
     row("writeBufferHighWaterMark", ANY_INT, "0", Accepted),
+];
+
+/// What peers may make the server hold: this engine's own keys, see `RemotingServerConfig`.
+pub(super) static SERVER_LIMITS: [ConfigKey; 8] = [
+    row(
+        "serverConnectionsMax",
+        SIZE,
+        "16384",
+        Obeyed(Field::Usize(|s| &mut s.broker.server.connections_max)),
+    ),
+    row(
+        "serverChannelOutHighWaterBytes",
+        SIZE,
+        "8388608",
+        Obeyed(Field::Usize(|s| &mut s.broker.server.channel_out_high_water_bytes)),
+    ),
+    row(
+        "serverChannelOutBytesMax",
+        LONG_SIZE,
+        "134217728",
+        Obeyed(Field::Usize(|s| &mut s.broker.server.channel_out_bytes_max)),
+    ),
+    row(
+        "serverOutBytesMax",
+        LONG_SIZE,
+        "268435456",
+        Obeyed(Field::Usize(|s| &mut s.broker.server.out_bytes_max)),
+    ),
+    row(
+        "serverPartialFrameBytesMax",
+        LONG_SIZE,
+        "268435456",
+        Obeyed(Field::Usize(|s| &mut s.broker.server.partial_frame_bytes_max)),
+    ),
+    row(
+        "serverBudgetPatienceMillis",
+        COUNT,
+        "5000",
+        Obeyed(Field::U64(|s| &mut s.broker.server.budget_patience_ms)),
+    ),
+    row(
+        "serverChannelRequestsInWorkMax",
+        SIZE,
+        "16384",
+        Obeyed(Field::Usize(|s| &mut s.broker.server.channel_requests_in_work_max)),
+    ),
+    row(
+        "serverChannelInWorkBytesMax",
+        LONG_SIZE,
+        "67108864",
+        Obeyed(Field::Usize(|s| &mut s.broker.server.channel_in_work_bytes_max)),
+    ),
 ];
 
 /// Setters of `NettyClientConfig`, in the order of that class.

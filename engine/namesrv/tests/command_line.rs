@@ -1,0 +1,84 @@
+//! `mqnamesrv` as operators start it: what it takes, what it says, how it ends.
+#![expect(clippy::unwrap_used, reason = "in fixtures of tests a panic is the right end")]
+
+use std::net::{Ipv6Addr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use mq_env::Env;
+
+fn mqnamesrv(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqnamesrv"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn ended(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn write(path: &Path, text: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _inside = runtime.enter();
+    Env::os().disk.write(path, text.as_bytes()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_bare_p_prints_the_configuration_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(&dir.path().join("n.properties"), "listenPort=7\nkvConfigPath=/kv.json\n");
+    let (code, printed, said) = ended(&mqnamesrv(&["-c", &file, "-p"]).output().unwrap());
+    assert_eq!((code, said.as_str()), (0, ""));
+    assert!(printed.starts_with("listenPort=7\nkvConfigPath=/kv.json\n"), "{printed}");
+    assert!(printed.contains("\nserverConnectionsMax=16384\n"), "{printed}");
+}
+
+#[test]
+fn mistakes_are_told_in_sentences_and_by_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(&dir.path().join("n.properties"), "# a port\nlistenPort=abc\n");
+    let (code, _, said) = ended(&mqnamesrv(&["-c", &file]).output().unwrap());
+    let line = format!("configuration file {file}, line 2: listenPort = \"abc\" is no port number");
+    assert_eq!((code, said), (64, format!("mqnamesrv: {line}\n")));
+    let (code, _, said) = ended(&mqnamesrv(&["-c", "/no/such/file"]).output().unwrap());
+    assert_eq!(code, 64);
+    assert!(said.contains("configuration file /no/such/file cannot be read"), "{said}");
+    assert_eq!(ended(&mqnamesrv(&["-x"]).output().unwrap()).0, 64);
+    assert_eq!(ended(&mqnamesrv(&["-h"]).output().unwrap()).0, 0);
+
+    let taken = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))
+        .or_else(|_| TcpListener::bind("0.0.0.0:0"))
+        .unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, _, said) = ended(&mqnamesrv(&["-p", &port]).output().unwrap());
+    assert_eq!(code, 1);
+    assert!(said.contains(&format!("port {port} cannot be listened on")), "{said}");
+    assert!(said.contains("another process listens there"), "{said}");
+}
+
+#[test]
+fn it_serves_until_it_is_told_to_stop_and_writes_no_colours_into_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = dir.path().join("kv.json").display().to_string();
+    let file = write(
+        &dir.path().join("n.properties"),
+        &format!("listenPort=0\nkvConfigPath={kv}\nclusterTest=false\n"),
+    );
+    let args = ["-n", "127.0.0.1:9876", "-c", &file];
+    let mut child = mqnamesrv(&args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let mut said = Vec::new();
+    while !said.last().is_some_and(|line: &String| line.contains("boot success")) {
+        said.push(lines.next().unwrap().unwrap());
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    said.extend(lines.map(Result::unwrap));
+    let said = said.join("\n");
+    assert!(said.contains(&format!("{file}, line 3: clusterTest has no effect here")), "{said}");
+    assert!(said.contains("The Name Server is stopping"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
