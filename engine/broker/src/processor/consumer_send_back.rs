@@ -15,7 +15,7 @@ use mq_protocol::sys_flag::PermName;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::{MessageInner, PutMessageStatus};
 
-use super::FAQ;
+use super::no_group;
 use super::send_message::{DLQ_NUMS_PER_GROUP, reject_request};
 use crate::context::BrokerContext;
 
@@ -59,10 +59,8 @@ async fn send_back(
     client_version: i32,
 ) -> Result<RemotingCommand, ProcessError> {
     let success = || RemotingCommand::response(ResponseCode::SUCCESS, None);
-    let Some(group) = context.groups.find_or_create(&header.group).await else {
-        let remark = format!("subscription group not exist, {} {FAQ}", header.group);
-        return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-    };
+    let group = context.groups.find_or_create(&header.group).await;
+    let group = group.map_err(|missing| no_group(&header.group, &missing))?;
     if !PermName::is_writeable(context.config.broker_permission as i32) {
         let ip = context.store_host.ip();
         let remark = format!("the broker[{ip}] sending message is forbidden");
