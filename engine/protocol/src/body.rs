@@ -21,7 +21,11 @@ pub mod topic_config;
 pub mod topic_route;
 
 /// A map in the order of its insertion, as JSON objects are.
-pub type OrderedMap<K, V> = indexmap::IndexMap<K, V, rustc_hash::FxBuildHasher>;
+///
+/// Peers choose the keys: their hashes depend on a number that no peer knows, or keys that were made to
+/// collide would cost n². That number is the one thing random that does not come from a seed: the order of
+/// insertion does not show it.
+pub type OrderedMap<K, V> = indexmap::IndexMap<K, V, std::hash::RandomState>;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::text_map::TextMap;
+use crate::text_map::{TextMap, TextMapReader};
 
 /// Ordered ext fields of a [`RemotingCommand`](crate::remoting_command::RemotingCommand).
 ///
@@ -82,6 +82,11 @@ impl ExtFields {
     pub fn reserve(&mut self, entries: usize, bytes: usize) {
         self.map.reserve(entries, bytes);
     }
+
+    /// What was read off the wire.
+    pub(crate) fn read(reader: TextMapReader) -> Self {
+        ExtFields { present: true, map: reader.finish() }
+    }
 }
 
 impl fmt::Debug for ExtFields {
@@ -92,11 +97,9 @@ impl fmt::Debug for ExtFields {
 
 impl<'a> FromIterator<(&'a str, &'a str)> for ExtFields {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(entries: I) -> Self {
-        let mut fields = ExtFields::empty();
-        for (key, value) in entries {
-            fields.insert(key, value);
-        }
-        fields
+        let mut reader = TextMapReader::default();
+        entries.into_iter().for_each(|(key, value)| reader.push(key, value));
+        ExtFields::read(reader)
     }
 }
 

@@ -16,6 +16,9 @@ use crate::serialize::{SerializeError, SerializeType, decode_header, encode_head
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const LENGTH_BYTES: usize = 4;
+/// Room made for a frame of which less has arrived.
+const ROOM_BYTES_MIN: usize = 64 << 10;
+
 const HEADER_LENGTH_MASK: u32 = 0x00FF_FFFF;
 
 /// Why the bytes of a stream are no frame. The stream cannot be resynchronized: close it.
@@ -48,7 +51,9 @@ pub enum FrameError {
 pub fn decode(buf: &mut BytesMut) -> Result<Option<RemotingCommand>, FrameError> {
     let Some(length) = frame_length(buf)? else { return Ok(None) };
     if buf.len() < LENGTH_BYTES + length {
-        buf.reserve(LENGTH_BYTES + length - buf.len());
+        // As it arrives: whoever only says that a large frame comes takes no memory.
+        let room_bytes = (LENGTH_BYTES + length).min((2 * buf.len()).max(ROOM_BYTES_MIN));
+        buf.reserve(room_bytes.saturating_sub(buf.len()));
         return Ok(None);
     }
     buf.advance(LENGTH_BYTES);

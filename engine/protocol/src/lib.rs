@@ -25,5 +25,6 @@ pub mod message_codec;
 pub mod properties_file;
 pub mod remoting_command;
 pub mod serialize;
+mod steps;
 pub mod sys_flag;
 mod text_map;

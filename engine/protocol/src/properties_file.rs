@@ -6,10 +6,13 @@
 //! CR or CR LF. Blanks at the end of a value belong to the value: whoever uses it decides. Unlike in
 //! Java, a lone backslash on the last line is no entry.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::slice::Iter;
 
 use thiserror::Error;
+
+use crate::steps::{self, Counted};
 
 /// The line number of a value that did not come from the file ([`PropertiesFile::set`]).
 pub const NOT_FROM_FILE: usize = 0;
@@ -77,15 +80,15 @@ impl PropertiesFile {
     /// # Errors
     /// On a malformed `\u` escape; everything else is some key and some value.
     pub fn parse(bytes: &[u8]) -> Result<Self, PropertiesError> {
-        let mut file = PropertiesFile::default();
+        let mut written = Vec::new();
         let mut lines = LogicalLines { bytes: bytes.iter().peekable(), line: 1 };
         while let Some((line, text)) = lines.next_line() {
             let (key, value) = split_key(&text);
             let key = unescape(key, line)?;
             let value = unescape(value, line)?;
-            file.push(PropertyEntry { key, value, line });
+            written.push(PropertyEntry { key, value, line });
         }
-        Ok(file)
+        Ok(PropertiesFile::of_written(written))
     }
 
     /// The entries in force, in the order of their lines.
@@ -94,7 +97,7 @@ impl PropertiesFile {
         &self.entries
     }
 
-    /// The entries without effect, in the order of their lines.
+    /// The entries without effect, in the order of the lines that win.
     #[must_use]
     pub fn overridden(&self) -> &[OverriddenEntry] {
         &self.overridden
@@ -113,12 +116,22 @@ impl PropertiesFile {
         self.entries.push(PropertyEntry { key, value, line: NOT_FROM_FILE });
     }
 
-    fn push(&mut self, entry: PropertyEntry) {
-        if let Some(at) = self.entries.iter().position(|earlier| earlier.key == entry.key) {
-            let earlier = self.entries.remove(at);
-            self.overridden.push(OverriddenEntry { entry: earlier, by_line: entry.line });
+    /// Of equal keys the last one is in force, each earlier one is overridden by the next.
+    fn of_written(written: Vec<PropertyEntry>) -> Self {
+        let mut next_with_key = BTreeMap::new();
+        let mut by_line = vec![None; written.len()];
+        for (index, entry) in written.iter().enumerate().rev() {
+            by_line[index] = next_with_key.insert(Counted(&entry.key), entry.line);
         }
-        self.entries.push(entry);
+        let mut file = PropertiesFile::default();
+        for (entry, by_line) in written.into_iter().zip(by_line) {
+            match by_line {
+                Some(by_line) => file.overridden.push(OverriddenEntry { entry, by_line }),
+                None => file.entries.push(entry),
+            }
+        }
+        file.overridden.sort_by_key(|overridden| overridden.by_line);
+        file
     }
 }
 
@@ -153,8 +166,12 @@ impl LogicalLines<'_> {
     fn read_joined(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         loop {
+            // What was joined before ends in an even number of them.
+            let joined = text.len();
             self.read_to_line_end(&mut text);
-            let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
+            let line = text[joined..].iter().rev();
+            let backslashes = line.take_while(|byte| **byte == b'\\').count();
+            steps::count(backslashes);
             if backslashes % 2 == 0 {
                 return (!text.is_empty()).then_some(text);
             }
@@ -328,6 +345,14 @@ mod tests {
         );
         assert_eq!(file.entries().len(), 2);
         assert!(file.overridden().is_empty());
+    }
+
+    #[test]
+    fn many_keys_and_many_joined_lines_take_few_steps() {
+        let keys = |n| (0..n).map(|n| format!("k{n}=1\n")).collect::<String>();
+        steps::assert_n_log_n(keys, |text| PropertiesFile::parse(text.as_bytes()));
+        let joined = |n| "\\\\\\\n".repeat(n);
+        steps::assert_n_log_n(joined, |text| PropertiesFile::parse(text.as_bytes()));
     }
 
     #[test]

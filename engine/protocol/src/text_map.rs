@@ -6,7 +6,13 @@
 
 use std::fmt::{self, Display, Write};
 
-/// The map; look-ups scan, as there are a dozen entries.
+use crate::steps;
+
+/// Up to so many entries a new key is looked for among all of them while a map is read.
+const SCANNED_ENTRIES_MAX: usize = 24;
+
+/// The map; look-ups scan, as there are a dozen entries. What a peer may have filled with many is
+/// read by [`TextMapReader`], and then asked a bounded number of times.
 #[derive(Clone, Default)]
 pub(crate) struct TextMap {
     arena: String,
@@ -84,6 +90,7 @@ impl TextMap {
         self.entries.iter().position(|entry| {
             let Position(start, end) = entry.key;
             let present = &arena[start as usize..end as usize];
+            steps::count(1);
             present.len() == key.len() && present.first() == key.first() && present == key
         })
     }
@@ -104,6 +111,66 @@ impl TextMap {
     }
 }
 
+/// Reads a map entry by entry: as [`TextMap::insert`] would, but n entries cost at most n log n.
+#[derive(Default)]
+pub(crate) struct TextMapReader {
+    map: TextMap,
+}
+
+impl TextMapReader {
+    /// A reader with room for `entries` with `bytes` of text.
+    pub(crate) fn with_capacity(entries: usize, bytes: usize) -> Self {
+        let mut reader = TextMapReader::default();
+        reader.map.reserve(entries, bytes);
+        reader
+    }
+
+    /// Takes one more entry.
+    pub(crate) fn push(&mut self, key: &str, value: &str) {
+        if self.map.len() < SCANNED_ENTRIES_MAX {
+            return self.map.insert(key, value);
+        }
+        let entry = Entry { value: self.map.push(value), key: self.map.push(key) };
+        self.map.entries.push(entry);
+    }
+
+    /// The map: of a repeated key the first place and the last value.
+    pub(crate) fn finish(mut self) -> TextMap {
+        if self.map.len() > SCANNED_ENTRIES_MAX {
+            self.map.merge_repeated();
+        }
+        self.map
+    }
+}
+
+impl TextMap {
+    fn merge_repeated(&mut self) {
+        let mut by_key: Vec<usize> = (0..self.entries.len()).collect();
+        let key = |index: &usize| self.text(self.entries[*index].key);
+        // Stable: equal keys stay in their order.
+        by_key.sort_by(|one, other| {
+            steps::count(1);
+            key(one).cmp(key(other))
+        });
+        let mut repeated = Vec::new();
+        for same in by_key.chunk_by(|one, other| key(one) == key(other)) {
+            if let [first, .., last] = same {
+                repeated.push((*first, self.entries[*last].value, same[1..].to_vec()));
+            }
+        }
+        let mut drop_entry = vec![false; self.entries.len()];
+        for (first, value, later) in repeated {
+            self.entries[first].value = value;
+            later.into_iter().for_each(|index| drop_entry[index] = true);
+        }
+        let mut index = 0;
+        self.entries.retain(|_| {
+            index += 1;
+            !drop_entry[index - 1]
+        });
+    }
+}
+
 impl PartialEq for TextMap {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -115,5 +182,37 @@ impl Eq for TextMap {}
 impl fmt::Debug for TextMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(entries: &[(String, String)]) -> TextMap {
+        let mut reader = TextMapReader::default();
+        entries.iter().for_each(|(key, value)| reader.push(key, value));
+        reader.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn reading_is_inserting(
+            entries in prop::collection::vec(("[a-z]{0,2}", "[a-z]{0,3}"), 0..200),
+        ) {
+            let mut inserted = TextMap::new();
+            entries.iter().for_each(|(key, value)| inserted.insert(key, value));
+            prop_assert_eq!(read(&entries), inserted);
+        }
+    }
+
+    #[test]
+    fn reading_many_entries_compares_few_keys() {
+        let distinct = |n| (0..n).map(|n| (format!("{n:06}"), String::new())).collect::<Vec<_>>();
+        steps::assert_n_log_n(distinct, |entries| read(entries));
+        let repeated = |n| (0..n).map(|n| (format!("{}", n / 9), "v".into())).collect::<Vec<_>>();
+        steps::assert_n_log_n(repeated, |entries| read(entries));
     }
 }

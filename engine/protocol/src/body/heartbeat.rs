@@ -1,6 +1,9 @@
 //! What clients tell about themselves (34, 46), and lists of clients (38).
 
+use std::collections::BTreeSet;
+
 use crate::message::java_hash_code;
+use crate::steps::{self, Counted};
 
 /// Subscribes to every tag.
 pub const SUBSCRIPTION_ALL: &str = "*";
@@ -122,6 +125,30 @@ json_body! {
 #[error("subString split error")]
 pub struct SubscriptionParseError;
 
+/// Up to so many items a repetition is looked for among all of them.
+const SCANNED_ITEMS_MAX: usize = 16;
+
+/// The items in their order, each once.
+fn distinct<T: Copy + Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once: Vec<T> = Vec::new();
+    let mut known = BTreeSet::new();
+    for item in items {
+        let is_known = if once.len() < SCANNED_ITEMS_MAX {
+            steps::count(once.len());
+            once.contains(&item)
+        } else {
+            if known.is_empty() {
+                known.extend(once.iter().copied().map(Counted));
+            }
+            !known.insert(Counted(item))
+        };
+        if !is_known {
+            once.push(item);
+        }
+    }
+    once
+}
+
 impl SubscriptionData {
     /// The subscription of `topic` by tags: `*` or nothing for all, else tags joined by `||`
     /// (RocketMQ 4.9 `FilterAPI.buildSubscriptionData`).
@@ -146,15 +173,10 @@ impl SubscriptionData {
         if expression.split("||").all(str::is_empty) {
             return Err(SubscriptionParseError);
         }
-        for tag in expression.split("||").map(str::trim).filter(|tag| !tag.is_empty()) {
-            if !subscription.tags_set.iter().any(|known| known == tag) {
-                subscription.tags_set.push(tag.to_owned());
-                let code = java_hash_code(tag);
-                if !subscription.code_set.contains(&code) {
-                    subscription.code_set.push(code);
-                }
-            }
-        }
+        let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
+        let tags = distinct(tags);
+        subscription.code_set = distinct(tags.iter().map(|tag| java_hash_code(tag)));
+        subscription.tags_set = tags.into_iter().map(str::to_owned).collect();
         Ok(subscription)
     }
 
@@ -168,5 +190,28 @@ impl SubscriptionData {
     #[must_use]
     pub fn is_tag_type(&self) -> bool {
         self.expression_type.as_deref().is_none_or(|name| name.is_empty() || name == "TAG")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_kept_once_in_their_order_however_many() {
+        let expression: String = (0..100).map(|n| format!("t{}||", n % 40)).collect();
+        let subscription = SubscriptionData::by_tags("T", &expression, 1).unwrap();
+        let expected: Vec<_> = (0..40).map(|n| format!("t{n}")).collect();
+        assert_eq!(subscription.tags_set, expected);
+        assert_eq!(subscription.code_set.len(), 40);
+        // "Aa" and "BB" have one hash.
+        let subscription = SubscriptionData::by_tags("T", " Aa || BB||Aa", 1).unwrap();
+        assert_eq!((subscription.tags_set.len(), subscription.code_set.len()), (2, 1));
+    }
+
+    #[test]
+    fn many_tags_take_few_comparisons() {
+        let tags = |n| (0..n).map(|n| format!("tag{n}||")).collect::<String>();
+        steps::assert_n_log_n(tags, |tags| SubscriptionData::by_tags("T", tags, 1));
     }
 }

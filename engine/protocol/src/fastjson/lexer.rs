@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::JsonError;
+use crate::steps;
 
 /// Containers nested deeper than this are refused: the reader recurses.
 const DEPTH_MAX: u32 = 64;
@@ -159,6 +160,7 @@ impl<'a> Lexer<'a> {
             return Err(self.error("less nesting"));
         }
         while !self.take(close) {
+            steps::count(1);
             item(self)?;
             if !self.take(b',') {
                 self.expect(close, "comma or end of container")?;
@@ -175,6 +177,7 @@ impl<'a> Lexer<'a> {
         let rest = &self.text.as_bytes()[self.position..];
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._$".contains(byte);
         let len = rest.iter().take_while(|byte| is_word(byte)).count();
+        steps::count(len);
         if len == 0 {
             return Err(self.error(expected));
         }
@@ -206,6 +209,7 @@ impl<'a> Lexer<'a> {
         match memchr::memchr2(quote, b'\\', rest) {
             Some(len) => {
                 let run = &self.text[self.position..self.position + len];
+                steps::count(len);
                 self.position += len;
                 Ok(run)
             }
@@ -217,6 +221,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn escape(&mut self, text: &mut String) -> Result<(), JsonError> {
+        steps::count(1);
         self.position += 1;
         let letter = self.text.as_bytes().get(self.position).copied();
         let plain = match letter {

@@ -4,6 +4,8 @@ use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
 
 use super::*;
+use crate::body::OrderedMap;
+use crate::steps;
 
 impl Json for Value {
     fn write(&self, out: &mut JsonWriter) {
@@ -151,4 +153,85 @@ proptest! {
         wrapped.put_slice(text.as_bytes());
         let _ = from_slice::<Value>(&wrapped);
     }
+}
+
+/// A key that counts how often it is compared.
+#[derive(Debug)]
+struct Counted(String);
+
+impl PartialEq for Counted {
+    fn eq(&self, other: &Self) -> bool {
+        steps::count(1);
+        self.0 == other.0
+    }
+}
+
+impl Eq for Counted {}
+
+impl std::hash::Hash for Counted {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl JsonKey for Counted {
+    const IS_TEXT: bool = true;
+
+    fn write_key(&self, out: &mut JsonWriter) {
+        self.0.write_key(out);
+    }
+
+    fn from_key(key: &Value) -> Option<Self> {
+        String::from_key(key).map(Counted)
+    }
+}
+
+/// Keys that all have one hash under `rustc-hash`, whose constants anybody can read: the third block of 16
+/// bytes begins with what the first is mixed to, which makes the mixing forget the rest of it.
+fn colliding_keys(count: usize) -> Vec<String> {
+    let mixed = |x: &str, y: &str| {
+        let word = |text: &str| u64::from_le_bytes(text.as_bytes().try_into().unwrap());
+        let (x, y) = (0x243f_6a88_85a3_08d3 ^ word(x), 0xa409_3822_299f_31d0 ^ word(y));
+        let product = u128::from(x) * u128::from(y);
+        (product as u64 ^ (product >> 64) as u64).to_le_bytes()
+    };
+    let firsts = (0..).map(|n| format!("{n:08}"));
+    let usable = |first: &String| {
+        let mixed = mixed(first, "00000000");
+        mixed.iter().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(byte))
+    };
+    let first = firsts.into_iter().find(usable).unwrap();
+    let mixed = String::from_utf8(mixed(&first, "00000000").to_vec()).unwrap();
+    let fill = "-".repeat(16);
+    (0..count).map(|n| format!("{first}00000000{fill}{mixed}{n:08}{fill}")).collect()
+}
+
+#[test]
+fn maps_take_few_steps_also_for_keys_that_were_made_to_collide() {
+    let text = |count| {
+        let members =
+            colliding_keys(count).iter().map(|key| format!("\"{key}\":1")).collect::<Vec<_>>();
+        format!("{{{}}}", members.join(","))
+    };
+    let read =
+        |text: &String| from_slice::<OrderedMap<Counted, i32>>(text.as_bytes()).unwrap().len();
+    assert_eq!(read(&text(3_000)), 3_000);
+    steps::assert_n_log_n(text, read);
+}
+
+#[test]
+fn texts_take_as_many_steps_as_they_are_long() {
+    let escapes = |n| format!("\"{}\"", "\\u0041\\n".repeat(n));
+    let nested = |n| format!("[{}]", "[[[]],{\"a\":{}}],".repeat(n));
+    let keys_as_objects = |n: usize| {
+        let member = |n| format!("{{\"brokerName\":\"b\",\"queueId\":{n},\"topic\":\"T\"}}:{n}");
+        format!("{{{}}}", (0..n).map(member).collect::<Vec<_>>().join(","))
+    };
+    steps::assert_n_log_n(escapes, |text| Value::parse(text).unwrap());
+    steps::assert_n_log_n(nested, |text| Value::parse(text).unwrap());
+    steps::assert_n_log_n(keys_as_objects, |text| {
+        from_slice::<OrderedMap<crate::message::MessageQueue, i64>>(text.as_bytes()).unwrap()
+    });
+    let deep = "[".repeat(1_000_000);
+    assert!(steps::of(|| Value::parse(&deep)) < 100, "nesting is refused at once");
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::codes::LanguageCode;
 use crate::ext_fields::ExtFields;
+use crate::steps;
 
 fn frame_of(command: &RemotingCommand) -> BytesMut {
     let mut buf = BytesMut::new();
@@ -115,4 +116,38 @@ fn a_body_is_not_copied() {
     let body_address = buf[buf.len() - 4096..].as_ptr();
     let decoded = decode(&mut buf).unwrap().unwrap();
     assert_eq!(decoded.body.as_ptr(), body_address);
+}
+
+/// As the peer that sent 120,000 of them in 1.4 MB did.
+#[test]
+fn many_ext_fields_take_few_steps_in_both_serializations() {
+    for serialize_type in [SerializeType::Json, SerializeType::RocketMq] {
+        let frame = |fields: usize| {
+            let mut command = RemotingCommand::request(105, &());
+            command.serialize_type = serialize_type;
+            let keys: Vec<_> = (0..fields).map(|n| format!("{n:06}")).collect();
+            command.ext_fields = keys.iter().map(|key| (key.as_str(), "")).collect();
+            frame_of(&command)
+        };
+        steps::assert_n_log_n(frame, |frame| {
+            let command = decode(&mut frame.clone()).unwrap().unwrap();
+            assert!(command.ext_fields.len() >= 2_000);
+            // What a processor asks for is looked for a bounded number of times.
+            command.header::<crate::header::send_message::SendMessageRequestHeader>().is_err()
+        });
+    }
+}
+
+/// A frame that was only announced takes no room; one that arrives has it before it needs it.
+#[test]
+fn room_is_made_as_a_frame_arrives() {
+    let announced = [&(FRAME_BYTES_MAX as i32 - 4).to_be_bytes()[..], &[0; 8]].concat();
+    let mut buf = BytesMut::from(&announced[..]);
+    while buf.len() < FRAME_BYTES_MAX - 1 {
+        assert_eq!(decode(&mut buf), Ok(None));
+        let (held, room) = (buf.len(), buf.capacity());
+        assert!(room <= (2 * held).max(ROOM_BYTES_MIN) + 64, "{room} for {held}");
+        assert!(room > held, "no room at {held}");
+        buf.resize(room.min(FRAME_BYTES_MAX - 1), 0);
+    }
 }

@@ -10,7 +10,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::text_map::TextMap;
+use crate::text_map::{TextMap, TextMapReader};
 
 /// Between a name and its value.
 pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
@@ -153,12 +153,9 @@ impl Properties {
     /// Reads a properties string.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let mut map = TextMap::new();
-        map.reserve(text.len() / 20 + 1, text.len());
-        for (name, value) in PropertiesView::new(text).iter() {
-            map.insert(name, value);
-        }
-        Properties(map)
+        let mut reader = TextMapReader::with_capacity(text.len() / 20 + 1, text.len());
+        PropertiesView::new(text).iter().for_each(|(name, value)| reader.push(name, value));
+        Properties(reader.finish())
     }
 
     /// The value of `name`.
@@ -214,11 +211,9 @@ impl Display for Properties {
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Properties {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(items: I) -> Self {
-        let mut properties = Properties::new();
-        for (name, value) in items {
-            properties.insert(name, value);
-        }
-        properties
+        let mut reader = TextMapReader::default();
+        items.into_iter().for_each(|(name, value)| reader.push(name, value));
+        Properties(reader.finish())
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::{Buf, BufMut};
 
 use super::EncodeError;
 use crate::message::{PROPERTIES_BYTES_MAX, separate};
+use crate::steps;
 
 /// Size of an entry without body and properties.
 const ENTRY_BYTES_MIN: usize = 22;
@@ -34,10 +35,12 @@ pub struct BatchError {
     pub what: &'static str,
 }
 
-/// Reads the body of a batch. Sizes and magics within are ignored, as 4.9 brokers do.
+/// Reads the body of a batch. Magics and CRCs within are ignored, as 4.9 brokers do; a stated size only has
+/// to be possible.
 ///
 /// # Errors
-/// When an entry is cut off, or its properties are not UTF-8.
+/// When an entry is cut off, its size is that of no entry (below 22, or more than there is), or its
+/// properties are not UTF-8: MESSAGE_ILLEGAL to who sent it.
 pub fn decode_batch(mut body: &[u8]) -> Result<Vec<BatchEntry<'_>>, BatchError> {
     let mut entries = Vec::new();
     while !body.is_empty() {
@@ -45,7 +48,13 @@ pub fn decode_batch(mut body: &[u8]) -> Result<Vec<BatchEntry<'_>>, BatchError> 
         if body.len() < ENTRY_BYTES_MIN {
             return Err(malformed("cut off"));
         }
-        body.advance(12);
+        let rest_bytes = body.len();
+        steps::count(1);
+        let size = usize::try_from(body.get_i32()).unwrap_or(0);
+        if !(ENTRY_BYTES_MIN..=rest_bytes).contains(&size) {
+            return Err(malformed("its size is impossible"));
+        }
+        body.advance(8);
         let flag = body.get_i32();
         let message = take(&mut body, 4).ok_or_else(|| malformed("body is cut off"))?;
         let properties = take(&mut body, 2).ok_or_else(|| malformed("properties are cut off"))?;

@@ -158,6 +158,36 @@ fn batches_come_back_and_cut_ones_are_refused() {
 }
 
 #[test]
+fn sizes_that_no_entry_of_a_batch_has_are_refused() {
+    let entry = BatchEntry { flag: 0, body: b"body", properties: "a\u{1}b" };
+    let mut body = Vec::new();
+    encode_batch_entry(&entry, &mut body).unwrap();
+    encode_batch_entry(&entry, &mut body).unwrap();
+    let second = body.len() / 2;
+    for size in [-5, 0, 21, body.len() as i32 - second as i32 + 1, i32::MAX, i32::MIN] {
+        let mut wrong = body.clone();
+        wrong[second..second + 4].copy_from_slice(&size.to_be_bytes());
+        let error = decode_batch(&wrong).unwrap_err();
+        assert_eq!(error, BatchError { index: 1, what: "its size is impossible" }, "{size}");
+    }
+}
+
+#[test]
+fn a_batch_and_properties_take_few_steps() {
+    let batch = |entries| {
+        let mut body = Vec::new();
+        for _ in 0..entries {
+            let entry = BatchEntry { flag: 0, body: b"", properties: "" };
+            encode_batch_entry(&entry, &mut body).unwrap();
+        }
+        body
+    };
+    crate::steps::assert_n_log_n(batch, |body| decode_batch(body).unwrap().len());
+    let properties = |n| (0..n).map(|n| format!("{n}\u{1}v\u{2}")).collect::<String>();
+    crate::steps::assert_n_log_n(properties, |text| crate::message::Properties::parse(text));
+}
+
+#[test]
 fn properties_of_a_batch_follow_a_separator() {
     let join = |own, of_batch| {
         let mut out = String::new();

@@ -7,6 +7,7 @@ use crate::codes::LanguageCode;
 use crate::ext_fields::ExtFields;
 use crate::fastjson::{JsonError, Lexer, Token, write_integer, write_string};
 use crate::remoting_command::RemotingCommand;
+use crate::text_map::TextMapReader;
 
 /// Keys alphabetical, nulls left out: the bytes a Java peer writes for the same values.
 pub(super) fn encode(command: &RemotingCommand, out: &mut BytesMut) {
@@ -76,21 +77,24 @@ pub(super) fn decode(header: &[u8]) -> Result<RemotingCommand, SerializeError> {
     Ok(command)
 }
 
+/// Room for the texts of ext fields that is made at once.
+const FIELDS_BYTES_USUAL: usize = 2048;
+
 /// Null values are dropped, as if the key were not there; nested values keep their JSON text.
 fn ext_fields(lexer: &mut Lexer<'_>, header_len: usize) -> Result<ExtFields, JsonError> {
     if lexer.take_null() {
         return Ok(ExtFields::absent());
     }
-    let mut fields = ExtFields::empty();
-    fields.reserve(16, header_len);
+    // A header may have the key many times: the room for one must not be that of all.
+    let mut fields = TextMapReader::with_capacity(16, header_len.min(FIELDS_BYTES_USUAL));
     lexer.object(|lexer, key| {
         let (token, value) = lexer.value_text()?;
         if token != Token::Null {
-            fields.insert(key, &value);
+            fields.push(key, &value);
         }
         Ok(())
     })?;
-    Ok(fields)
+    Ok(ExtFields::read(fields))
 }
 
 /// Numbers that do not fit 32 bits keep their low bits; what is no number counts as zero.

@@ -13,6 +13,7 @@ use super::{SerializeError, SerializeType};
 use crate::codes::LanguageCode;
 use crate::ext_fields::ExtFields;
 use crate::remoting_command::RemotingCommand;
+use crate::text_map::TextMapReader;
 
 /// Codes and versions keep their low 16 bits; a key longer than 32767 bytes is left out, as the
 /// format has no room for it.
@@ -60,8 +61,7 @@ fn decode_fields(fields: &mut &[u8]) -> Result<ExtFields, SerializeError> {
     if fields.is_empty() {
         return Ok(ExtFields::absent());
     }
-    let mut decoded = ExtFields::empty();
-    decoded.reserve(fields.len() / 12, fields.len());
+    let mut decoded = TextMapReader::with_capacity(fields.len() / 12, fields.len());
     while !fields.is_empty() {
         if fields.len() < 2 {
             return Err(SerializeError::Short { within: "ext field key" });
@@ -69,9 +69,9 @@ fn decode_fields(fields: &mut &[u8]) -> Result<ExtFields, SerializeError> {
         let key_len = usize::from(fields.get_u16());
         let key = utf8(take(fields, key_len, "ext field key")?)?;
         let value = take_text(fields, "ext field value")?;
-        decoded.insert(key, value);
+        decoded.push(key, value);
     }
-    Ok(decoded)
+    Ok(ExtFields::read(decoded))
 }
 
 fn take_text<'a>(header: &mut &'a [u8], within: &'static str) -> Result<&'a str, SerializeError> {
