@@ -11,6 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mq_env::Env;
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
@@ -40,6 +41,8 @@ pub(crate) struct ConsumerOffsetManager {
     limit: Limit,
     /// Of offsets that go back.
     back_log: RareLog,
+    /// What slaves or the file got last, with its change count.
+    encoded: Mutex<Option<(u64, Bytes)>>,
     state: Mutex<State>,
 }
 
@@ -66,6 +69,7 @@ impl ConsumerOffsetManager {
             file,
             limit,
             back_log: RareLog::default(),
+            encoded: Mutex::default(),
             state: Mutex::new(state),
         }
     }
@@ -154,9 +158,26 @@ impl ConsumerOffsetManager {
         }
     }
 
-    /// Every offset, as slaves (43) and the file get them.
-    pub(crate) fn wrapper(&self) -> ConsumerOffsetSerializeWrapper {
-        to_wrapper(&lock(&self.state).offsets)
+    /// Every offset, as slaves (43) and the file get them, encoded.
+    pub(crate) fn content(&self) -> Bytes {
+        self.encoded().1
+    }
+
+    /// The change count, and every offset. Encoded once per change at most.
+    fn encoded(&self) -> (u64, Bytes) {
+        let mut encoded = lock(&self.encoded);
+        let (change_count, wrapper) = {
+            let state = lock(&self.state);
+            match &*encoded {
+                Some((count, content)) if *count == state.change_count => {
+                    return (*count, content.clone());
+                }
+                _ => (state.change_count, to_wrapper(&state.offsets)),
+            }
+        };
+        let content = to_bytes(&wrapper);
+        *encoded = Some((change_count, content.clone()));
+        (change_count, content)
     }
 
     /// Writes the file, unless it holds the present state.
@@ -164,14 +185,8 @@ impl ConsumerOffsetManager {
     /// # Errors
     /// What the disk says; the file is then as it was.
     pub(crate) async fn persist(&self) -> io::Result<()> {
-        let newer = |written| {
-            let (change_count, wrapper) = {
-                let state = lock(&self.state);
-                let is_newer = state.change_count != written;
-                is_newer.then(|| (state.change_count, to_wrapper(&state.offsets)))?
-            };
-            Some((change_count, to_bytes(&wrapper)))
-        };
+        let is_newer = |written| lock(&self.state).change_count != written;
+        let newer = |written| is_newer(written).then(|| self.encoded());
         self.file.write(newer).await
     }
 
@@ -255,6 +270,10 @@ mod tests {
         from_slice(text.as_bytes()).unwrap()
     }
 
+    fn wrapper_of(manager: &ConsumerOffsetManager) -> ConsumerOffsetSerializeWrapper {
+        from_slice(&manager.content()).unwrap()
+    }
+
     #[tokio::test]
     async fn offsets_are_written_in_the_dialect_of_java_and_read_again() {
         let dir = tempfile::tempdir().unwrap();
@@ -271,7 +290,7 @@ mod tests {
         let again = load(dir.path());
         assert_eq!(again.query_offset("G", "T", 1), Some(7));
         assert_eq!(again.query_offset("G", "T", 2), None);
-        assert_eq!(again.wrapper(), wrapper(text));
+        assert_eq!(again.content(), text);
     }
 
     #[tokio::test(start_paused = true)]
@@ -323,7 +342,7 @@ mod tests {
         manager.commit_offset("H", "T", 0, 3).unwrap();
         manager.merge(wrapper(r#"{"offsetTable":{"T@G":{0:4,1:12,2:1},"U@G":{0:2}}}"#));
         let merged = wrapper(r#"{"offsetTable":{"T@G":{0:10,1:12,2:1},"T@H":{0:3},"U@G":{0:2}}}"#);
-        assert_eq!(manager.wrapper(), merged);
+        assert_eq!(wrapper_of(&manager), merged);
     }
     #[tokio::test]
     async fn offsets_are_bounded_but_for_those_of_other_brokers() {
@@ -342,7 +361,7 @@ mod tests {
         manager.merge(wrapper(r#"{"offsetTable":{"T@G":{2:9,3:4},"U@G":{0:2}}}"#));
         assert!(manager.commit_offset("H", "T", 0, 5).is_err());
         let text = r#"{"offsetTable":{"T@G":{0:5,1:6,2:9,3:4},"U@G":{0:2}}}"#;
-        assert_eq!(manager.wrapper(), wrapper(text));
+        assert_eq!(wrapper_of(&manager), wrapper(text));
         assert_eq!(lock(&manager.state).count, 5);
     }
 }

@@ -199,7 +199,7 @@ async fn start(
         consumers: ConsumerManager::new(&limits),
         rebalance_locks: RebalanceLockManager::new(limits.queue_lock_nums),
         pull_hold: Arc::new(PullRequestHoldService::new(&limits)),
-        waiting_sends: WaitingSends::new(limits.waiting_send_nums),
+        waiting_sends: WaitingSends::new(&limits),
         outer_api,
         master_addr,
         client_appeared: Notify::new(),

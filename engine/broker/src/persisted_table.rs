@@ -84,7 +84,7 @@ impl<T: Clone> PersistedTable<T> {
 
     /// Looks at the present version.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        look(&self.published().table)
+        look(&self.published.read().unwrap_or_else(PoisonError::into_inner).table)
     }
 
     /// The present version as it is on disk. Encoded at most once.
@@ -205,7 +205,7 @@ impl<T> Staged<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -218,10 +218,25 @@ mod tests {
     use super::*;
 
     /// Counts the files that are written, and fails on demand.
-    struct Counting {
+    pub(crate) struct Counting {
         below: Arc<dyn Disk>,
         syncs: AtomicUsize,
         fails: AtomicBool,
+    }
+
+    impl Counting {
+        pub(crate) fn new() -> Arc<Self> {
+            Arc::new(Counting {
+                below: Env::os().disk,
+                syncs: AtomicUsize::new(0),
+                fails: AtomicBool::new(false),
+            })
+        }
+
+        /// Files that were written until now.
+        pub(crate) fn files_written(&self) -> usize {
+            self.syncs.load(Ordering::Relaxed)
+        }
     }
 
     impl DiskLayer for Counting {
@@ -259,11 +274,7 @@ mod tests {
 
     fn fixture() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Arc::new(Counting {
-            below: Env::os().disk,
-            syncs: AtomicUsize::new(0),
-            fails: AtomicBool::new(false),
-        });
+        let disk = Counting::new();
         let path = dir.path().join("table.json");
         let table = PersistedTable::new(disk.clone(), path.clone(), encode, Names::new());
         Fixture { disk, table, path, _dir: dir }
@@ -289,7 +300,7 @@ mod tests {
             let fixture = fixture();
             let inserted = join_all((0..count).map(|name| fixture.insert(name))).await;
             assert!(inserted.into_iter().all(|it| it.unwrap()));
-            assert!(fixture.disk.syncs.load(Ordering::Relaxed) <= 3);
+            assert!(fixture.disk.files_written() <= 3);
             assert_eq!(fixture.table.content(), encode(&(0..count).collect()));
         }
     }
@@ -303,11 +314,11 @@ mod tests {
             }))
             .await;
         assert!(inserted.into_iter().all(|it| it.unwrap()));
-        let (begin, before) = (Instant::now(), fixture.disk.syncs.load(Ordering::Relaxed));
+        let (begin, before) = (Instant::now(), fixture.disk.files_written());
         for name in 100_000..100_010 {
             fixture.insert(name).await.unwrap();
         }
-        assert_eq!(fixture.disk.syncs.load(Ordering::Relaxed) - before, 10);
+        assert_eq!(fixture.disk.files_written() - before, 10);
         let written_bytes = 10 * fixture.table.content().len() as u64;
         let paused = begin.elapsed() + Duration::from_millis(100);
         assert!(paused.as_millis() as u64 >= written_bytes * 1_000 / BYTES_PER_SECOND);
@@ -319,7 +330,7 @@ mod tests {
         let inserted = join_all([fixture.insert(7), fixture.insert(7)]).await;
         assert_eq!(inserted.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [true, false]);
         assert!(!fixture.insert(7).await.unwrap());
-        assert_eq!(fixture.disk.syncs.load(Ordering::Relaxed), 1);
+        assert_eq!(fixture.disk.files_written(), 1);
     }
 
     #[tokio::test]

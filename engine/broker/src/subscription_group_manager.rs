@@ -233,6 +233,7 @@ fn now_ms(clock: &dyn Clock) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::persisted_table::tests::Counting;
 
     fn load(
         dir: &std::path::Path,
@@ -263,6 +264,25 @@ mod tests {
         assert_eq!(manager.create_missing(&["A", "B"]).await, Ok(()));
         let refused = manager.find_or_create("C").await.unwrap_err();
         assert!(refused.reason().contains("maxSubscriptionGroupNums=9"));
+    }
+
+    #[tokio::test]
+    async fn however_many_groups_a_heartbeat_has_the_file_is_written_once() {
+        for count in [10, 2_000] {
+            let (dir, disk) = (tempfile::tempdir().unwrap(), Counting::new());
+            let env = Env { disk: disk.clone(), ..Env::os() };
+            let config = BrokerConfig::new("broker-a");
+            let manager =
+                SubscriptionGroupManager::load(&env, &config, &StoreConfig::at(dir.path()));
+            let names: Vec<String> = (0..count).map(|n| format!("group-{n}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            for _ in 0..2 {
+                manager.create_missing(&names).await.unwrap();
+                assert_eq!(disk.files_written(), 1);
+            }
+            let after_restart = load(dir.path(), false, BrokerRole::AsyncMaster);
+            assert!(names.iter().all(|group| after_restart.contains(group)));
+        }
     }
 
     #[tokio::test]

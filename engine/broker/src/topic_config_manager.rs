@@ -456,7 +456,10 @@ fn now_ms(clock: &dyn Clock) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+
     use super::*;
+    use crate::persisted_table::tests::Counting;
 
     struct Fixture {
         env: Env,
@@ -590,6 +593,25 @@ mod tests {
         manager.update_order_topic_config(&OrderedMap::default()).await.unwrap();
         assert!(!manager.select_topic_config("T").unwrap().order);
     }
+    #[tokio::test]
+    async fn however_many_topics_appear_at_once_the_file_is_written_a_few_times() {
+        for count in [10, 2_000] {
+            let (mut fixture, disk) = (fixture(), Counting::new());
+            fixture.env.disk = disk.clone();
+            let manager = fixture.load();
+            let retry_topics: Vec<_> = (0..count)
+                .map(|n| GroupTopic { name: format!("%RETRY%{n}"), ..retry_topic() })
+                .collect();
+            manager.create_topics_in_send_message_back_method(&retry_topics).await.unwrap();
+            assert_eq!(disk.files_written(), 1);
+            let names: Vec<String> = (0..count).map(|n| format!("topic-{n}")).collect();
+            let sent = names.iter().map(|topic| auto_create(&manager, topic));
+            assert!(join_all(sent).await.into_iter().all(|found| found.unwrap().is_new));
+            assert!(disk.files_written() <= 4, "{} writes", disk.files_written());
+            assert_eq!(fixture.load().topic_nums(), manager.topic_nums());
+        }
+    }
+
     #[tokio::test]
     async fn topics_and_their_queues_are_bounded() {
         let mut fixture = fixture();

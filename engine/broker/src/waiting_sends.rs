@@ -1,6 +1,7 @@
-//! [`WaitingSends`]: stored messages whose senders wait for the sync or for a slave.
+//! [`WaitingSends`]: stored messages whose senders wait for the sync or for a slave, and messages that are
+//! not stored yet because their topic is being written.
 //!
-//! RocketMQ 4.9 keeps as many as there are. Here their number is bounded, they end with their
+//! RocketMQ 4.9 keeps as many as there are. Here they are bounded, they end with their
 //! connection, and a broker that stops answers them at once: the messages stay stored.
 
 use std::collections::BTreeMap;
@@ -12,12 +13,14 @@ use mq_remoting::{Channel, ChannelId, ProcessError};
 use mq_store::{PutFuture, PutMessageResult};
 use tokio::sync::{Notify, oneshot};
 
-use crate::limits::Limit;
+use crate::config::BrokerLimits;
+use crate::limits::{Limit, LimitReached};
 use crate::lock;
 
 /// The sends that wait.
 pub(crate) struct WaitingSends {
     limit: Limit,
+    body_limit: Limit,
     state: Mutex<State>,
     /// The last wait of a broker that stops has ended.
     all_ended: Notify,
@@ -28,23 +31,41 @@ struct State {
     next_id: u64,
     /// What ends the wait, by connection; without it the wait is ending.
     waits: BTreeMap<(ChannelId, u64), Option<oneshot::Sender<()>>>,
+    /// Bytes of the messages that are not stored yet.
+    body_bytes: usize,
     /// The broker stops.
     is_stopping: bool,
 }
 
 impl WaitingSends {
-    pub(crate) fn new(waiting_send_nums: usize) -> Self {
-        let limit = Limit::new("maxWaitingSendNums", waiting_send_nums);
-        WaitingSends { limit, state: Mutex::default(), all_ended: Notify::new() }
+    pub(crate) fn new(limits: &BrokerLimits) -> Self {
+        WaitingSends {
+            limit: Limit::new("maxWaitingSendNums", limits.waiting_send_nums),
+            body_limit: Limit::new("maxWaitingSendBytes", limits.waiting_send_bytes),
+            state: Mutex::default(),
+            all_ended: Notify::new(),
+        }
     }
 
     /// Refuses a send, before anything is stored, while too many wait.
     pub(crate) fn check(&self) -> Result<(), ProcessError> {
         let count = lock(&self.state).waits.len() + 1;
-        self.limit.check(count, "sends that wait for a sync or a slave").map_err(|reached| {
-            let remark = format!("[REJECTREQUEST]system busy, {reached}");
-            ProcessError::new(ResponseCode::SYSTEM_BUSY, remark)
-        })
+        self.limit.check(count, "sends that wait for a sync or a slave").map_err(busy)
+    }
+
+    /// Lets a message of `bytes` wait for its topic, until [`WaitingSends::release_body`]. Refuses it while
+    /// there are too many.
+    pub(crate) fn keep_body(&self, bytes: usize) -> Result<(), ProcessError> {
+        let mut state = lock(&self.state);
+        let kept = state.body_bytes + bytes;
+        self.body_limit.check(kept, "bytes of sends that wait for their topic").map_err(busy)?;
+        state.body_bytes = kept;
+        Ok(())
+    }
+
+    /// The message is stored or refused.
+    pub(crate) fn release_body(&self, bytes: usize) {
+        lock(&self.state).body_bytes -= bytes;
     }
 
     /// The status of a put that came by `channel`. When the connection ends or the broker stops before
@@ -103,6 +124,11 @@ impl WaitingSends {
     }
 }
 
+fn busy(reached: LimitReached) -> ProcessError {
+    let remark = format!("[REJECTREQUEST]system busy, {reached}");
+    ProcessError::new(ResponseCode::SYSTEM_BUSY, remark)
+}
+
 /// A place among those that wait, given up when it is dropped.
 struct Wait<'a> {
     sends: &'a WaitingSends,
@@ -118,5 +144,23 @@ impl Drop for Wait<'_> {
         if state.is_stopping && state.waits.is_empty() {
             self.sends.all_ended.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_its_topic_is_bounded_by_its_bytes() {
+        let limits = BrokerLimits { waiting_send_bytes: 100, ..BrokerLimits::default() };
+        let sends = WaitingSends::new(&limits);
+        sends.keep_body(60).unwrap();
+        let refused = sends.keep_body(41).unwrap_err();
+        assert_eq!(refused.code, ResponseCode::SYSTEM_BUSY);
+        assert!(refused.remark.contains("maxWaitingSendBytes=100"), "{}", refused.remark);
+        sends.keep_body(40).unwrap();
+        sends.release_body(60);
+        sends.keep_body(41).unwrap();
     }
 }

@@ -12,6 +12,8 @@ pub struct BrokerLimits {
     pub suspend_timeout_ms: u64,
     /// `maxWaitingSendNums`: stored messages whose senders wait for the sync or for a slave.
     pub waiting_send_nums: usize,
+    /// `maxWaitingSendBytes`: messages that wait for their topic to be written before they are stored.
+    pub waiting_send_bytes: usize,
     /// `maxTopicNums`: topics, retry topics and dead letters included.
     pub topic_nums: usize,
     /// `maxQueueNumsPerTopic`: queues of one topic, to read or to write.
@@ -41,6 +43,7 @@ impl Default for BrokerLimits {
             held_pull_nums_per_channel: 20_000,
             suspend_timeout_ms: 300_000,
             waiting_send_nums: 100_000,
+            waiting_send_bytes: 268_435_456,
             topic_nums: 100_000,
             queue_nums_per_topic: 16_384,
             queue_nums: 1_000_000,

@@ -161,7 +161,7 @@ impl RequestProcessor for AdminBrokerProcessor {
         let response = match request.code {
             RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
             RequestCode::GET_ALL_TOPIC_CONFIG => content(context.topics.content()),
-            RequestCode::GET_ALL_CONSUMER_OFFSET => table(&context.offsets.wrapper()),
+            RequestCode::GET_ALL_CONSUMER_OFFSET => content(context.offsets.content()),
             RequestCode::GET_ALL_DELAY_OFFSET => table(&context.delay_offsets.wrapper()),
             RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => content(context.groups.content()),
             RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(&request.header()?),

@@ -92,7 +92,7 @@ async fn send_back(
         Target { topic, queue_id, delay_level: 0 }
     } else {
         let delay_level = match header.delay_level {
-            0 => FIRST_DELAY_LEVEL + view.reconsume_times(),
+            0 => FIRST_DELAY_LEVEL.saturating_add(view.reconsume_times()),
             level => level,
         };
         let queue_id = context.random_queue_id(group.retry_queue_nums);
@@ -126,7 +126,7 @@ fn message_of(view: &RecordView<'_>, record: &Bytes, target: Target) -> MessageI
         born_timestamp_ms: view.born_timestamp(),
         born_host: view.born_host(),
         store_host: view.store_host(),
-        reconsume_times: view.reconsume_times() + 1,
+        reconsume_times: view.reconsume_times().saturating_add(1),
         prepared_transaction_offset: 0,
         wait_store_ok: false,
     }

@@ -70,12 +70,18 @@ impl SendMessageProcessor {
                     async move { Ok(Some(appended.response(&context).await)) },
                 ))
             }
-            None => Ok(ProcessOutcome::later(async move {
-                match append_after_preparation(&context, send).await {
-                    Ok(appended) => Ok(Some(appended.response(&context).await)),
-                    Err(error) => Ok(Some(refusal(&context.config, error))),
-                }
-            })),
+            None => {
+                let body_bytes = send.request.body.len();
+                context.waiting_sends.keep_body(body_bytes)?;
+                Ok(ProcessOutcome::later(async move {
+                    let appended = append_after_preparation(&context, send).await;
+                    context.waiting_sends.release_body(body_bytes);
+                    match appended {
+                        Ok(appended) => Ok(Some(appended.response(&context).await)),
+                        Err(error) => Ok(Some(refusal(&context.config, error))),
+                    }
+                }))
+            }
         }
     }
 }

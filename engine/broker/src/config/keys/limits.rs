@@ -7,7 +7,7 @@ use crate::config::key::KeyStatus::Obeyed;
 use crate::config::key::{ConfigKey, Field};
 
 /// The limits, in the order of their struct.
-pub(super) static LIMITS: [ConfigKey; 14] = [
+pub(super) static LIMITS: [ConfigKey; 15] = [
     limit("maxHeldPullNums", "300000", |s| &mut s.broker.limits.held_pull_nums),
     limit("maxHeldPullNumsPerChannel", "20000", |s| {
         &mut s.broker.limits.held_pull_nums_per_channel
@@ -19,6 +19,7 @@ pub(super) static LIMITS: [ConfigKey; 14] = [
         Obeyed(Field::U64(|s| &mut s.broker.limits.suspend_timeout_ms)),
     ),
     limit("maxWaitingSendNums", "100000", |s| &mut s.broker.limits.waiting_send_nums),
+    limit("maxWaitingSendBytes", "268435456", |s| &mut s.broker.limits.waiting_send_bytes),
     limit("maxTopicNums", "100000", |s| &mut s.broker.limits.topic_nums),
     limit("maxQueueNumsPerTopic", "16384", |s| &mut s.broker.limits.queue_nums_per_topic),
     limit("maxQueueNums", "1000000", |s| &mut s.broker.limits.queue_nums),
