@@ -4,6 +4,7 @@ mod cluster;
 mod delays;
 mod groups;
 mod life;
+mod limits;
 mod offsets;
 mod pulling;
 mod recorded;

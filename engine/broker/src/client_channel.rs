@@ -1,5 +1,6 @@
 //! [`ClientChannelInfo`]: a client as its heartbeats describe it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mq_remoting::Channel;
@@ -14,21 +15,14 @@ pub(crate) struct ClientChannelInfo {
     /// The connection.
     pub(crate) channel: Channel,
     /// What the client calls itself.
-    pub(crate) client_id: String,
+    pub(crate) client_id: Arc<str>,
     /// Its latest heartbeat.
     pub(crate) last_update: Instant,
 }
 
-impl ClientChannelInfo {
-    /// Whether the latest heartbeat is young enough.
-    pub(crate) fn is_live(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_update) < CHANNEL_EXPIRED_TIMEOUT
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use mq_env::Env;
     use mq_protocol::codes::RequestCode;
@@ -93,12 +87,9 @@ pub(crate) mod tests {
             asked.push(recorder);
         }
         let channels = lock(&recorder.channels).clone();
-        let infos =
-            channels.into_iter().zip(client_ids).map(|(channel, client_id)| ClientChannelInfo {
-                channel,
-                client_id: client_id.to_owned(),
-                last_update: Instant::now(),
-            });
+        let infos = channels.into_iter().zip(client_ids).map(|(channel, client_id)| {
+            ClientChannelInfo { channel, client_id: client_id.into(), last_update: Instant::now() }
+        });
         (Connections { _server: server, _clients: clients, asked }, infos.collect())
     }
 }

@@ -7,11 +7,12 @@
 //! a [`ConfigFinding`] per mistake, with its line, what is allowed, and what 4.9 would do.
 //!
 //! Modules in reading order: `key` (what a row of the table is), `keys` (the table of all keys),
-//! `finding`, `parse` (one value), `rules` (several keys of one file together).
+//! `limits`, `finding`, `parse` (one value), `rules` (several keys of one file together).
 
 mod finding;
 mod key;
 mod keys;
+mod limits;
 mod parse;
 mod rules;
 
@@ -22,6 +23,7 @@ use mq_remoting::RemotingServerConfig;
 use mq_store::config::StoreConfig;
 
 pub use finding::{ConfigFinding, ConfigFindingKind, Severity};
+pub use limits::BrokerLimits;
 pub use parse::nearest;
 
 /// The port of a broker whose file names none.
@@ -113,6 +115,9 @@ pub struct BrokerConfig {
     pub transaction_check_interval_ms: u64,
     /// `flushDelayOffsetInterval`: how long delay offsets may be newer than their file.
     pub flush_delay_offset_interval_ms: u64,
+
+    /// How much is kept for peers.
+    pub limits: BrokerLimits,
 }
 
 impl BrokerConfig {
@@ -155,6 +160,7 @@ impl BrokerConfig {
             transaction_check_max: 15,
             transaction_check_interval_ms: 60_000,
             flush_delay_offset_interval_ms: 10_000,
+            limits: BrokerLimits::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! [`ConsumerManager`]: who consumes in which group, and what the groups subscribe to (RocketMQ 4.9
 //! `ConsumerManager`, `ConsumerGroupInfo`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use mq_protocol::body::heartbeat::{ConsumerData, MessageModel, SubscriptionData};
@@ -12,7 +12,10 @@ use mq_remoting::{Channel, ChannelId};
 use mq_store::MessageFilter;
 use tokio::time::Instant;
 
-use crate::client_channel::{CHANNEL_EXPIRED_TIMEOUT, ClientChannelInfo};
+use crate::client_channel::ClientChannelInfo;
+use crate::client_groups::{ClientGroup, ClientGroups, Left};
+use crate::config::BrokerLimits;
+use crate::limits::{Limit, LimitReached};
 use crate::lock;
 
 /// What a group wants of a topic.
@@ -26,13 +29,23 @@ pub(crate) struct Subscription {
     pub(crate) filter: Arc<MessageFilter>,
 }
 
+impl Subscription {
+    /// What it counts for: itself, and its tags.
+    fn count(&self) -> usize {
+        match &*self.filter {
+            MessageFilter::All => 1,
+            MessageFilter::TagsCodes(codes) => 1 + codes.len(),
+        }
+    }
+}
+
 impl From<&SubscriptionData> for Subscription {
     fn from(subscription: &SubscriptionData) -> Self {
         let wants_all = subscription.is_all() || subscription.class_filter_mode;
         let filter = if wants_all {
             MessageFilter::All
         } else {
-            MessageFilter::TagsCodes(subscription.code_set.clone())
+            MessageFilter::TagsCodes(subscription.code_set.iter().copied().collect())
         };
         Subscription {
             sub_version: subscription.sub_version,
@@ -53,17 +66,29 @@ pub(crate) enum FoundSubscription {
 }
 
 /// Live consumers by group.
-#[derive(Default)]
 pub(crate) struct ConsumerManager {
-    groups: Mutex<BTreeMap<String, ConsumerGroup>>,
+    state: Mutex<State>,
+    subscription_limit: Limit,
+    tag_limit: Limit,
 }
 
-#[derive(Default)]
-struct ConsumerGroup {
-    message_model: MessageModel,
-    subscriptions: BTreeMap<String, Subscription>,
-    channels: BTreeMap<ChannelId, ClientChannelInfo>,
+struct State {
+    groups: ClientGroups<Known>,
+    /// What all groups' subscriptions count for.
+    subscription_nums: usize,
 }
+
+/// What the latest heartbeats say of a group.
+#[derive(Default)]
+struct Known {
+    message_model: MessageModel,
+    subscriptions: Subscriptions,
+    /// What they count for.
+    subscription_nums: usize,
+}
+
+/// Subscriptions by topic.
+type Subscriptions = BTreeMap<String, Subscription>;
 
 /// The members of a group whose membership changed.
 pub(crate) struct ChangedGroup {
@@ -85,26 +110,56 @@ impl ChangedGroup {
 }
 
 impl ConsumerManager {
+    pub(crate) fn new(limits: &BrokerLimits) -> Self {
+        let state = State { groups: ClientGroups::new(limits), subscription_nums: 0 };
+        let tag_nums = limits.tag_nums_per_subscription;
+        ConsumerManager {
+            state: Mutex::new(state),
+            subscription_limit: Limit::new("maxSubscriptionNums", limits.subscription_nums),
+            tag_limit: Limit::new("maxTagNumsPerSubscription", tag_nums),
+        }
+    }
+
+    /// Refuses a subscription with too many tags.
+    pub(crate) fn check_tags(&self, subscription: &SubscriptionData) -> Result<(), LimitReached> {
+        self.tag_limit.check(subscription.code_set.len(), "tags of one subscription")
+    }
+
     /// Takes note of a consumer's heartbeat: what it says of the group replaces what was known.
     /// Returns the group if the consumer is new or the topics are others than before.
+    ///
+    /// # Errors
+    /// When there are too many clients, groups or subscriptions; the consumer is then not noted.
     pub(crate) fn register_consumer(
         &self,
         consumer: &ConsumerData,
         client: &ClientChannelInfo,
-    ) -> Option<ChangedGroup> {
-        let mut groups = lock(&self.groups);
-        if !groups.contains_key(&consumer.group_name) {
-            groups.insert(consumer.group_name.clone(), ConsumerGroup::default());
+    ) -> Result<Option<ChangedGroup>, LimitReached> {
+        let said = &consumer.subscription_data_set;
+        said.iter().try_for_each(|subscription| self.check_tags(subscription))?;
+        let topics: BTreeSet<&str> = said.iter().map(|it| it.topic.as_str()).collect();
+        let newer: Vec<Subscription> = said.iter().map(Subscription::from).collect();
+        let added: usize = newer.iter().map(Subscription::count).sum();
+
+        let mut state = lock(&self.state);
+        let name = consumer.group_name.as_str();
+        let before = state.groups.get(name).map_or(0, |group| group.known.subscription_nums);
+        // What may be replaced counts until it is: two versions of a group's are kept at most.
+        if added > before {
+            let count = state.subscription_nums - before + added;
+            self.subscription_limit.check(count, "subscriptions and tags")?;
         }
-        let group = groups.get_mut(&consumer.group_name).expect("the group was just inserted");
-        group.message_model = consumer.message_model;
-        let is_new = group.channels.insert(client.channel.id(), client.clone()).is_none();
+        let is_new = state.groups.join(name, client)?;
         if is_new {
-            let (name, client) = (&consumer.group_name, &client.client_id);
-            tracing::info!(group = name, client, "consumer registered");
+            tracing::info!(group = name, client = &*client.client_id, "consumer registered");
         }
-        let is_changed = group.update_subscriptions(&consumer.subscription_data_set);
-        (is_new || is_changed).then(|| group.changed(&consumer.group_name))
+        let Some(group) = state.groups.get_mut(name) else { return Ok(None) };
+        group.known.message_model = consumer.message_model;
+        let is_changed = group.known.update_subscriptions(said, newer, &topics);
+        let changed = (is_new || is_changed).then(|| group.changed(name));
+        let after = group.known.subscription_nums;
+        state.subscription_nums = state.subscription_nums - before + after;
+        Ok(changed)
     }
 
     /// Forgets a consumer that takes its leave. Returns the group if others are left.
@@ -113,94 +168,91 @@ impl ConsumerManager {
         group: &str,
         channel: ChannelId,
     ) -> Option<ChangedGroup> {
-        let mut groups = lock(&self.groups);
-        groups.get_mut(group)?.channels.remove(&channel)?;
-        remaining(&mut groups, group)
+        lock(&self.state).leave(group, channel)
     }
 
     /// Forgets the consumers of a connection that has ended. Returns the groups that have others.
     pub(crate) fn do_channel_close(&self, channel: ChannelId) -> Vec<ChangedGroup> {
-        let mut groups = lock(&self.groups);
-        let mut left = Vec::new();
-        for (name, group) in groups.iter_mut() {
-            if group.channels.remove(&channel).is_some() {
-                left.push(name.clone());
-            }
-        }
-        left.iter().filter_map(|name| remaining(&mut groups, name)).collect()
+        let mut state = lock(&self.state);
+        let groups = state.groups.groups_of(channel);
+        groups.iter().filter_map(|group| state.leave(group, channel)).collect()
     }
 
-    /// The connections of consumers without a heartbeat for [`CHANNEL_EXPIRED_TIMEOUT`].
+    /// The connections of consumers without a heartbeat for too long.
     pub(crate) fn expired(&self, now: Instant) -> Vec<Channel> {
-        let groups = lock(&self.groups);
-        let clients = groups.values().flat_map(|group| group.channels.values());
-        clients.filter(|client| !client.is_live(now)).map(|client| client.channel.clone()).collect()
+        lock(&self.state).groups.expired(now)
     }
 
     /// When the next consumer expires unless it is heard of.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        let groups = lock(&self.groups);
-        let clients = groups.values().flat_map(|group| group.channels.values());
-        let earliest = clients.map(|client| client.last_update).min();
-        earliest.map(|earliest| earliest + CHANNEL_EXPIRED_TIMEOUT)
+        lock(&self.state).groups.next_expiry()
     }
 
     /// The client ids of a group, one per connection; `None` if nobody is there.
     pub(crate) fn client_ids(&self, group: &str) -> Option<Vec<String>> {
-        let groups = lock(&self.groups);
-        let channels = &groups.get(group)?.channels;
-        Some(channels.values().map(|client| client.client_id.clone()).collect())
+        let state = lock(&self.state);
+        let channels = &state.groups.get(group)?.channels;
+        Some(channels.values().map(|client| client.client_id.to_string()).collect())
     }
 
     /// What the group wants of `topic`.
     pub(crate) fn find_subscription(&self, group: &str, topic: &str) -> FoundSubscription {
-        let groups = lock(&self.groups);
-        let Some(group) = groups.get(group) else {
+        let state = lock(&self.state);
+        let Some(ClientGroup { known, .. }) = state.groups.get(group) else {
             return FoundSubscription::NoGroup;
         };
-        match group.subscriptions.get(topic) {
-            Some(found) => FoundSubscription::Found(group.message_model, found.clone()),
-            None => FoundSubscription::NoTopic(group.message_model),
+        match known.subscriptions.get(topic) {
+            Some(found) => FoundSubscription::Found(known.message_model, found.clone()),
+            None => FoundSubscription::NoTopic(known.message_model),
         }
     }
 }
 
-impl ConsumerGroup {
-    /// Returns whether a topic came or went. A newer version alone is taken over silently.
-    fn update_subscriptions(&mut self, subscriptions: &[SubscriptionData]) -> bool {
+impl State {
+    fn leave(&mut self, name: &str, channel: ChannelId) -> Option<ChangedGroup> {
+        match self.groups.leave(name, channel)? {
+            Left::Others(group) => Some(group.changed(name)),
+            Left::Last(known) => {
+                tracing::info!(group = name, "the last consumer is gone");
+                self.subscription_nums -= known.subscription_nums;
+                None
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Takes over what a heartbeat `said` of `topics`, made into `newer`. Returns whether a topic came
+    /// or went. A newer version alone is taken over silently.
+    fn update_subscriptions(
+        &mut self,
+        said: &[SubscriptionData],
+        newer: Vec<Subscription>,
+        topics: &BTreeSet<&str>,
+    ) -> bool {
         let mut is_changed = false;
-        for subscription in subscriptions {
+        for (subscription, newer) in said.iter().zip(newer) {
             match self.subscriptions.get_mut(&subscription.topic) {
-                Some(known) if subscription.sub_version > known.sub_version => {
-                    *known = subscription.into();
-                }
+                Some(known) if newer.sub_version > known.sub_version => *known = newer,
                 Some(_) => {}
                 None => {
-                    self.subscriptions.insert(subscription.topic.clone(), subscription.into());
+                    self.subscriptions.insert(subscription.topic.clone(), newer);
                     is_changed = true;
                 }
             }
         }
         let count_before = self.subscriptions.len();
-        self.subscriptions.retain(|topic, _| subscriptions.iter().any(|it| it.topic == *topic));
+        self.subscriptions.retain(|topic, _| topics.contains(topic.as_str()));
+        self.subscription_nums = self.subscriptions.values().map(Subscription::count).sum();
         is_changed || self.subscriptions.len() != count_before
     }
+}
 
+impl ClientGroup<Known> {
     fn changed(&self, name: &str) -> ChangedGroup {
         let members = self.channels.values().map(|client| client.channel.clone()).collect();
         ChangedGroup { group: name.to_owned(), members }
     }
-}
-
-/// Drops a group that nobody is left in, else returns it.
-fn remaining(groups: &mut BTreeMap<String, ConsumerGroup>, name: &str) -> Option<ChangedGroup> {
-    let group = groups.get(name)?;
-    if group.channels.is_empty() {
-        tracing::info!(group = name, "the last consumer is gone");
-        groups.remove(name);
-        return None;
-    }
-    Some(group.changed(name))
 }
 
 #[cfg(test)]
@@ -231,13 +283,13 @@ mod tests {
     #[tokio::test]
     async fn a_heartbeat_replaces_the_groups_subscriptions() {
         let (_connections, clients) = clients(["c1"]).await;
-        let manager = ConsumerManager::default();
+        let manager = ConsumerManager::new(&BrokerLimits::default());
         let register = |subscriptions: &[(&str, &str, i64)]| {
-            manager.register_consumer(&consumer(subscriptions), &clients[0]).is_some()
+            manager.register_consumer(&consumer(subscriptions), &clients[0]).unwrap().is_some()
         };
         assert!(register(&[("T", "a", 5)]));
         assert!(!register(&[("T", "b", 5)]));
-        let codes = |tag: char| MessageFilter::TagsCodes(vec![tag as i32]);
+        let codes = |tag: char| MessageFilter::TagsCodes([tag as i32].into());
         assert_eq!(filter(&manager, "T"), Some((5, codes('a'))));
         assert!(!register(&[("T", "b", 6)]));
         assert_eq!(filter(&manager, "T"), Some((6, codes('b'))));
@@ -249,15 +301,15 @@ mod tests {
     #[tokio::test]
     async fn members_are_told_of_who_comes_and_goes() {
         let (connections, clients) = clients(["c1", "c2"]).await;
-        let manager = ConsumerManager::default();
+        let manager = ConsumerManager::new(&BrokerLimits::default());
         let all = consumer(&[("T", "*", 1)]);
         let ids = |changed: Option<ChangedGroup>| -> Vec<ChannelId> {
             changed.iter().flat_map(|it| &it.members).map(Channel::id).collect()
         };
         let [c1, c2] = [clients[0].channel.id(), clients[1].channel.id()];
-        assert_eq!(ids(manager.register_consumer(&all, &clients[0])), [c1]);
-        assert_eq!(ids(manager.register_consumer(&all, &clients[1])), [c1, c2]);
-        assert_eq!(ids(manager.register_consumer(&all, &clients[1])), []);
+        assert_eq!(ids(manager.register_consumer(&all, &clients[0]).unwrap()), [c1]);
+        assert_eq!(ids(manager.register_consumer(&all, &clients[1]).unwrap()), [c1, c2]);
+        assert_eq!(ids(manager.register_consumer(&all, &clients[1]).unwrap()), []);
         assert_eq!(manager.client_ids("G").unwrap(), ["c1", "c2"]);
 
         let changed = manager.do_channel_close(c2);
@@ -271,5 +323,34 @@ mod tests {
         assert_eq!(ids(manager.unregister_consumer("G", c1)), []);
         assert_eq!(manager.client_ids("G"), None);
         assert!(matches!(manager.find_subscription("G", "T"), FoundSubscription::NoGroup));
+    }
+    #[tokio::test]
+    async fn subscriptions_and_tags_are_bounded() {
+        let (_connections, clients) = clients(["c1", "c2"]).await;
+        let limits = BrokerLimits {
+            subscription_nums: 6,
+            tag_nums_per_subscription: 3,
+            ..BrokerLimits::default()
+        };
+        let manager = ConsumerManager::new(&limits);
+        let register = |group: &str, client: usize, subscriptions: &[(&str, &str, i64)]| {
+            let consumer = ConsumerData { group_name: group.to_owned(), ..consumer(subscriptions) };
+            let registered = manager.register_consumer(&consumer, &clients[client]);
+            registered.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let refused = register("G", 0, &[("T", "a || b || c || d", 1)]).unwrap_err();
+        assert!(refused.contains("maxTagNumsPerSubscription=3"), "{refused}");
+        assert!(matches!(manager.find_subscription("G", "T"), FoundSubscription::NoGroup));
+
+        register("G", 0, &[("T", "a || b || c", 1), ("U", "*", 1)]).unwrap();
+        let refused = register("H", 1, &[("T", "a", 1)]).unwrap_err();
+        assert!(refused.contains("maxSubscriptionNums=6"), "{refused}");
+        // What is replaced makes room, and so does who leaves.
+        register("G", 0, &[("T", "a", 2), ("U", "*", 1)]).unwrap();
+        register("H", 1, &[("T", "a", 1)]).unwrap();
+        manager.do_channel_close(clients[0].channel.id());
+        register("H", 1, &[("T", "a || b || c", 2), ("U", "a", 1)]).unwrap();
+        manager.do_channel_close(clients[1].channel.id());
+        assert_eq!(lock(&manager.state).subscription_nums, 0);
     }
 }

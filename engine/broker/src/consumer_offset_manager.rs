@@ -3,18 +3,22 @@
 //!
 //! Offsets are queue offsets of the next message a group wants. Commits change memory; the file
 //! follows within `flushConsumerOffsetInterval` of the first change, and at shutdown. Whether an
-//! offset may be committed is decided by the caller, who knows where the queue ends.
+//! offset may be committed is decided by the caller, who knows where the queue ends; how many there may be
+//! here. What brokers of the same group know is taken over all the same.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mq_env::Env;
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
 use mq_store::config::StoreConfig;
 
+use crate::config::BrokerConfig;
+use crate::limits::{Limit, LimitReached, RareLog};
 use crate::lock;
 use crate::offset_file::OffsetFile;
 
@@ -34,12 +38,19 @@ pub(crate) struct ClampedOffset {
 /// The offsets of all groups.
 pub(crate) struct ConsumerOffsetManager {
     file: OffsetFile,
+    limit: Limit,
+    /// Of offsets that go back.
+    back_log: RareLog,
+    /// What slaves or the file got last, with its change count.
+    encoded: Mutex<Option<(u64, Bytes)>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     offsets: Offsets,
+    /// How many there are.
+    count: usize,
     change_count: u64,
 }
 
@@ -48,10 +59,19 @@ type Offsets = BTreeMap<String, BTreeMap<String, BTreeMap<i32, i64>>>;
 
 impl ConsumerOffsetManager {
     /// What the file holds.
-    pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Self {
+    pub(crate) fn load(env: &Env, config: &BrokerConfig, store_config: &StoreConfig) -> Self {
         let (file, wrapper) = OffsetFile::load(env, store_config, "consumerOffset.json");
         let offsets = wrapper.map(from_wrapper).unwrap_or_default();
-        ConsumerOffsetManager { file, state: Mutex::new(State { offsets, change_count: 0 }) }
+        let count = offsets.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum();
+        let limit = Limit::new("maxConsumerOffsetNums", config.limits.consumer_offset_nums);
+        let state = State { offsets, count, change_count: 0 };
+        ConsumerOffsetManager {
+            file,
+            limit,
+            back_log: RareLog::default(),
+            encoded: Mutex::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// The group's offset in a queue.
@@ -60,16 +80,34 @@ impl ConsumerOffsetManager {
     }
 
     /// Sets the group's offset in a queue. Smaller ones are accepted, as in RocketMQ.
-    pub(crate) fn commit_offset(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+    ///
+    /// # Errors
+    /// When there was none and there are too many.
+    pub(crate) fn commit_offset(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+    ) -> Result<(), LimitReached> {
         let mut state = lock(&self.state);
-        let before = queues_of(&mut state.offsets, topic, group).insert(queue_id, offset);
+        let before = present(&mut state.offsets, topic, group, queue_id);
+        let before = before.map(|present| std::mem::replace(present, offset));
+        if before.is_none() {
+            self.limit.check(state.count + 1, "consumer offsets")?;
+            queues_of(&mut state.offsets, topic, group).insert(queue_id, offset);
+            state.count += 1;
+        }
         if before != Some(offset) {
             self.note_change(&mut state);
         }
         drop(state);
-        if let Some(before) = before.filter(|before| offset < *before) {
-            tracing::warn!(group, topic, queue_id, before, offset, "offset goes back");
+        if let Some(before) = before.filter(|before| offset < *before)
+            && let Some(times) = self.back_log.due()
+        {
+            tracing::warn!(times, group, topic, queue_id, before, offset, "offset goes back");
         }
+        Ok(())
     }
 
     /// Moves every offset that stands beyond the end of its queue to the end, and returns those.
@@ -101,27 +139,45 @@ impl ConsumerOffsetManager {
 
     /// Takes over what another broker of the group knows: of two offsets the greater one stays.
     pub(crate) fn merge(&self, others: ConsumerOffsetSerializeWrapper) {
-        let mut is_changed = false;
+        let (mut is_changed, mut added) = (false, 0);
         let mut state = lock(&self.state);
         for (topic, groups) in from_wrapper(others) {
             for (group, queues) in groups {
                 let own = queues_of(&mut state.offsets, &topic, &group);
                 for (queue_id, offset) in queues {
                     if own.get(&queue_id).is_none_or(|present| *present < offset) {
-                        own.insert(queue_id, offset);
+                        added += usize::from(own.insert(queue_id, offset).is_none());
                         is_changed = true;
                     }
                 }
             }
         }
+        state.count += added;
         if is_changed {
             self.note_change(&mut state);
         }
     }
 
-    /// Every offset, as slaves (43) and the file get them.
-    pub(crate) fn wrapper(&self) -> ConsumerOffsetSerializeWrapper {
-        to_wrapper(&lock(&self.state).offsets)
+    /// Every offset, as slaves (43) and the file get them, encoded.
+    pub(crate) fn content(&self) -> Bytes {
+        self.encoded().1
+    }
+
+    /// The change count, and every offset. Encoded once per change at most.
+    fn encoded(&self) -> (u64, Bytes) {
+        let mut encoded = lock(&self.encoded);
+        let (change_count, wrapper) = {
+            let state = lock(&self.state);
+            match &*encoded {
+                Some((count, content)) if *count == state.change_count => {
+                    return (*count, content.clone());
+                }
+                _ => (state.change_count, to_wrapper(&state.offsets)),
+            }
+        };
+        let content = to_bytes(&wrapper);
+        *encoded = Some((change_count, content.clone()));
+        (change_count, content)
     }
 
     /// Writes the file, unless it holds the present state.
@@ -129,14 +185,8 @@ impl ConsumerOffsetManager {
     /// # Errors
     /// What the disk says; the file is then as it was.
     pub(crate) async fn persist(&self) -> io::Result<()> {
-        let newer = |written| {
-            let (change_count, wrapper) = {
-                let state = lock(&self.state);
-                let is_newer = state.change_count != written;
-                is_newer.then(|| (state.change_count, to_wrapper(&state.offsets)))?
-            };
-            Some((change_count, to_bytes(&wrapper)))
-        };
+        let is_newer = |written| lock(&self.state).change_count != written;
+        let newer = |written| is_newer(written).then(|| self.encoded());
         self.file.write(newer).await
     }
 
@@ -155,6 +205,16 @@ impl ConsumerOffsetManager {
         state.change_count += 1;
         self.file.note_change();
     }
+}
+
+/// A group's offset in a queue, if there is one.
+fn present<'a>(
+    offsets: &'a mut Offsets,
+    topic: &str,
+    group: &str,
+    queue_id: i32,
+) -> Option<&'a mut i64> {
+    offsets.get_mut(topic)?.get_mut(group)?.get_mut(&queue_id)
 }
 
 /// The offsets of a group in a topic; allocates only where there are none yet.
@@ -198,7 +258,7 @@ mod tests {
     use super::*;
 
     fn load(dir: &std::path::Path) -> ConsumerOffsetManager {
-        ConsumerOffsetManager::load(&Env::os(), &StoreConfig::at(dir))
+        ConsumerOffsetManager::load(&Env::os(), &BrokerConfig::new("a"), &StoreConfig::at(dir))
     }
 
     fn file(dir: &std::path::Path) -> String {
@@ -210,15 +270,19 @@ mod tests {
         from_slice(text.as_bytes()).unwrap()
     }
 
+    fn wrapper_of(manager: &ConsumerOffsetManager) -> ConsumerOffsetSerializeWrapper {
+        from_slice(&manager.content()).unwrap()
+    }
+
     #[tokio::test]
     async fn offsets_are_written_in_the_dialect_of_java_and_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let manager = load(dir.path());
         manager.persist().await.unwrap();
         assert_eq!(file(dir.path()), "");
-        manager.commit_offset("G", "T", 1, 7);
-        manager.commit_offset("G", "T", 0, 12);
-        manager.commit_offset("H", "%RETRY%H", 0, -1);
+        manager.commit_offset("G", "T", 1, 7).unwrap();
+        manager.commit_offset("G", "T", 0, 12).unwrap();
+        manager.commit_offset("H", "%RETRY%H", 0, -1).unwrap();
         manager.persist().await.unwrap();
         let text = r#"{"offsetTable":{"%RETRY%H@H":{0:-1},"T@G":{0:12,1:7}}}"#;
         assert_eq!(file(dir.path()), text);
@@ -226,7 +290,7 @@ mod tests {
         let again = load(dir.path());
         assert_eq!(again.query_offset("G", "T", 1), Some(7));
         assert_eq!(again.query_offset("G", "T", 2), None);
-        assert_eq!(again.wrapper(), wrapper(text));
+        assert_eq!(again.content(), text);
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,10 +299,10 @@ mod tests {
         let manager = Arc::new(load(dir.path()));
         let tasks = Env::os().tasks;
         tasks.spawn_until_cancelled("persist", manager.clone().run(Duration::from_secs(5)));
-        manager.commit_offset("G", "T", 0, 1);
+        manager.commit_offset("G", "T", 0, 1).unwrap();
         tokio::time::sleep(Duration::from_millis(4_990)).await;
         assert_eq!(file(dir.path()), "");
-        manager.commit_offset("G", "T", 0, 2);
+        manager.commit_offset("G", "T", 0, 2).unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         while file(dir.path()).is_empty() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -251,8 +315,8 @@ mod tests {
     fn offsets_beyond_the_end_are_moved_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let manager = tokio::runtime::Runtime::new().unwrap().block_on(async { load(dir.path()) });
-        manager.commit_offset("G", "T", 0, 10);
-        manager.commit_offset("G", "T", 1, 4);
+        manager.commit_offset("G", "T", 0, 10).unwrap();
+        manager.commit_offset("G", "T", 1, 4).unwrap();
         let clamped = manager.clamp(|topic, _| if topic == "T" { 5 } else { 0 });
         assert_eq!(
             clamped,
@@ -273,11 +337,31 @@ mod tests {
     async fn of_two_offsets_the_greater_one_stays() {
         let dir = tempfile::tempdir().unwrap();
         let manager = load(dir.path());
-        manager.commit_offset("G", "T", 0, 10);
-        manager.commit_offset("G", "T", 1, 10);
-        manager.commit_offset("H", "T", 0, 3);
+        manager.commit_offset("G", "T", 0, 10).unwrap();
+        manager.commit_offset("G", "T", 1, 10).unwrap();
+        manager.commit_offset("H", "T", 0, 3).unwrap();
         manager.merge(wrapper(r#"{"offsetTable":{"T@G":{0:4,1:12,2:1},"U@G":{0:2}}}"#));
         let merged = wrapper(r#"{"offsetTable":{"T@G":{0:10,1:12,2:1},"T@H":{0:3},"U@G":{0:2}}}"#);
-        assert_eq!(manager.wrapper(), merged);
+        assert_eq!(wrapper_of(&manager), merged);
+    }
+    #[tokio::test]
+    async fn offsets_are_bounded_but_for_those_of_other_brokers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = BrokerConfig::new("a");
+        config.limits.consumer_offset_nums = 3;
+        let manager =
+            ConsumerOffsetManager::load(&Env::os(), &config, &StoreConfig::at(dir.path()));
+        for queue_id in 0..3 {
+            manager.commit_offset("G", "T", queue_id, 5).unwrap();
+        }
+        let refused = manager.commit_offset("G", "T", 3, 5).unwrap_err().to_string();
+        assert!(refused.contains("maxConsumerOffsetNums=3"), "{refused}");
+        assert!(manager.commit_offset("H", "T", 0, 5).is_err());
+        manager.commit_offset("G", "T", 1, 6).unwrap();
+        manager.merge(wrapper(r#"{"offsetTable":{"T@G":{2:9,3:4},"U@G":{0:2}}}"#));
+        assert!(manager.commit_offset("H", "T", 0, 5).is_err());
+        let text = r#"{"offsetTable":{"T@G":{0:5,1:6,2:9,3:4},"U@G":{0:2}}}"#;
+        assert_eq!(wrapper_of(&manager), wrapper(text));
+        assert_eq!(lock(&manager.state).count, 5);
     }
 }

@@ -2,16 +2,15 @@
 //!
 //! Nothing in it owns the server or a task, so whoever owns those may be dropped in any order.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use mq_env::Env;
 use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::ConsumerData;
+use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::retry_topic;
-use mq_protocol::sys_flag::PermName;
-use mq_remoting::ChannelId;
+use mq_remoting::{ChannelId, ProcessError};
 use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, UpstreamSwitch};
 use mq_store::ha::HaService;
@@ -24,13 +23,16 @@ use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::delay_offset_manager::DelayOffsetManager;
+use crate::limits::{LimitReached, RareLog};
 use crate::lock;
 use crate::outer_api::BrokerOuterApi;
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
 use crate::rebalance_lock_manager::RebalanceLockManager;
+use crate::registration::{self, NewTopics};
 use crate::subscription_group_manager::SubscriptionGroupManager;
-use crate::topic_config_manager::{FoundTopic, TopicConfigManager, topic_sys_flag};
+use crate::topic_config_manager::{FoundTopic, GroupTopic, TopicConfigManager, TopicError};
+use crate::waiting_sends::WaitingSends;
 
 /// The parts of one broker.
 pub(crate) struct BrokerContext {
@@ -46,6 +48,7 @@ pub(crate) struct BrokerContext {
     pub(crate) consumers: ConsumerManager,
     pub(crate) rebalance_locks: RebalanceLockManager,
     pub(crate) pull_hold: Arc<PullRequestHoldService>,
+    pub(crate) waiting_sends: WaitingSends,
     pub(crate) outer_api: Arc<BrokerOuterApi>,
     /// What records say about where they were stored: `brokerIP1:listenPort`.
     pub(crate) store_host: SocketAddr,
@@ -55,14 +58,41 @@ pub(crate) struct BrokerContext {
     pub(crate) queue_rng: Mutex<ChaCha8Rng>,
     /// Woken when a client appears: the housekeeping waits on it.
     pub(crate) client_appeared: Notify,
+    /// Topics that the name servers have not heard of.
+    pub(crate) new_topics: NewTopics,
+    /// Of refused commits.
+    pub(crate) commit_log: RareLog,
 }
 
-/// A commit that was refused: the queue ends before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("offset {offset} is beyond the queue's end {end}")]
-pub(crate) struct OffsetBeyondEnd {
-    pub(crate) offset: i64,
-    pub(crate) end: i64,
+/// Why a commit is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CommitRefused {
+    /// The queue ends before it: the messages that it speaks of are not here.
+    #[error("offset {offset} is beyond the queue's end {end}")]
+    BeyondEnd { offset: i64, end: i64 },
+    /// No message has such an offset.
+    #[error("offset {0} is negative")]
+    Negative(i64),
+    /// The topic has no such queue.
+    #[error("queueId {0} is illegal")]
+    QueueId(i32),
+    #[error("topic not exist, apply first please!")]
+    NoTopic,
+    #[error("subscription group not exist")]
+    NoGroup,
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+}
+
+impl CommitRefused {
+    /// The response code.
+    pub(crate) fn code(&self) -> i32 {
+        match self {
+            CommitRefused::NoTopic => ResponseCode::TOPIC_NOT_EXIST,
+            CommitRefused::NoGroup => ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+            _ => ResponseCode::SYSTEM_ERROR,
+        }
+    }
 }
 
 impl BrokerContext {
@@ -81,23 +111,61 @@ impl BrokerContext {
         max_offset(&self.store, topic, queue_id)
     }
 
-    /// Commits a group's offset. One beyond the end of the queue is refused: the messages that it
-    /// speaks of are not here, and others will take their places.
+    /// Whether a topic of this broker has, or had, queue `queue_id`; `None` without such a topic.
+    pub(crate) fn has_queue(&self, topic: &str, queue_id: i32) -> Option<bool> {
+        let config = self.topics.select_topic_config(topic)?;
+        let queue_nums = config.read_queue_nums.max(config.write_queue_nums);
+        Some((0..queue_nums).contains(&queue_id) || self.max_offset(topic, queue_id) > 0)
+    }
+
+    /// Commits a group's offset. Refused is what nobody could consume: RocketMQ 4.9 keeps whatever it is
+    /// told.
+    ///
+    /// # Errors
+    /// See [`CommitRefused`].
     pub(crate) fn commit_offset(
         &self,
         group: &str,
         topic: &str,
         queue_id: i32,
         offset: i64,
-    ) -> Result<(), OffsetBeyondEnd> {
-        let end = self.max_offset(topic, queue_id);
-        if offset > end && !self.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd) {
-            tracing::warn!(group, topic, queue_id, offset, end, "commit beyond the queue refused");
-            return Err(OffsetBeyondEnd { offset, end });
+    ) -> Result<(), CommitRefused> {
+        let committed = self.check_commit(group, topic, queue_id, offset).and_then(|()| {
+            self.offsets.commit_offset(group, topic, queue_id, offset).map_err(CommitRefused::from)
+        });
+        if let Err(error) = committed {
+            if let Some(times) = self.commit_log.due() {
+                tracing::warn!(times, group, topic, queue_id, "offset not committed: {error}");
+            }
+            return Err(error);
         }
-        self.offsets.commit_offset(group, topic, queue_id, offset);
         if let (Ok(queue_id), Ok(offset)) = (u32::try_from(queue_id), u64::try_from(offset)) {
             self.env.probe.emit(&Event::OffsetCommitted { group, topic, queue_id, offset });
+        }
+        Ok(())
+    }
+
+    fn check_commit(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+    ) -> Result<(), CommitRefused> {
+        match self.has_queue(topic, queue_id) {
+            None => return Err(CommitRefused::NoTopic),
+            Some(false) => return Err(CommitRefused::QueueId(queue_id)),
+            Some(true) => {}
+        }
+        if !self.groups.contains(group) {
+            return Err(CommitRefused::NoGroup);
+        }
+        if offset < 0 {
+            return Err(CommitRefused::Negative(offset));
+        }
+        let end = self.max_offset(topic, queue_id);
+        if offset > end && !self.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd) {
+            return Err(CommitRefused::BeyondEnd { offset, end });
         }
         Ok(())
     }
@@ -113,49 +181,78 @@ impl BrokerContext {
         topic: &str,
         queue_nums: i32,
         is_unit: bool,
-    ) -> io::Result<FoundTopic> {
-        let sys_flag = topic_sys_flag(false, is_unit);
-        let perm = PermName::READ_WRITE;
-        let created =
-            self.topics.create_topic_in_send_message_back_method(topic, queue_nums, perm, sys_flag);
-        let found = created.await?;
+    ) -> Result<FoundTopic, TopicError> {
+        let topic = GroupTopic { name: topic.to_owned(), queue_nums, is_unit };
+        let found = self.topics.create_topic_in_send_message_back_method(topic).await?;
         if found.is_new {
             self.register_broker_oneway();
         }
         Ok(found)
     }
 
-    /// Tells the name servers of every topic without waiting for an answer.
+    /// Tells the name servers of every topic without waiting for an answer, soon.
     pub(crate) fn register_broker_oneway(&self) {
-        let permission = self.config.broker_permission as i32;
-        self.outer_api.register_broker_all_oneway(&self.topics.register_body(permission, None));
+        if self.new_topics.is_due(self.topics.topic_nums()) {
+            registration::register_oneway(self);
+        }
     }
 
-    /// Takes note of one consumer of a heartbeat: its group, its retry topic, its subscriptions.
-    pub(crate) async fn register_consumer(
+    /// Takes note of the consumers of a heartbeat: their groups and retry topics, each with one write of
+    /// the table for all of them, and their subscriptions.
+    ///
+    /// # Errors
+    /// When something is too much; the rest is noted.
+    pub(crate) async fn register_consumers(
         &self,
-        consumer: &ConsumerData,
+        consumers: &[ConsumerData],
         client: &ClientChannelInfo,
-    ) {
-        let group = self.groups.find_or_create(&consumer.group_name).await;
-        let mut notifies = true;
-        if let Some(group) = group {
-            notifies = group.notify_consumer_ids_changed_enable;
-            let topic = retry_topic(&consumer.group_name);
-            let made = self.ensure_group_topic(&topic, group.retry_queue_nums, consumer.unit_mode);
-            if let Err(error) = made.await {
-                // Retries will want it, reading does not; the next heartbeat tries again.
-                tracing::error!(topic, %error, "retry topic cannot be created");
+    ) -> Result<(), ProcessError> {
+        let names: Vec<&str> = consumers.iter().map(|it| it.group_name.as_str()).collect();
+        let mut outcome = self.groups.create_missing(&names).await.map_err(ProcessError::from);
+        let made = self.ensure_retry_topics(consumers).await;
+        if let Err(error) = made {
+            // Retries will want them, reading does not; the next heartbeat tries again.
+            tracing::error!(groups = names.join(" "), %error, "retry topics cannot be created");
+            if !matches!(error, TopicError::Disk(_)) {
+                outcome = Err(error.into());
             }
         }
-        let changed = self.consumers.register_consumer(consumer, client);
-        if let Some(changed) = changed.filter(|_| notifies) {
-            changed.notify_consumer_ids_changed();
+        for consumer in consumers {
+            match self.consumers.register_consumer(consumer, client) {
+                Ok(Some(changed)) if self.notifies(&consumer.group_name) => {
+                    changed.notify_consumer_ids_changed();
+                }
+                Ok(_) => {}
+                Err(reached) => outcome = Err(reached.into()),
+            }
         }
+        outcome
     }
 
-    /// Forgets everybody on a connection that has ended, and tells the others.
+    async fn ensure_retry_topics(&self, consumers: &[ConsumerData]) -> Result<(), TopicError> {
+        let retry_topic_of = |consumer: &ConsumerData| {
+            let group = self.groups.find(&consumer.group_name)?;
+            let name = retry_topic(&consumer.group_name);
+            let queue_nums = group.retry_queue_nums;
+            (queue_nums > 0).then_some(GroupTopic { name, queue_nums, is_unit: consumer.unit_mode })
+        };
+        let topics: Vec<GroupTopic> = consumers.iter().filter_map(retry_topic_of).collect();
+        if self.topics.create_topics_in_send_message_back_method(&topics).await? {
+            self.register_broker_oneway();
+        }
+        Ok(())
+    }
+
+    /// Whether the members of a group are told when others come and go.
+    pub(crate) fn notifies(&self, group: &str) -> bool {
+        let group = self.groups.find(group);
+        group.is_none_or(|group| group.notify_consumer_ids_changed_enable)
+    }
+
+    /// Forgets everything of a connection that has ended, and tells the others.
     pub(crate) fn client_gone(&self, channel: ChannelId) {
+        self.pull_hold.channel_gone(channel);
+        self.waiting_sends.channel_gone(channel);
         self.producers.do_channel_close(channel);
         for group in self.consumers.do_channel_close(channel) {
             if self.config.notify_consumer_ids_changed_enable {

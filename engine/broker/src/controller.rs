@@ -4,10 +4,10 @@
 //! slaves for consumer offsets; both client ports are listened on; replication starts; the broker
 //! registers at all name servers; then periodically.
 //!
-//! Shutdown: held pulls and periodic work end; client connections close, their requests in work
-//! being answered (replication still runs: a SYNC_MASTER's puts wait for it); replication ends;
-//! consumer and delay offsets are written; the store makes everything durable; last, when nothing depends on
-//! a name server's answer any more, the broker takes itself out of the routes.
+//! Shutdown: held pulls and periodic work end; sends that wait for a sync or a slave are answered that
+//! it takes too long; client connections close; replication ends; consumer and delay offsets are
+//! written; the store makes everything durable; last, when nothing depends on a name server's answer any
+//! more, the broker takes itself out of the routes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -33,6 +33,7 @@ use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
 use crate::delay_offset_manager::DelayOffsetManager;
 use crate::error::BrokerError;
+use crate::limits::RareLog;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
 use crate::outer_api::{BrokerIdentity, BrokerOuterApi, OuterError, join_addr};
@@ -40,11 +41,12 @@ use crate::processor::{self, PullMessageProcessor};
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
 use crate::rebalance_lock_manager::RebalanceLockManager;
-use crate::registration::RegistrationService;
+use crate::registration::{NewTopics, RegistrationService, register_new_topics};
 use crate::schedule_message_service::ScheduleMessageService;
 use crate::slave_synchronize::SlaveSynchronize;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::waiting_sends::WaitingSends;
 
 /// A running broker.
 pub struct BrokerController {
@@ -131,6 +133,7 @@ impl BrokerController {
         let context = &self.context;
         context.env.probe.emit(&Event::Life { what: "stopping" });
         self.tasks.shutdown().await;
+        context.waiting_sends.stop().await;
         self.server.shutdown().await;
         context.ha.shutdown().await;
         if let Err(error) = context.offsets.persist().await {
@@ -161,7 +164,7 @@ async fn start(
     store_config.ha_listen_port = port + 1;
     let topics = TopicConfigManager::load(&env, &config, &store_config);
     let groups = SubscriptionGroupManager::load(&env, &config, &store_config);
-    let offsets = Arc::new(ConsumerOffsetManager::load(&env, &store_config));
+    let offsets = Arc::new(ConsumerOffsetManager::load(&env, &config, &store_config));
     let delay_offsets = Arc::new(DelayOffsetManager::load(&env, &store_config));
     let store = MessageStore::open(env.clone(), Arc::new(store_config)).await?;
     settle_tables(&env, &store).await;
@@ -180,6 +183,7 @@ async fn start(
     let ha = HaService::new(&env, &store, Some(oracle));
     guard.watch(&ha);
 
+    let limits = config.limits.clone();
     let context = Arc::new(BrokerContext {
         store_host: SocketAddr::new(store_ip(&env, &config), port),
         queue_rng: Mutex::new(env.rng.stream("broker.queue")),
@@ -191,13 +195,16 @@ async fn start(
         groups,
         offsets,
         delay_offsets,
-        producers: ProducerManager::default(),
-        consumers: ConsumerManager::default(),
-        rebalance_locks: RebalanceLockManager::default(),
-        pull_hold: Arc::new(PullRequestHoldService::default()),
+        producers: ProducerManager::new(&limits),
+        consumers: ConsumerManager::new(&limits),
+        rebalance_locks: RebalanceLockManager::new(limits.queue_lock_nums),
+        pull_hold: Arc::new(PullRequestHoldService::new(&limits)),
+        waiting_sends: WaitingSends::new(&limits),
         outer_api,
         master_addr,
         client_appeared: Notify::new(),
+        new_topics: NewTopics::default(),
+        commit_log: RareLog::default(),
     });
     if !context.is_slave() {
         guard.master_starts(&context.outer_api).await;
@@ -249,6 +256,7 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     let mut registration = RegistrationService::new(Arc::clone(context));
     registration.register_first().await;
     tasks.spawn_until_cancelled("broker registration", registration.run());
+    tasks.spawn_until_cancelled("topic registration", register_new_topics(Arc::clone(context)));
     context.env.probe.emit(&Event::Life { what: "serving" });
     let context = Arc::clone(context);
     Ok(Arc::new(BrokerController { context, server, tasks }))

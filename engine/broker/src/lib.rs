@@ -3,14 +3,15 @@
 //! Modules in reading order:
 //!
 //! - [`config`] what a broker obeys, [`error`] why it does not start;
-//! - `controller` start and shutdown, `context` what everything shares;
-//! - `processor` the requests it answers;
+//! - `controller` start and shutdown, `context` what everything shares, `limits` how much is kept;
+//! - `processor` the requests it answers, `waiting_sends` those that wait for the store;
 //! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
 //!   `consumer_offset_manager`, `delay_offset_manager`: its tables; `topic_validator` names;
 //!   `offset_guard` offsets beyond a queue's end;
 //! - `schedule_message_service` delivers delayed messages; `transactional_message`: how the messages of
 //!   transactions are stored;
-//! - `client_channel`, `producer_manager`, `consumer_manager`, `client_housekeeping`: its clients;
+//! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
+//!   `client_housekeeping`: its clients;
 //!   `rebalance_lock_manager` who of them may consume in order;
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
@@ -25,7 +26,11 @@ mod controller;
 
 mod context;
 
+mod limits;
+
 mod processor;
+
+mod waiting_sends;
 
 mod topic_config_manager;
 
@@ -48,6 +53,8 @@ mod schedule_message_service;
 mod transactional_message;
 
 mod client_channel;
+
+mod client_groups;
 
 mod producer_manager;
 

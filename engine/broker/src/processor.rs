@@ -20,9 +20,10 @@ use std::sync::Arc;
 use mq_protocol::codes::{RequestCode as Code, ResponseCode};
 use mq_protocol::header::log_prefix::CHECK_LOG_PREFIX;
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_remoting::ProcessorTable;
+use mq_remoting::{ProcessError, ProcessorTable};
 
 use crate::context::BrokerContext;
+use crate::subscription_group_manager::NoGroup;
 
 pub(crate) use pull_message::PullMessageProcessor;
 
@@ -86,4 +87,10 @@ fn empty_success() -> RemotingCommand {
     let mut response = RemotingCommand::response(ResponseCode::SUCCESS, None);
     response.ext_fields.mark_present();
     response
+}
+
+/// A message of a group that is not there and is not created.
+fn no_group(group: &str, missing: &NoGroup) -> ProcessError {
+    let remark = format!("subscription group not exist, {group} {FAQ}{}", missing.reason());
+    ProcessError::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }

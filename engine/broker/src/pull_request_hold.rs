@@ -12,11 +12,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
-use mq_remoting::Responder;
+use mq_remoting::{ChannelId, Responder};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::BrokerLimits;
+use crate::consumer_manager::Subscription;
 use crate::held_pulls::{HeldPull, HeldPulls};
+use crate::limits::{Limit, LimitReached};
 use crate::lock;
 
 /// Time between two sweeps of a slave.
@@ -24,15 +27,23 @@ const SLAVE_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A pull that waits to be executed again.
 pub(crate) struct PullRequest {
-    /// The request's header.
+    /// The request's header, without the subscription if it carried one.
     pub(crate) header: PullMessageRequestHeader,
+    /// The subscription that the request carried.
+    pub(crate) carried: Option<Subscription>,
     /// What answers it.
     pub(crate) responder: Responder,
 }
 
+/// Woken pulls that are answered before others get their turn.
+const ANSWERS_PER_TURN: usize = 32;
+
 /// The held pulls of a broker.
-#[derive(Default)]
 pub(crate) struct PullRequestHoldService {
+    limit: Limit,
+    limit_per_channel: Limit,
+    /// No pull waits longer.
+    suspend_timeout_max: Duration,
     state: Mutex<State>,
     work: Notify,
 }
@@ -45,17 +56,41 @@ struct State {
 }
 
 impl PullRequestHoldService {
+    pub(crate) fn new(limits: &BrokerLimits) -> Self {
+        let per_channel = limits.held_pull_nums_per_channel;
+        PullRequestHoldService {
+            limit: Limit::new("maxHeldPullNums", limits.held_pull_nums),
+            limit_per_channel: Limit::new("maxHeldPullNumsPerChannel", per_channel),
+            suspend_timeout_max: Duration::from_millis(limits.suspend_timeout_ms),
+            state: Mutex::default(),
+            work: Notify::new(),
+        }
+    }
+
+    /// When a pull is answered at the latest that asks to wait for `timeout` from now on.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Instant {
+        Instant::now() + timeout.min(self.suspend_timeout_max)
+    }
+
     /// Holds a pull of queue `queue_id` of `topic`. `max_offset` is asked for the queue's end once
     /// the pull is held: what arrived since it was read must not be missed.
+    ///
+    /// # Errors
+    /// When too many are held, of all or of its connection; nobody answers it then.
     pub(crate) fn suspend(
         &self,
         topic: &str,
         queue_id: i32,
         pull: HeldPull<PullRequest>,
         max_offset: impl FnOnce() -> i64,
-    ) {
+    ) -> Result<(), LimitReached> {
+        let channel = pull.payload.responder.channel().clone();
         let is_earliest = {
             let mut state = lock(&self.state);
+            let (count, of_channel) = state.held.counts(pull.channel);
+            self.limit.check(count + pull.count(), "held pulls")?;
+            let of_channel = of_channel + pull.count();
+            self.limit_per_channel.check(of_channel, "held pulls of one connection")?;
             let is_earliest = state.held.next_deadline().is_none_or(|next| pull.deadline < next);
             state.held.hold(topic, queue_id, pull);
             is_earliest
@@ -64,6 +99,16 @@ impl PullRequestHoldService {
             self.work.notify_one();
         }
         self.notify_message_arriving(topic, queue_id, max_offset(), None);
+        // It may have ended before the pull was held; later, whoever hears of its end takes the pull.
+        if channel.is_closed() {
+            self.channel_gone(channel.id());
+        }
+        Ok(())
+    }
+
+    /// Forgets the pulls of a connection that has ended.
+    pub(crate) fn channel_gone(&self, channel: ChannelId) {
+        drop(lock(&self.state).held.take_channel(channel));
     }
 
     /// Wakes the pulls that wait for a message which now lies in a queue that ends at `max_offset`.
@@ -103,7 +148,10 @@ impl PullRequestHoldService {
                 next_sweep = now + SLAVE_SWEEP_INTERVAL;
             }
             let (woken, mut deadline) = self.take_woken(now);
-            for pull in woken {
+            for (index, pull) in woken.into_iter().enumerate() {
+                if index % ANSWERS_PER_TURN == ANSWERS_PER_TURN - 1 {
+                    tokio::task::yield_now().await;
+                }
                 answer(pull.payload);
             }
             if swept_max_offset.is_some() {

@@ -2,11 +2,12 @@
 //! every `registerNameServerPeriod` (RocketMQ 4.9 `BrokerController.registerBrokerAll`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_env::probe::Event;
 use mq_protocol::body::topic_config::RegisterBrokerBody;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::context::BrokerContext;
@@ -15,6 +16,9 @@ use crate::outer_api::RegisterBrokerResult;
 
 /// Time from the first registration to the second.
 const FIRST_PERIOD: Duration = Duration::from_secs(10);
+
+/// Time between two registrations because of new topics, per thousand topics.
+const NEW_TOPICS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Registers now, and again and again.
 pub(crate) struct RegistrationService {
@@ -89,6 +93,53 @@ pub(crate) async fn register_topic(context: &BrokerContext, topic: &str) {
     }
 }
 
+/// When the name servers hear of new topics: at once, but of many in a row together. Every registration
+/// carries all topics.
+#[derive(Default)]
+pub(crate) struct NewTopics {
+    /// From when on they may hear of the next ones.
+    not_before: Mutex<Option<Instant>>,
+    wanted: Notify,
+}
+
+impl NewTopics {
+    /// Whether to tell them now; else [`register_new_topics`] does so later. A broker of many topics
+    /// tells less often.
+    pub(crate) fn is_due(&self, topic_nums: usize) -> bool {
+        let now = Instant::now();
+        let mut not_before = lock(&self.not_before);
+        if not_before.is_some_and(|not_before| now < not_before) {
+            self.wanted.notify_one();
+            return false;
+        }
+        let thousands = u32::try_from(topic_nums / 1_000).unwrap_or(u32::MAX);
+        *not_before = Some(now + NEW_TOPICS_INTERVAL.saturating_mul(thousands.saturating_add(1)));
+        true
+    }
+
+    /// Resolves when there are topics to tell of.
+    async fn due(&self) {
+        self.wanted.notified().await;
+        let not_before = *lock(&self.not_before);
+        if let Some(not_before) = not_before {
+            tokio::time::sleep_until(not_before).await;
+        }
+    }
+}
+
+/// Tells the name servers of topics that came too soon after others.
+pub(crate) async fn register_new_topics(context: Arc<BrokerContext>) {
+    loop {
+        context.new_topics.due().await;
+        context.register_broker_oneway();
+    }
+}
+
+/// Tells the name servers of every topic without waiting for an answer.
+pub(crate) fn register_oneway(context: &BrokerContext) {
+    context.outer_api.register_broker_all_oneway(&register_body(context, None));
+}
+
 fn register_body(context: &BrokerContext, only: Option<&str>) -> RegisterBrokerBody {
     context.topics.register_body(context.config.broker_permission as i32, only)
 }
@@ -123,5 +174,22 @@ fn follow_master(context: &BrokerContext, answers: Vec<RegisterBrokerResult>) {
     }
     if ha_server_addr.is_some() {
         context.ha.set_ha_master_address(ha_server_addr);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_new_topics_are_told_of_together() {
+        let new_topics = NewTopics::default();
+        for (topic_nums, interval_ms) in [(10, 100), (5_000, 600)] {
+            let told = (0..1_000).filter(|_| new_topics.is_due(topic_nums)).count();
+            assert_eq!(told, 1);
+            let begin = Instant::now();
+            new_topics.due().await;
+            assert_eq!(begin.elapsed(), Duration::from_millis(interval_ms));
+        }
     }
 }

@@ -15,6 +15,7 @@ use mq_store::config::{BrokerRole, StoreConfig};
 use mq_store::metadata_file::load_metadata;
 
 use crate::config::BrokerConfig;
+use crate::limits::{Limit, LimitReached};
 use crate::persisted_table::PersistedTable;
 use crate::topic_validator::is_legal_group;
 
@@ -31,9 +32,29 @@ const SYSTEM_GROUPS: [&str; 7] = [
     "CID_ONSAPI_OWNER",
 ];
 
+/// A group that is not there and is not created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoGroup {
+    /// It may not be created, or not under this name.
+    NotAllowed,
+    /// There are too many.
+    Limit(LimitReached),
+}
+
+impl NoGroup {
+    /// What to add to a remark.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            NoGroup::NotAllowed => String::new(),
+            NoGroup::Limit(reached) => format!(" ({reached})"),
+        }
+    }
+}
+
 /// The consumer groups of a broker.
 pub(crate) struct SubscriptionGroupManager {
     clock: Arc<dyn Clock>,
+    limit: Limit,
     auto_create_subscription_group: bool,
     /// A slave's own additions do not count as a version: its master's table replaces them.
     is_slave: bool,
@@ -60,6 +81,7 @@ impl SubscriptionGroupManager {
         }
         SubscriptionGroupManager {
             clock: Arc::clone(&env.clock),
+            limit: Limit::new("maxSubscriptionGroupNums", config.limits.subscription_group_nums),
             auto_create_subscription_group: config.auto_create_subscription_group,
             is_slave: store_config.broker_role == BrokerRole::Slave,
             table: PersistedTable::new(Arc::clone(&env.disk), path, GroupTable::encode, table),
@@ -71,45 +93,86 @@ impl SubscriptionGroupManager {
         self.table.read(|table| table.groups.get(group).cloned())
     }
 
-    /// The group, created with defaults if there is none and that is allowed (Java
-    /// `findSubscriptionGroupConfig`). A full disk does not keep a new group from reading: where the
-    /// table cannot be written the group lives in memory until it is, since its defaults are all
-    /// that a restart could lose.
-    pub(crate) async fn find_or_create(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
-        let found = self.find(group);
-        if found.is_some() {
-            return found;
-        }
-        let is_allowed =
-            self.auto_create_subscription_group || group.starts_with(SYSTEM_GROUP_PREFIX);
-        if !is_allowed || !is_legal_group(group) {
-            return None;
-        }
-        let now_ms = now_ms(&*self.clock);
-        let create = |table: &mut GroupTable| {
-            if table.groups.contains_key(group) {
-                return false;
-            }
-            table.put(SubscriptionGroupConfig::new(group));
-            if !self.is_slave {
-                table.data_version.next(now_ms);
-            }
-            true
-        };
-        match self.table.update(create).await {
-            Ok(false) => {}
-            Ok(true) => tracing::info!(group, "subscription group created"),
-            Err(error) => {
-                tracing::error!(group, %error, "subscription group created, but not written");
-                self.table.update_unwritten(create).await;
-            }
-        }
-        self.find(group)
+    /// Whether there is the group.
+    pub(crate) fn contains(&self, group: &str) -> bool {
+        self.table.read(|table| table.groups.contains_key(group))
     }
 
-    /// Every group, as slaves (201) and the file get them.
-    pub(crate) fn wrapper(&self) -> SubscriptionGroupWrapper {
-        self.table.snapshot().wrapper()
+    /// The group, created with defaults if there is none and that is allowed (Java
+    /// `findSubscriptionGroupConfig`).
+    pub(crate) async fn find_or_create(
+        &self,
+        group: &str,
+    ) -> Result<Arc<SubscriptionGroupConfig>, NoGroup> {
+        if let Some(found) = self.find(group) {
+            return Ok(found);
+        }
+        let created = self.create_missing(&[group]).await;
+        match (self.find(group), created) {
+            (Some(found), _) => Ok(found),
+            (None, Ok(())) => Err(NoGroup::NotAllowed),
+            (None, Err(reached)) => Err(NoGroup::Limit(reached)),
+        }
+    }
+
+    /// Creates those of `groups` that are missing and may be created, all with one write. A full disk
+    /// does not keep a new group from reading: where the table cannot be written the groups live in
+    /// memory until it is, since their defaults are all that a restart could lose.
+    ///
+    /// # Errors
+    /// When there are too many: some are missing then.
+    pub(crate) async fn create_missing(&self, groups: &[&str]) -> Result<(), LimitReached> {
+        let missing: Vec<&str> = self.table.read(|table| {
+            let is_missing = |group: &&&str| !table.groups.contains_key(**group);
+            groups.iter().filter(is_missing).copied().filter(|it| self.may_create(it)).collect()
+        });
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let now_ms = now_ms(&*self.clock);
+        let create = |table: &mut GroupTable| -> (bool, Result<(), LimitReached>) {
+            let count_before = table.groups.len();
+            for group in &missing {
+                if table.groups.contains_key(*group) {
+                    continue;
+                }
+                let count = table.groups.len() + 1;
+                if let Err(reached) = self.limit.check(count, "subscription groups") {
+                    return (table.groups.len() > count_before, Err(reached));
+                }
+                table.put(SubscriptionGroupConfig::new(*group));
+                if !self.is_slave {
+                    table.data_version.next(now_ms);
+                }
+            }
+            (table.groups.len() > count_before, Ok(()))
+        };
+        let mut outcome = Ok(());
+        let written = self.table.update::<io::Error>(|table| {
+            let (is_changed, created) = create(table);
+            outcome = created;
+            Ok(is_changed)
+        });
+        match written.await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(groups = missing.join(" "), "subscription groups created"),
+            Err(error) => {
+                let groups = missing.join(" ");
+                tracing::error!(groups, %error, "subscription groups created, but not written");
+                self.table.update_unwritten(|table| create(table).0).await;
+            }
+        }
+        outcome
+    }
+
+    fn may_create(&self, group: &str) -> bool {
+        (self.auto_create_subscription_group || group.starts_with(SYSTEM_GROUP_PREFIX))
+            && is_legal_group(group)
+    }
+
+    /// Every group, as slaves (201) and the file get them, encoded.
+    pub(crate) fn content(&self) -> Bytes {
+        self.table.content()
     }
 
     /// Takes over a master's table if it has another version. One without a group of any user,
@@ -120,18 +183,18 @@ impl SubscriptionGroupManager {
     pub(crate) async fn adopt(&self, wrapper: SubscriptionGroupWrapper) -> io::Result<bool> {
         let is_users = |name: &String| !SYSTEM_GROUPS.contains(&name.as_str());
         let mut is_refused = false;
-        let adopted = self.table.update(|table| {
+        let adopted = self.table.update::<io::Error>(|table| {
             if table.data_version == wrapper.data_version {
-                return false;
+                return Ok(false);
             }
             let is_blank = !wrapper.subscription_group_table.keys().any(is_users);
             if is_blank && table.groups.keys().any(is_users) {
                 is_refused = true;
-                return false;
+                return Ok(false);
             }
             table.groups.clear();
             table.merge(wrapper);
-            true
+            Ok(true)
         });
         adopted.await?;
         Ok(!is_refused)
@@ -170,6 +233,7 @@ fn now_ms(clock: &dyn Clock) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::persisted_table::tests::Counting;
 
     fn load(
         dir: &std::path::Path,
@@ -183,6 +247,44 @@ mod tests {
         SubscriptionGroupManager::load(&Env::os(), &config, &store_config)
     }
 
+    fn wrapper(manager: &SubscriptionGroupManager) -> SubscriptionGroupWrapper {
+        manager.table.read(GroupTable::wrapper)
+    }
+
+    #[tokio::test]
+    async fn groups_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = BrokerConfig::new("broker-a");
+        config.limits.subscription_group_nums = SYSTEM_GROUPS.len() + 2;
+        let store_config = StoreConfig::at(dir.path());
+        let manager = SubscriptionGroupManager::load(&Env::os(), &config, &store_config);
+        let created = manager.create_missing(&["A", "a b", "A", "B", "C"]).await;
+        assert!(created.unwrap_err().to_string().contains("maxSubscriptionGroupNums=9"));
+        assert!(["A", "B"].iter().all(|group| manager.find(group).is_some()));
+        assert_eq!(manager.create_missing(&["A", "B"]).await, Ok(()));
+        let refused = manager.find_or_create("C").await.unwrap_err();
+        assert!(refused.reason().contains("maxSubscriptionGroupNums=9"));
+    }
+
+    #[tokio::test]
+    async fn however_many_groups_a_heartbeat_has_the_file_is_written_once() {
+        for count in [10, 2_000] {
+            let (dir, disk) = (tempfile::tempdir().unwrap(), Counting::new());
+            let env = Env { disk: disk.clone(), ..Env::os() };
+            let config = BrokerConfig::new("broker-a");
+            let manager =
+                SubscriptionGroupManager::load(&env, &config, &StoreConfig::at(dir.path()));
+            let names: Vec<String> = (0..count).map(|n| format!("group-{n}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            for _ in 0..2 {
+                manager.create_missing(&names).await.unwrap();
+                assert_eq!(disk.files_written(), 1);
+            }
+            let after_restart = load(dir.path(), false, BrokerRole::AsyncMaster);
+            assert!(names.iter().all(|group| after_restart.contains(group)));
+        }
+    }
+
     #[tokio::test]
     async fn unknown_groups_are_created_if_that_is_allowed() {
         let dir = tempfile::tempdir().unwrap();
@@ -190,13 +292,13 @@ mod tests {
         assert!(manager.find("G").is_none());
         let group = manager.find_or_create("G").await.unwrap();
         assert_eq!(*group, SubscriptionGroupConfig::new("G"));
-        assert_eq!(manager.find_or_create("a b").await, None);
+        assert_eq!(manager.find_or_create("a b").await, Err(NoGroup::NotAllowed));
 
         let strict = load(dir.path(), false, BrokerRole::AsyncMaster);
         assert_eq!(strict.find("G"), Some(group));
-        assert_eq!(strict.find_or_create("H").await, None);
-        assert!(strict.find_or_create("CID_RMQ_SYS_TRANS").await.is_some());
-        assert_eq!(strict.wrapper().data_version.counter, 2);
+        assert_eq!(strict.find_or_create("H").await, Err(NoGroup::NotAllowed));
+        assert!(strict.find_or_create("CID_RMQ_SYS_TRANS").await.is_ok());
+        assert_eq!(wrapper(&strict).data_version.counter, 2);
     }
 
     #[tokio::test]
@@ -206,11 +308,11 @@ mod tests {
         let disk = Env::os().disk;
         // Where the directory should be there is a file.
         disk.write(&dir.path().join("config"), b"").unwrap();
-        assert!(manager.find_or_create("G").await.is_some());
+        assert!(manager.find_or_create("G").await.is_ok());
         assert!(load(dir.path(), false, BrokerRole::AsyncMaster).find("G").is_none());
 
         disk.remove(&dir.path().join("config")).unwrap();
-        assert!(manager.find_or_create("H").await.is_some());
+        assert!(manager.find_or_create("H").await.is_ok());
         let after_restart = load(dir.path(), false, BrokerRole::AsyncMaster);
         assert!(after_restart.find("G").is_some() && after_restart.find("H").is_some());
     }
@@ -222,12 +324,12 @@ mod tests {
         master.find_or_create("G").await.unwrap();
         let slave = load(dirs[1].path(), true, BrokerRole::Slave);
         slave.find_or_create("H").await.unwrap();
-        assert_eq!(slave.wrapper().data_version.counter, 0);
-        assert!(slave.adopt(master.wrapper()).await.unwrap());
-        assert_eq!(slave.wrapper(), master.wrapper());
+        assert_eq!(wrapper(&slave).data_version.counter, 0);
+        assert!(slave.adopt(wrapper(&master)).await.unwrap());
+        assert_eq!(wrapper(&slave), wrapper(&master));
 
         let blank = load(dirs[2].path(), true, BrokerRole::AsyncMaster);
-        assert!(!slave.adopt(blank.wrapper()).await.unwrap());
+        assert!(!slave.adopt(wrapper(&blank)).await.unwrap());
         assert!(slave.find("G").is_some());
     }
 }

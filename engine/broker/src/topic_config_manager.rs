@@ -2,7 +2,8 @@
 //! `TopicConfigManager`).
 //!
 //! A topic is on disk before the first message is stored under it: a message whose topic a power
-//! loss takes away cannot be read by anybody.
+//! loss takes away cannot be read by anybody. How many topics and queues there may be is bounded, except
+//! for what a slave's master has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,6 +22,7 @@ use mq_store::config::{BrokerRole, StoreConfig};
 use mq_store::metadata_file::load_metadata;
 
 use crate::config::BrokerConfig;
+use crate::limits::{Limit, LimitReached};
 use crate::persisted_table::PersistedTable;
 use crate::topic_validator::{
     AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
@@ -30,6 +32,7 @@ use crate::topic_validator::{
 const SCHEDULE_TOPIC_QUEUE_NUMS: i32 = 18;
 const BENCHMARK_TOPIC_QUEUE_NUMS: i32 = 1024;
 const CLUSTER_TOPIC_QUEUE_NUMS: i32 = 16;
+const ALL_PERM_BITS: i32 = PermName::READ_WRITE | PermName::INHERIT;
 
 /// A topic that was looked up, and whether that brought it into being: then name servers want to
 /// hear of it.
@@ -39,9 +42,36 @@ pub(crate) struct FoundTopic {
     pub(crate) is_new: bool,
 }
 
+/// A retry topic, or another one of a group, that has to be there.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupTopic {
+    pub(crate) name: String,
+    pub(crate) queue_nums: i32,
+    /// Whether the group is one of units.
+    pub(crate) is_unit: bool,
+}
+
+/// Why a topic is not created or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TopicError {
+    /// `topics.json` cannot be written.
+    #[error("topics.json cannot be written: {0}")]
+    Disk(#[from] io::Error),
+    /// There are too many, or it wants too much.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// It makes no sense.
+    #[error("a topic with readQueueNums={read} and writeQueueNums={write} makes no sense")]
+    QueueNums { read: i32, write: i32 },
+    /// It makes no sense either.
+    #[error("a topic with perm={0} makes no sense: 4 is read, 2 is write, 1 is inherit")]
+    Perm(i32),
+}
+
 /// The topics of a broker.
 pub(crate) struct TopicConfigManager {
     clock: Arc<dyn Clock>,
+    limits: Limits,
     auto_create_topic_enable: bool,
     /// A slave's own additions do not count as a version: its master's table replaces them.
     is_slave: bool,
@@ -50,10 +80,18 @@ pub(crate) struct TopicConfigManager {
     table: PersistedTable<TopicTable>,
 }
 
+struct Limits {
+    topics: Limit,
+    queues_per_topic: Limit,
+    queues: Limit,
+}
+
 #[derive(Clone, Default)]
 struct TopicTable {
     data_version: DataVersion,
     topics: BTreeMap<String, Arc<TopicConfig>>,
+    /// Queues of all topics.
+    queue_nums: usize,
 }
 
 impl TopicConfigManager {
@@ -72,6 +110,14 @@ impl TopicConfigManager {
         }
         TopicConfigManager {
             clock: Arc::clone(&env.clock),
+            limits: Limits {
+                topics: Limit::new("maxTopicNums", config.limits.topic_nums),
+                queues_per_topic: Limit::new(
+                    "maxQueueNumsPerTopic",
+                    config.limits.queue_nums_per_topic,
+                ),
+                queues: Limit::new("maxQueueNums", config.limits.queue_nums),
+            },
             auto_create_topic_enable: config.auto_create_topic_enable,
             is_slave: store_config.broker_role == BrokerRole::Slave,
             own_system_topics,
@@ -94,9 +140,19 @@ impl TopicConfigManager {
         self.table.read(|table| table.data_version)
     }
 
-    /// Every topic, as slaves (21) and the file get them.
-    pub(crate) fn wrapper(&self) -> TopicConfigSerializeWrapper {
-        self.table.snapshot().wrapper()
+    /// Every topic, as slaves (21) and the file get them, encoded.
+    pub(crate) fn content(&self) -> Bytes {
+        self.table.content()
+    }
+
+    /// Every topic.
+    fn wrapper(&self) -> TopicConfigSerializeWrapper {
+        self.table.read(TopicTable::wrapper)
+    }
+
+    /// Number of topics.
+    pub(crate) fn topic_nums(&self) -> usize {
+        self.table.read(|table| table.topics.len())
     }
 
     /// What name servers get: every topic, or `only` that one. A broker that may not be read or
@@ -106,10 +162,12 @@ impl TopicConfigManager {
         broker_permission: i32,
         only: Option<&str>,
     ) -> RegisterBrokerBody {
-        let mut wrapper = self.wrapper();
-        if let Some(topic) = only {
-            wrapper.topic_config_table.retain(|name, _| name == topic);
-        }
+        let mut wrapper = match only {
+            Some(topic) => {
+                self.table.read(|table| table.wrapper_of(table.topics.get_key_value(topic)))
+            }
+            None => self.wrapper(),
+        };
         if broker_permission & PermName::READ_WRITE != PermName::READ_WRITE {
             for topic_config in wrapper.topic_config_table.values_mut() {
                 topic_config.perm = broker_permission;
@@ -125,83 +183,109 @@ impl TopicConfigManager {
     /// allows it.
     ///
     /// # Errors
-    /// When the table cannot be written; there is no such topic then.
+    /// When the table cannot be written, or is full; there is no such topic then.
     pub(crate) async fn create_topic_in_send_message_method(
         &self,
         topic: &str,
         default_topic: &str,
         client_default_topic_queue_nums: i32,
         topic_sys_flag: i32,
-    ) -> io::Result<Option<FoundTopic>> {
+    ) -> Result<Option<FoundTopic>, TopicError> {
         if default_topic == AUTO_CREATE_TOPIC_KEY_TOPIC && !self.auto_create_topic_enable {
             return Ok(self.existing(topic));
         }
         let now_ms = now_ms(&*self.clock);
-        let created = self.table.update(|table| {
+        let created = self.table.update::<TopicError>(|table| {
             if table.topics.contains_key(topic) {
-                return false;
+                return Ok(false);
             }
             let Some(pattern) = table.topics.get(default_topic) else {
-                return false;
+                return Ok(false);
             };
             if !PermName::is_inherited(pattern.perm) {
-                tracing::warn!(topic, default_topic, "topic may not be created after the pattern");
-                return false;
+                return Ok(false);
             }
-            let queue_nums = client_default_topic_queue_nums.min(pattern.write_queue_nums).max(0);
+            let queue_nums = client_default_topic_queue_nums.min(pattern.write_queue_nums);
             let mut config = TopicConfig::new(topic, queue_nums, pattern.perm & !PermName::INHERIT);
             config.topic_filter_type = pattern.topic_filter_type;
             config.topic_sys_flag = topic_sys_flag;
+            self.limits.check(table, &config)?;
             table.put(config);
             table.data_version.next(now_ms);
-            true
+            Ok(true)
         });
         let is_new = created.await?;
         Ok(self.existing(topic).map(|found| FoundTopic { is_new, ..found }))
     }
 
-    /// The topic, created with `queue_nums` queues if there is none (retry topics, dead letters).
+    /// The topics, created if they are missing (retry topics, dead letters), all with one write, and
+    /// whether any was.
     ///
     /// # Errors
-    /// When the table cannot be written; there is no such topic then.
-    pub(crate) async fn create_topic_in_send_message_back_method(
+    /// When the table cannot be written, or is full; what is missing then stays so.
+    pub(crate) async fn create_topics_in_send_message_back_method(
         &self,
-        topic: &str,
-        queue_nums: i32,
-        perm: i32,
-        topic_sys_flag: i32,
-    ) -> io::Result<FoundTopic> {
-        if let Some(found) = self.existing(topic) {
-            return Ok(found);
+        topics: &[GroupTopic],
+    ) -> Result<bool, TopicError> {
+        let is_missing = |topic: &&GroupTopic| self.select_topic_config(&topic.name).is_none();
+        let missing: Vec<&GroupTopic> = topics.iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(false);
         }
         let now_ms = now_ms(&*self.clock);
-        let mut config = TopicConfig::new(topic, queue_nums, perm);
-        config.topic_sys_flag = topic_sys_flag;
-        let created = self.table.update(|table| {
-            if table.topics.contains_key(topic) {
-                return false;
+        let mut refused = None;
+        let created = self.table.update::<TopicError>(|table| {
+            let mut is_changed = false;
+            for topic in missing {
+                if table.topics.contains_key(&topic.name) {
+                    continue;
+                }
+                let config = topic.config();
+                if let Err(error) = self.limits.check(table, &config) {
+                    refused = Some(error);
+                    break;
+                }
+                table.put(config);
+                if !self.is_slave {
+                    table.data_version.next(now_ms);
+                }
+                is_changed = true;
             }
-            table.put(config.clone());
-            if !self.is_slave {
-                table.data_version.next(now_ms);
-            }
-            true
+            Ok(is_changed)
         });
         let is_new = created.await?;
-        let config = self.select_topic_config(topic).unwrap_or_else(|| Arc::new(config));
-        Ok(FoundTopic { config, is_new })
+        refused.map_or(Ok(is_new), Err)
+    }
+
+    /// As [`TopicConfigManager::create_topics_in_send_message_back_method`], for one topic.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn create_topic_in_send_message_back_method(
+        &self,
+        topic: GroupTopic,
+    ) -> Result<FoundTopic, TopicError> {
+        if let Some(found) = self.existing(&topic.name) {
+            return Ok(found);
+        }
+        let topics = [topic];
+        let is_new = self.create_topics_in_send_message_back_method(&topics).await?;
+        let [topic] = topics;
+        let existing = self.select_topic_config(&topic.name);
+        Ok(FoundTopic { config: existing.unwrap_or_else(|| Arc::new(topic.config())), is_new })
     }
 
     /// Puts or replaces a topic.
     ///
     /// # Errors
-    /// When the table cannot be written; it is then as before.
-    pub(crate) async fn update_topic_config(&self, config: TopicConfig) -> io::Result<()> {
+    /// When it makes no sense or the table is full, or cannot be written; it is then as before.
+    pub(crate) async fn update_topic_config(&self, config: TopicConfig) -> Result<(), TopicError> {
         let now_ms = now_ms(&*self.clock);
-        let updated = self.table.update(|table| {
+        let updated = self.table.update::<TopicError>(|table| {
+            self.limits.check(table, &config)?;
             table.put(config);
             table.data_version.next(now_ms);
-            true
+            Ok(true)
         });
         updated.await.map(drop)
     }
@@ -215,7 +299,7 @@ impl TopicConfigManager {
         ordered: &OrderedMap<String, String>,
     ) -> io::Result<()> {
         let now_ms = now_ms(&*self.clock);
-        let updated = self.table.update(|table| {
+        let updated = self.table.update::<io::Error>(|table| {
             let mut is_changed = false;
             for (name, config) in &mut table.topics {
                 let order = ordered.contains_key(name);
@@ -227,7 +311,7 @@ impl TopicConfigManager {
             if is_changed {
                 table.data_version.next(now_ms);
             }
-            is_changed
+            Ok(is_changed)
         });
         updated.await.map(drop)
     }
@@ -240,18 +324,19 @@ impl TopicConfigManager {
     pub(crate) async fn adopt(&self, wrapper: TopicConfigSerializeWrapper) -> io::Result<bool> {
         let is_users = |name: &String| !self.is_system_topic(name);
         let mut is_refused = false;
-        let adopted = self.table.update(|table| {
+        let adopted = self.table.update::<io::Error>(|table| {
             if table.data_version == wrapper.data_version {
-                return false;
+                return Ok(false);
             }
             let is_blank = !wrapper.topic_config_table.keys().any(is_users);
             if is_blank && table.topics.keys().any(is_users) {
                 is_refused = true;
-                return false;
+                return Ok(false);
             }
             table.topics.clear();
+            table.queue_nums = 0;
             table.merge(wrapper);
-            true
+            Ok(true)
         });
         adopted.await?;
         Ok(!is_refused)
@@ -262,20 +347,67 @@ impl TopicConfigManager {
     }
 }
 
+impl Limits {
+    /// Whether `table` may have `config`, which replaces one of its name.
+    fn check(&self, table: &TopicTable, config: &TopicConfig) -> Result<(), TopicError> {
+        let (read, write) = (config.read_queue_nums, config.write_queue_nums);
+        if read.min(write) < 0 || read.max(write) == 0 {
+            return Err(TopicError::QueueNums { read, write });
+        }
+        if !(0..=ALL_PERM_BITS).contains(&config.perm) {
+            return Err(TopicError::Perm(config.perm));
+        }
+        let present = table.topics.get(&config.topic_name);
+        let topic_nums = table.topics.len() + usize::from(present.is_none());
+        let before = present.map_or(0, |present| queue_nums(present));
+        self.topics.check(topic_nums, "topics")?;
+        self.queues_per_topic.check(queue_nums(config), "queues of one topic")?;
+        if queue_nums(config) > before {
+            let queue_nums = table.queue_nums - before + queue_nums(config);
+            self.queues.check(queue_nums, "queues of all topics")?;
+        }
+        Ok(())
+    }
+}
+
+/// Queues that a topic may have messages in.
+fn queue_nums(config: &TopicConfig) -> usize {
+    usize::try_from(config.read_queue_nums.max(config.write_queue_nums)).unwrap_or(0)
+}
+
+impl GroupTopic {
+    fn config(&self) -> TopicConfig {
+        let mut config = TopicConfig::new(&self.name, self.queue_nums, PermName::READ_WRITE);
+        config.topic_sys_flag = topic_sys_flag(false, self.is_unit);
+        config
+    }
+}
+
 impl TopicTable {
     fn put(&mut self, config: TopicConfig) {
-        self.topics.insert(config.topic_name.clone(), Arc::new(config));
+        self.queue_nums += queue_nums(&config);
+        if let Some(before) = self.topics.insert(config.topic_name.clone(), Arc::new(config)) {
+            self.queue_nums -= queue_nums(&before);
+        }
     }
 
     fn merge(&mut self, wrapper: TopicConfigSerializeWrapper) {
         self.data_version = wrapper.data_version;
         for (name, config) in wrapper.topic_config_table {
-            self.topics.insert(name, Arc::new(config));
+            self.put(TopicConfig { topic_name: name, ..config });
         }
     }
 
     fn wrapper(&self) -> TopicConfigSerializeWrapper {
-        let entries = self.topics.iter().map(|(name, config)| (name.clone(), (**config).clone()));
+        self.wrapper_of(&self.topics)
+    }
+
+    /// Of these topics only.
+    fn wrapper_of<'a>(
+        &self,
+        topics: impl IntoIterator<Item = (&'a String, &'a Arc<TopicConfig>)>,
+    ) -> TopicConfigSerializeWrapper {
+        let entries = topics.into_iter().map(|(name, config)| (name.clone(), (**config).clone()));
         TopicConfigSerializeWrapper {
             data_version: self.data_version,
             topic_config_table: entries.collect(),
@@ -324,7 +456,10 @@ fn now_ms(clock: &dyn Clock) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+
     use super::*;
+    use crate::persisted_table::tests::Counting;
 
     struct Fixture {
         env: Env,
@@ -347,6 +482,10 @@ mod tests {
         fn load(&self) -> TopicConfigManager {
             TopicConfigManager::load(&self.env, &self.config, &self.store_config)
         }
+    }
+
+    fn retry_topic() -> GroupTopic {
+        GroupTopic { name: "%RETRY%G".to_owned(), queue_nums: 1, is_unit: false }
     }
 
     async fn auto_create(manager: &TopicConfigManager, topic: &str) -> Option<FoundTopic> {
@@ -404,7 +543,7 @@ mod tests {
         fixture.config.auto_create_topic_enable = false;
         let manager = fixture.load();
         assert_eq!(auto_create(&manager, "T").await, None);
-        let retry = manager.create_topic_in_send_message_back_method("%RETRY%G", 1, 6, 0);
+        let retry = manager.create_topic_in_send_message_back_method(retry_topic());
         assert!(retry.await.unwrap().is_new);
         // Other patterns stay allowed.
         let found = manager.create_topic_in_send_message_method("T", "broker-a", 4, 0);
@@ -429,7 +568,7 @@ mod tests {
         slave.store_config.broker_role = BrokerRole::Slave;
         let (master_topics, slave_topics) = (master.load(), slave.load());
         auto_create(&master_topics, "T").await;
-        let retry = slave_topics.create_topic_in_send_message_back_method("%RETRY%G", 1, 6, 0);
+        let retry = slave_topics.create_topic_in_send_message_back_method(retry_topic());
         retry.await.unwrap();
         assert_eq!(slave_topics.data_version().counter, 0);
 
@@ -453,5 +592,53 @@ mod tests {
         }
         manager.update_order_topic_config(&OrderedMap::default()).await.unwrap();
         assert!(!manager.select_topic_config("T").unwrap().order);
+    }
+    #[tokio::test]
+    async fn however_many_topics_appear_at_once_the_file_is_written_a_few_times() {
+        for count in [10, 2_000] {
+            let (mut fixture, disk) = (fixture(), Counting::new());
+            fixture.env.disk = disk.clone();
+            let manager = fixture.load();
+            let retry_topics: Vec<_> = (0..count)
+                .map(|n| GroupTopic { name: format!("%RETRY%{n}"), ..retry_topic() })
+                .collect();
+            manager.create_topics_in_send_message_back_method(&retry_topics).await.unwrap();
+            assert_eq!(disk.files_written(), 1);
+            let names: Vec<String> = (0..count).map(|n| format!("topic-{n}")).collect();
+            let sent = names.iter().map(|topic| auto_create(&manager, topic));
+            assert!(join_all(sent).await.into_iter().all(|found| found.unwrap().is_new));
+            assert!(disk.files_written() <= 4, "{} writes", disk.files_written());
+            assert_eq!(fixture.load().topic_nums(), manager.topic_nums());
+        }
+    }
+
+    #[tokio::test]
+    async fn topics_and_their_queues_are_bounded() {
+        let mut fixture = fixture();
+        fixture.config.limits.topic_nums = 10;
+        fixture.config.limits.queue_nums_per_topic = 20;
+        fixture.config.limits.queue_nums = 1_100;
+        let manager = fixture.load();
+        let update = async |topic: &str, read, write, perm| {
+            let mut config = TopicConfig::new(topic, read, perm);
+            config.write_queue_nums = write;
+            let updated = manager.update_topic_config(config).await;
+            updated.map_err(|error| error.to_string()).err().unwrap_or_default()
+        };
+        assert!(update("T", 0, 0, 6).await.contains("readQueueNums=0 and writeQueueNums=0"));
+        assert!(update("T", -5, 8, 6).await.contains("makes no sense"));
+        assert!(update("T", 8, 8, -1).await.contains("perm=-1"));
+        assert!(update("T", i32::MAX, 8, 6).await.contains("maxQueueNumsPerTopic=20"));
+        // The system's topics have 1,054 queues.
+        assert_eq!(update("T", 0, 20, 6).await, "");
+        assert!(update("U", 20, 20, 6).await.contains("maxQueueNums=1100"));
+        assert_eq!(update("U", 8, 8, 6).await, "");
+        assert_eq!(update("T", 4, 4, 6).await, "");
+        assert!(update("V", 1, 1, 6).await.contains("maxTopicNums=10"));
+        let retry = manager.create_topic_in_send_message_back_method(retry_topic()).await;
+        assert!(retry.unwrap_err().to_string().contains("maxTopicNums=10"));
+        let sent = manager.create_topic_in_send_message_method("V", "TBW102", 4, 0).await;
+        assert!(sent.unwrap_err().to_string().contains("maxTopicNums=10"));
+        assert_eq!(fixture.load().topic_nums(), 10);
     }
 }

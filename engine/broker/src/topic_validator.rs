@@ -23,7 +23,9 @@ pub(crate) const RMQ_SYS_SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 pub(crate) const RMQ_SYS_OFFSET_MOVED_EVENT: &str = "OFFSET_MOVED_EVENT";
 
 const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
-const GROUP_BYTES_MAX: usize = 255;
+
+/// Longest name of a group.
+pub(crate) const GROUP_BYTES_MAX: usize = 255;
 
 const SYSTEM_TOPICS: [&str; 9] = [
     AUTO_CREATE_TOPIC_KEY_TOPIC,
@@ -64,6 +66,11 @@ pub(crate) fn is_legal_group(group: &str) -> bool {
     !group.is_empty() && group.len() <= GROUP_BYTES_MAX && has_legal_characters(group)
 }
 
+/// Whether a name, legal or not, may be kept in memory for a live client.
+pub(crate) fn is_storable_name(name: &str, bytes_max: usize) -> bool {
+    name.len() <= bytes_max && !name.chars().any(char::is_control)
+}
+
 /// Whether clients must not send to the topic.
 pub(crate) fn is_not_allowed_send_topic(topic: &str) -> bool {
     NOT_ALLOWED_SEND_TOPICS.contains(&topic)
@@ -92,6 +99,8 @@ mod tests {
         assert!(validate_topic(&"t".repeat(128)).unwrap_err().contains("longer"));
         assert!(is_legal_group("G") && !is_legal_group("") && !is_legal_group("a b"));
         assert!(!is_legal_group(&"g".repeat(256)));
+        assert!(is_storable_name("a.b/ä", 255) && is_storable_name("", 255));
+        assert!(!is_storable_name("a\u{1}", 255) && !is_storable_name("aa", 1));
         assert!(is_system_topic("rmq_sys_x") && is_system_topic("TBW102"));
         assert!(is_not_allowed_send_topic("SELF_TEST_TOPIC"));
         assert!(!is_not_allowed_send_topic("TBW102"));

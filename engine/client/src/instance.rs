@@ -421,7 +421,7 @@ impl ClientInstance {
     async fn unregister(&self, producer_group: Option<String>, consumer_group: Option<String>) {
         let api = &self.inner.api;
         let header = &UnregisterClientRequestHeader {
-            client_id: self.client_id().to_owned(),
+            client_id: Some(self.client_id().to_owned()),
             producer_group,
             consumer_group,
         };

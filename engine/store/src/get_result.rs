@@ -1,5 +1,7 @@
 //! What a read answers: [`GetMessageStatus`], [`GetMessageResult`], and [`MessageFilter`].
 
+use std::collections::BTreeSet;
+
 use mq_mapped_file::SelectedBuffer;
 
 /// The outcome of a read (RocketMQ 4.9 `GetMessageStatus`).
@@ -52,7 +54,7 @@ pub enum MessageFilter {
     All,
     /// Messages whose tag has one of these hash codes (Java `String.hashCode`). A hash collision
     /// passes; the client compares the tags.
-    TagsCodes(Vec<i32>),
+    TagsCodes(BTreeSet<i32>),
 }
 
 impl MessageFilter {
@@ -61,8 +63,13 @@ impl MessageFilter {
     pub fn matches(&self, tags_code: i64) -> bool {
         match self {
             MessageFilter::All => true,
-            // Java compares the low 32 bits.
-            MessageFilter::TagsCodes(codes) => codes.contains(&(tags_code as i32)),
+            MessageFilter::TagsCodes(codes) => codes.contains(&Self::code_of(tags_code)),
         }
+    }
+
+    /// What of a tags code is compared: the low 32 bits, as in Java.
+    #[must_use]
+    pub fn code_of(tags_code: i64) -> i32 {
+        tags_code as i32
     }
 }

@@ -61,7 +61,7 @@ pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
 pub use index_service::{IndexMark, QueryOffsetResult};
 pub use log_end::LogEndWatch;
 pub use message_inner::MessageInner;
-pub use message_store::{MessageStore, PutFuture, QueryMessageResult};
+pub use message_store::{MessageStore, PutFuture, QueryMessageResult, WaitingPut};
 pub use mq_mapped_file::SelectedBuffer;
 pub use put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
 pub use recovery::{DroppedRecord, RecoveryReport};

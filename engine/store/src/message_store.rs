@@ -13,7 +13,7 @@ mod put;
 mod query;
 mod truncate;
 
-pub use put::PutFuture;
+pub use put::{PutFuture, WaitingPut};
 pub use query::QueryMessageResult;
 
 use std::path::PathBuf;

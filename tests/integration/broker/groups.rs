@@ -103,7 +103,7 @@ fn members_of_a_group_hear_of_each_other() {
         assert_eq!((one.told().await, two.told().await), (1, 0));
         assert_eq!(members(&cluster, &broker).await, ["one"]);
         let header = UnregisterClientRequestHeader {
-            client_id: "one".to_owned(),
+            client_id: Some("one".to_owned()),
             producer_group: Some("P".to_owned()),
             consumer_group: Some("G".to_owned()),
         };

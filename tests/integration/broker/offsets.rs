@@ -31,7 +31,8 @@ pub(super) async fn query(cluster: &Cluster, addr: &str, group: &str, topic: &st
     found.ok().map(|header| header.offset)
 }
 
-/// Commits the group's offset in queue 0 and returns the code of the reply.
+/// Commits the group's offset in queue 0, after a pull that makes the group known, and returns the code of
+/// the reply.
 pub(super) async fn commit(
     cluster: &Cluster,
     addr: &str,
@@ -39,6 +40,7 @@ pub(super) async fn commit(
     topic: &str,
     commit_offset: i64,
 ) -> i32 {
+    cluster.call(addr, RequestCode::PULL_MESSAGE, &pull_header(group, topic, 0)).await;
     let header = UpdateConsumerOffsetRequestHeader {
         consumer_group: group.to_owned(),
         topic: topic.to_owned(),

@@ -2,6 +2,7 @@
 //! operators write besides, and what is this engine's own.
 
 mod broker;
+mod limits;
 mod message_store;
 mod netty;
 
@@ -85,6 +86,7 @@ pub(crate) fn obeyed_by_someone() -> impl Iterator<Item = &'static ConfigKey> {
         .chain(&message_store::MESSAGE_STORE)
         .chain(&STARTUP)
         .chain(&OURS)
+        .chain(&limits::LIMITS)
 }
 
 /// The row of a key.

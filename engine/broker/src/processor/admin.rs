@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_config::{TopicConfig, TopicFilterType};
 use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
@@ -159,10 +160,10 @@ impl RequestProcessor for AdminBrokerProcessor {
         let context = &self.context;
         let response = match request.code {
             RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
-            RequestCode::GET_ALL_TOPIC_CONFIG => table(&context.topics.wrapper()),
-            RequestCode::GET_ALL_CONSUMER_OFFSET => table(&context.offsets.wrapper()),
+            RequestCode::GET_ALL_TOPIC_CONFIG => content(context.topics.content()),
+            RequestCode::GET_ALL_CONSUMER_OFFSET => content(context.offsets.content()),
             RequestCode::GET_ALL_DELAY_OFFSET => table(&context.delay_offsets.wrapper()),
-            RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => table(&context.groups.wrapper()),
+            RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => content(context.groups.content()),
             RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(&request.header()?),
             RequestCode::GET_MAX_OFFSET => self.max_offset(&request.header()?),
             RequestCode::GET_MIN_OFFSET => self.min_offset(&request.header()?),
@@ -180,7 +181,11 @@ impl RequestProcessor for AdminBrokerProcessor {
 }
 
 fn table(body: &impl Json) -> RemotingCommand {
-    RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(body))
+    content(to_bytes(body))
+}
+
+fn content(body: Bytes) -> RemotingCommand {
+    RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(body)
 }
 
 /// Java leaves the remark of a new response standing where it only sets the code.

@@ -3,18 +3,24 @@
 
 use std::sync::Arc;
 
-use mq_protocol::body::heartbeat::{CheckClientRequestBody, HeartbeatData};
+use mq_protocol::body::heartbeat::{
+    CheckClientRequestBody, ConsumerData, HeartbeatData, ProducerData,
+};
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::from_slice;
 use mq_protocol::header::client::UnregisterClientRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_remoting::{Channel, ProcessOutcome, ProcessResult, RequestProcessor};
+use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use tokio::time::Instant;
 
 use super::empty_success;
 use super::pull_message::SQL92_REFUSED;
 use crate::client_channel::ClientChannelInfo;
 use crate::context::BrokerContext;
+use crate::topic_validator::{GROUP_BYTES_MAX, is_storable_name};
+
+/// Longest name of a client: an address, a process and the name of an instance.
+const CLIENT_ID_BYTES_MAX: usize = 1_024;
 
 /// Answers 34, 35 and 46.
 pub(super) struct ClientManageProcessor {
@@ -28,26 +34,26 @@ impl ClientManageProcessor {
 
     fn heartbeat(&self, channel: &Channel, request: &RemotingCommand) -> ProcessResult {
         let data: HeartbeatData = from_slice(&request.body)?;
+        check_names(&data)?;
         let context = Arc::clone(&self.context);
         let client = ClientChannelInfo {
             channel: channel.clone(),
-            client_id: data.client_id,
+            client_id: data.client_id.into(),
             last_update: Instant::now(),
         };
         let (consumers, producers) = (data.consumer_data_set, data.producer_data_set);
         Ok(ProcessOutcome::later(async move {
-            for consumer in &consumers {
-                context.register_consumer(consumer, &client).await;
-            }
+            let mut outcome = context.register_consumers(&consumers, &client).await;
             for producer in &producers {
-                context.producers.register_producer(&producer.group_name, &client);
+                let registered = context.producers.register_producer(&producer.group_name, &client);
+                outcome = outcome.and(registered.map(drop).map_err(ProcessError::from));
             }
             context.client_appeared.notify_one();
             // The connection may have ended while a topic was written.
             if client.channel.is_closed() {
                 context.client_gone(client.channel.id());
             }
-            Ok(Some(RemotingCommand::response(ResponseCode::SUCCESS, None)))
+            outcome.map(|()| Some(RemotingCommand::response(ResponseCode::SUCCESS, None)))
         }))
     }
 
@@ -60,10 +66,8 @@ impl ClientManageProcessor {
             self.context.producers.unregister_producer(group, channel.id());
         }
         if let Some(group) = &header.consumer_group {
-            let config = self.context.groups.find(group);
-            let notifies = config.is_none_or(|config| config.notify_consumer_ids_changed_enable);
             let left = self.context.consumers.unregister_consumer(group, channel.id());
-            if let Some(left) = left.filter(|_| notifies) {
+            if let Some(left) = left.filter(|_| self.context.notifies(group)) {
                 left.notify_consumer_ids_changed();
             }
         }
@@ -88,4 +92,38 @@ impl RequestProcessor for ClientManageProcessor {
             _ => Ok(Self::check_client_config(&from_slice(&request.body)?).into()),
         }
     }
+}
+
+/// What a client calls itself is kept with every group that it is in.
+pub(super) fn check_client_id(client_id: &str) -> Result<(), ProcessError> {
+    if is_storable_name(client_id, CLIENT_ID_BYTES_MAX) {
+        return Ok(());
+    }
+    let remark = format!(
+        "the client id has control characters or is longer than {CLIENT_ID_BYTES_MAX} bytes"
+    );
+    Err(ProcessError::system(remark))
+}
+
+/// Refuses names that nobody honest has. Others that 4.9 would not create a group or topic for are kept
+/// as there: they have no effect.
+fn check_names(data: &HeartbeatData) -> Result<(), ProcessError> {
+    check_client_id(&data.client_id)?;
+    let of_consumer = |consumer: &ConsumerData| {
+        let mut topics = consumer.subscription_data_set.iter().map(|it| &it.topic);
+        topics.all(|topic| is_storable_name(topic, GROUP_BYTES_MAX))
+            && is_storable_name(&consumer.group_name, GROUP_BYTES_MAX)
+    };
+    let of_producer =
+        |producer: &ProducerData| is_storable_name(&producer.group_name, GROUP_BYTES_MAX);
+    if data.consumer_data_set.iter().all(of_consumer)
+        && data.producer_data_set.iter().all(of_producer)
+    {
+        return Ok(());
+    }
+    let remark = format!(
+        "a group or topic of the heartbeat has control characters or is longer than \
+         {GROUP_BYTES_MAX} bytes"
+    );
+    Err(ProcessError::system(remark))
 }

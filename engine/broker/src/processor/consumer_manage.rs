@@ -46,7 +46,7 @@ impl ConsumerManageProcessor {
             header;
         match self.context.commit_offset(consumer_group, topic, *queue_id, *commit_offset) {
             Ok(()) => empty_success(),
-            Err(error) => refuse(ResponseCode::SYSTEM_ERROR, error.to_string()),
+            Err(error) => refuse(error.code(), error.to_string()),
         }
     }
 

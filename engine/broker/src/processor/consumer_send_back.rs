@@ -15,7 +15,7 @@ use mq_protocol::sys_flag::PermName;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::{MessageInner, PutMessageStatus};
 
-use super::FAQ;
+use super::no_group;
 use super::send_message::{DLQ_NUMS_PER_GROUP, reject_request};
 use crate::context::BrokerContext;
 
@@ -59,10 +59,8 @@ async fn send_back(
     client_version: i32,
 ) -> Result<RemotingCommand, ProcessError> {
     let success = || RemotingCommand::response(ResponseCode::SUCCESS, None);
-    let Some(group) = context.groups.find_or_create(&header.group).await else {
-        let remark = format!("subscription group not exist, {} {FAQ}", header.group);
-        return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-    };
+    let group = context.groups.find_or_create(&header.group).await;
+    let group = group.map_err(|missing| no_group(&header.group, &missing))?;
     if !PermName::is_writeable(context.config.broker_permission as i32) {
         let ip = context.store_host.ip();
         let remark = format!("the broker[{ip}] sending message is forbidden");
@@ -94,7 +92,7 @@ async fn send_back(
         Target { topic, queue_id, delay_level: 0 }
     } else {
         let delay_level = match header.delay_level {
-            0 => FIRST_DELAY_LEVEL + view.reconsume_times(),
+            0 => FIRST_DELAY_LEVEL.saturating_add(view.reconsume_times()),
             level => level,
         };
         let queue_id = context.random_queue_id(group.retry_queue_nums);
@@ -128,7 +126,7 @@ fn message_of(view: &RecordView<'_>, record: &Bytes, target: Target) -> MessageI
         born_timestamp_ms: view.born_timestamp(),
         born_host: view.born_host(),
         store_host: view.store_host(),
-        reconsume_times: view.reconsume_times() + 1,
+        reconsume_times: view.reconsume_times().saturating_add(1),
         prepared_transaction_offset: 0,
         wait_store_ok: false,
     }

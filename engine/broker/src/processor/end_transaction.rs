@@ -29,7 +29,7 @@ impl EndTransactionProcessor {
 }
 
 impl RequestProcessor for EndTransactionProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         let header: EndTransactionRequestHeader = request.header()?;
         if self.context.is_slave() {
             return Ok(RemotingCommand::response(ResponseCode::SLAVE_NOT_AVAILABLE, None).into());
@@ -40,9 +40,10 @@ impl RequestProcessor for EndTransactionProcessor {
             // The producer does not know: it is asked again.
             _ => return Ok(ProcessOutcome::Silent),
         };
-        let context = Arc::clone(&self.context);
+        self.context.waiting_sends.check()?;
+        let (context, channel) = (Arc::clone(&self.context), channel.clone());
         Ok(ProcessOutcome::later(async move {
-            end_transaction(&context, &header, is_commit).await.map(Some)
+            end_transaction(&context, &channel, &header, is_commit).await.map(Some)
         }))
     }
 }
@@ -50,6 +51,7 @@ impl RequestProcessor for EndTransactionProcessor {
 /// Commits: the message first, then the op message. Rolls back: the op message alone.
 async fn end_transaction(
     context: &BrokerContext,
+    channel: &Channel,
     header: &EndTransactionRequestHeader,
     is_commit: bool,
 ) -> Result<RemotingCommand, ProcessError> {
@@ -66,7 +68,8 @@ async fn end_transaction(
     if is_commit {
         let message = committed_message(&half, &record).ok_or_else(not_found)?;
         // A stored message is committed, whatever is still open: what it lacks the check repairs.
-        let put = context.store.put_message(&message).await;
+        let put = context.store.put_message(&message);
+        let put = context.waiting_sends.wait(channel, put).await;
         if put.append.is_none() {
             return Err(refusal(put.status));
         }

@@ -18,7 +18,6 @@ use mq_remoting::{
 };
 use mq_store::config::UpstreamSwitch;
 use mq_store::{GetMessageResult, GetMessageStatus};
-use tokio::time::Instant;
 
 use super::pull_result::{PullRules, pull_response};
 use super::{FAQ, refuse};
@@ -26,6 +25,11 @@ use crate::consumer_manager::{FoundSubscription, Subscription};
 use crate::context::BrokerContext;
 use crate::held_pulls::HeldPull;
 use crate::pull_request_hold::PullRequest;
+use crate::subscription_group_manager::NoGroup;
+
+/// A pull that asks for more is answered as if it asked for as many: a store looks at no fewer units of a
+/// queue than messages that it is asked for. Clients of RocketMQ ask for 1,024 at most.
+const MSG_NUMS_MAX: usize = 16_384;
 
 /// What a subscription by anything but tags is told.
 pub(super) const SQL92_REFUSED: &str =
@@ -43,11 +47,15 @@ impl PullMessageProcessor {
 
     /// Answers a pull that was held.
     pub(crate) fn execute_again(&self, pull: PullRequest) {
-        let PullRequest { header, responder } = pull;
+        let PullRequest { header, carried, responder } = pull;
+        if responder.channel().is_closed() {
+            return;
+        }
         let Some(group) = self.context.groups.find(&header.consumer_group) else {
-            return responder.respond(no_group(&header));
+            return responder.respond(no_group(&header, &NoGroup::NotAllowed));
         };
-        let response = match self.read(&header, &group, &responder) {
+        let checked = check_pull(&self.context, &header, &group, responder.channel());
+        let response = match checked.and_then(|()| self.read(&header, &group, carried)) {
             Ok(read) => read.response,
             Err(error) => refuse(error.code, error.remark),
         };
@@ -58,13 +66,19 @@ impl PullMessageProcessor {
     /// Nothing comes back for a pull that is held.
     fn execute(
         &self,
-        header: PullMessageRequestHeader,
+        mut header: PullMessageRequestHeader,
         group: &SubscriptionGroupConfig,
         responder: Responder,
     ) -> Option<RemotingCommand> {
-        let read = match self.read(&header, group, &responder) {
+        let refused = |error: ProcessError| Some(refuse(error.code, error.remark));
+        let checked = check_pull(&self.context, &header, group, responder.channel());
+        let carried = match checked.and_then(|()| self.carried_subscription(&mut header)) {
+            Ok(carried) => carried,
+            Err(error) => return refused(error),
+        };
+        let read = match self.read(&header, group, carried.clone()) {
             Ok(read) => read,
-            Err(error) => return Some(refuse(error.code, error.remark)),
+            Err(error) => return refused(error),
         };
         if PullSysFlag::has(header.sys_flag, PullSysFlag::COMMIT_OFFSET) && !self.context.is_slave()
         {
@@ -78,46 +92,45 @@ impl PullMessageProcessor {
         }
         let may_wait = PullSysFlag::has(header.sys_flag, PullSysFlag::SUSPEND);
         if read.response.code == ResponseCode::PULL_NOT_FOUND && may_wait {
-            self.suspend(header, read.subscription, responder);
-            return None;
+            let pull = PullRequest { header, carried, responder };
+            return self.suspend(pull, read.subscription).err().and_then(refused);
         }
         Some(read.response)
     }
 
-    fn suspend(
-        &self,
-        header: PullMessageRequestHeader,
-        subscription: Subscription,
-        responder: Responder,
-    ) {
+    /// Holds a pull that found nothing, unless too many are held.
+    fn suspend(&self, pull: PullRequest, subscription: Subscription) -> Result<(), ProcessError> {
+        let header = &pull.header;
         let config = &self.context.config;
         let suspend_ms = if config.long_polling_enable {
             u64::try_from(header.suspend_timeout_ms).unwrap_or(0)
         } else {
             config.short_polling_time_ms
         };
+        let hold = &self.context.pull_hold;
         let (topic, queue_id) = (header.topic.clone(), header.queue_id);
         let pull = HeldPull {
             pull_from_offset: header.queue_offset,
-            deadline: Instant::now() + Duration::from_millis(suspend_ms),
+            deadline: hold.deadline(Duration::from_millis(suspend_ms)),
             filter: subscription.filter,
-            payload: PullRequest { header, responder },
+            channel: pull.responder.channel().id(),
+            payload: pull,
         };
         let max_offset = || self.context.max_offset(&topic, queue_id);
-        self.context.pull_hold.suspend(&topic, queue_id, pull, max_offset);
+        let held = hold.suspend(&topic, queue_id, pull, max_offset);
+        held.map_err(|reached| ProcessError::new(ResponseCode::SYSTEM_BUSY, reached.to_string()))
     }
 
-    /// Checks a pull and reads what it asks for.
+    /// Reads what a pull asks for that was checked.
     fn read(
         &self,
         header: &PullMessageRequestHeader,
         group: &SubscriptionGroupConfig,
-        responder: &Responder,
+        carried: Option<Subscription>,
     ) -> Result<Read, ProcessError> {
-        check_pull(&self.context, header, group, responder.channel())?;
-        let subscription = self.subscription(header, group)?;
+        let subscription = self.subscription(header, group, carried)?;
         let store = &self.context.store;
-        let max_msg_nums = usize::try_from(header.max_msg_nums).unwrap_or(0);
+        let max_msg_nums = usize::try_from(header.max_msg_nums).unwrap_or(0).min(MSG_NUMS_MAX);
         // The queue id was checked.
         let queue_id = header.queue_id as u32;
         let mut result = match u64::try_from(header.queue_offset) {
@@ -183,16 +196,41 @@ impl PullMessageProcessor {
         }
     }
 
+    /// The subscription that a request carries, if it does; taken out of its header, which may be held.
+    fn carried_subscription(
+        &self,
+        header: &mut PullMessageRequestHeader,
+    ) -> Result<Option<Subscription>, ProcessError> {
+        let expression = header.subscription.take();
+        let expression_type = header.expression_type.take();
+        header.broker_name = None;
+        if !PullSysFlag::has(header.sys_flag, PullSysFlag::SUBSCRIPTION) {
+            return Ok(None);
+        }
+        let expression = expression.as_deref().unwrap_or_default();
+        let (topic, sub_version) = (&header.topic, header.sub_version);
+        let parse_failed =
+            |remark| ProcessError::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, remark);
+        let mut subscription = SubscriptionData::by_tags(topic, expression, sub_version)
+            .map_err(|_| parse_failed("parse the consumer's subscription failed".to_owned()))?;
+        let checked = self.context.consumers.check_tags(&subscription);
+        checked.map_err(|reached| parse_failed(reached.to_string()))?;
+        if expression_type.is_some() {
+            subscription.expression_type = expression_type;
+        }
+        Ok(Some(Subscription::from(&subscription)))
+    }
+
     /// The subscription that the request carries, or else the group's.
     fn subscription(
         &self,
         header: &PullMessageRequestHeader,
         group: &SubscriptionGroupConfig,
+        carried: Option<Subscription>,
     ) -> Result<Subscription, ProcessError> {
-        let subscription = if PullSysFlag::has(header.sys_flag, PullSysFlag::SUBSCRIPTION) {
-            carried_subscription(header)?
-        } else {
-            self.registered_subscription(header, group)?
+        let subscription = match carried {
+            Some(carried) => carried,
+            None => self.registered_subscription(header, group)?,
         };
         if subscription.is_tag_type {
             return Ok(subscription);
@@ -247,8 +285,8 @@ impl RequestProcessor for PullMessageProcessor {
         let pulls = PullMessageProcessor::new(Arc::clone(&self.context));
         Ok(ProcessOutcome::later(async move {
             match pulls.context.groups.find_or_create(&header.consumer_group).await {
-                Some(group) => Ok(pulls.execute(header, &group, responder)),
-                None => Ok(Some(no_group(&header))),
+                Ok(group) => Ok(pulls.execute(header, &group, responder)),
+                Err(missing) => Ok(Some(no_group(&header, &missing))),
             }
         }))
     }
@@ -260,9 +298,9 @@ struct Read {
     subscription: Subscription,
 }
 
-fn no_group(header: &PullMessageRequestHeader) -> RemotingCommand {
-    let group = &header.consumer_group;
-    let remark = format!("subscription group [{group}] does not exist, {FAQ}");
+fn no_group(header: &PullMessageRequestHeader, missing: &NoGroup) -> RemotingCommand {
+    let (group, reason) = (&header.consumer_group, missing.reason());
+    let remark = format!("subscription group [{group}] does not exist, {FAQ}{reason}");
     refuse(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }
 
@@ -296,17 +334,4 @@ fn check_pull(
         return Err(ProcessError::new(ResponseCode::SYSTEM_ERROR, remark));
     }
     Ok(())
-}
-
-fn carried_subscription(header: &PullMessageRequestHeader) -> Result<Subscription, ProcessError> {
-    let expression = header.subscription.as_deref().unwrap_or_default();
-    let mut subscription = SubscriptionData::by_tags(&header.topic, expression, header.sub_version)
-        .map_err(|_| {
-            let remark = "parse the consumer's subscription failed";
-            ProcessError::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, remark)
-        })?;
-    if let Some(expression_type) = &header.expression_type {
-        subscription.expression_type = Some(expression_type.clone());
-    }
-    Ok(Subscription::from(&subscription))
 }

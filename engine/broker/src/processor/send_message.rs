@@ -18,8 +18,8 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 use mq_store::delay_level::delay_level;
 use mq_store::{MessageInner, PutFuture};
 
-use super::FAQ;
 use super::send_result::{refusal, send_response, service_not_available};
+use super::{FAQ, no_group};
 use crate::context::BrokerContext;
 use crate::topic_config_manager::topic_sys_flag;
 use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic};
@@ -49,6 +49,7 @@ struct Send {
 /// A message that is appended, and what is still to come of its status.
 struct Appended {
     queue_id: i32,
+    channel: Channel,
     put: PutFuture,
 }
 
@@ -69,12 +70,18 @@ impl SendMessageProcessor {
                     async move { Ok(Some(appended.response(&context).await)) },
                 ))
             }
-            None => Ok(ProcessOutcome::later(async move {
-                match append_after_preparation(&context, send).await {
-                    Ok(appended) => Ok(Some(appended.response(&context).await)),
-                    Err(error) => Ok(Some(refusal(&context.config, error))),
-                }
-            })),
+            None => {
+                let body_bytes = send.request.body.len();
+                context.waiting_sends.keep_body(body_bytes)?;
+                Ok(ProcessOutcome::later(async move {
+                    let appended = append_after_preparation(&context, send).await;
+                    context.waiting_sends.release_body(body_bytes);
+                    match appended {
+                        Ok(appended) => Ok(Some(appended.response(&context).await)),
+                        Err(error) => Ok(Some(refusal(&context.config, error))),
+                    }
+                }))
+            }
         }
     }
 }
@@ -83,10 +90,11 @@ impl SendMessageProcessor {
 /// would store one (RocketMQ 4.9 `rejectRequest`). The client waits, or tells its caller.
 pub(super) fn reject_request(context: &BrokerContext) -> Option<RemotingCommand> {
     let log = context.store.commit_log();
-    (log.is_os_page_cache_busy() || log.is_transient_store_pool_deficient()).then(|| {
+    if log.is_os_page_cache_busy() || log.is_transient_store_pool_deficient() {
         let remark = "[REJECTREQUEST]system busy, start flow control for a while".to_owned();
-        RemotingCommand::response(ResponseCode::SYSTEM_BUSY, Some(remark))
-    })
+        return Some(RemotingCommand::response(ResponseCode::SYSTEM_BUSY, Some(remark)));
+    }
+    context.waiting_sends.check().err().map(RemotingCommand::from)
 }
 
 impl RequestProcessor for SendMessageProcessor {
@@ -110,7 +118,8 @@ impl Send {
 
 impl Appended {
     async fn response(self, context: &BrokerContext) -> RemotingCommand {
-        send_response(context, self.queue_id, self.put.await)
+        let result = context.waiting_sends.wait(&self.channel, self.put).await;
+        send_response(context, self.queue_id, result)
     }
 }
 
@@ -190,7 +199,6 @@ async fn create_topic(
     let is_retry = send.is_to_retry_topic();
     let is_unit = header.unit_mode.unwrap_or(false);
     let sys_flag = topic_sys_flag(is_unit && !is_retry, is_unit && is_retry);
-    tracing::info!(topic = header.topic, producer = %send.channel.peer_addr(), "unknown topic");
     let created = context.topics.create_topic_in_send_message_method(
         &header.topic,
         &header.default_topic,
@@ -199,6 +207,8 @@ async fn create_topic(
     );
     if let Some(found) = created.await? {
         if found.is_new {
+            let producer = send.channel.peer_addr();
+            tracing::info!(topic = header.topic, %producer, "topic created by a send");
             context.register_broker_oneway();
         }
         return Ok(found.config);
@@ -218,10 +228,8 @@ async fn dead_letter_topic(
 ) -> Result<Option<Arc<TopicConfig>>, ProcessError> {
     let header = &send.header;
     let group = &header.topic[RETRY_GROUP_TOPIC_PREFIX.len()..];
-    let Some(group_config) = context.groups.find_or_create(group).await else {
-        let remark = format!("subscription group not exist, {group} {FAQ}");
-        return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-    };
+    let group_config = context.groups.find_or_create(group).await;
+    let group_config = group_config.map_err(|missing| no_group(group, &missing))?;
     let names_limit = send.request.version >= MqVersion::V3_4_9;
     let limit = header.max_reconsume_times.filter(|_| names_limit);
     let limit = limit.unwrap_or(group_config.retry_max_times);
@@ -305,7 +313,7 @@ fn append(
     } else {
         context.store.put_message(&message)
     };
-    Ok(Appended { queue_id, put })
+    Ok(Appended { queue_id, channel, put })
 }
 
 /// The properties as they are stored, in their order: the cluster's name is added, the wish to wait

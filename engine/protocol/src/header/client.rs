@@ -4,7 +4,7 @@ custom_header! {
     /// Header of UNREGISTER_CLIENT (35).
     UnregisterClientRequestHeader {
         /// Client id.
-        client_id: String = "clientID",
+        client_id: Option<String> = "clientID",
         /// Producer group to leave.
         producer_group: Option<String> = "producerGroup",
         /// Consumer group to leave.

@@ -1,6 +1,8 @@
 //! Puts: checks, append, then flush and replica outcomes in parallel.
 
 use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures::future::Either;
 use mq_env::BoxFuture;
@@ -23,7 +25,17 @@ use crate::record::EncodedRecords;
 const RECORD_OVERHEAD_MAX: usize = 64 << 10;
 
 /// A put on its way: appended already, or refused; with nothing to wait for it needs no memory.
-pub type PutFuture = Either<Ready<PutMessageResult>, BoxFuture<'static, PutMessageResult>>;
+pub type PutFuture = Either<Ready<PutMessageResult>, WaitingPut>;
+
+/// A stored message whose status is still to come.
+pub struct WaitingPut {
+    /// Until the status is told.
+    append: Option<AppendMessageResult>,
+    status: BoxFuture<'static, PutMessageStatus>,
+    /// The status if nobody waits for it any more.
+    given_up: PutMessageStatus,
+    probe: Probe,
+}
 
 /// What is still to come of a stored message's status.
 #[derive(Default)]
@@ -101,9 +113,10 @@ impl MessageStore {
             }
             let encoded = records.encode_entry(batch, entry, &properties);
             encoded.map_err(|_| PutMessageStatus::MessageIllegal)?;
-        }
-        if records.bytes().len() > self.record_size_max() {
-            return Err(PutMessageStatus::MessageIllegal);
+            // Every entry repeats topic and properties of the batch: seen before it takes memory.
+            if records.bytes().len() > self.record_size_max() {
+                return Err(PutMessageStatus::MessageIllegal);
+            }
         }
         Ok(())
     }
@@ -132,12 +145,12 @@ impl MessageStore {
             report_done(&self.env.probe, status, Some(&appended));
             return Either::Left(ready(PutMessageResult { status, append: Some(appended) }));
         }
-        let probe = self.env.probe.clone();
-        Either::Right(Box::pin(async move {
-            let status = outstanding.status().await;
-            report_done(&probe, status, Some(&appended));
-            PutMessageResult { status, append: Some(appended) }
-        }))
+        Either::Right(WaitingPut {
+            append: Some(appended),
+            given_up: outstanding.given_up(),
+            status: Box::pin(outstanding.status()),
+            probe: self.env.probe.clone(),
+        })
     }
 
     /// What a message that ends at `end_offset` has to wait for.
@@ -153,7 +166,38 @@ impl MessageStore {
     }
 }
 
+impl WaitingPut {
+    /// Waits no longer: as if the time had been over. The message stays stored.
+    #[must_use]
+    pub fn give_up(mut self) -> PutMessageResult {
+        self.done(self.given_up)
+    }
+
+    fn done(&mut self, status: PutMessageStatus) -> PutMessageResult {
+        let append = self.append.take();
+        report_done(&self.probe, status, append.as_ref());
+        PutMessageResult { status, append }
+    }
+}
+
+impl Future for WaitingPut {
+    type Output = PutMessageResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PutMessageResult> {
+        self.status.as_mut().poll(cx).map(|status| self.done(status))
+    }
+}
+
 impl Outstanding {
+    /// What a put is told that waits no longer.
+    fn given_up(&self) -> PutMessageStatus {
+        if self.replica.is_some() {
+            PutMessageStatus::FlushSlaveTimeout
+        } else {
+            PutMessageStatus::FlushDiskTimeout
+        }
+    }
+
     fn is_nothing(&self) -> bool {
         self.flush.is_none() && self.replica.is_none()
     }

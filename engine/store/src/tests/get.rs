@@ -27,7 +27,7 @@ async fn every_status_of_a_read() {
     assert_eq!(outcome(&get(&store, 149)), (Found, 150, 1));
     assert_eq!(outcome(&get(&store, 150)), (OffsetOverflowOne, 150, 0));
     assert_eq!(outcome(&get(&store, 151)), (OffsetOverflowBadly, 150, 0));
-    let none = MessageFilter::TagsCodes(vec![1]);
+    let none = MessageFilter::TagsCodes([1].into());
     let result = store.get_message("T", 0, 3, 32, &none);
     assert_eq!(outcome(&result), (NoMatchedMessage, 100, 0));
     assert_eq!((result.min_offset, result.max_offset), (0, 150));
@@ -61,7 +61,7 @@ async fn a_read_skips_what_the_log_no_longer_has() {
     assert_eq!(result.status, Found);
     let first = decode_record(&result.messages[0]).unwrap();
     assert_eq!(first.queue_offset() as u64, removed);
-    let nothing = store.get_message("T", 0, 0, 0, &MessageFilter::TagsCodes(vec![1]));
+    let nothing = store.get_message("T", 0, 0, 0, &MessageFilter::TagsCodes([1].into()));
     assert_eq!(nothing.status, NoMatchedMessage);
 }
 
@@ -90,7 +90,7 @@ async fn a_read_of_what_is_being_removed_finds_nothing_and_goes_on() {
     let queue = store.consume_queues().find("T", 0).unwrap();
     queue.correct_min_offset(0);
     assert_eq!(outcome(&get(&store, 5)), (MessageWasRemoving, 100, 0));
-    let tagged = store.get_message("T", 0, 5, 32, &MessageFilter::TagsCodes(vec![97]));
+    let tagged = store.get_message("T", 0, 5, 32, &MessageFilter::TagsCodes([97].into()));
     assert_eq!(outcome(&tagged), (NoMatchedMessage, 100, 0), "the last one looked at decides");
     assert_eq!(get(&store, 100).status, Found);
 }
@@ -108,7 +108,7 @@ async fn a_filter_that_nothing_passes_ends_a_read_after_16000_bytes_of_units() {
     }
     until_dispatched(&store).await;
     let read = |offset, max_msg_nums| {
-        let filter = MessageFilter::TagsCodes(vec![97]);
+        let filter = MessageFilter::TagsCodes([97].into());
         outcome(&store.get_message("T", 0, offset, max_msg_nums, &filter))
     };
     assert_eq!(read(0, 32), (NoMatchedMessage, 800, 0));
@@ -146,7 +146,13 @@ async fn filters_compare_hash_codes_of_tags() {
     }
     until_dispatched(&store).await;
     let bodies = |codes: Vec<i32>| {
-        let result = store.get_message("T", 0, 0, 32, &MessageFilter::TagsCodes(codes));
+        let result = store.get_message(
+            "T",
+            0,
+            0,
+            32,
+            &MessageFilter::TagsCodes(codes.into_iter().collect()),
+        );
         assert_eq!(result.next_begin_offset, 6);
         let body = |record: &SelectedBuffer| decode_record(record).unwrap().body().to_vec();
         result.messages.iter().map(body).collect::<Vec<_>>()
