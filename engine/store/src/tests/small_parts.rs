@@ -1,5 +1,6 @@
 //! Metadata files, ConsumeQueue gaps, delay levels, names.
 
+use mq_mapped_file::UnsyncedEntries;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 
 use super::*;
