@@ -5,7 +5,7 @@
 //! Reads return any number of bytes from 1 up: frames arrive cut anywhere.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,7 +22,8 @@ pub trait Net: Send + Sync {
     /// `ConnectionRefused`, `TimedOut`, `NotFound` for an unknown name, and others.
     fn connect<'a>(&'a self, addr: &'a str) -> BoxFuture<'a, io::Result<Stream>>;
 
-    /// Listens on `addr`; port 0 lets the machine choose.
+    /// Listens on `addr`; port 0 lets the machine choose. On [`any_addr`] peers of both families are
+    /// heard where the machine has both, else those of IPv4; their addresses look the same either way.
     ///
     /// # Errors
     /// `AddrInUse`, and what the operating system says.
@@ -30,6 +31,12 @@ pub trait Net: Send + Sync {
 
     /// The address by which other machines reach this one (the default of `brokerIP1`).
     fn local_ip(&self) -> IpAddr;
+}
+
+/// Every address of the machine, IPv6 and IPv4, as Java listens: `[::]:port` for [`Net::bind`].
+#[must_use]
+pub fn any_addr(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
 }
 
 /// A listening socket; closed when dropped.

@@ -1,8 +1,9 @@
 //! [`NamesrvConfig`], the settings of a name server.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use mq_env::net::any_addr;
 use mq_protocol::properties_file::{PropertiesError, PropertiesFile};
 
 /// Settings of a name server, with RocketMQ's defaults.
@@ -77,7 +78,7 @@ impl NamesrvConfig {
     }
 
     pub(crate) fn listen_addr(&self) -> SocketAddr {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.listen_port)
+        any_addr(self.listen_port)
     }
 }
 

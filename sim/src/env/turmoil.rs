@@ -6,7 +6,7 @@
 //! turmoil's TCP does not retransmit.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use mq_env::clock::Clock;
@@ -50,6 +50,9 @@ impl Net for TurmoilNet {
 
     fn bind(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
+            // Turmoil's hosts have one address, of IPv4.
+            let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
+            let addr = if addr.ip().is_unspecified() { any } else { addr };
             let listener = TcpListener::bind(addr).await?;
             Ok(Box::new(TurmoilListener(listener)) as Box<dyn Listener>)
         })

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::BoxFuture;
 use crate::net::{Listener, Net, Stream};
@@ -29,8 +30,44 @@ fn default_route_source() -> Option<IpAddr> {
 
 fn into_stream(tcp: TcpStream) -> io::Result<Stream> {
     tcp.set_nodelay(true)?;
-    let (local, peer) = (tcp.local_addr()?, tcp.peer_addr()?);
+    let (local, peer) = (canonical(tcp.local_addr()?), canonical(tcp.peer_addr()?));
     Ok(Stream::new(Box::new(tcp), local, peer))
+}
+
+/// A socket of both families shows IPv4 peers as `::ffff:a.b.c.d`.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, addr.port())),
+        IpAddr::V6(_) => addr,
+    }
+}
+
+/// Connections the kernel completes before they are accepted, as in tokio's own `bind`.
+const BACKLOG: u32 = 1024;
+
+/// Listens on both families whatever `net.ipv6.bindv6only` says.
+fn bind_both_families(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v6()?;
+    set_ipv6_v6only(&socket, false)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+/// What a kernel without IPv6, or with all of it switched off, says.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || errno == Some(libc::EAFNOSUPPORT)
+}
+
+async fn bind_any(addr: SocketAddr) -> io::Result<TcpListener> {
+    match bind_both_families(addr) {
+        Err(error) if lacks_ipv6(&error) => {
+            tracing::info!(%error, port = addr.port(), "no IPv6 here, listening on IPv4");
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, addr.port())).await
+        }
+        bound => bound,
+    }
 }
 
 impl Net for OsNet {
@@ -40,7 +77,10 @@ impl Net for OsNet {
 
     fn bind(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            let listener = TcpListener::bind(addr).await?;
+            let listener = match addr.ip() {
+                IpAddr::V6(ip) if ip.is_unspecified() => bind_any(addr).await?,
+                _ => TcpListener::bind(addr).await?,
+            };
             Ok(Box::new(OsListener(listener)) as Box<dyn Listener>)
         })
     }
@@ -59,5 +99,29 @@ impl Listener for OsListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::any_addr;
+
+    #[tokio::test]
+    async fn one_listener_hears_both_families_and_ipv4_peers_look_like_ipv4() {
+        let net = OsNet::new();
+        let listener = net.bind(any_addr(0)).await.unwrap();
+        let bound = listener.local_addr().unwrap();
+        let mut hosts = vec!["127.0.0.1"];
+        // Without IPv6 the listener has to be one of IPv4.
+        hosts.extend(bound.is_ipv6().then_some("[::1]"));
+        for host in hosts {
+            let client = net.connect(&format!("{host}:{}", bound.port())).await.unwrap();
+            let server = listener.accept().await.unwrap();
+            assert_eq!(server.peer_addr(), client.local_addr());
+            assert_eq!(server.local_addr(), client.peer_addr());
+        }
+        let taken = net.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, bound.port()))).await;
+        assert_eq!(taken.err().unwrap().kind(), io::ErrorKind::AddrInUse);
     }
 }
