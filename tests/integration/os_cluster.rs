@@ -41,7 +41,7 @@ async fn start(config: &mut BrokerConfig, store_config: &StoreConfig) -> Arc<Bro
         let any_port = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         config.listen_port = env.net.bind(any_port).await.unwrap().local_addr().unwrap().port();
         match BrokerController::start(env, config.clone(), store_config.clone()).await {
-            Err(BrokerError::Listen { .. } | BrokerError::ListenHa { .. }) => {}
+            Err(BrokerError::Listen { .. }) => {}
             started => return started.unwrap(),
         }
     }

@@ -8,3 +8,4 @@ mod java;
 mod later;
 mod rig;
 mod rocketmq;
+mod words;

@@ -189,6 +189,26 @@ impl BrokerConfig {
         (settings.broker, settings.store, findings)
     }
 
+    /// Every key of 4.9 with the value in force, as in a file; `only_important` as `mqbroker -m` shows
+    /// them. Values of keys that are accepted and not used are those of `file`.
+    #[must_use]
+    pub fn values_in_force(
+        &self,
+        store: &StoreConfig,
+        file: &PropertiesFile,
+        only_important: bool,
+    ) -> Vec<(&'static str, String)> {
+        let mut settings = Settings { broker: self.clone(), store: store.clone() };
+        keys::obeyed_by_someone()
+            .filter(|key| !only_important || keys::IMPORTANT.contains(&key.name))
+            .map(|key| {
+                let written = file.get(key.name).filter(|_| !key.is_obeyed());
+                let written = written.map(|entry| entry.value.trim_end().to_owned());
+                (key.name, written.unwrap_or_else(|| key.value_in_force(&mut settings)))
+            })
+            .collect()
+    }
+
     /// The port of the second listener, which serves everything but pulls.
     #[must_use]
     pub fn vip_port(&self) -> u16 {

@@ -9,6 +9,7 @@
 //! written; the store makes everything durable; last, when nothing depends on a name server's answer any
 //! more, the broker takes itself out of the routes.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -246,7 +247,8 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     let ha_started = context.ha.start().await;
     if let Err(source) = ha_started {
         server.shutdown().await;
-        return Err(BrokerError::ListenHa { port: context.store.config().ha_listen_port, source });
+        let port = context.store.config().ha_listen_port;
+        return Err(BrokerError::Listen { port, purpose: "replication (listenPort + 1)", source });
     }
     let tasks = context.env.tasks.child();
     start_services(context, &tasks, pulls, housekeeping);
@@ -277,7 +279,25 @@ async fn listen(
         addrs.into_iter().zip(tables).collect(),
         Some(Arc::clone(housekeeping) as Arc<_>),
     );
-    server.await.map_err(|source| BrokerError::Listen { addrs, source })
+    match server.await {
+        Ok(server) => Ok(server),
+        Err(source) => Err(which_is_taken(&context.env, addrs, source).await),
+    }
+}
+
+/// The error of listening on several addresses does not say which one it was.
+async fn which_is_taken(env: &Env, addrs: [SocketAddr; 2], source: io::Error) -> BrokerError {
+    let [main, fast] = addrs;
+    match env.net.bind(main).await {
+        Ok(_) => BrokerError::Listen {
+            port: fast.port(),
+            purpose: "clients that ask for the VIP channel (listenPort - 2)",
+            source,
+        },
+        Err(source) => {
+            BrokerError::Listen { port: main.port(), purpose: "clients (listenPort)", source }
+        }
+    }
 }
 
 fn start_services(
@@ -338,7 +358,10 @@ fn prefix_oracle(
                 }
                 Err(OuterError::Refused {
                     code: ResponseCode::REQUEST_CODE_NOT_SUPPORTED, ..
-                }) => Err(PrefixError::Unsupported),
+                }) => match outer_api.commit_log_max_offset(&master).await {
+                    Ok(log_end) => Err(PrefixError::Unsupported { log_end: Some(log_end) }),
+                    Err(error) => Err(PrefixError::Unreachable(error.to_string())),
+                },
                 Err(error) => Err(PrefixError::Unreachable(error.to_string())),
             }
         })

@@ -1,7 +1,6 @@
 //! [`BrokerError`]: why a broker does not start.
 
 use std::io;
-use std::net::SocketAddr;
 
 use mq_store::StoreError;
 
@@ -11,23 +10,22 @@ pub enum BrokerError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A port for clients cannot be listened on.
-    #[error("listen on {addrs:?}: {source}")]
+    /// A port cannot be listened on.
+    #[error(
+        "port {port} cannot be listened on ({source}): a broker needs it for {purpose}; stop the process \
+         that has it or set another listenPort"
+    )]
     Listen {
-        /// The addresses, main and fast.
-        addrs: [SocketAddr; 2],
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The port for slaves cannot be listened on.
-    #[error("listen for replication on port {port}: {source}")]
-    ListenHa {
         /// The port.
         port: u16,
+        /// What it is for.
+        purpose: &'static str,
         /// What the operating system said.
         source: io::Error,
     },
     /// A port that leaves no room for the two derived from it.
-    #[error("listenPort {0} leaves no room for the ports 2 below and 1 above it")]
+    #[error(
+        "listenPort {0} leaves no room for the ports 2 below and 1 above it: set one from 3 to 65534"
+    )]
     ListenPort(u16),
 }

@@ -1,13 +1,19 @@
 //! `mqbroker`: the broker as a program.
+//!
+//! Exit codes: 0 stopped in order, 1 the machine does not let it run (a store that is damaged or in use,
+//! a port that is taken), 64 bad input, 70 a fault of its own. What ends it is one sentence on standard
+//! error.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
-use mq_broker::BrokerController;
-use mq_broker::config::{BrokerConfig, ConfigFinding, LocalDefaults, Severity};
+use mq_broker::config::{BrokerConfig, ConfigFinding, ConfigFindingKind, LocalDefaults, Severity};
+use mq_broker::{BrokerController, BrokerError};
 use mq_env::Env;
 use mq_protocol::properties_file::PropertiesFile;
+use mq_store::StoreError;
 use mq_store::config::StoreConfig;
 
 /// Physical memory where the machine does not say.
@@ -17,53 +23,143 @@ const TOTAL_MEMORY_BYTES_UNKNOWN: u64 = 16 << 30;
 #[derive(Parser)]
 #[command(name = "mqbroker", version)]
 struct Args {
-    /// Configuration file (Java properties).
-    #[arg(short, value_name = "FILE")]
-    config: PathBuf,
+    /// Configuration file (Java properties); without one all keys have their defaults.
+    #[arg(short, long = "configFile", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Name servers, split by `;`; overrides namesrvAddr.
-    #[arg(short, value_name = "ADDRESSES")]
+    #[arg(short, long = "namesrvAddr", value_name = "ADDRESSES")]
     namesrv_addr: Option<String>,
+    /// Prints every key with the value in force, and exits.
+    #[arg(short, long = "printConfigItem")]
+    print_config: bool,
+    /// Prints the important keys with the values in force, and exits.
+    #[arg(short = 'm', long = "printImportantConfig")]
+    print_important: bool,
+}
+
+/// Why the program ends, in a sentence.
+struct Failure {
+    code: u8,
+    sentence: String,
+}
+
+impl Failure {
+    const MACHINE: u8 = 1;
+    const INPUT: u8 = 64;
+    const OWN_FAULT: u8 = 70;
+
+    fn new(code: u8, sentence: impl Into<String>) -> Self {
+        Failure { code, sentence: sentence.into() }
+    }
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors. Nobody is left to hear of a closed pipe.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Failure::INPUT } else { 0 });
+        }
+    };
     let filter = tracing_subscriber::EnvFilter::new("info");
     let is_terminal = std::io::stderr().is_terminal();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal);
     subscriber.with_writer(std::io::stderr).init();
+    match run(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, sentence }) => {
+            let _ = writeln!(std::io::stderr(), "mqbroker: {sentence}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<(), Failure> {
     let env = Env::os();
-    let (config, store_config) = read_config(&env, &args)?;
-    let broker = BrokerController::start(env, config, store_config).await?;
+    let (file, config, store_config) = read_config(&env, args)?;
+    if args.print_config || args.print_important {
+        return print(&config.values_in_force(&store_config, &file, args.print_important));
+    }
+    let root = store_config.store_path_root_dir.clone();
+    let broker = BrokerController::start(env, config, store_config).await;
+    let broker = broker.map_err(|error| why_not_started(error, &root))?;
     let (name, addr) = (&broker.config().broker_name, broker.broker_addr());
     tracing::info!("The broker[{name}, {addr}] boot success");
-    stop_asked().await?;
+    let asked = stop_asked().await;
+    asked.map_err(|error| {
+        Failure::new(Failure::OWN_FAULT, format!("signals cannot be waited for: {error}"))
+    })?;
+    tracing::info!("The broker[{name}, {addr}] is stopping");
     broker.shutdown().await;
     Ok(())
+}
+
+fn print(values: &[(&str, String)]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = values.iter().try_for_each(|(name, value)| writeln!(out, "{name}={value}"));
+    written.map_err(|error| {
+        Failure::new(Failure::MACHINE, format!("the values cannot be printed: {error}"))
+    })
+}
+
+fn why_not_started(error: BrokerError, root: &Path) -> Failure {
+    match error {
+        BrokerError::Store(StoreError::Locked) => Failure::new(
+            Failure::MACHINE,
+            format!(
+                "Lock failed, MQ already started: the store {} is in use by another process; stop that \
+                 one or set another storePathRootDir",
+                root.display()
+            ),
+        ),
+        BrokerError::Store(error) => Failure::new(
+            Failure::MACHINE,
+            format!("the store {} cannot be opened: {error}", root.display()),
+        ),
+        BrokerError::ListenPort(_) => Failure::new(Failure::INPUT, error.to_string()),
+        BrokerError::Listen { .. } => Failure::new(Failure::MACHINE, error.to_string()),
+    }
 }
 
 fn read_config(
     env: &Env,
     args: &Args,
-) -> Result<(BrokerConfig, StoreConfig), Box<dyn std::error::Error>> {
-    let path = args.config.display();
-    let content = env.disk.read(&args.config).map_err(|error| format!("{path}: {error}"))?;
-    let mut file = PropertiesFile::parse(&content).map_err(|error| format!("{path}: {error}"))?;
+) -> Result<(PropertiesFile, BrokerConfig, StoreConfig), Failure> {
+    let input = |sentence: String| Failure::new(Failure::INPUT, sentence);
+    let (name, content) = match &args.config {
+        None => ("the command line".to_owned(), Vec::new()),
+        Some(path) => {
+            let name = path.display().to_string();
+            let content = env.disk.read(path);
+            let unread = |error| input(format!("{name} cannot be read: {error}"));
+            (name.clone(), content.map_err(unread)?)
+        }
+    };
+    let parsed = PropertiesFile::parse(&content);
+    let mut file = parsed.map_err(|error| input(format!("{name}: {error}")))?;
     if let Some(addresses) = &args.namesrv_addr {
         file.set("namesrvAddr", addresses);
     }
     let (config, store_config, findings) = BrokerConfig::parse(&file, &local_defaults(env));
-    for finding in &findings {
-        say(&args.config, finding);
+    let is_fatal = |finding: &&ConfigFinding| {
+        finding.severity == Severity::Error || finding.kind == ConfigFindingKind::NotProtected
+    };
+    let fatal: Vec<&ConfigFinding> = findings.iter().filter(is_fatal).collect();
+    for finding in findings.iter().filter(|finding| !is_fatal(finding)) {
+        say(&name, finding);
     }
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
-        return Err(format!("{path} is not fit to run").into());
+    let Some(first) = fatal.first() else { return Ok((file, config, store_config)) };
+    for finding in &fatal[1..] {
+        say(&name, finding);
     }
-    Ok((config, store_config))
+    Err(input(format!("{}; the broker does not start", described(&name, first))))
 }
 
-fn say(path: &Path, finding: &ConfigFinding) {
-    let ConfigFinding { severity, line, text, allowed, suggestion, .. } = finding;
+/// A finding in words, with its place.
+fn described(name: &str, finding: &ConfigFinding) -> String {
+    let ConfigFinding { line, text, allowed, suggestion, .. } = finding;
     let line = if *line == mq_protocol::properties_file::NOT_FROM_FILE {
         String::new()
     } else {
@@ -71,8 +167,12 @@ fn say(path: &Path, finding: &ConfigFinding) {
     };
     let allowed = allowed.as_ref().map(|it| format!("; allowed: {it}")).unwrap_or_default();
     let suggestion = suggestion.as_ref().map(|it| format!("; {it}?")).unwrap_or_default();
-    let said = format!("{}{line}: {severity}: {text}{allowed}{suggestion}", path.display());
-    match severity {
+    format!("{name}{line}: {text}{allowed}{suggestion}")
+}
+
+fn say(name: &str, finding: &ConfigFinding) {
+    let said = described(name, finding);
+    match finding.severity {
         Severity::Error => tracing::error!("{said}"),
         Severity::Warning => tracing::warn!("{said}"),
         Severity::Note => tracing::info!("{said}"),

@@ -2,6 +2,7 @@
 //! `BrokerOuterAPI`).
 
 use std::fmt::Display;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -286,14 +287,25 @@ fn fast_addr(addr: &str) -> Option<String> {
     Some(join_addr(host, port.checked_sub(2)?))
 }
 
-/// `host:port`.
+/// `host:port`, an IPv6 address in brackets.
 pub(crate) fn join_addr(host: impl Display, port: u16) -> String {
-    format!("{host}:{port}")
+    let host = host.to_string();
+    if host.parse::<Ipv6Addr>().is_ok() {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        assert_eq!(join_addr("::1", 10911), "[::1]:10911");
+        assert_eq!(join_addr("10.0.0.1", 10911), "10.0.0.1:10911");
+    }
 
     #[test]
     fn the_fast_port_is_two_below() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mq_env::probe::Event;
 use mq_protocol::body::topic_config::RegisterBrokerBody;
+use mq_store::ha::follow_state::FollowState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -19,6 +20,10 @@ const FIRST_PERIOD: Duration = Duration::from_secs(10);
 
 /// Time between two registrations because of new topics, per thousand topics.
 const NEW_TOPICS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time from one registration of a slave to the next while it looks for its master: the answers name
+/// it.
+const SEEKING_PERIOD: Duration = Duration::from_secs(2);
 
 /// Registers now, and again and again.
 pub(crate) struct RegistrationService {
@@ -42,12 +47,33 @@ impl RegistrationService {
         let period = Duration::from_millis(self.context.config.register_name_server_period_ms);
         let mut next = Instant::now() + FIRST_PERIOD;
         loop {
-            tokio::time::sleep_until(next).await;
+            let is_seeking = self.due(next).await;
             next = Instant::now() + period;
             let context = &self.context;
             let version = context.topics.data_version();
-            if context.config.force_register || context.outer_api.need_register(version).await {
+            if is_seeking
+                || context.config.force_register
+                || context.outer_api.need_register(version).await
+            {
                 self.register().await;
+            }
+        }
+    }
+
+    /// Resolves at `next`; on a slave that looks for its master, [`SEEKING_PERIOD`] from now if that is
+    /// sooner. Whether it is such a one.
+    async fn due(&self, next: Instant) -> bool {
+        let seeking = Instant::now() + SEEKING_PERIOD;
+        let mut state = self.context.ha.watch_follow_state();
+        loop {
+            let is_idle = *state.borrow_and_update() == FollowState::Idle;
+            let is_seeking = self.context.is_slave() && is_idle;
+            let at = if is_seeking { next.min(seeking) } else { next };
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(at) => return is_seeking,
+                // The sender lives as long as the context.
+                _ = state.changed() => {}
             }
         }
     }
@@ -158,16 +184,11 @@ async fn apply(context: &BrokerContext, answers: Vec<RegisterBrokerResult>) {
 }
 
 fn follow_master(context: &BrokerContext, answers: Vec<RegisterBrokerResult>) {
-    if answers.is_empty() {
-        return;
-    }
     let named = answers.into_iter().find(|answer| answer.master_addr.is_some());
-    let RegisterBrokerResult { master_addr, ha_server_addr, .. } = named.unwrap_or_default();
+    // While nobody names one, a master that comes back is looked for where it was.
+    let Some(RegisterBrokerResult { master_addr, ha_server_addr, .. }) = named else { return };
     if *lock(&context.master_addr) != master_addr {
-        let what = match &master_addr {
-            Some(addr) => format!("master is {addr}"),
-            None => "no name server knows a master".to_owned(),
-        };
+        let what = format!("master is {}", master_addr.as_deref().unwrap_or_default());
         tracing::info!("{what}");
         context.env.probe.emit(&Event::Route { what: &what });
         *lock(&context.master_addr) = master_addr;

@@ -7,6 +7,9 @@
 //!   survives power loss. Bytes outside the range may or may not, page by page. After an `Err` the
 //!   pages are marked clean as Linux does (the content stays readable, a second flush does nothing
 //!   for them): the file must be treated as suspect; flushing again proves nothing.
+//! * A sync that could not even be attempted, because the path cannot be opened (no descriptor is
+//!   free, say), has touched nothing: its error is [marked](not_attempted), [`was_attempted`] tells it
+//!   from the other kind, and it may be tried again.
 //! * Creating, renaming or removing a file is durable only after [`Disk::sync`] of its directory.
 //! * A region outlives `remove` of its path. A region from before the death of its process must
 //!   never be written again (the simulator asserts it).
@@ -15,6 +18,7 @@
 mod layer;
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -44,6 +48,22 @@ pub trait Disk: Send + Sync {
     /// then there with none), `InvalidInput` when the file is longer
     /// than `len`, otherwise what the operating system says.
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion>;
+
+    /// Maps `path` shared and writable with exactly `len` bytes, as [`Disk::map`] does, but without
+    /// blocks for what is not there yet. Whoever writes to a part has it [reserved](Disk::reserve)
+    /// before: a write to a hole of a full file system is the process's death by SIGBUS.
+    ///
+    /// # Errors
+    /// As [`Disk::map`].
+    fn map_sparse(&self, path: &Path, len: usize) -> io::Result<MappedRegion>;
+
+    /// Reserves the blocks of `range` of a region that [`Disk::map_sparse`] gave, so that writes there
+    /// cannot fail for want of space. Nothing has been written behind the start of `range` that is
+    /// not zero. The file still has the path by which it was mapped.
+    ///
+    /// # Errors
+    /// `StorageFull` when there are not so many, otherwise what the operating system says.
+    fn reserve(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<()>;
 
     /// Makes the bytes of `range` durable that were written to `region` before this call.
     /// Never blocks a runtime thread.
@@ -78,7 +98,7 @@ pub trait Disk: Send + Sync {
     /// Makes a file's content and size, or a directory's entries, durable.
     ///
     /// # Errors
-    /// What fsync says.
+    /// What fsync says; what opening the path says, [marked](not_attempted).
     fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>>;
 
     /// Renames a file, replacing the target if there is one.
@@ -131,6 +151,34 @@ pub trait Disk: Send + Sync {
     fn space(&self, dir: &Path) -> io::Result<DiskSpace>;
 }
 
+/// Marks what kept a sync from being attempted. The kind stays.
+#[must_use]
+pub fn not_attempted(source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), NotAttempted(source))
+}
+
+/// Whether a sync that failed with `error` was attempted, so that it cannot be tried again.
+#[must_use]
+pub fn was_attempted(error: &io::Error) -> bool {
+    !error.get_ref().is_some_and(|inner| inner.is::<NotAttempted>())
+}
+
+/// See [`not_attempted`].
+#[derive(Debug)]
+struct NotAttempted(io::Error);
+
+impl fmt::Display for NotAttempted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for NotAttempted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
@@ -175,7 +223,8 @@ impl FileLock {
 }
 
 /// Told of every write to a region before the next statement runs: the simulated disk marks pages
-/// dirty and counts persistence micro-operations with it. The operating system needs none.
+/// dirty and counts persistence micro-operations with it. The operating system needs it only to tell
+/// the holes of a sparse file.
 pub trait RegionTracker: Send + Sync {
     /// `len` bytes at `offset` were just written.
     fn wrote(&self, offset: usize, len: usize);
@@ -312,8 +361,8 @@ impl MappedRegion {
     }
 }
 
-impl std::fmt::Debug for MappedRegion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for MappedRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MappedRegion").field("len", &self.len).finish_non_exhaustive()
     }
 }

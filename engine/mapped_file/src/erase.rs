@@ -24,9 +24,13 @@ impl Erased {
         self.position..self.position + self.bytes.len()
     }
 
-    /// Undoes it.
+    /// Undoes it. What was zero before may be a hole and is left alone.
     pub(crate) fn put_back(&self, region: &MappedRegion) {
-        region.write(self.position, &self.bytes);
+        for (index, bytes) in self.bytes.chunks(PAGE_SIZE).enumerate() {
+            let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(start, |last| last + 1);
+            region.write(self.position + index * PAGE_SIZE + start, &bytes[start..end]);
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-/// A sync failed: the range is not durable and never will be known to be.
+use mq_env::disk::was_attempted;
+
+/// A sync failed: the range is not durable. If that is final, it never will be known to be.
 #[derive(Debug, thiserror::Error)]
 #[error("sync of {from}..{to} failed: {source}")]
 pub struct FlushError {
@@ -13,6 +15,21 @@ pub struct FlushError {
     pub to: u64,
     /// What the operating system said.
     pub source: io::Error,
+}
+
+impl FlushError {
+    /// Whether another sync would prove nothing.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !can_be_attempted_again(&self.source)
+    }
+}
+
+/// Whether a sync failed for want of something that may be there the next time. A file that is gone
+/// is gone.
+pub(crate) fn can_be_attempted_again(error: &io::Error) -> bool {
+    let is_gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    !was_attempted(error) && !is_gone
 }
 
 /// A directory does not hold a sound sequence of files.

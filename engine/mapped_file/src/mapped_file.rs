@@ -18,6 +18,11 @@ use crate::{Erased, erase_behind};
 /// [`MappedFile::erase`] takes a run of this many zero bytes for the untouched rest of the file.
 const ERASE_STOPS_AFTER_BYTES: usize = 64 << 20;
 
+/// A sparse file has blocks reserved for at least so many bytes behind its end at once,
+const RESERVED_BYTES_MIN: usize = 64 << 10;
+/// and for at most so many.
+const RESERVED_BYTES_MAX: usize = 1 << 20;
+
 /// One fixed-size segment of a [`crate::MappedFileQueue`] (RocketMQ 4.9 `MappedFile`).
 #[derive(Debug)]
 pub struct MappedFile {
@@ -26,6 +31,8 @@ pub struct MappedFile {
     region: MappedRegion,
     write_buffer: Option<WriteBuffer>,
     flushed_position: AtomicUsize,
+    /// Appends up to here find blocks.
+    reserved_position: AtomicUsize,
     appended: Appended,
 }
 
@@ -52,14 +59,39 @@ impl MappedFile {
         len: usize,
     ) -> io::Result<Self> {
         let region = disk.map(&path, len)?;
-        Ok(MappedFile {
+        Ok(MappedFile::over(region, path, file_from_offset, len))
+    }
+
+    /// As [`MappedFile::open`], but the file takes disk as it fills: before an append somebody sees
+    /// to it that it [has room](MappedFile::has_room).
+    ///
+    /// # Errors
+    /// What [`Disk::map_sparse`] says.
+    pub fn open_sparse(
+        disk: &dyn Disk,
+        path: PathBuf,
+        file_from_offset: u64,
+        len: usize,
+    ) -> io::Result<Self> {
+        let region = disk.map_sparse(&path, len)?;
+        Ok(MappedFile::over(region, path, file_from_offset, 0))
+    }
+
+    fn over(
+        region: MappedRegion,
+        path: PathBuf,
+        file_from_offset: u64,
+        reserved_position: usize,
+    ) -> Self {
+        MappedFile {
             path,
             file_from_offset,
             region,
             write_buffer: None,
             flushed_position: AtomicUsize::new(0),
+            reserved_position: AtomicUsize::new(reserved_position),
             appended: Appended::default(),
-        })
+        }
     }
 
     /// The same file, which nothing was appended to yet, with a buffer that takes its appends.
@@ -133,6 +165,34 @@ impl MappedFile {
     /// Remembers the store time of the record appended last.
     pub fn set_store_timestamp_ms(&self, store_timestamp_ms: u64) {
         self.appended.store_timestamp_ms.store(store_timestamp_ms, Ordering::Relaxed);
+    }
+
+    /// Whether the next `len` bytes have blocks.
+    #[must_use]
+    pub fn has_room(&self, len: usize) -> bool {
+        let end = self.wrote_position().saturating_add(len);
+        end.min(self.file_size()) <= self.reserved_position.load(Ordering::Relaxed)
+    }
+
+    /// Reserves blocks for the next `len` bytes and, if there is space, for as many as the file
+    /// has so far, within [`RESERVED_BYTES_MIN`] and [`RESERVED_BYTES_MAX`]. One appender at a time.
+    ///
+    /// # Errors
+    /// What [`Disk::reserve`] says.
+    pub fn reserve(&self, disk: &dyn Disk, len: usize) -> io::Result<()> {
+        let start = self.wrote_position();
+        let least = (start + len).next_multiple_of(PAGE_SIZE).min(self.file_size());
+        let ahead = start.clamp(RESERVED_BYTES_MIN, RESERVED_BYTES_MAX);
+        let most = least.max((start + ahead).next_multiple_of(PAGE_SIZE).min(self.file_size()));
+        let end = match disk.reserve(&self.region, start..most) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && least < most => {
+                disk.reserve(&self.region, start..least)?;
+                least
+            }
+            reserved => reserved.map(|()| most)?,
+        };
+        self.reserved_position.store(end, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Copies `bytes` behind the end and publishes them, or leaves that to the commit; the position of

@@ -6,19 +6,20 @@
 
 mod ahead;
 mod cut;
+mod entries;
 mod load;
 mod retire;
 
 pub use ahead::AheadError;
 pub use cut::Cut;
+pub use entries::UnsyncedEntries;
 pub use retire::Retired;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mq_env::disk::Disk;
 
@@ -41,15 +42,9 @@ pub struct MappedFileQueue {
     /// Nothing below waits in a write buffer.
     committed_where: AtomicU64,
     flushed_where: AtomicU64,
-    unsynced: Mutex<Unsynced>,
+    unsynced: UnsyncedEntries,
+    is_sparse: bool,
     flush_error_counts_as_done: bool,
-}
-
-/// What a power loss could undo although its bytes are flushed.
-#[derive(Debug, Default)]
-struct Unsynced {
-    files: Vec<PathBuf>,
-    dirs: BTreeSet<PathBuf>,
 }
 
 impl MappedFileQueue {
@@ -68,7 +63,8 @@ impl MappedFileQueue {
             pool: None,
             committed_where: AtomicU64::new(0),
             flushed_where: AtomicU64::new(0),
-            unsynced: Mutex::new(Unsynced::default()),
+            unsynced: UnsyncedEntries::default(),
+            is_sparse: false,
             flush_error_counts_as_done: false,
         }
     }
@@ -84,6 +80,21 @@ impl MappedFileQueue {
     #[must_use]
     pub fn with_transient_store_pool(mut self, pool: Option<Arc<TransientStorePool>>) -> Self {
         self.pool = pool;
+        self
+    }
+
+    /// Files take disk as they fill. Whoever appends has [room made](MappedFileQueue::make_room)
+    /// before.
+    #[must_use]
+    pub fn with_sparse_files(mut self) -> Self {
+        self.is_sparse = true;
+        self
+    }
+
+    /// New files and directories are noted in `unsynced`, for other queues as well.
+    #[must_use]
+    pub fn with_unsynced_entries(mut self, unsynced: UnsyncedEntries) -> Self {
+        self.unsynced = unsynced;
         self
     }
 
@@ -175,6 +186,15 @@ impl MappedFileQueue {
         Ok(file)
     }
 
+    /// Sees to it that the next `len` bytes of `file`, one of the queue's, have blocks. Mostly that is
+    /// a comparison.
+    ///
+    /// # Errors
+    /// What reserving them says; nothing is appended then.
+    pub fn make_room(&self, file: &MappedFile, len: usize) -> io::Result<()> {
+        if file.has_room(len) { Ok(()) } else { file.reserve(&*self.disk, len) }
+    }
+
     /// The file that contains `offset`.
     #[must_use]
     pub fn find(&self, offset: u64) -> Option<Arc<MappedFile>> {
@@ -241,8 +261,8 @@ impl MappedFileQueue {
     /// it is full or so many of its pages are dirty. One caller at a time.
     ///
     /// # Errors
-    /// The failed range and what the sync said. Nothing of that range may ever count as durable in
-    /// this process, whatever a later sync says.
+    /// The failed range and what the sync said. If that [is final](FlushError::is_final), nothing of the
+    /// range may ever count as durable in this process, whatever a later sync says; else it is tried again.
     pub async fn flush(&self, least_pages: usize) -> Result<Range<u64>, FlushError> {
         let start = self.flushed_where();
         let mut end = start;
@@ -280,7 +300,7 @@ impl MappedFileQueue {
         mut synced: impl FnMut(u64),
     ) -> Result<(), FlushError> {
         let failed = |source| FlushError { from: range.start, to: range.end, source };
-        self.sync_entries().await.map_err(failed)?;
+        self.unsynced.sync(&*self.disk).await.map_err(failed)?;
         for file in self.files_from(range.start) {
             let from = file.file_from_offset();
             let start = range.start.max(from);
@@ -297,25 +317,10 @@ impl MappedFileQueue {
         Ok(())
     }
 
+    /// Entries first: a file whose bytes are flushed is looked at again only with new bytes.
     async fn flush_file(&self, file: &MappedFile) -> io::Result<usize> {
-        let flushed = file.flush(&*self.disk).await?;
-        self.sync_entries().await?;
-        Ok(flushed)
-    }
-
-    /// Syncs new files (their length) and the directories that got new entries.
-    async fn sync_entries(&self) -> io::Result<()> {
-        let unsynced = std::mem::take(&mut *self.unsynced());
-        if unsynced.files.is_empty() && unsynced.dirs.is_empty() {
-            return Ok(());
-        }
-        for file in &unsynced.files {
-            self.disk.sync(file).await?;
-        }
-        for dir in &unsynced.dirs {
-            self.disk.sync(dir).await?;
-        }
-        Ok(())
+        self.unsynced.sync(&*self.disk).await?;
+        file.flush(&*self.disk).await
     }
 
     /// Has the next flush sync the directories that lead to the files.
@@ -323,7 +328,7 @@ impl MappedFileQueue {
         let is_below = self.dir.starts_with(&self.root);
         let dirs = self.dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
         let dirs = dirs.take_while(|dir| !is_below || dir.starts_with(&self.root));
-        self.unsynced().dirs.extend(dirs.map(Path::to_path_buf));
+        self.unsynced.add_dirs(dirs);
     }
 
     /// The files from the one that contains `offset` on.
@@ -331,6 +336,12 @@ impl MappedFileQueue {
         let files = self.read_files();
         let start = files.partition_point(|file| file.file_end_offset() <= offset);
         files[start..].to_vec()
+    }
+
+    /// Opens or creates the file that begins at `from`.
+    fn open_file(&self, from: u64) -> io::Result<MappedFile> {
+        let open = if self.is_sparse { MappedFile::open_sparse } else { MappedFile::open };
+        open(&*self.disk, self.file_path(from), from, self.file_size)
     }
 
     fn file_path(&self, file_from_offset: u64) -> PathBuf {
@@ -343,10 +354,6 @@ impl MappedFileQueue {
 
     fn write_files(&self) -> RwLockWriteGuard<'_, Vec<Arc<MappedFile>>> {
         self.files.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unsynced(&self) -> MutexGuard<'_, Unsynced> {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -26,7 +26,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use mq_env::Env;
@@ -38,6 +38,7 @@ use tokio::sync::Notify;
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::damage::{Damage, DamagedRange};
 use crate::error::StoreError;
+use crate::index_service::local_time;
 use crate::log_end::{LogEnd, LogEndWatch};
 use crate::plant::Plant;
 use crate::running_flags::{Refusal, RunningFlags};
@@ -73,6 +74,8 @@ pub struct CommitLog {
     transient: Option<Transient>,
     /// Held by whoever moves the flushed end: flush services, truncation.
     flushing: tokio::sync::Mutex<()>,
+    /// The last sync could not be attempted.
+    is_sync_postponed: AtomicBool,
 }
 
 /// What every put writes. It has cache lines of its own: who reads the log's other parts on another
@@ -132,6 +135,7 @@ impl CommitLog {
             ahead_trigger: AheadTrigger::new(),
             transient,
             flushing: tokio::sync::Mutex::new(()),
+            is_sync_postponed: AtomicBool::new(false),
         }
     }
 
@@ -265,7 +269,8 @@ impl CommitLog {
     /// or a file is full.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`] after a failed sync, [`StoreError::Flush`] for the one that fails.
+    /// [`StoreError::Poisoned`] after a failed sync, [`StoreError::Flush`] for the one that fails. One
+    /// that could not be attempted poisons nothing.
     pub(crate) async fn flush(&self, least_pages: usize) -> Result<(), StoreError> {
         let _flushing = self.flushing.lock().await;
         if self.is_poisoned() {
@@ -274,12 +279,22 @@ impl CommitLog {
         match self.queue.flush(least_pages).await {
             Ok(range) => {
                 self.publish_flushed(range);
+                if self.is_sync_postponed.swap(false, Ordering::AcqRel) {
+                    tracing::info!(
+                        flushed = self.flushed_offset(),
+                        "the CommitLog is synced again"
+                    );
+                }
                 Ok(())
             }
             Err(error) => {
                 // Whole files before the failed one may have been synced.
                 self.publish_flushed(self.flushed_offset()..error.from);
-                self.poison(&error);
+                if error.is_final() {
+                    self.poison(&error);
+                } else if !self.is_sync_postponed.swap(true, Ordering::AcqRel) {
+                    tracing::warn!(%error, "the CommitLog cannot be synced now; tried again");
+                }
                 Err(error.into())
             }
         }
@@ -374,8 +389,15 @@ impl CommitLog {
 
     /// Refuses writes from now on.
     pub(crate) fn poison(&self, error: &FlushError) {
-        if self.flags.set(Refusal::SyncFailed) {
-            tracing::error!(%error, "sync of the CommitLog failed: the store refuses writes");
+        let sentence = format!(
+            "the disk refused to sync the CommitLog {} ({}) at {}: writes are refused until the broker is \
+             started again, reads go on",
+            self.dir().display(),
+            error.source,
+            local_time(&*self.env.clock)
+        );
+        if self.flags.set_sync_failed(sentence.clone()) {
+            tracing::error!(from = error.from, to = error.to, "{sentence}");
             let text = error.source.to_string();
             let (from, to) = (error.from, error.to);
             self.env.probe.emit(&Event::SyncFailed { from, to, error: &text });

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mq_env::disk::Disk;
-use mq_mapped_file::{Cut, LoadError, MappedFile, MappedFileQueue, SelectedBuffer};
+use mq_mapped_file::{
+    Cut, LoadError, MappedFile, MappedFileQueue, SelectedBuffer, UnsyncedEntries,
+};
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 
 const UNIT: u64 = CQ_STORE_UNIT_BYTES as u64;
@@ -32,6 +34,7 @@ impl ConsumeQueue {
         disk: Arc<dyn Disk>,
         root: &Path,
         file_size: usize,
+        entries: UnsyncedEntries,
         topic: &str,
         queue_id: u32,
     ) -> Self {
@@ -39,7 +42,9 @@ impl ConsumeQueue {
         ConsumeQueue {
             topic: topic.to_owned(),
             queue_id,
-            queue: MappedFileQueue::new(disk, root, dir, file_size),
+            queue: MappedFileQueue::new(disk, root, dir, file_size)
+                .with_sparse_files()
+                .with_unsynced_entries(entries),
             max_physic_offset: AtomicU64::new(0),
             min_logic_offset: AtomicU64::new(0),
         }
@@ -102,7 +107,8 @@ impl ConsumeQueue {
     /// that already has its unit is passed over, so dispatching again is harmless.
     ///
     /// # Errors
-    /// When the next file cannot be created; nothing was added then.
+    /// When the next file cannot be created or there are no blocks for the unit; at most fillers before
+    /// it were added then.
     pub(crate) fn put_message_position_info(
         &self,
         unit: ConsumeQueueUnit,
@@ -115,7 +121,7 @@ impl ConsumeQueue {
         let expected = queue_offset * UNIT;
         let file = self.queue.last_or_create(expected)?;
         if self.queue.max_offset() == file.file_from_offset() && self.is_first(&file) {
-            self.fill_before(&file, expected);
+            self.fill_before(&file, expected)?;
         }
         let end = self.queue.max_offset();
         if expected < end {
@@ -138,9 +144,15 @@ impl ConsumeQueue {
             );
             return self.fill_gap_and_append(expected, unit, end_offset);
         }
-        file.append(&unit.encode());
+        self.append(&file, unit)?;
         self.max_physic_offset.store(end_offset, Ordering::Release);
         Ok(())
+    }
+
+    /// Adds a unit to `file`, which takes disk as it fills; whether it fits.
+    fn append(&self, file: &MappedFile, unit: ConsumeQueueUnit) -> io::Result<bool> {
+        self.queue.make_room(file, CQ_STORE_UNIT_BYTES)?;
+        Ok(file.append(&unit.encode()).is_some())
     }
 
     /// Maps the files.
@@ -259,16 +271,15 @@ impl ConsumeQueue {
 
     /// A queue that does not begin at 0 begins inside its first file: fillers stand before. An empty
     /// file that a crash left may end before that.
-    fn fill_before(&self, file: &MappedFile, offset: u64) {
-        let filler = ConsumeQueueUnit::FILLER.encode();
-        while file.file_from_offset() + (file.wrote_position() as u64) < offset {
-            if file.append(&filler).is_none() {
-                break;
-            }
-        }
+    fn fill_before(&self, file: &MappedFile, offset: u64) -> io::Result<()> {
+        let position = offset.saturating_sub(file.file_from_offset()) as usize;
+        // All or nothing: a file that begins with some of them would look like one with a gap.
+        self.queue.make_room(file, position.saturating_sub(file.wrote_position()))?;
+        while file.wrote_position() < position && self.append(file, ConsumeQueueUnit::FILLER)? {}
         if offset > 0 {
             self.min_logic_offset.store(offset, Ordering::Release);
         }
+        Ok(())
     }
 
     fn fill_gap_and_append(
@@ -277,11 +288,10 @@ impl ConsumeQueue {
         unit: ConsumeQueueUnit,
         end_offset: u64,
     ) -> io::Result<()> {
-        let filler = ConsumeQueueUnit::FILLER.encode();
         while self.queue.max_offset() < offset {
-            self.queue.last_or_create(offset)?.append(&filler);
+            self.append(&*self.queue.last_or_create(offset)?, ConsumeQueueUnit::FILLER)?;
         }
-        self.queue.last_or_create(offset)?.append(&unit.encode());
+        self.append(&*self.queue.last_or_create(offset)?, unit)?;
         self.max_physic_offset.store(end_offset, Ordering::Release);
         Ok(())
     }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use futures::{StreamExt, TryStreamExt};
 use mq_env::disk::Disk;
-use mq_mapped_file::Cut;
+use mq_mapped_file::{Cut, FlushError, UnsyncedEntries};
 use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
 
 use crate::commit_log::CommitLog;
@@ -15,6 +16,9 @@ use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::consume_queue::ConsumeQueue;
 use crate::error::StoreError;
 use crate::topic_queue_table::TopicQueueTable;
+
+/// Syncs of queues that are under way at a time: a store with thousands of them has to stop in time.
+const SYNCS_AT_ONCE: usize = 16;
 
 type Topics = BTreeMap<String, BTreeMap<u32, Arc<ConsumeQueue>>>;
 
@@ -25,6 +29,8 @@ pub struct ConsumeQueueStore {
     file_size: usize,
     erase: bool,
     topics: RwLock<Topics>,
+    /// New files and directories of all queues.
+    entries: UnsyncedEntries,
     /// Held by whoever syncs or truncates.
     flushing: tokio::sync::Mutex<()>,
     is_suspect: AtomicBool,
@@ -42,6 +48,7 @@ impl ConsumeQueueStore {
             file_size: file_size.next_multiple_of(CQ_STORE_UNIT_BYTES),
             erase: !config.upstream(UpstreamSwitch::TruncateInMemory),
             topics: RwLock::default(),
+            entries: UnsyncedEntries::default(),
             flushing: tokio::sync::Mutex::new(()),
             is_suspect: AtomicBool::new(false),
         }
@@ -202,21 +209,46 @@ impl ConsumeQueueStore {
 
     /// Syncs every queue with enough dirty pages; whether everything that should be durable is. A
     /// failed sync makes that `false` for the rest of the process: the units are rebuilt at the
-    /// next start.
+    /// next start. One that could not be attempted is tried again by the next call.
     pub(crate) async fn flush(&self, least_pages: usize) -> bool {
         let _flushing = self.flushing.lock().await;
         if self.is_suspect() {
             return false;
         }
-        for queue in self.all() {
-            if let Err(error) = queue.flush(least_pages).await {
-                let (topic, queue_id) = (queue.topic(), queue.queue_id());
-                tracing::error!(topic, queue_id, %error, "ConsumeQueue sync failed");
+        let mut dirty = self.all();
+        dirty.retain(|queue| queue.is_able_to_flush(least_pages));
+        if dirty.is_empty() {
+            return true;
+        }
+        match self.sync(dirty, least_pages).await {
+            Ok(()) => true,
+            Err(error) if !error.is_final() => {
+                tracing::warn!(%error, "the ConsumeQueues cannot be synced now; tried again");
+                false
+            }
+            Err(error) => {
+                tracing::error!(
+                    "the disk refused to sync the ConsumeQueues below {} ({error}): writes and reads go on, \
+                     and what is not known to be synced is made again when the broker is started again",
+                    self.root.display()
+                );
                 self.is_suspect.store(true, Ordering::Release);
-                return false;
+                false
             }
         }
-        true
+    }
+
+    /// Syncs the names of all new files, each directory once, and then queues, some at a time.
+    async fn sync(
+        &self,
+        queues: Vec<Arc<ConsumeQueue>>,
+        least_pages: usize,
+    ) -> Result<(), FlushError> {
+        let named = self.entries.sync(&*self.disk).await;
+        named.map_err(|source| FlushError { from: 0, to: 0, source })?;
+        let flush = async move |queue: Arc<ConsumeQueue>| queue.flush(least_pages).await;
+        let flushes = queues.into_iter().map(|queue| Box::pin(flush(queue)));
+        futures::stream::iter(flushes).buffer_unordered(SYNCS_AT_ONCE).try_collect().await
     }
 
     /// Whether a sync of a queue failed.
@@ -231,7 +263,8 @@ impl ConsumeQueueStore {
 
     fn open(&self, topic: &str, queue_id: u32) -> Arc<ConsumeQueue> {
         let disk = Arc::clone(&self.disk);
-        Arc::new(ConsumeQueue::new(disk, &self.root, self.file_size, topic, queue_id))
+        let entries = self.entries.clone();
+        Arc::new(ConsumeQueue::new(disk, &self.root, self.file_size, entries, topic, queue_id))
     }
 
     fn directories(&self, dir: PathBuf) -> Result<Vec<String>, StoreError> {

@@ -16,7 +16,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
 
@@ -53,6 +53,8 @@ pub(crate) struct DurableMark {
 struct Latest {
     sequence: u64,
     mark: Mark,
+    /// The mark is on its way to the disk, or did not get there.
+    is_unsynced: bool,
 }
 
 impl DurableMark {
@@ -71,7 +73,7 @@ impl DurableMark {
 
     /// The mark last written.
     pub(crate) fn mark(&self) -> Mark {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).mark
+        self.lock().mark
     }
 
     /// Raises the mark to what was just synced and makes it durable.
@@ -111,7 +113,7 @@ impl DurableMark {
         let _writing = self.writing.lock().await;
         let present = self.mark();
         let mark = change(present);
-        if mark == present {
+        if mark == present && !self.lock().is_unsynced {
             return Ok(());
         }
         self.write(mark).await
@@ -119,13 +121,19 @@ impl DurableMark {
 
     async fn write(&self, mark: Mark) -> io::Result<()> {
         let latest = {
-            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-            *latest = Latest { sequence: latest.sequence + 1, mark };
+            let mut latest = self.lock();
+            *latest = Latest { sequence: latest.sequence + 1, mark, is_unsynced: true };
             *latest
         };
         let at = (latest.sequence % 2) as usize * SLOT_BYTES;
         self.region.write(at, &encode_slot(latest));
-        self.disk.flush(&self.region, 0..PAGE_SIZE).await
+        self.disk.flush(&self.region, 0..PAGE_SIZE).await?;
+        self.lock().is_unsynced = false;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,6 +173,6 @@ fn read_slot(bytes: &[u8], slot: usize) -> Option<Latest> {
         units: Some(number(32)).filter(|units| *units != UNITS_UNKNOWN),
         index: IndexMark { file: number(40), entries: number(48), end: number(56) },
     };
-    let latest = Latest { sequence: number(8), mark };
+    let latest = Latest { sequence: number(8), mark, is_unsynced: false };
     (number(0) == MAGIC && encode_slot(latest) == bytes).then_some(latest)
 }

@@ -23,10 +23,17 @@ pub(crate) struct IndexFile {
     header: IndexHeader,
     /// Whether something was written since the last sync began.
     is_dirty: bool,
+    /// What is written up to here finds blocks.
+    reserved_to: usize,
 }
 
+/// Blocks for so many bytes of entries are reserved at once.
+const RESERVED_BYTES: usize = 1 << 20;
+
 impl IndexFile {
-    /// Maps the file, which is created if it is missing. `number` is its name.
+    /// Maps the file, which is created if it is missing. `number` is its name. It takes disk for
+    /// header and slots, which are written in no order, before the first change, and for entries as
+    /// they come.
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Path,
@@ -34,10 +41,34 @@ impl IndexFile {
         layout: IndexLayout,
     ) -> io::Result<Self> {
         let path = Self::path_in(dir, number);
-        let region = disk.map(&path, layout.file_bytes())?;
+        let region = disk.map_sparse(&path, layout.file_bytes())?;
         let header = IndexHeader::decode(region.slice(0..region.len()))
             .ok_or_else(|| io::Error::other("shorter than its header"))?;
-        Ok(IndexFile { path, number, layout, region, header, is_dirty: false })
+        Ok(IndexFile { path, number, layout, region, header, is_dirty: false, reserved_to: 0 })
+    }
+
+    /// Sees to it that header and slots have blocks.
+    pub(crate) fn reserve_slots(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if self.reserved_to == 0 {
+            let end = self.layout.entry_position(0);
+            disk.reserve(&self.region, 0..end)?;
+            self.reserved_to = end;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the next entry has blocks, too.
+    pub(crate) fn make_room(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.reserve_slots(disk)?;
+        let start = self.layout.entry_position(self.header.index_count as usize);
+        let end = start + INDEX_ENTRY_BYTES;
+        if end <= self.reserved_to {
+            return Ok(());
+        }
+        let ahead = (start + RESERVED_BYTES).min(self.layout.file_bytes()).max(end);
+        disk.reserve(&self.region, start..ahead)?;
+        self.reserved_to = ahead;
+        Ok(())
     }
 
     /// Where the file of that number is.
@@ -96,6 +127,11 @@ impl IndexFile {
     /// The region if it has to be synced; it counts as synced from now on.
     pub(crate) fn take_dirty(&mut self) -> Option<MappedRegion> {
         std::mem::take(&mut self.is_dirty).then(|| self.region.clone())
+    }
+
+    /// Has the next sync include the file.
+    pub(crate) fn set_dirty(&mut self) {
+        self.is_dirty = true;
     }
 
     /// Whether the file may hold records stored between the times, in ms (RocketMQ 4.9

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mq_env::Env;
 use mq_env::clock::Clock;
-use mq_env::disk::{Disk, MappedRegion};
+use mq_env::disk::{Disk, MappedRegion, was_attempted};
 use mq_mapped_file::create_dir;
 use mq_protocol::message_codec::RecordView;
 use tokio::sync::Notify;
@@ -29,6 +29,7 @@ use crate::index_file::IndexFile;
 use crate::index_layout::{IndexHeader, IndexLayout, for_each_key_hash, key_hash};
 use crate::sync::lock;
 
+pub(crate) use name::local_time;
 pub(crate) use recover::{IndexCut, TrustedIndex};
 
 /// A query finds at most so many (RocketMQ 4.9 `maxMsgsNumBatch`).
@@ -59,6 +60,12 @@ struct IndexState {
     /// Keys of the record at `indexed_to` that were added before a file could not be made.
     keys_done: usize,
     /// Files and directories whose entries may be unsynced.
+    unsynced: Vec<PathBuf>,
+}
+
+/// What a flush has to sync: files by number, and names.
+struct Dirty {
+    regions: Vec<(u64, MappedRegion)>,
     unsynced: Vec<PathBuf>,
 }
 
@@ -134,6 +141,7 @@ impl IndexService {
             if seen >= done {
                 self.make_room(&mut state)?;
                 if let Some(file) = state.files.last_mut() {
+                    file.make_room(&*self.disk)?;
                     file.put(hash, phy_offset as i64, record.store_timestamp());
                 }
             }
@@ -186,19 +194,27 @@ impl IndexService {
     }
 
     /// Syncs what was added before the call; with `only_full` only files that take no more. `None`
-    /// after a failed sync: nothing newer is ever known to be durable in this process.
+    /// after a failed sync: nothing newer is ever known to be durable in this process, unless the sync
+    /// could not be attempted.
     pub(crate) async fn flush(&self, only_full: bool) -> Option<IndexFlushed> {
         let _flushing = self.flushing.lock().await;
         if self.is_suspect() {
             return None;
         }
-        let (flushed, regions, unsynced) = self.take_dirty(only_full);
-        if let Err(error) = self.sync(&regions, &unsynced).await {
-            tracing::error!(%error, "index sync failed");
+        let (flushed, dirty) = self.take_dirty(only_full);
+        let Err(error) = self.sync(&dirty).await else { return Some(flushed) };
+        if was_attempted(&error) {
+            tracing::error!(
+                "the disk refused to sync the index {} ({error}): writes and reads go on, and what is not \
+                 known to be synced is made again when the broker is started again",
+                self.dir.display()
+            );
             self.is_suspect.store(true, Ordering::Release);
-            return None;
+        } else {
+            tracing::warn!(%error, "the index cannot be synced now; tried again");
+            self.dirty_again(dirty);
         }
-        Some(flushed)
+        None
     }
 
     /// Whether a sync failed.
@@ -239,7 +255,7 @@ impl IndexService {
     }
 
     /// What a flush is going to make durable, and what has to be synced for it.
-    fn take_dirty(&self, only_full: bool) -> (IndexFlushed, Vec<MappedRegion>, Vec<PathBuf>) {
+    fn take_dirty(&self, only_full: bool) -> (IndexFlushed, Dirty) {
         let mut state = self.lock();
         let full_until = |file: &IndexFile| file.header().end_timestamp.max(0) as u64;
         let full = state.files.iter().rfind(|file| file.is_full());
@@ -261,15 +277,25 @@ impl IndexService {
             until_ms: last.map_or(0, full_until),
         };
         let dirty = state.files.iter_mut().filter(|file| !only_full || file.is_full());
-        let regions = dirty.filter_map(IndexFile::take_dirty).collect();
-        (flushed, regions, std::mem::take(&mut state.unsynced))
+        let regions = dirty.filter_map(|file| Some((file.number(), file.take_dirty()?))).collect();
+        (flushed, Dirty { regions, unsynced: std::mem::take(&mut state.unsynced) })
     }
 
-    async fn sync(&self, regions: &[MappedRegion], unsynced: &[PathBuf]) -> io::Result<()> {
-        for region in regions {
+    /// Undoes [`IndexService::take_dirty`] but for files that have gone meanwhile.
+    fn dirty_again(&self, dirty: Dirty) {
+        let mut state = self.lock();
+        for (number, _) in &dirty.regions {
+            let file = state.files.iter_mut().find(|file| file.number() == *number);
+            file.into_iter().for_each(IndexFile::set_dirty);
+        }
+        state.unsynced.extend(dirty.unsynced);
+    }
+
+    async fn sync(&self, dirty: &Dirty) -> io::Result<()> {
+        for (_, region) in &dirty.regions {
             self.disk.flush(region, 0..region.len()).await?;
         }
-        for path in unsynced {
+        for path in &dirty.unsynced {
             match self.disk.sync(path).await {
                 // Removed meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -297,7 +323,8 @@ impl IndexService {
         let newest = state.files.last().map_or(0, IndexFile::number);
         let number = name::next_number(&*self.clock, newest);
         let opened = IndexFile::open(&*self.disk, &self.dir, number, self.layout);
-        let mut file = opened.inspect_err(|_| {
+        let made = opened.and_then(|mut file| file.make_room(&*self.disk).map(|()| file));
+        let mut file = made.inspect_err(|_| {
             // A file without room is of no use to the next try.
             let _ = self.disk.remove(&IndexFile::path_in(&self.dir, number));
         })?;

@@ -111,6 +111,12 @@ impl MessageStore {
         self.flags.is_writeable()
     }
 
+    /// What only a restart ends: the sync that failed, when, and how it goes on.
+    #[must_use]
+    pub fn sync_failure(&self) -> Option<&str> {
+        self.flags.sync_failure()
+    }
+
     /// Refuses or takes puts, as an operator says.
     pub fn set_writeable(&self, is_writeable: bool) {
         if is_writeable {
@@ -167,6 +173,8 @@ impl MessageStore {
         self.log.commit(0);
         let is_flushed = self.log.flush(0).await.is_ok();
         self.group_commit.complete();
+        // What could not be synced now never will be by this process.
+        self.group_commit.cut(0);
         self.log.remove_ahead().await;
         let is_dispatched = self.dispatcher.catch_up().await.is_ok();
         self.marks.write_watermark().await;

@@ -3,6 +3,7 @@
 //! Kept in memory only. What Java latches until a restart (a ConsumeQueue error) ends here with its
 //! cause; only a failed sync is final.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A reason to refuse writes.
@@ -25,12 +26,26 @@ pub(crate) enum Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct RunningFlags {
     bits: AtomicU32,
+    /// What made the refusal final, since when, and how it ends.
+    sync_failure: OnceLock<String>,
 }
 
 impl RunningFlags {
     /// Adds a reason; whether it is new.
     pub(crate) fn set(&self, refusal: Refusal) -> bool {
         self.bits.fetch_or(refusal as u32, Ordering::AcqRel) & refusal as u32 == 0
+    }
+
+    /// Adds the reason that only a restart takes away, in a sentence; whether it is new.
+    pub(crate) fn set_sync_failed(&self, sentence: String) -> bool {
+        let is_new = self.sync_failure.set(sentence).is_ok();
+        self.set(Refusal::SyncFailed);
+        is_new
+    }
+
+    /// The sentence of [`RunningFlags::set_sync_failed`].
+    pub(crate) fn sync_failure(&self) -> Option<&str> {
+        self.sync_failure.get().map(String::as_str)
     }
 
     /// Takes a reason away; whether it held.

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mq_env::clock::Clock;
-use mq_env::disk::{Disk, DiskLayer, DiskSpace, MappedRegion};
+use mq_env::disk::{Disk, DiskLayer, DiskSpace, MappedRegion, not_attempted};
 use mq_env::probe::{Event, Observer, Probe};
 use mq_env::watched::Watched;
 use mq_env::{BoxFuture, Env};
@@ -251,6 +251,8 @@ struct TestDisk {
     syncs: Mutex<Vec<PathBuf>>,
     failing_sync: Mutex<Option<PathBuf>>,
     held_sync: Watched<Option<PathBuf>>,
+    /// No name can be opened to be synced.
+    has_no_descriptor: AtomicBool,
     /// No CommitLog file is made, and how often.
     is_full: AtomicBool,
     refused: AtomicU64,
@@ -268,6 +270,7 @@ impl TestDisk {
             syncs: Mutex::default(),
             failing_sync: Mutex::default(),
             held_sync: Watched::new(None),
+            has_no_descriptor: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             used_percent: AtomicU64::new(10),
@@ -345,6 +348,9 @@ impl DiskLayer for TestDisk {
         Box::pin(async move {
             self.held_sync.wait_for(|held| held.as_deref() != Some(path)).await;
             let fails = lock(&self.failing_sync).take_if(|failing| failing == path).is_some();
+            if self.has_no_descriptor.load(Ordering::Relaxed) {
+                return Err(not_attempted(io::Error::from_raw_os_error(24)));
+            }
             if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
         })
     }

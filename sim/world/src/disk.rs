@@ -22,19 +22,22 @@
 //! The size that `Disk::write` gives a file may be lost even where the rename survived.
 //!
 //! **Space.** Mapping reserves all blocks of the file, writing those of the data; both fail with
-//! `StorageFull`. A removed file gives its blocks back once no living process maps it.
+//! `StorageFull`. A file mapped sparse has those that were reserved, after power loss those that were
+//! written; a write to a hole panics. A removed file gives its blocks back once no living process maps it.
 //!
 //! Everything is drawn from named streams or from the stream passed in: the same calls with the same
 //! seed give the same disk. A file of 1 GiB costs what was touched of it. Not simulated: symbolic and
 //! hard links, permissions, access times, growing a file while it is mapped.
 //!
 //! **Faults.** Syncs that fail, lie, hang or take long; writes that land nowhere or in the wrong place
-//! ([`FlushErrorMode`]); reads that fail ([`SimDisk::fail_reads`]); bits that rot ([`SimDisk::rot`]); a
+//! ([`FlushErrorMode`]); reads that fail ([`SimDisk::fail_reads`]); no descriptors
+//! ([`SimDisk::fail_opens`]); bits that rot ([`SimDisk::rot`]); a
 //! disk that fills up ([`SimDisk::set_capacity`]).
 //!
-//! Modules in reading order: `tree`, `journal`, `memory`, `region`, `state`, `flush`, `ticket`, `faults`,
+//! Modules in reading order: `tree`, `journal`, `memory`, `blocks`, `region`, `state`, `flush`, `ticket`, `faults`,
 //! `damage`, `power`, `image`, `observe`, `handle`, `inspect`.
 
+mod blocks;
 mod damage;
 mod faults;
 mod flush;
@@ -65,7 +68,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
 pub use self::damage::{DamageKind, DeviceDamage};
-pub use self::faults::{FlushErrorMode, FlushFault, ReadFault};
+pub use self::faults::{DescriptorFault, FlushErrorMode, FlushFault, ReadFault};
 pub use self::handle::DiskHandle;
 pub use self::image::DiskImage;
 pub use self::inspect::SyncNote;
@@ -260,6 +263,16 @@ impl SimDisk {
     /// Takes all injected read errors away.
     pub fn clear_read_faults(&self) {
         self.lock().read_faults.clear();
+    }
+
+    /// Lets opens of files and directories fail from now on.
+    pub fn fail_opens(&self, fault: DescriptorFault) {
+        self.lock().open_faults.push(fault);
+    }
+
+    /// Takes all injected failures of opens away.
+    pub fn clear_open_faults(&self) {
+        self.lock().open_faults.clear();
     }
 
     /// Bit rot: flips the bits of `mask` in the byte at `offset` of what the platter holds of `path`.

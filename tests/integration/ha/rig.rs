@@ -240,7 +240,9 @@ fn oracle(env: &Env, addr: String) -> PrefixOracle {
                     PrefixAnswer::decode(&header, &answer.body)
                         .map_err(|error| unreachable(error.to_string()))
                 }
-                ResponseCode::REQUEST_CODE_NOT_SUPPORTED => Err(PrefixError::Unsupported),
+                ResponseCode::REQUEST_CODE_NOT_SUPPORTED => {
+                    Err(PrefixError::Unsupported { log_end: None })
+                }
                 code => Err(unreachable(format!("code {code}"))),
             }
         })

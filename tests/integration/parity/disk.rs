@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mq_env::Env;
 use mq_env::clock::Clock;
-use mq_env::disk::{DirEntry, Disk, FileStat, PAGE_SIZE};
+use mq_env::disk::{DirEntry, Disk, FileStat, PAGE_SIZE, was_attempted};
 use mq_env::rng::Rng;
 use proptest::prelude::*;
 use staticfire_world::disk::{SimDisk, SimDiskConfig};
@@ -68,6 +68,40 @@ fn a_mapped_file_is_zeros_until_written_and_all_see_it() {
         second.write(0, b"back");
         assert_eq!(region.slice(0..4), b"back");
         assert_eq!(disk.stat(&path).unwrap().len, 10_000);
+    });
+}
+
+#[test]
+fn a_sparse_file_has_its_length_and_takes_what_is_reserved() {
+    both(async |disk, dir| {
+        let path = dir.join("sparse");
+        let region = disk.map_sparse(&path, 100 * PAGE_SIZE).unwrap();
+        assert_eq!(disk.stat(&path).unwrap().len, 100 * PAGE_SIZE as u64);
+        assert_eq!(region.next_data(0), region.len(), "nothing but a hole");
+        disk.reserve(&region, 10..3 * PAGE_SIZE).unwrap();
+        disk.reserve(&region, 5..5).unwrap();
+        assert_eq!(region.slice(0..PAGE_SIZE), &[0; PAGE_SIZE]);
+        region.write(2 * PAGE_SIZE + 1, b"unit");
+        assert!((2 * PAGE_SIZE..=2 * PAGE_SIZE + 1).contains(&region.next_data(0)));
+        disk.flush(&region, 0..region.len()).await.unwrap();
+        disk.sync(&path).await.unwrap();
+        drop(region);
+        // As if it had its blocks: this is how a store of another version opens it.
+        let region = disk.map(&path, 100 * PAGE_SIZE).unwrap();
+        assert_eq!(region.slice(2 * PAGE_SIZE..2 * PAGE_SIZE + 6), b"\0unit\0");
+        assert_eq!(kind(disk.map_sparse(&path, PAGE_SIZE)), ErrorKind::InvalidInput);
+        assert_eq!(disk.map_sparse(&path, 101 * PAGE_SIZE - 7).unwrap().len(), 101 * PAGE_SIZE - 7);
+    });
+}
+
+#[test]
+fn a_sync_that_cannot_open_its_path_was_not_attempted() {
+    both(async |disk, dir| {
+        let missing = disk.sync(&dir.join("none")).await.unwrap_err();
+        assert_eq!((missing.kind(), was_attempted(&missing)), (ErrorKind::NotFound, false));
+        let region = disk.map(&dir.join("log"), PAGE_SIZE).unwrap();
+        let beyond = disk.flush(&region, 0..2 * PAGE_SIZE).await.unwrap_err();
+        assert!(was_attempted(&beyond));
     });
 }
 

@@ -46,6 +46,8 @@ pub enum ConfigFindingKind {
     OverriddenLine,
     /// 4.9 obeys the key, this engine does not yet.
     NotUsedYet,
+    /// A protection is asked for that is not there: a broker does not start.
+    NotProtected,
     /// 4.9 can do it, this engine refuses to pretend.
     NotSupported,
     /// `brokerRole` and `brokerId` contradict each other.

@@ -53,6 +53,9 @@ pub(crate) enum KeyStatus {
     Obeyed(Field),
     /// Obeyed by 4.9; accepted, not used by this engine yet.
     Accepted,
+    /// The same, and who writes it counts on something that would not be there: completes the sentence
+    /// that begins with key and value.
+    Protects(&'static str),
     /// Not obeyed by 4.9: what happens instead.
     Ignored(Instead),
     /// What it means depends on other keys: see `rules`.
@@ -90,6 +93,11 @@ pub(crate) enum Field {
 }
 
 impl ConfigKey {
+    /// Whether the engine reads and obeys it.
+    pub(crate) fn is_obeyed(&self) -> bool {
+        matches!(self.status, KeyStatus::Obeyed(_))
+    }
+
     /// The value in force, written as in a file; the table's default where no field holds it.
     pub(crate) fn value_in_force(&self, settings: &mut Settings) -> String {
         let shown = match self.status {

@@ -6,7 +6,7 @@ mod limits;
 mod message_store;
 mod netty;
 
-use crate::config::key::KeyStatus::{Accepted, Ignored, Obeyed};
+use crate::config::key::KeyStatus::{Accepted, Ignored, Obeyed, Protects};
 use crate::config::key::ValueType::{Int, Long, Text};
 use crate::config::key::{ConfigKey, Field, Instead, KeyStatus, ValueType};
 
@@ -19,6 +19,29 @@ const PERCENT: ValueType = Int(1, 100);
 const LONG_SIZE: ValueType = Long(1, i64::MAX);
 const LONG_COUNT: ValueType = Long(0, i64::MAX);
 const UNREAD: KeyStatus = Ignored(Instead::Text("has a setter, but no code of 4.9 reads it"));
+
+const ACL: &str = "asks for access control, which is not built yet: every client could read, write and \
+                   administer everything";
+/// What a key of any name that begins with `tls` asks for.
+pub(crate) const TLS: &str =
+    "asks for encrypted connections, which are not built yet: everything would travel in the clear";
+const PLUG_IN: &str =
+    "names a plug-in, which is not loaded: what it does with messages would not be done";
+const READ_ONLY_PATHS: &str = "names directories of CommitLog files, which are not read: their messages \
+                               would not be served";
+const REPLICAS: &str = "asks for a number of replicas that RocketMQ 4.9 does not know: SYNC_MASTER waits \
+                        for one";
+const AUTH: &str = "asks for the access control of RocketMQ 5, which is not there: every client could \
+                    read, write and administer everything";
+
+/// What RocketMQ 5 promises by its keys and 4.9 would pass over without a word.
+static PROMISED_BY_5: [ConfigKey; 5] = [
+    row("inSyncReplicas", Text, "1", Protects(REPLICAS)),
+    row("minInSyncReplicas", Text, "1", Protects(REPLICAS)),
+    row("allAckInSyncStateSet", Text, "false", Protects(REPLICAS)),
+    row("authenticationEnabled", Text, "false", Protects(AUTH)),
+    row("authorizationEnabled", Text, "false", Protects(AUTH)),
+];
 
 /// Keys of no configuration class that the start-up code of 4.9 reads.
 static STARTUP: [ConfigKey; 2] = [
@@ -71,9 +94,33 @@ static OURS: [ConfigKey; 3] = [
     ),
 ];
 
+/// What 4.9 marks as important: `mqbroker -m` shows these.
+pub(crate) static IMPORTANT: [&str; 20] = [
+    "namesrvAddr",
+    "brokerIP1",
+    "brokerIP2",
+    "brokerName",
+    "brokerClusterName",
+    "brokerId",
+    "autoCreateTopicEnable",
+    "autoCreateSubscriptionGroup",
+    "rejectTransactionMessage",
+    "fetchNamesrvAddrByAddressServer",
+    "transactionTimeOut",
+    "transactionCheckMax",
+    "transactionCheckInterval",
+    "aclEnable",
+    "listenPort",
+    "storePathRootDir",
+    "storePathCommitLog",
+    "brokerRole",
+    "flushDiskType",
+    "fileReservedTime",
+];
+
 /// Every row of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    obeyed_by_someone().chain(&UNREAD_KEYS)
+    obeyed_by_someone().chain(&UNREAD_KEYS).chain(&PROMISED_BY_5)
 }
 
 /// The rows whose keys have a meaning: what a misspelt key may have meant.

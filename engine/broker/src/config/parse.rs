@@ -62,7 +62,13 @@ pub(super) fn apply(
                 KeyStatus::Accepted if written != key.default => {
                     findings.push(not_used_yet(entry));
                 }
-                KeyStatus::Accepted | KeyStatus::Ignored(_) | KeyStatus::Judged => {}
+                KeyStatus::Protects(what) if !written.eq_ignore_ascii_case(key.default) => {
+                    findings.push(not_protected(entry, what));
+                }
+                KeyStatus::Accepted
+                | KeyStatus::Protects(_)
+                | KeyStatus::Ignored(_)
+                | KeyStatus::Judged => {}
             }
         }
     }
@@ -241,7 +247,16 @@ fn set(field: Field, value: Value, settings: &mut Settings) {
     }
 }
 
+/// A protection that is counted on and not there.
+fn not_protected(entry: &PropertyEntry, what: &str) -> ConfigFinding {
+    let text = format!("{} = {} {what}", entry.key, entry.value.trim_end());
+    ConfigFinding::new(Severity::Warning, ConfigFindingKind::NotProtected, entry, text)
+}
+
 fn unknown_key(entry: &PropertyEntry) -> ConfigFinding {
+    if entry.key.to_ascii_lowercase().starts_with("tls") {
+        return not_protected(entry, keys::TLS);
+    }
     let meant = nearest(&entry.key, keys::obeyed_by_someone().map(|key| key.name));
     let text = format!("{} is no key of RocketMQ 4.9", entry.key);
     ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnknownKey, entry, text)

@@ -282,10 +282,40 @@ fn the_transient_pool() {
 #[test]
 fn keys_without_use_yet_are_noted_unless_they_say_the_default() {
     check(
-        "aclEnable=true\nwarmMapedFileEnable=false\nsendMessageThreadPoolNums=4",
-        "note:1 aclEnable is accepted; this engine does not use it yet
+        "enableLmq=true\nwarmMapedFileEnable=false\nsendMessageThreadPoolNums=4",
+        "note:1 enableLmq is accepted; this engine does not use it yet
          note:3 sendMessageThreadPoolNums is accepted; this engine does not use it yet",
     );
+}
+
+#[test]
+fn protections_that_are_not_there_are_told_from_keys_without_use() {
+    let text = "aclEnable=True\nuseTLS=true\ntls.server.mode=enforcing\ninSyncReplicas=2\n\
+                authenticationEnabled=true\nmessageStorePlugIn=com.example.Encrypting";
+    let file = PropertiesFile::parse(text.as_bytes()).expect("readable");
+    let (_, _, findings) = BrokerConfig::parse(&file, &local());
+    let told: Vec<(usize, Severity)> = findings
+        .iter()
+        .filter(|finding| finding.kind == ConfigFindingKind::NotProtected)
+        .map(|finding| (finding.line, finding.severity))
+        .collect();
+    assert_eq!(told, [1, 2, 3, 4, 5, 6].map(|line| (line, Severity::Warning)));
+    assert!(findings[0].text.starts_with("aclEnable = True asks for access control"));
+    check("aclEnable=False\nuseTLS=false\ninSyncReplicas=1", "");
+}
+
+#[test]
+fn all_values_or_the_important_ones_can_be_shown() {
+    let file =
+        PropertiesFile::parse(b"brokerName=b\nsendMessageThreadPoolNums=9\n").expect("readable");
+    let (broker, store, _) = BrokerConfig::parse(&file, &local());
+    let all = broker.values_in_force(&store, &file, false);
+    for shown in [("brokerName", "b"), ("sendMessageThreadPoolNums", "9"), ("slaveTimeout", "3000")]
+    {
+        assert!(all.iter().any(|(key, value)| (*key, value.as_str()) == shown), "{shown:?}");
+    }
+    let important = broker.values_in_force(&store, &file, true);
+    assert_eq!(important.len(), keys::IMPORTANT.len());
 }
 
 #[test]

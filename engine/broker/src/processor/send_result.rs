@@ -102,6 +102,9 @@ fn message_illegal(context: &BrokerContext) -> String {
 
 /// What a broker says that takes no messages.
 pub(super) fn service_not_available(context: &BrokerContext) -> String {
+    if let Some(sentence) = context.store.sync_failure() {
+        return sentence.to_owned();
+    }
     let config = context.store.config();
     let root = &config.store_path_root_dir;
     let dirs = [config.commit_log_dir(), root.join("consumequeue"), root.join("index")];

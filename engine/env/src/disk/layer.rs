@@ -21,6 +21,22 @@ pub trait DiskLayer: Send + Sync {
         self.below().map(path, len)
     }
 
+    /// As [`Disk::map_sparse`].
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn map_sparse(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        self.below().map_sparse(path, len)
+    }
+
+    /// As [`Disk::reserve`].
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn reserve(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<()> {
+        self.below().reserve(region, range)
+    }
+
     /// As [`Disk::flush`].
     fn flush<'a>(
         &'a self,
@@ -47,6 +63,14 @@ pub trait DiskLayer: Send + Sync {
 impl<T: DiskLayer> Disk for T {
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
         DiskLayer::map(self, path, len)
+    }
+
+    fn map_sparse(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        DiskLayer::map_sparse(self, path, len)
+    }
+
+    fn reserve(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<()> {
+        DiskLayer::reserve(self, region, range)
     }
 
     fn flush<'a>(

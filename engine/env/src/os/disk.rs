@@ -5,16 +5,19 @@ use std::io::{self, Read as _, Seek as _};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use memmap2::MmapRaw;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::io::Errno;
 
 use crate::BoxFuture;
-use crate::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion};
+use crate::disk::{
+    DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion, RegionTracker, not_attempted,
+};
 
 /// Unit of `st_blocks`, whatever the file system's blocks are.
 const STAT_BLOCK_BYTES: u64 = 512;
@@ -32,29 +35,33 @@ impl OsDisk {
 }
 
 impl Disk for OsDisk {
-    #[expect(unsafe_code, reason = "a region over a fresh mapping")]
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let meta = file.metadata()?;
-        let present = meta.len();
-        let wanted = u64::try_from(len).map_err(io::Error::other)?;
-        if present > wanted {
-            let text = format!("{} has {present} bytes, more than {len}", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        let opened = Opened::of(path, len)?;
         // A file of the right length may have holes (a copy, one of Java's): a write into one would
         // be the process's death by SIGBUS once the file system is full.
-        let has_holes = meta.blocks() * STAT_BLOCK_BYTES < wanted;
-        if present < wanted || has_holes {
-            reserve(&file, present, wanted)?;
+        let has_holes = opened.meta.blocks() * STAT_BLOCK_BYTES < opened.wanted;
+        let present = opened.meta.len();
+        if present < opened.wanted || has_holes {
+            reserve_whole(&opened.file, present, opened.wanted)?;
         }
-        let mmap = Arc::new(MmapRaw::map_raw(&file)?);
-        let base = NonNull::new(mmap.as_mut_ptr())
-            .ok_or_else(|| io::Error::other("mmap returned null"))?;
-        // SAFETY: `base` points at `len` mapped bytes that live as long as `mmap`, the owner, and
-        // nothing else looks at them.
-        Ok(unsafe { MappedRegion::new(base, len, None, mmap) })
+        opened.region(path, false)
+    }
+
+    fn map_sparse(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        let opened = Opened::of(path, len)?;
+        if opened.meta.len() < opened.wanted {
+            opened.file.set_len(opened.wanted)?;
+        }
+        opened.region(path, true)
+    }
+
+    fn reserve(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mapping = mapping_of(region)?;
+        let file = mapping.open(true)?;
+        reserve_range(&file, range.start as u64..range.end as u64)
     }
 
     fn flush<'a>(
@@ -62,10 +69,11 @@ impl Disk for OsDisk {
         region: &'a MappedRegion,
         range: Range<usize>,
     ) -> BoxFuture<'a, io::Result<()>> {
-        let mmap = Arc::clone(region.owner()).downcast::<MmapRaw>();
+        let mapping = mapping_of(region);
         Box::pin(async move {
-            let mmap = mmap.map_err(|_| io::Error::other("region of another disk"))?;
-            blocking(move || mmap.flush_range(range.start, range.end - range.start)).await
+            let mapping = mapping?;
+            let sync = move || mapping.mmap.flush_range(range.start, range.end - range.start);
+            blocking(move || uninterrupted(sync)).await
         })
     }
 
@@ -87,7 +95,7 @@ impl Disk for OsDisk {
 
     fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
         let path = path.to_path_buf();
-        Box::pin(blocking(move || File::open(path)?.sync_all()))
+        Box::pin(blocking(move || File::open(path).map_err(not_attempted)?.sync_all()))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -150,17 +158,123 @@ impl Disk for OsDisk {
     }
 }
 
+/// A file that is about to be mapped.
+struct Opened {
+    file: File,
+    meta: fs::Metadata,
+    /// The length that it is to have.
+    wanted: u64,
+}
+
+impl Opened {
+    /// Opens or creates `path`, which must not be longer than `len`.
+    fn of(path: &Path, len: usize) -> io::Result<Self> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let meta = file.metadata()?;
+        let wanted = u64::try_from(len).map_err(io::Error::other)?;
+        if meta.len() > wanted {
+            let text = format!("{} has {} bytes, more than {len}", path.display(), meta.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(Opened { file, meta, wanted })
+    }
+
+    /// The region over the file, which has its length by now.
+    #[expect(unsafe_code, reason = "a region over a fresh mapping")]
+    fn region(self, path: &Path, is_sparse: bool) -> io::Result<MappedRegion> {
+        let mapping = Arc::new(Mapping {
+            mmap: MmapRaw::map_raw(&self.file)?,
+            path: path.to_path_buf(),
+            inode: (self.meta.dev(), self.meta.ino()),
+        });
+        let base = NonNull::new(mapping.mmap.as_mut_ptr())
+            .ok_or_else(|| io::Error::other("mmap returned null"))?;
+        let len = usize::try_from(self.wanted).map_err(io::Error::other)?;
+        let tracker = is_sparse.then(|| Arc::clone(&mapping) as _);
+        // SAFETY: `base` points at `len` mapped bytes that live as long as `mapping`, the owner, and
+        // nothing else looks at them.
+        Ok(unsafe { MappedRegion::new(base, len, tracker, mapping) })
+    }
+}
+
+/// What keeps a file mapped. It holds no descriptor: a store may have more files than there are.
+struct Mapping {
+    mmap: MmapRaw,
+    path: PathBuf,
+    /// Device and number of the file, which its path may not name any more.
+    inode: (u64, u64),
+}
+
+impl Mapping {
+    fn open(&self, for_writing: bool) -> io::Result<File> {
+        let file = OpenOptions::new().read(true).write(for_writing).open(&self.path)?;
+        let meta = file.metadata()?;
+        if (meta.dev(), meta.ino()) == self.inode {
+            return Ok(file);
+        }
+        let text = format!("{} is another file by now", self.path.display());
+        Err(io::Error::new(io::ErrorKind::NotFound, text))
+    }
+}
+
+/// Attached to regions of sparse files only.
+impl RegionTracker for Mapping {
+    fn wrote(&self, _offset: usize, _len: usize) {}
+
+    fn next_data(&self, from: usize) -> usize {
+        let data = self.open(false).map_err(|_| Errno::NOENT);
+        match data.and_then(|file| rustix::fs::seek(&file, SeekFrom::Data(from as u64))) {
+            Ok(next) => usize::try_from(next).unwrap_or(usize::MAX),
+            // Nothing but a hole is left.
+            Err(Errno::NXIO) => usize::MAX,
+            // Whoever asks looks for himself.
+            Err(_) => from,
+        }
+    }
+}
+
+fn mapping_of(region: &MappedRegion) -> io::Result<Arc<Mapping>> {
+    let mapping = Arc::clone(region.owner()).downcast::<Mapping>();
+    mapping.map_err(|_| io::Error::other("region of another disk"))
+}
+
 /// Extends `file`, `present` bytes long, to `wanted` with all its blocks reserved. When there is no
 /// space for them the file has its old length again.
-fn reserve(file: &File, present: u64, wanted: u64) -> io::Result<()> {
-    let reserved = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, wanted) {
-        Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(file, present..wanted),
+fn reserve_whole(file: &File, present: u64, wanted: u64) -> io::Result<()> {
+    let reserved = match allocate(file, 0..wanted) {
+        Err(Errno::OPNOTSUPP) => write_zeros(file, present..wanted),
         other => other.map_err(io::Error::from),
     };
     if reserved.is_err() && present < wanted {
         file.set_len(present)?;
     }
     reserved
+}
+
+/// Reserves the blocks of a part of `file` that holds nothing but zeros.
+fn reserve_range(file: &File, range: Range<u64>) -> io::Result<()> {
+    match allocate(file, range.clone()) {
+        Err(Errno::OPNOTSUPP) => write_zeros(file, range),
+        other => other.map_err(io::Error::from),
+    }
+}
+
+fn allocate(file: &File, range: Range<u64>) -> Result<(), Errno> {
+    let len = range.end - range.start;
+    rustix::io::retry_on_intr(|| {
+        rustix::fs::fallocate(file, FallocateFlags::empty(), range.start, len)
+    })
+}
+
+/// Makes a call again that a signal interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 /// Reserves the slow way, where the file system knows no other.

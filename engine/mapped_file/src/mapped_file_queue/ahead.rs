@@ -41,7 +41,7 @@ pub enum AheadError {
     /// It cannot be made now, or its sync failed and it was thrown away. Nobody is worse off.
     #[error(transparent)]
     NotMade(io::Error),
-    /// Somebody has taken it meanwhile, and then its sync failed: as bad as any other failed sync.
+    /// Somebody has taken it meanwhile, and then its sync was attempted and failed: as bad as any other failed sync.
     #[error(transparent)]
     Taken(FlushError),
 }
@@ -70,7 +70,9 @@ impl MappedFileQueue {
             return Err(AheadError::NotMade(source));
         }
         if self.find(from).is_some() {
-            return Err(AheadError::Taken(FlushError { from, to: from, source }));
+            let error = FlushError { from, to: from, source };
+            // Whoever took it has the next flush sync its name.
+            return if error.is_final() { Err(AheadError::Taken(error)) } else { Ok(()) };
         }
         // A cut took it.
         Ok(())
@@ -80,7 +82,7 @@ impl MappedFileQueue {
         let mut ahead = self.ahead();
         let Some(from) = self.missing(&ahead) else { return Ok(None) };
         let path = self.file_path(from);
-        match MappedFile::open(&*self.disk, path.clone(), from, self.file_size) {
+        match self.open_file(from) {
             Ok(file) => {
                 ahead.waiting = Some(Waiting { file, is_durable: false });
                 Ok(Some((from, path)))
@@ -129,9 +131,8 @@ impl MappedFileQueue {
             }
             return Ok(ready.file);
         }
-        let path = self.file_path(from);
-        let file = MappedFile::open(&*self.disk, path.clone(), from, self.file_size)?;
-        self.distrust_name(&path);
+        let file = self.open_file(from)?;
+        self.distrust_name(file.path());
         Ok(file)
     }
 
@@ -170,9 +171,8 @@ impl MappedFileQueue {
 
     /// Has the next flush sync a new file and its entry.
     fn distrust_name(&self, path: &Path) {
-        let mut unsynced = self.unsynced();
-        unsynced.files.push(path.to_path_buf());
-        unsynced.dirs.insert(self.dir.clone());
+        self.unsynced.add_file(path);
+        self.unsynced.add_dirs([self.dir.as_path()].into_iter());
     }
 
     async fn sync_name(&self, path: &Path) -> io::Result<()> {

@@ -5,11 +5,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use mq_env::disk::PAGE_SIZE;
 
 use super::{MappedFileQueue, file_name};
+use crate::error::can_be_attempted_again;
 use crate::{Erased, MappedFile};
+
+/// How often a sync that could not be attempted is tried again before a cut is given up.
+const SYNC_ATTEMPTS_MAX: u32 = 50;
+/// Pause before each of them.
+const SYNC_ATTEMPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What [`MappedFileQueue::cut`] left to be made durable.
 #[must_use = "a cut is durable only after `settle`"]
@@ -84,7 +91,7 @@ impl MappedFileQueue {
         }
         self.remove_files(cut.stranded.as_deref().into_iter()).await?;
         for file in &cut.removed {
-            self.unsynced().files.retain(|path| path != file.path());
+            self.unsynced.forget_file(file.path());
             let to = aside.join(file_name(file.file_from_offset()));
             match self.disk.rename(file.path(), &to) {
                 // It had expired, and its name was going already.
@@ -93,8 +100,8 @@ impl MappedFileQueue {
             }
         }
         if !cut.removed.is_empty() {
-            self.disk.sync(aside).await?;
-            self.disk.sync(&self.dir).await?;
+            self.sync_patiently(aside).await?;
+            self.sync_patiently(&self.dir).await?;
         }
         self.end_cut();
         Ok(())
@@ -103,11 +110,25 @@ impl MappedFileQueue {
     async fn remove_files(&self, removed: impl Iterator<Item = &Path>) -> io::Result<()> {
         let mut is_changed = false;
         for path in removed {
-            self.unsynced().files.retain(|unsynced| unsynced != path);
+            self.unsynced.forget_file(path);
             self.remove_name(path)?;
             is_changed = true;
         }
-        if is_changed { self.disk.sync(&self.dir).await } else { Ok(()) }
+        if is_changed { self.sync_patiently(&self.dir).await } else { Ok(()) }
+    }
+
+    /// A cut cannot be left half done: a sync that could not be attempted is tried again for a while.
+    async fn sync_patiently(&self, dir: &Path) -> io::Result<()> {
+        for _ in 0..SYNC_ATTEMPTS_MAX {
+            match self.disk.sync(dir).await {
+                Err(error) if can_be_attempted_again(&error) => {
+                    tracing::warn!(dir = %dir.display(), %error, "not synced yet; tried again");
+                    tokio::time::sleep(SYNC_ATTEMPT_PAUSE).await;
+                }
+                synced => return synced,
+            }
+        }
+        self.disk.sync(dir).await
     }
 }
 

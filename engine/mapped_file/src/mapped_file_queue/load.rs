@@ -110,10 +110,9 @@ impl MappedFileQueue {
         let path = self.file_path(from);
         if len < self.file_size as u64 {
             tracing::warn!(path = %path.display(), len, "short file is filled up with zeros");
-            self.unsynced().files.push(path.clone());
+            self.unsynced.add_file(&path);
         }
-        let file = MappedFile::open(&*self.disk, path.clone(), from, self.file_size)
-            .map_err(|source| LoadError::Io { path, source })?;
+        let file = self.open_file(from).map_err(|source| LoadError::Io { path, source })?;
         file.set_positions(self.file_size);
         Ok(file)
     }

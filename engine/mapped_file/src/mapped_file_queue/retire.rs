@@ -56,7 +56,7 @@ impl MappedFileQueue {
                 }
                 (file.path().to_path_buf(), file.file_from_offset())
             };
-            self.unsynced().files.retain(|unsynced| *unsynced != path);
+            self.unsynced.forget_file(&path);
             self.remove_name(&path)?;
             self.disk.sync(&self.dir).await?;
             self.retired().retain(|file| file.file_from_offset() != from);

@@ -18,6 +18,9 @@ use crate::put_result::PutMessageStatus;
 use crate::sync::lock;
 use crate::tick_grid::TickGrid;
 
+/// Pause before a sync that could not be attempted is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
 /// Syncs for waiting puts: one sync serves every put that it covers.
 pub(crate) struct GroupCommitService {
     log: Arc<CommitLog>,
@@ -58,7 +61,8 @@ impl GroupCommitService {
         outcome
     }
 
-    /// Syncs whenever there is something to sync, until the group is cancelled or a sync fails.
+    /// Syncs whenever there is something to sync, until the group is cancelled or a sync fails. One that
+    /// could not be attempted is tried again.
     pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup) {
         loop {
             if tasks.is_cancelled() {
@@ -71,9 +75,20 @@ impl GroupCommitService {
                     () = self.log.appended() => continue,
                 }
             }
-            if self.sync_once().await.is_err() {
+            if self.sync_once().await.is_ok() {
+                continue;
+            }
+            if self.log.is_poisoned() {
                 return;
             }
+            let pause = async {
+                tokio::select! {
+                    biased;
+                    () = tasks.cancelled() => {}
+                    () = tokio::time::sleep(RETRY_PAUSE) => {}
+                }
+            };
+            self.expiring(pause).await;
         }
     }
 
@@ -95,10 +110,15 @@ impl GroupCommitService {
         lock(&self.requests).retain(|request| request.end_offset <= phy_offset);
     }
 
-    /// One sync; puts whose deadline passes meanwhile are answered without it.
     async fn sync_once(&self) -> Result<(), StoreError> {
-        let flush = self.log.flush(0);
-        tokio::pin!(flush);
+        let outcome = self.expiring(self.log.flush(0)).await;
+        self.complete();
+        outcome
+    }
+
+    /// Does `work`; puts whose deadline passes meanwhile are answered without it.
+    async fn expiring<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
         loop {
             let deadline = lock(&self.requests).front().map(|request| request.deadline);
             let expired = async {
@@ -109,10 +129,7 @@ impl GroupCommitService {
             };
             tokio::select! {
                 biased;
-                outcome = &mut flush => {
-                    self.complete();
-                    return outcome;
-                }
+                outcome = &mut work => return outcome,
                 () = expired => self.expire(),
             }
         }
@@ -158,7 +175,8 @@ impl FlushRealTimeService {
         }
     }
 
-    /// Syncs on the grid until the group is cancelled or a sync fails.
+    /// Syncs on the grid until the group is cancelled or a sync fails. One that could not be attempted
+    /// is tried again.
     pub(crate) async fn run(self, tasks: TaskGroup) {
         // A flush that was begun is ended: only waiting is given up.
         loop {
@@ -168,8 +186,16 @@ impl FlushRealTimeService {
                 is_thorough = self.next_tick() => is_thorough,
             };
             let least_pages = if is_thorough { 0 } else { self.least_pages };
-            if self.log.flush(least_pages).await.is_err() {
+            if self.log.flush(least_pages).await.is_ok() {
+                continue;
+            }
+            if self.log.is_poisoned() {
                 return;
+            }
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return,
+                () = tokio::time::sleep(RETRY_PAUSE) => {}
             }
         }
     }

@@ -28,8 +28,19 @@ use crate::error::StoreError;
 use crate::log_end::LogEndWatch;
 use crate::message_store::MessageStore;
 
-/// Limit of one attempt to connect, and least time between the starts of two attempts.
-const CONNECT_INTERVAL: Duration = Duration::from_secs(5);
+/// Limit of one attempt to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Least time between the starts of two attempts: a master that comes back is followed again soon.
+const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same where only an operator could change what the next attempt will find.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a slave looks for a master before that is worth a warning,
+const FIRST_WARNING: Duration = Duration::from_secs(20);
+/// and how long before it is worth another one.
+const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Room for what one read takes in: two slices of the default size with their headers.
 const READ_BYTES: usize = 72 << 10;
@@ -45,67 +56,106 @@ pub(crate) struct HaClient {
     pub(crate) state: watch::Sender<FollowState>,
 }
 
+/// For how long and why a slave has followed nobody, for the operator.
+struct Search {
+    since: Instant,
+    warn_at: Instant,
+    reason: String,
+}
+
+impl Search {
+    fn begin() -> Self {
+        let since = Instant::now();
+        Search { since, warn_at: since + FIRST_WARNING, reason: String::new() }
+    }
+
+    /// Says why there is still nobody: once per reason, and as a warning when it lasts.
+    fn note(&mut self, master: &str, reason: &str) {
+        let now = Instant::now();
+        if now >= self.warn_at {
+            let seconds = (now - self.since).as_secs();
+            tracing::warn!("this slave has followed no master for {seconds} s; {master}: {reason}");
+            self.warn_at = now + WARNING_INTERVAL;
+        } else if self.reason != reason {
+            tracing::info!(master, reason, "not following");
+        }
+        reason.clone_into(&mut self.reason);
+    }
+}
+
 impl HaClient {
     /// Follows until cancelled.
     pub(crate) async fn run(mut self) {
+        let mut search = Search::begin();
         loop {
-            let master = self.next_master().await;
+            let master = self.next_master(&mut search).await;
             let attempt = Instant::now();
-            self.attempt(&master).await;
-            tokio::time::sleep_until(attempt + CONNECT_INTERVAL).await;
+            self.attempt(&master, &mut search).await;
+            let is_refused = self.state.borrow().refusal().is_some();
+            let interval = if is_refused { REFUSED_INTERVAL } else { ATTEMPT_INTERVAL };
+            tokio::time::sleep_until(attempt + interval).await;
         }
     }
 
     /// The configured master, else the one that the broker names, as soon as it does.
-    async fn next_master(&mut self) -> String {
+    async fn next_master(&mut self, search: &mut Search) -> String {
         // 4.9 takes a shorter text for none.
         if let Some(fixed) = self.config.ha_master_address.as_ref().filter(|text| text.len() >= 6) {
             return fixed.clone();
         }
-        match self.master_address.wait_for(Option::is_some).await.map(|address| address.clone()) {
-            Ok(Some(address)) => address,
-            // The service is gone, and this task with it.
-            _ => std::future::pending().await,
+        loop {
+            if let Some(address) = self.master_address.borrow_and_update().clone() {
+                return address;
+            }
+            tokio::select! {
+                biased;
+                // The sender lives as long as the service, and this task no longer.
+                _ = self.master_address.changed() => {}
+                () = tokio::time::sleep_until(search.warn_at) => {
+                    search.note("unknown", "no name server names one");
+                }
+            }
         }
     }
 
     /// One connection from the first proof to its end.
-    async fn attempt(&self, master: &str) {
+    async fn attempt(&self, master: &str, search: &mut Search) {
         // A master that must not be followed is not even connected to: it would count this slave.
         let stream = match self.joining.join(master).await {
             Joined::May { .. } => self.connect(master).await,
             Joined::Refused { reason } => return self.refuse(reason),
-            Joined::Later { reason } => return self.idle(master, &reason),
+            Joined::Later { reason } => return self.idle(master, &reason, search),
         };
         let stream = match stream {
             Ok(stream) => stream,
-            Err(reason) => return self.idle(master, &reason),
+            Err(reason) => return self.idle(master, &reason, search),
         };
-        let is_proven = match self.joining.join(master).await {
-            Joined::May { is_proven } => is_proven,
+        let (is_proven, starts_until) = match self.joining.join(master).await {
+            Joined::May { is_proven, starts_until } => (is_proven, starts_until),
             Joined::Refused { reason } => return self.refuse(reason),
-            Joined::Later { reason } => return self.idle(master, &reason),
+            Joined::Later { reason } => return self.idle(master, &reason, search),
         };
         tracing::info!(master, is_proven, end = self.store.commit_log().max_offset(), "following");
         let following = FollowState::Following { master: master.to_owned(), is_proven };
         self.state.send_replace(following);
-        let reason = match Session::open(self, stream).await {
+        let reason = match Session::open(self, stream, starts_until).await {
             Ok(mut session) => session.run().await,
             Err(reason) => reason,
         };
-        self.idle(master, &reason);
+        *search = Search::begin();
+        self.idle(master, &reason, search);
     }
 
     async fn connect(&self, master: &str) -> Result<Stream, String> {
-        match tokio::time::timeout(CONNECT_INTERVAL, self.env.net.connect(master)).await {
-            Err(_) => Err(format!("no connection within {CONNECT_INTERVAL:?}")),
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.env.net.connect(master)).await {
+            Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
             Ok(Err(error)) => Err(error.to_string()),
             Ok(Ok(stream)) => Ok(stream),
         }
     }
 
-    fn idle(&self, master: &str, reason: &str) {
-        tracing::info!(master, reason, "not following");
+    fn idle(&self, master: &str, reason: &str, search: &mut Search) {
+        search.note(master, reason);
         self.state.send_replace(FollowState::Idle);
     }
 
@@ -127,6 +177,8 @@ struct Session<'a> {
     stream: tokio::io::ReadHalf<Stream>,
     reports: Reports,
     decoder: TransferDecoder,
+    /// See [`Joined::May`].
+    starts_until: Option<u64>,
     /// Nothing when the master's silence goes unnoticed.
     silence_max: Option<Duration>,
     last_read: Instant,
@@ -145,7 +197,11 @@ struct Reports {
 
 impl<'a> Session<'a> {
     /// Makes everything reportable that the log holds, and sends the first report.
-    async fn open(client: &'a HaClient, stream: Stream) -> Result<Session<'a>, String> {
+    async fn open(
+        client: &'a HaClient,
+        stream: Stream,
+        starts_until: Option<u64>,
+    ) -> Result<Session<'a>, String> {
         let (config, log) = (&*client.config, &**client.store.commit_log());
         let reports_synced = config.flush_disk_type == FlushDiskType::SyncFlush
             && !config.upstream(UpstreamSwitch::SlaveAcksPageCache);
@@ -177,6 +233,7 @@ impl<'a> Session<'a> {
             stream,
             reports,
             decoder: TransferDecoder::new(log.file_size()),
+            starts_until,
             silence_max: (!is_unnoticed).then_some(housekeeping),
             last_read: now,
         })
@@ -221,9 +278,11 @@ impl<'a> Session<'a> {
     async fn take_frames(&mut self) -> Result<(), String> {
         while let Some(header) = self.decoder.header().map_err(|error| error.to_string())? {
             let end = self.log.max_offset();
-            // Checked before the body arrives. An empty log takes any offset.
-            if end != 0 && header.phy_offset != end {
-                let offset = header.phy_offset;
+            // Checked before the body arrives.
+            let offset = header.phy_offset;
+            if end == 0 {
+                self.check_start(offset)?;
+            } else if offset != end {
                 return Err(format!("the master sends from {offset}, this log ends at {end}"));
             }
             let frame = self.decoder.take_frame().map_err(|error| error.to_string())?;
@@ -246,6 +305,19 @@ impl<'a> Session<'a> {
         let to = from + body.len() as u64;
         self.client.env.probe.emit(&Event::HaReceived { from, to });
         Ok(())
+    }
+
+    /// Whether a blank log may begin at `offset`. 4.9 takes any.
+    fn check_start(&self, offset: u64) -> Result<(), String> {
+        match self.starts_until {
+            Some(limit) if offset > limit || offset != 0 && !self.starts_file(offset) => {
+                Err(format!(
+                    "the master sends from {offset}: its log has no file that starts there, so this blank \
+                 slave does not"
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a file other than the very first starts at `offset`.

@@ -37,6 +37,9 @@ pub(crate) enum Joined {
     May {
         /// Whether its log was proven a prefix of the master's.
         is_proven: bool,
+        /// A blank log may begin up to here, if that is known: at 0 behind a proof, else with the last
+        /// file of the master's, as 4.9 sends it.
+        starts_until: Option<u64>,
     },
     /// It must not, and an operator has to decide.
     Refused {
@@ -69,7 +72,8 @@ impl Joining {
             let reason = "a sync of this slave's log failed: mend its disk and restart it";
             return Joined::Refused { reason: reason.to_owned() };
         }
-        let Some(oracle) = self.oracle() else { return Joined::May { is_proven: false } };
+        let unproven = |starts_until| Joined::May { is_proven: false, starts_until };
+        let Some(oracle) = self.oracle() else { return unproven(None) };
         let own = OwnLog {
             min_offset: log.min_offset(),
             end_offset: log.max_offset(),
@@ -79,7 +83,10 @@ impl Joining {
             file_start: &|offset| log.file_start(offset),
         };
         let settled = match compare(own, oracle, self.diverged_bytes_max()).await {
-            Err(PrefixError::Unsupported) => return Joined::May { is_proven: false },
+            Err(PrefixError::Unsupported { log_end }) => {
+                // It may roll into the next file before it sends.
+                return unproven(log_end.map(|end| log.file_start(end) + log.file_size() as u64));
+            }
             Err(error) => return Joined::Later { reason: error.to_string() },
             Ok(Relation::Foreign(foreign)) => {
                 let reason = format!("master {master}: {foreign}. {WHAT_TO_DO}");
@@ -90,7 +97,7 @@ impl Joining {
             Ok(Relation::Elsewhere { master_min }) => self.start_over(master_min, master).await,
         };
         match settled {
-            Ok(()) => Joined::May { is_proven: true },
+            Ok(()) => Joined::May { is_proven: true, starts_until: Some(0) },
             Err(error) => {
                 tracing::error!(%error, "this slave's log could not be made the master's prefix");
                 Joined::Later { reason: error.to_string() }
@@ -114,7 +121,7 @@ impl Joining {
         let query = PrefixQuery { end_offset, samples: vec![sample] };
         match oracle(query).await {
             Ok(answer) => Ok(answer.verdicts == [SampleVerdict::Same]),
-            Err(PrefixError::Unsupported) => Ok(true),
+            Err(PrefixError::Unsupported { .. }) => Ok(true),
             Err(error) => Err(error),
         }
     }

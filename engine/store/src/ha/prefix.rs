@@ -28,7 +28,10 @@ pub type PrefixOracle =
 pub enum PrefixError {
     /// It does not know the request: a Java peer (response code 3).
     #[error("the master does not know the request")]
-    Unsupported,
+    Unsupported {
+        /// The end of its log, if it could be asked for that.
+        log_end: Option<u64>,
+    },
     /// It could not be asked, or answered nonsense.
     #[error("the master gave no answer: {0}")]
     Unreachable(String),

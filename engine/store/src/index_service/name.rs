@@ -15,6 +15,15 @@ pub(super) fn next_number(clock: &dyn Clock, newest: u64) -> u64 {
     }
 }
 
+/// The local time, as people write it.
+pub(crate) fn local_time(clock: &dyn Clock) -> String {
+    let digits = format!("{:017}", next_number(clock, 0));
+    let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
+    let [year, month, day] = [part(0..4), part(4..6), part(6..8)];
+    let [hour, minute, second] = [part(8..10), part(10..12), part(12..14)];
+    format!("{year}-{month}-{day} {hour}:{minute}:{second}")
+}
+
 /// The number that a file name of 17 digits stands for.
 pub(super) fn parse_number(name: &str) -> Option<u64> {
     (name.len() == 17 && name.bytes().all(|byte| byte.is_ascii_digit()))

@@ -88,6 +88,9 @@ impl IndexService {
             }
         }
         cut.resume = resume_after(&mut cut, trusted, log_end);
+        for kept in cut.kept.iter_mut().filter(|kept| !kept.is_sound) {
+            kept.file.reserve_slots(&*self.disk)?;
+        }
         Ok(cut)
     }
 

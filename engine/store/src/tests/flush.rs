@@ -100,6 +100,50 @@ async fn messages_that_nobody_waits_for_are_synced_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sync_that_could_not_be_attempted_is_made_later() {
+    let machine = sync_flush();
+    let store = machine.open().await;
+    machine.disk.has_no_descriptor.store(true, Ordering::Relaxed);
+    let mut waiting = store.put_message(&message(b"first"));
+    assert!(tokio::time::timeout(Duration::from_secs(2), &mut waiting).await.is_err());
+    assert!(store.is_writeable() && !store.commit_log().is_poisoned());
+    assert_eq!(store.commit_log().flushed_offset(), 0, "nothing counts as synced");
+    machine.disk.has_no_descriptor.store(false, Ordering::Relaxed);
+    assert_eq!(waiting.await.status, PutOk);
+    assert_eq!(store.commit_log().flushed_offset(), store.commit_log().max_offset());
+
+    put_numbers(&store, 0..2).await;
+    let roll = store.put_message(&message(&vec![1; LOG_FILE - 2000]));
+    assert_eq!(roll.await.status, PutOk);
+    machine.disk.has_no_descriptor.store(true, Ordering::Relaxed);
+    let roll = store.put_message(&message(&vec![1; LOG_FILE - 2000]));
+    assert_eq!(roll.await.status, FlushDiskTimeout, "its time is up");
+    store.shutdown().await;
+    assert!(machine.disk.stat(&machine.root().join("abort")).is_ok(), "not a clean end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_descriptors_async_flush_syncs_later() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    machine.disk.has_no_descriptor.store(true, Ordering::Relaxed);
+    put_numbers(&store, 0..10).await;
+    tokio::time::sleep(Duration::from_secs(130)).await;
+    assert_eq!((store.commit_log().flushed_offset(), store.durable_mark().logics_end), (0, 0));
+    assert_eq!(put(&store, &numbered(10)).await.status, PutOk, "nothing is final");
+    machine.disk.has_no_descriptor.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(130)).await;
+    let end = store.commit_log().max_offset();
+    let mark = store.durable_mark();
+    assert_eq!(
+        (store.commit_log().flushed_offset(), mark.log_end, mark.logics_end),
+        (end, end, end)
+    );
+    store.shutdown().await;
+    assert!(machine.disk.stat(&machine.root().join("abort")).is_err(), "a clean end");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_sync_is_final() {
     let machine = sync_flush();
     let store = machine.open().await;
@@ -113,6 +157,14 @@ async fn a_failed_sync_is_final() {
     assert_eq!(store.commit_log().flushed_offset(), durable);
     assert_eq!(read_numbers(&store), [0, 1, 2], "reads go on, without the suspect one");
     assert!(machine.saw("SyncFailed"));
+    let sentence = store.sync_failure().unwrap();
+    let root = machine.root();
+    let dir =
+        format!("the disk refused to sync the CommitLog {}", root.join("commitlog").display());
+    assert!(sentence.starts_with(&dir), "{sentence}");
+    assert!(sentence.ends_with(
+        "at 2023-11-14 22:13:20: writes are refused until the broker is started again, reads go on"
+    ), "{sentence}");
     store.shutdown().await;
     assert_eq!(store.durable_mark().log_end, durable);
     assert!(machine.disk.stat(&machine.root().join("abort")).is_ok(), "not a clean end");

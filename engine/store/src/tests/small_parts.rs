@@ -1,5 +1,6 @@
 //! Metadata files, ConsumeQueue gaps, delay levels, names.
 
+use mq_mapped_file::UnsyncedEntries;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 
 use super::*;
@@ -59,7 +60,7 @@ async fn damaged_metadata_never_becomes_the_backup() {
 
 fn queue(machine: &Machine) -> ConsumeQueue {
     let disk = Arc::clone(&machine.disk) as Arc<dyn Disk>;
-    ConsumeQueue::new(disk, &machine.root(), 200, "T", 0)
+    ConsumeQueue::new(disk, &machine.root(), 200, UnsyncedEntries::default(), "T", 0)
 }
 
 fn unit(phy_offset: i64) -> ConsumeQueueUnit {

@@ -20,6 +20,8 @@ use crate::pipe::PipeNet;
 pub(crate) const FILE_BYTES: u64 = 16 << 10;
 
 pub(crate) const MASTER_ADDRESS: &str = "10.0.0.1:10912";
+/// Where the log of a master ends that a test plays.
+pub(crate) const PLAYED_MASTER_END: u64 = 5 * FILE_BYTES / 2;
 
 pub(crate) const SLAVE_PORT: u16 = 10_932;
 
@@ -109,7 +111,9 @@ impl Group {
             let master = asked.lock().unwrap().clone();
             Box::pin(async move {
                 if is_java {
-                    return Err(PrefixError::Unsupported);
+                    let end = |store: Arc<MessageStore>| store.commit_log().max_offset();
+                    let log_end = Some(master.map_or(PLAYED_MASTER_END, end));
+                    return Err(PrefixError::Unsupported { log_end });
                 }
                 let unreachable = || PrefixError::Unreachable("no master".to_owned());
                 let master = master.ok_or_else(unreachable)?;

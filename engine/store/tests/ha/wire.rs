@@ -175,6 +175,34 @@ async fn a_slave_closes_on_frames_that_do_not_fit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_blank_slave_begins_only_where_its_master_can_have_a_file() {
+    let (group, listener, mut slave) = played_master(&[]).await;
+    slave.read_u64().await.unwrap();
+    // Heartbeats count as well. The master could have rolled once since it was asked.
+    for bad in [1 << 62, FILE_BYTES << 20, 100, 4 * FILE_BYTES] {
+        send_frame(&mut slave, bad, &[]).await;
+        assert!(slave.read_u64().await.is_err(), "{bad}");
+        slave = listener.accept().await.unwrap();
+        assert_eq!(slave.read_u64().await.unwrap(), 0);
+    }
+    send_frame(&mut slave, 2 * FILE_BYTES, &[1; 100]).await;
+    assert_eq!(slave.read_u64().await.unwrap(), 2 * FILE_BYTES + 100);
+    assert_eq!(group.slave().log().min_offset(), 2 * FILE_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_comes_back_is_followed_within_two_seconds() {
+    let (_group, listener, slave) = played_master(&[]).await;
+    drop((slave, listener.accept()));
+    for _ in 0..3 {
+        let start = Instant::now();
+        let slave = listener.accept().await.unwrap();
+        assert!(start.elapsed() <= Duration::from_secs(2), "{:?}", start.elapsed());
+        drop(slave);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_master_is_left() {
     let (group, listener, mut slave) = played_master(&[]).await;
     let start = Instant::now();

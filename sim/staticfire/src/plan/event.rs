@@ -244,6 +244,12 @@ pub enum Action {
         #[serde(deserialize_with = "at_least_one")]
         count: u32,
     },
+    /// The brokers of the machine have no file descriptor left: nothing can be opened, neither to be
+    /// mapped, read or written nor to be synced by its name.
+    OutOfDescriptors {
+        /// A process on the machine.
+        node: String,
+    },
     /// Single bits of synced data flip.
     Rot {
         /// A process on the machine.
@@ -254,8 +260,8 @@ pub enum Action {
         #[serde(deserialize_with = "at_least_one")]
         bits: u32,
     },
-    /// Link and disk of the machine are as configured again: slow, hung and full disks, errors that
-    /// have not come yet. What is lost or rotten stays so.
+    /// Link and disk of the machine are as configured again: slow, hung and full disks, missing
+    /// descriptors, errors that have not come yet. What is lost or rotten stays so.
     Calm {
         /// A process on the machine.
         node: String,
@@ -276,6 +282,7 @@ impl fmt::Display for Action {
             | Action::Promote { node }
             | Action::RejoinAsSlave { node }
             | Action::HangDisk { node }
+            | Action::OutOfDescriptors { node }
             | Action::Calm { node } => f.write_str(node),
             Action::PowerLossGroup { group } => f.write_str(group),
             Action::Partition { between: [a, b], one_way: true } => write!(f, "{a} -> {b}"),
@@ -321,6 +328,7 @@ impl Action {
             Action::LostWrite { .. } => "lost_write",
             Action::MisdirectedWrite { .. } => "misdirected_write",
             Action::ReadError { .. } => "read_error",
+            Action::OutOfDescriptors { .. } => "out_of_descriptors",
             Action::Rot { .. } => "rot",
             Action::Calm { .. } => "calm",
         }

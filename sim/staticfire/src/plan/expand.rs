@@ -227,6 +227,7 @@ fn nodes_of(action: &Action) -> Vec<&str> {
         | Action::LostWrite { node, .. }
         | Action::MisdirectedWrite { node, .. }
         | Action::ReadError { node, .. }
+        | Action::OutOfDescriptors { node }
         | Action::Rot { node, .. }
         | Action::Calm { node } => vec![node],
         Action::Partition { between, .. }

@@ -61,6 +61,7 @@ enum DiskFault {
     Full,
     SyncError,
     ReadError,
+    NoDescriptor,
 }
 
 impl DiskFault {
@@ -72,6 +73,7 @@ impl DiskFault {
             DiskFault::Full => stats.filled_answers + stats.no_space,
             DiskFault::SyncError => stats.flush_errors,
             DiskFault::ReadError => stats.read_errors,
+            DiskFault::NoDescriptor => stats.open_errors,
         }
     }
 
@@ -83,6 +85,7 @@ impl DiskFault {
             DiskFault::Full => "the missing space was seen",
             DiskFault::SyncError => "a sync failed",
             DiskFault::ReadError => "a read failed",
+            DiskFault::NoDescriptor => "nothing could be opened",
         }
     }
 
@@ -108,6 +111,10 @@ impl DiskFault {
             DiskFault::ReadError => {
                 disk.clear_read_faults();
                 "reads work again"
+            }
+            DiskFault::NoDescriptor => {
+                disk.clear_open_faults();
+                "there are descriptors again"
             }
         }
     }

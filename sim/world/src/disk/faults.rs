@@ -42,6 +42,16 @@ pub struct ReadFault {
     pub times: Option<u32>,
 }
 
+/// Opens that fail with EMFILE: the process has no descriptor left. Neither can files and directories
+/// be mapped, read, written, listed, reserved or synced then; what is mapped can be flushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescriptorFault {
+    /// Only paths that contain this; empty for all.
+    pub path_contains: String,
+    /// How many opens fail before the fault is used up; `None` until cleared.
+    pub times: Option<u32>,
+}
+
 /// Flushes and syncs that fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlushFault {
@@ -68,12 +78,21 @@ fn contains(path: &Path, part: &str) -> bool {
 
 /// Uses the first of `faults` that matches `path` once; whether there was one.
 pub(super) fn take_read(faults: &mut Vec<ReadFault>, path: &Path) -> bool {
-    let Some(at) = faults.iter().position(|fault| contains(path, &fault.path_contains)) else {
-        return false;
-    };
-    if let Some(times) = &mut faults[at].times {
-        *times = times.saturating_sub(1);
-        if *times == 0 {
+    let found = faults.iter().position(|fault| contains(path, &fault.path_contains));
+    found.is_some_and(|at| use_once(faults, at, |fault| &mut fault.times))
+}
+
+/// The same for opens.
+pub(super) fn take_open(faults: &mut Vec<DescriptorFault>, path: &Path) -> bool {
+    let found = faults.iter().position(|fault| contains(path, &fault.path_contains));
+    found.is_some_and(|at| use_once(faults, at, |fault| &mut fault.times))
+}
+
+/// Strikes the fault at `at` out once it is used up. Always true.
+fn use_once<T>(faults: &mut Vec<T>, at: usize, times: impl Fn(&mut T) -> &mut Option<u32>) -> bool {
+    if let Some(left) = times(&mut faults[at]) {
+        *left = left.saturating_sub(1);
+        if *left == 0 {
             faults.remove(at);
         }
     }
@@ -84,12 +103,7 @@ pub(super) fn take_read(faults: &mut Vec<ReadFault>, path: &Path) -> bool {
 pub(super) fn take(faults: &mut Vec<FlushFault>, path: &Path) -> Option<FlushErrorMode> {
     let at = faults.iter().position(|fault| fault.matches(path))?;
     let mode = faults[at].mode;
-    if let Some(times) = &mut faults[at].times {
-        *times = times.saturating_sub(1);
-        if *times == 0 {
-            faults.remove(at);
-        }
-    }
+    use_once(faults, at, |fault| &mut fault.times);
     Some(mode)
 }
 

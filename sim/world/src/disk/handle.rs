@@ -6,11 +6,15 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use mq_env::BoxFuture;
-use mq_env::disk::{DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion, PAGE_SIZE};
+use mq_env::disk::{
+    DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion, PAGE_SIZE, not_attempted,
+};
 use rustix::io::Errno;
 
 use super::SimDisk;
+use super::blocks::Blocks;
 use super::faults;
+use super::flush::page_range;
 use super::journal::Place;
 use super::observe::{DiskEvent, MicroOp};
 use super::region::{Epoch, EpochId, Mapping};
@@ -56,8 +60,31 @@ impl DiskHandle {
         Err(Errno::IO.into())
     }
 
+    /// The file at `path`, created if it is missing, to be mapped.
+    fn open_to_map(&self, path: &Path) -> io::Result<NodeId> {
+        let id = self.open_or_create(path)?;
+        let state = self.state()?;
+        if state.tree.file(id).len > 0 {
+            self.check_readable(state, path)?;
+        }
+        Ok(id)
+    }
+
+    /// EMFILE while the process has no descriptor for `path`.
+    fn check_open(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state()?;
+        if !faults::take_open(&mut state.open_faults, path) {
+            return Ok(());
+        }
+        state.stats.open_errors += 1;
+        drop(state);
+        self.disk.emit(|| DiskEvent::OpenFailed { path });
+        Err(Errno::MFILE.into())
+    }
+
     /// The file at `path`, created if it is missing.
     fn open_or_create(&self, path: &Path) -> io::Result<NodeId> {
+        self.check_open(path)?;
         let now_ms = self.now_ms();
         let mut state = self.state()?;
         if let Some(id) = state.tree.find_file(path)? {
@@ -71,27 +98,54 @@ impl DiskHandle {
     }
 
     /// Extends file `id` to `len` bytes with all blocks reserved.
-    fn reserve(&self, id: NodeId, path: &Path, len: u64) -> io::Result<()> {
+    fn reserve_whole(&self, id: NodeId, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state()?;
         let present = state.tree.file(id).len;
         if present > len {
-            let text = format!("{} has {present} bytes, more than {len}", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            return Err(longer(path, present, len));
         }
-        if present == len {
-            return Ok(());
-        }
-        let (wanted, free) = (pages_of(len) - pages_of(present), state.free_pages());
+        let wanted = pages_of(len) - state.tree.file(id).used_pages();
+        let free = state.free_pages();
         if wanted > free {
             return Err(self.no_space(state, path, wanted, free));
         }
-        // Before the size changes: it may find that a region stands in the way.
-        state.memory(id, usize::try_from(len).map_err(io::Error::other)?)?;
+        if present < len {
+            self.extend(&mut state, id, len)?;
+        }
         state.tree.used_pages += wanted;
-        state.tree.extend(id, len);
-        state.tree.node_mut(id).modified_ms = self.now_ms();
+        if let Some(blocks) = state.tree.file_mut(id).blocks.take() {
+            blocks.allocate_all();
+        }
+        drop(state);
+        if present < len {
+            self.disk.micro_ops.done(MicroOp::Extend);
+        }
+        Ok(())
+    }
+
+    /// Extends file `id` to `len` bytes without blocks for what is new.
+    fn extend_sparse(&self, id: NodeId, path: &Path, len: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let present = state.tree.file(id).len;
+        if present >= len {
+            return if present == len { Ok(()) } else { Err(longer(path, present, len)) };
+        }
+        self.extend(&mut state, id, len)?;
+        let file = state.tree.file_mut(id);
+        file.blocks = Some(match file.blocks.take() {
+            Some(blocks) => Blocks::new(pages_of(len), blocks.allocated()),
+            None => Blocks::new(pages_of(len), 0..pages_of(present) as u32),
+        });
         drop(state);
         self.disk.micro_ops.done(MicroOp::Extend);
+        Ok(())
+    }
+
+    fn extend(&self, state: &mut State, id: NodeId, len: u64) -> io::Result<()> {
+        // Before the size changes: it may find that a region stands in the way.
+        state.memory(id, usize::try_from(len).map_err(io::Error::other)?)?;
+        state.tree.extend(id, len);
+        state.tree.node_mut(id).modified_ms = self.now_ms();
         Ok(())
     }
 
@@ -122,12 +176,33 @@ impl DiskHandle {
         Ok(id)
     }
 
-    fn begin_flush(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<Ticket> {
-        let mapping = Arc::clone(region.owner())
+    /// The mapping behind a region of this disk.
+    fn mapping_of(&self, region: &MappedRegion) -> io::Result<Arc<Mapping>> {
+        Arc::clone(region.owner())
             .downcast::<Mapping>()
             .ok()
             .filter(|mapping| Arc::ptr_eq(&mapping.micro_ops, &self.disk.micro_ops))
-            .ok_or_else(|| io::Error::other("region of another disk"))?;
+            .ok_or_else(|| io::Error::other("region of another disk"))
+    }
+
+    /// A region over file `id`, which has its length by now.
+    fn region(&self, id: NodeId, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        let mut state = self.state()?;
+        let mapping = Arc::new(Mapping {
+            node: id,
+            memory: state.memory(id, len)?,
+            epoch: Arc::clone(&self.epoch),
+            micro_ops: Arc::clone(&self.disk.micro_ops),
+            path: path.to_path_buf(),
+            len,
+            blocks: state.tree.file(id).blocks.as_ref().map(Blocks::share),
+        });
+        state.mapped(id, &mapping);
+        mapping.region()
+    }
+
+    fn begin_flush(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<Ticket> {
+        let mapping = self.mapping_of(region)?;
         if range.start > range.end || range.end > region.len() {
             return Err(Errno::INVAL.into());
         }
@@ -143,8 +218,9 @@ impl DiskHandle {
         if !self.epoch.is_alive() {
             return Ok(Ticket::of_the_dead(&self.disk));
         }
+        self.check_open(path).map_err(not_attempted)?;
         let state = self.state()?;
-        let id = state.tree.resolve(path)?;
+        let id = state.tree.resolve(path).map_err(not_attempted)?;
         let len = match &state.tree.node(id).body {
             Body::File(file) => file.len,
             Body::Dir(_) => 0,
@@ -194,25 +270,33 @@ impl DiskHandle {
 
 impl Disk for DiskHandle {
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
-        let id = self.open_or_create(path)?;
-        let state = self.state()?;
-        if state.tree.file(id).len > 0 {
-            self.check_readable(state, path)?;
-        } else {
-            drop(state);
-        }
-        self.reserve(id, path, len as u64)?;
+        let id = self.open_to_map(path)?;
+        self.reserve_whole(id, path, len as u64)?;
+        self.region(id, path, len)
+    }
+
+    fn map_sparse(&self, path: &Path, len: usize) -> io::Result<MappedRegion> {
+        let id = self.open_to_map(path)?;
+        self.extend_sparse(id, path, len as u64)?;
+        self.region(id, path, len)
+    }
+
+    fn reserve(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<()> {
+        let mapping = self.mapping_of(region)?;
+        self.check_open(&mapping.path)?;
         let mut state = self.state()?;
-        let mapping = Arc::new(Mapping {
-            node: id,
-            memory: state.memory(id, len)?,
-            epoch: Arc::clone(&self.epoch),
-            micro_ops: Arc::clone(&self.disk.micro_ops),
-            path: path.to_path_buf(),
-            len,
-        });
-        state.mapped(id, &mapping);
-        mapping.region()
+        let Some(blocks) = state.tree.file(mapping.node).blocks.as_ref().map(Blocks::share) else {
+            return Ok(());
+        };
+        let pages = page_range(&(range.start as u64..range.end as u64));
+        let missing: Vec<u32> = pages.filter(|page| !blocks.contains(*page)).collect();
+        let (wanted, free) = (missing.len() as u64, state.free_pages());
+        if wanted > free {
+            return Err(self.no_space(state, &mapping.path, wanted, free));
+        }
+        missing.into_iter().for_each(|page| blocks.allocate(page));
+        state.tree.used_pages += wanted;
+        Ok(())
     }
 
     fn flush<'a>(
@@ -225,6 +309,7 @@ impl Disk for DiskHandle {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.check_open(path)?;
         self.check_readable(self.state()?, path)?;
         let state = self.state()?;
         let id = state.tree.find_file(path)?.ok_or(Errno::NOENT)?;
@@ -235,6 +320,7 @@ impl Disk for DiskHandle {
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.check_open(path)?;
         self.check_readable(self.state()?, path)?;
         let state = self.state()?;
         let id = state.tree.find_file(path)?.ok_or(Errno::NOENT)?;
@@ -318,6 +404,7 @@ impl Disk for DiskHandle {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.check_open(dir)?;
         let state = self.state()?;
         let id = state.tree.resolve(dir)?;
         let entries = state.tree.dir(id)?.entries.iter();
@@ -367,6 +454,11 @@ impl std::fmt::Debug for DiskHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskHandle").field("epoch", &self.epoch.id).finish_non_exhaustive()
     }
+}
+
+fn longer(path: &Path, present: u64, len: u64) -> io::Error {
+    let text = format!("{} has {present} bytes, more than {len}", path.display());
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// Releases a file's lock when dropped, if it is still the one that was taken.

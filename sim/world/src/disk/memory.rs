@@ -157,14 +157,14 @@ impl Memory {
 }
 
 /// One bit per page.
-struct Bitmap(Box<[AtomicU64]>);
+pub(super) struct Bitmap(Box<[AtomicU64]>);
 
 impl Bitmap {
-    fn new(bits: usize) -> Self {
+    pub(super) fn new(bits: usize) -> Self {
         Bitmap((0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
     }
 
-    fn set_range(&self, first: usize, last: usize) {
+    pub(super) fn set_range(&self, first: usize, last: usize) {
         for index in first / 64..=last / 64 {
             let mut mask = u64::MAX;
             if index == first / 64 {
@@ -185,14 +185,14 @@ impl Bitmap {
         self.0[bit as usize / 64].fetch_and(!(1 << (bit % 64)), Ordering::Relaxed);
     }
 
-    fn contains(&self, bit: u32) -> bool {
+    pub(super) fn contains(&self, bit: u32) -> bool {
         self.0
             .get(bit as usize / 64)
             .is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (bit % 64)) != 0)
     }
 
     /// Each word is read once, when the walk reaches it.
-    fn ones(&self, bits: Range<u32>) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn ones(&self, bits: Range<u32>) -> impl Iterator<Item = u32> + '_ {
         let first_word = bits.start as usize / 64;
         let end_word = (bits.end as usize).div_ceil(64).min(self.0.len());
         (first_word..end_word)

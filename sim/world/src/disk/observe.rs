@@ -107,6 +107,11 @@ pub enum DiskEvent<'a> {
         /// The file.
         path: &'a Path,
     },
+    /// A process had no descriptor for a file or directory.
+    OpenFailed {
+        /// Which.
+        path: &'a Path,
+    },
     /// Bits of a file rotted.
     Rotted {
         /// The file.
@@ -141,6 +146,8 @@ pub struct DiskStats {
     pub flush_errors: u64,
     /// Injected errors of reads that bit.
     pub read_errors: u64,
+    /// Injected failures of opens that bit.
+    pub open_errors: u64,
     /// Syncs that were due while the disk hung.
     pub hung_syncs: u64,
     /// Syncs of directories that ended.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use mq_env::disk::PAGE_SIZE;
 use rand::{Rng as _, RngCore};
 
+use super::blocks::Blocks;
 use super::journal::MetadataOp;
 use super::memory::{Page, ZERO_PAGE};
 use super::state::State;
@@ -366,6 +367,10 @@ impl State {
         file.contents[0].pages = pages;
         file.len = file.durable_len;
         file.late_len = None;
+        if file.blocks.take().is_some() {
+            let written = file.contents[0].pages.keys().copied();
+            file.blocks = Some(Blocks::new(pages_of(file.len), written));
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mq_env::disk::{MappedRegion, RegionTracker};
+use mq_env::disk::{MappedRegion, PAGE_SIZE, RegionTracker};
 
+use super::blocks::Blocks;
 use super::memory::Memory;
 use super::observe::{MicroOp, MicroOps};
 use super::tree::NodeId;
@@ -54,6 +55,8 @@ pub(super) struct Mapping {
     pub(super) micro_ops: Arc<MicroOps>,
     pub(super) path: PathBuf,
     pub(super) len: usize,
+    /// Of a sparse file.
+    pub(super) blocks: Option<Blocks>,
 }
 
 impl Mapping {
@@ -74,7 +77,8 @@ impl Mapping {
 
 impl RegionTracker for Mapping {
     /// # Panics
-    /// When the process that mapped the region is dead: its code must not run any more.
+    /// When the process that mapped the region is dead: its code must not run any more. And when it
+    /// writes to a hole, which would end a process once the disk is full.
     fn wrote(&self, offset: usize, len: usize) {
         assert!(
             self.epoch.is_alive(),
@@ -84,6 +88,14 @@ impl RegionTracker for Mapping {
             self.path.display()
         );
         if len > 0 {
+            if let Some(blocks) = &self.blocks {
+                let mut pages = offset / PAGE_SIZE..=(offset + len - 1) / PAGE_SIZE;
+                assert!(
+                    pages.all(|page| blocks.contains(page as u32)),
+                    "SIGBUS to come: {len} bytes at {offset} of {} were written to a hole",
+                    self.path.display()
+                );
+            }
             self.memory.mark_written(offset, len);
             self.micro_ops.done(MicroOp::RegionWrite);
         }

@@ -9,7 +9,7 @@ use mq_env::disk::PAGE_SIZE;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::faults::{FlushFault, ReadFault};
+use super::faults::{DescriptorFault, FlushFault, ReadFault};
 use super::flush::Flight;
 use super::memory::{Memory, Page, ZERO_PAGE};
 use super::observe::DiskStats;
@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) flights: Vec<Flight>,
     pub(super) faults: Vec<FlushFault>,
     pub(super) read_faults: Vec<ReadFault>,
+    pub(super) open_faults: Vec<DescriptorFault>,
     pub(super) config: SimDiskConfig,
     pub(super) latency: LatencyProfile,
     pub(super) latency_scale: f64,
@@ -79,6 +80,7 @@ impl State {
             flights: Vec::new(),
             faults: Vec::new(),
             read_faults: Vec::new(),
+            open_faults: Vec::new(),
             latency: config.latency.clone(),
             config,
             latency_scale: 1.0,
@@ -138,7 +140,7 @@ impl State {
             .filter(|id| open.get(id).is_none_or(|open| !open.is_mapped()))
             .collect();
         for id in gone {
-            tree.used_pages -= pages_of(tree.file(id).len);
+            tree.used_pages -= tree.file(id).used_pages();
             tree.unlinked.remove(&id);
             open.remove(&id);
             tree.reap(id);
@@ -199,7 +201,8 @@ impl State {
 
     /// Cuts file `id` to nothing; regions of it read zeros from then on.
     pub(super) fn truncate(&mut self, id: NodeId) {
-        self.tree.used_pages -= pages_of(self.tree.file(id).len);
+        self.tree.used_pages -= self.tree.file(id).used_pages();
+        self.tree.file_mut(id).blocks = None;
         let open = self.open.entry(id).or_default();
         if open.is_mapped() {
             if let Some(memory) = &open.memory {

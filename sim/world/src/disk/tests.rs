@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mq_env::clock::Clock;
-use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE};
+use mq_env::disk::{Disk, MappedRegion, PAGE_SIZE, was_attempted};
 use mq_env::rng::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{DiskHandle, LatencyProfile, SimDisk, SimDiskConfig};
+use super::{DescriptorFault, DiskHandle, LatencyProfile, SimDisk, SimDiskConfig};
 
 /// A clock that a test sets.
 #[derive(Default)]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use mq_env::disk::PAGE_SIZE;
 use rustix::io::Errno;
 
+use super::blocks::Blocks;
 use super::damage::DeviceDamage;
 use super::journal::Entry;
 use super::memory::Page;
@@ -79,6 +80,8 @@ pub(super) struct File {
     pub(super) late_len: Option<u64>,
     /// Oldest generation first: that one is on the platter; the newest is what processes see.
     pub(super) contents: Vec<Content>,
+    /// Where the content has its place on the device; absent when all of it has.
+    pub(super) blocks: Option<Blocks>,
     /// What the device did to pages of the platter, by page.
     pub(super) damaged: BTreeMap<u32, Vec<DeviceDamage>>,
 }
@@ -107,8 +110,14 @@ impl File {
             durable_len: 0,
             late_len: None,
             contents: vec![Content::default()],
+            blocks: None,
             damaged: BTreeMap::new(),
         }
+    }
+
+    /// Pages that the file occupies.
+    pub(super) fn used_pages(&self) -> u64 {
+        self.blocks.as_ref().map_or_else(|| pages_of(self.len), Blocks::count)
     }
 
     /// The generation that processes see.
@@ -339,7 +348,7 @@ impl Tree {
             node.modified_ms = node.durable_modified_ms;
             match &mut node.body {
                 Body::Dir(dir) => dir.entries = dir.durable.clone(),
-                Body::File(file) => self.used_pages += pages_of(file.len),
+                Body::File(file) => self.used_pages += file.used_pages(),
             }
         }
     }

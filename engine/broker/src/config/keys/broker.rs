@@ -1,7 +1,7 @@
 //! The keys of `BrokerConfig`: identity, topics, groups, features, threads.
 
-use super::{ANY_INT, ANY_LONG, COUNT, LONG_COUNT, SIZE, UNREAD, row};
-use crate::config::key::KeyStatus::{Accepted, Obeyed};
+use super::{ACL, ANY_INT, ANY_LONG, COUNT, LONG_COUNT, PLUG_IN, SIZE, UNREAD, row};
+use crate::config::key::KeyStatus::{Accepted, Obeyed, Protects};
 use crate::config::key::ValueType::{Addresses, Bool, ClampedInt, Int, Long, Text};
 use crate::config::key::{ConfigKey, Field};
 
@@ -28,7 +28,7 @@ pub(super) static BROKER: [ConfigKey; 81] = [
     ),
     row("regionId", Text, "DefaultRegion", Obeyed(Field::Text(|s| &mut s.broker.region_id))),
     row("transferMsgByHeap", Bool, "true", Accepted),
-    row("messageStorePlugIn", Text, "", Accepted),
+    row("messageStorePlugIn", Text, "", Protects(PLUG_IN)),
     row("highSpeedMode", Bool, "false", UNREAD),
     row("rocketmqHome", Text, "<ROCKETMQ_HOME>", Accepted),
     row("brokerName", Text, "<host name>", Obeyed(Field::Text(|s| &mut s.broker.broker_name))),
@@ -207,7 +207,7 @@ pub(super) static BROKER: [ConfigKey; 81] = [
         "false",
         Obeyed(Field::Bool(|s| &mut s.broker.trace_topic_enable)),
     ),
-    row("aclEnable", Bool, "false", Accepted),
+    row("aclEnable", Bool, "false", Protects(ACL)),
     row(
         "storeReplyMessageEnable",
         Bool,

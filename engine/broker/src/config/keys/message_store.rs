@@ -1,7 +1,7 @@
 //! The keys of `MessageStoreConfig`: files, flushing, replication, retention.
 
-use super::{ANY_INT, COUNT, LONG_COUNT, SIZE, UNREAD, row};
-use crate::config::key::KeyStatus::{Accepted, Judged, Obeyed};
+use super::{ANY_INT, COUNT, LONG_COUNT, READ_ONLY_PATHS, SIZE, UNREAD, row};
+use crate::config::key::KeyStatus::{Accepted, Judged, Obeyed, Protects};
 use crate::config::key::ValueType::{
     Bool, ClampedInt, DelayLevels, Directory, Flush, Hours, Int, Role, Text,
 };
@@ -308,7 +308,7 @@ pub(super) static MESSAGE_STORE: [ConfigKey; 78] = [
         "200",
         Obeyed(Field::U64(|s| &mut s.store.commit_commit_log_thorough_interval_ms)),
     ),
-    row("readOnlyCommitLogStorePaths", Text, "", Accepted),
+    row("readOnlyCommitLogStorePaths", Text, "", Protects(READ_ONLY_PATHS)),
     row("dLegerGroup", Text, "", Judged),
     row("dLegerPeers", Text, "", Judged),
     row("dLegerSelfId", Text, "", Judged),

@@ -1,7 +1,7 @@
 //! The keys of `NettyServerConfig` and `NettyClientConfig`: sockets.
 
-use super::{ANY_INT, ANY_LONG, COUNT, LONG_SIZE, SIZE, UNREAD, row};
-use crate::config::key::KeyStatus::{Accepted, Obeyed};
+use super::{ANY_INT, ANY_LONG, COUNT, LONG_SIZE, SIZE, TLS, UNREAD, row};
+use crate::config::key::KeyStatus::{Accepted, Obeyed, Protects};
 use crate::config::key::ValueType::{Bool, Int};
 use crate::config::key::{ConfigKey, Field};
 
@@ -94,5 +94,5 @@ pub(super) static NETTY_CLIENT: [ConfigKey; 12] = [
     row("clientSocketSndBufSize", ANY_INT, "0", Accepted),
     row("clientSocketRcvBufSize", ANY_INT, "0", Accepted),
     row("clientPooledByteBufAllocatorEnable", Bool, "false", UNREAD),
-    row("useTLS", Bool, "false", Accepted),
+    row("useTLS", Bool, "false", Protects(TLS)),
 ];

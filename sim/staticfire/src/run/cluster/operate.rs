@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use staticfire_world::disk::{FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk};
+use staticfire_world::disk::{
+    DescriptorFault, FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk,
+};
 use staticfire_world::trace::{FaultId, FaultKind, Name};
 
 use super::{Cluster, DiskFault, OpenFault, OpenFaultKind};
@@ -64,6 +66,7 @@ impl Cluster {
                 self.flush_error(node, *count, FlushErrorMode::Misdirected);
             }
             Action::ReadError { node, file, count } => self.read_error(node, *file, *count),
+            Action::OutOfDescriptors { node } => self.out_of_descriptors(node),
             Action::Rot { node, file, bits } => self.rot(node, *file, *bits),
             Action::Calm { node } => self.calm(node),
         }
@@ -201,6 +204,13 @@ impl Cluster {
         self.open_disk_fault(DiskFault::ReadError, node, &detail);
         let (path_contains, times) = (file.path_part().to_owned(), Some(count));
         self.disk_of(node).fail_reads(ReadFault { path_contains, times });
+    }
+
+    fn out_of_descriptors(&self, node: &str) {
+        let detail = "no file and no directory can be opened";
+        self.open_disk_fault(DiskFault::NoDescriptor, node, detail);
+        let everything = DescriptorFault { path_contains: String::new(), times: None };
+        self.disk_of(node).fail_opens(everything);
     }
 
     /// Bits that rotted stay so: no fault is left open.

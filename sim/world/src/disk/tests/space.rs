@@ -136,3 +136,67 @@ fn somebody_else_fills_the_disk_and_gives_the_space_back() {
     handle.map(Path::new("/a"), 3 * PAGE_SIZE).unwrap();
     assert_eq!(space().free_bytes, 5 * PAGE);
 }
+
+#[test]
+fn a_sparse_file_has_what_was_reserved() {
+    run(async {
+        let disk = disk_of(8 * PAGE);
+        let handle = disk.handle("a");
+        let path = Path::new("/a");
+        let region = handle.map_sparse(path, 100 * PAGE_SIZE).unwrap();
+        assert_eq!((disk.used_bytes(), handle.stat(path).unwrap().len), (0, 100 * PAGE));
+        handle.reserve(&region, 0..4 * PAGE_SIZE).unwrap();
+        handle.reserve(&region, PAGE_SIZE..5 * PAGE_SIZE).unwrap();
+        assert_eq!(disk.used_bytes(), 5 * PAGE);
+        let full = handle.reserve(&region, 4 * PAGE_SIZE..9 * PAGE_SIZE);
+        assert_eq!((kind(full), disk.used_bytes()), (io::ErrorKind::StorageFull, 5 * PAGE));
+        assert_eq!(kind(handle.map(path, 100 * PAGE_SIZE)), io::ErrorKind::StorageFull);
+        fill(&region, 2, 7);
+        handle.sync(path).await.unwrap();
+        handle.sync(Path::new("/")).await.unwrap();
+        disk.power_loss_worst();
+        assert_eq!(disk.used_bytes(), PAGE, "what was written");
+        let handle = disk.handle("a");
+        let region = handle.map_sparse(path, 100 * PAGE_SIZE).unwrap();
+        assert_eq!(region.next_data(0), 2 * PAGE_SIZE);
+        handle.remove(path).unwrap();
+        drop(region);
+        assert_eq!(disk.used_bytes(), 0);
+    });
+}
+
+#[test]
+#[should_panic(expected = "SIGBUS to come")]
+fn a_write_to_a_hole_is_refused_loudly() {
+    let handle = disk().handle("a");
+    let region = handle.map_sparse(Path::new("/f"), 9 * PAGE_SIZE).unwrap();
+    handle.reserve(&region, 0..PAGE_SIZE).unwrap();
+    region.write(PAGE_SIZE - 1, b"ab");
+}
+
+#[test]
+fn without_descriptors_nothing_is_opened_and_what_is_mapped_is_flushed() {
+    run(async {
+        let disk = disk();
+        let handle = disk.handle("a");
+        let path = Path::new("/a");
+        let region = handle.map_sparse(path, 2 * PAGE_SIZE).unwrap();
+        handle.reserve(&region, 0..PAGE_SIZE).unwrap();
+        fill(&region, 0, 1);
+        disk.fail_opens(DescriptorFault { path_contains: String::new(), times: None });
+        let refused = handle.sync(path).await.unwrap_err();
+        assert!(!was_attempted(&refused), "{refused}");
+        let refused = [
+            handle.read(path).err(),
+            handle.write(path, b"x").err(),
+            handle.list(Path::new("/")).err(),
+            handle.map(path, 2 * PAGE_SIZE).err(),
+            handle.reserve(&region, PAGE_SIZE..2 * PAGE_SIZE).err(),
+        ];
+        assert!(refused.iter().all(|it| it.as_ref().unwrap().raw_os_error() == Some(24)));
+        handle.flush(&region, 0..PAGE_SIZE).await.unwrap();
+        disk.clear_open_faults();
+        handle.sync(path).await.unwrap();
+        assert_eq!(disk.stats().open_errors, 6);
+    });
+}
