@@ -14,6 +14,7 @@ use mq_env::Env;
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
 use mq_store::config::StoreConfig;
+use mq_store::metadata_file::MetadataError;
 
 use crate::lock;
 use crate::offset_file::OffsetFile;
@@ -48,10 +49,13 @@ type Offsets = BTreeMap<String, BTreeMap<String, BTreeMap<i32, i64>>>;
 
 impl ConsumerOffsetManager {
     /// What the file holds.
-    pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Self {
-        let (file, wrapper) = OffsetFile::load(env, store_config, "consumerOffset.json");
+    ///
+    /// # Errors
+    /// When nothing sound is left of it.
+    pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Result<Self, MetadataError> {
+        let (file, wrapper) = OffsetFile::load(env, store_config, "consumerOffset.json")?;
         let offsets = wrapper.map(from_wrapper).unwrap_or_default();
-        ConsumerOffsetManager { file, state: Mutex::new(State { offsets, change_count: 0 }) }
+        Ok(ConsumerOffsetManager { file, state: Mutex::new(State { offsets, change_count: 0 }) })
     }
 
     /// The group's offset in a queue.
@@ -198,7 +202,7 @@ mod tests {
     use super::*;
 
     fn load(dir: &std::path::Path) -> ConsumerOffsetManager {
-        ConsumerOffsetManager::load(&Env::os(), &StoreConfig::at(dir))
+        ConsumerOffsetManager::load(&Env::os(), &StoreConfig::at(dir)).unwrap()
     }
 
     fn file(dir: &std::path::Path) -> String {

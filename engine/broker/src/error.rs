@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use mq_store::StoreError;
+use mq_store::metadata_file::MetadataError;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,9 @@ pub enum BrokerError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing sound is left of a table.
+    #[error(transparent)]
+    Table(#[from] MetadataError),
     /// A port for clients cannot be listened on.
     #[error("listen on {addrs:?}: {source}")]
     Listen {

@@ -51,15 +51,19 @@ impl MappedFile {
         file_from_offset: u64,
         len: usize,
     ) -> io::Result<Self> {
-        let region = disk.map(&path, len)?;
-        Ok(MappedFile {
+        Ok(Self::over(path.clone(), file_from_offset, disk.map(&path, len)?))
+    }
+
+    /// The file `path` with `region` for its bytes.
+    pub(crate) fn over(path: PathBuf, file_from_offset: u64, region: MappedRegion) -> Self {
+        MappedFile {
             path,
             file_from_offset,
             region,
             write_buffer: None,
             flushed_position: AtomicUsize::new(0),
             appended: Appended::default(),
-        })
+        }
     }
 
     /// The same file, which nothing was appended to yet, with a buffer that takes its appends.

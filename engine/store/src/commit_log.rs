@@ -52,7 +52,7 @@ pub(crate) use append::counts_in_queue;
 pub(crate) use commit::CommitRealTimeService;
 pub(crate) use expire::OldestFile;
 pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
-pub(crate) use recover::RecoveredLog;
+pub(crate) use recover::{LookedLog, RecoveredLog};
 pub(crate) use walk::RecoverFrom;
 
 /// The CommitLog of a store.
@@ -133,6 +133,11 @@ impl CommitLog {
             transient,
             flushing: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// The store's settings.
+    pub(crate) fn config(&self) -> Arc<StoreConfig> {
+        Arc::clone(&self.config)
     }
 
     /// Offset of the oldest byte; 0 without files.
