@@ -1,6 +1,7 @@
 //! The store on the simulated disk: every point of a run at which a process may be killed or a machine
 //! lose power is tried, and what the store then finds must keep its promises.
 
+mod corruptions;
 mod crash_points;
 mod doctor;
 mod doctor_dledger;
@@ -11,6 +12,7 @@ mod java_stores;
 mod metadata_files;
 mod model;
 mod recovery_table;
+mod refusals;
 mod retention;
 
 use std::collections::BTreeSet;

@@ -16,6 +16,7 @@ use mq_env::Env;
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
 use mq_store::config::StoreConfig;
+use mq_store::metadata_file::MetadataError;
 
 use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached, RareLog};
@@ -59,19 +60,26 @@ type Offsets = BTreeMap<String, BTreeMap<String, BTreeMap<i32, i64>>>;
 
 impl ConsumerOffsetManager {
     /// What the file holds.
-    pub(crate) fn load(env: &Env, config: &BrokerConfig, store_config: &StoreConfig) -> Self {
-        let (file, wrapper) = OffsetFile::load(env, store_config, "consumerOffset.json");
+    ///
+    /// # Errors
+    /// When nothing sound is left of it.
+    pub(crate) fn load(
+        env: &Env,
+        config: &BrokerConfig,
+        store_config: &StoreConfig,
+    ) -> Result<Self, MetadataError> {
+        let (file, wrapper) = OffsetFile::load(env, store_config, "consumerOffset.json")?;
         let offsets = wrapper.map(from_wrapper).unwrap_or_default();
         let count = offsets.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum();
         let limit = Limit::new("maxConsumerOffsetNums", config.limits.consumer_offset_nums);
         let state = State { offsets, count, change_count: 0 };
-        ConsumerOffsetManager {
+        Ok(ConsumerOffsetManager {
             file,
             limit,
             back_log: RareLog::default(),
             encoded: Mutex::default(),
             state: Mutex::new(state),
-        }
+        })
     }
 
     /// The group's offset in a queue.
@@ -258,7 +266,8 @@ mod tests {
     use super::*;
 
     fn load(dir: &std::path::Path) -> ConsumerOffsetManager {
-        ConsumerOffsetManager::load(&Env::os(), &BrokerConfig::new("a"), &StoreConfig::at(dir))
+        let config = BrokerConfig::new("a");
+        ConsumerOffsetManager::load(&Env::os(), &config, &StoreConfig::at(dir)).unwrap()
     }
 
     fn file(dir: &std::path::Path) -> String {

@@ -163,10 +163,10 @@ async fn start(
         return Err(BrokerError::ListenPort(port));
     }
     store_config.ha_listen_port = port + 1;
-    let topics = TopicConfigManager::load(&env, &config, &store_config);
-    let groups = SubscriptionGroupManager::load(&env, &config, &store_config);
-    let offsets = Arc::new(ConsumerOffsetManager::load(&env, &config, &store_config));
-    let delay_offsets = Arc::new(DelayOffsetManager::load(&env, &store_config));
+    let topics = TopicConfigManager::load(&env, &config, &store_config)?;
+    let groups = SubscriptionGroupManager::load(&env, &config, &store_config)?;
+    let offsets = Arc::new(ConsumerOffsetManager::load(&env, &config, &store_config)?);
+    let delay_offsets = Arc::new(DelayOffsetManager::load(&env, &store_config)?);
     let store = MessageStore::open(env.clone(), Arc::new(store_config)).await?;
     settle_tables(&env, &store).await;
 

@@ -16,6 +16,7 @@ use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
 use mq_store::config::StoreConfig;
 use mq_store::delay_level::SCHEDULE_TOPIC;
+use mq_store::metadata_file::MetadataError;
 use mq_store::{CommitLog, MessageStore};
 
 use crate::lock;
@@ -38,11 +39,14 @@ struct State {
 
 impl DelayOffsetManager {
     /// What the file holds.
-    pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Self {
-        let (file, wrapper) = OffsetFile::load(env, store_config, "delayOffset.json");
+    ///
+    /// # Errors
+    /// When nothing sound is left of it.
+    pub(crate) fn load(env: &Env, store_config: &StoreConfig) -> Result<Self, MetadataError> {
+        let (file, wrapper) = OffsetFile::load(env, store_config, "delayOffset.json")?;
         let wrapper: DelayOffsetSerializeWrapper = wrapper.unwrap_or_default();
         let offsets = wrapper.offset_table;
-        DelayOffsetManager { file, state: Mutex::new(State { offsets, ..State::default() }) }
+        Ok(DelayOffsetManager { file, state: Mutex::new(State { offsets, ..State::default() }) })
     }
 
     /// Queue offset of the level's next message.

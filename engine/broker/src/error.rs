@@ -3,6 +3,7 @@
 use std::io;
 
 use mq_store::StoreError;
+use mq_store::metadata_file::MetadataError;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,9 @@ pub enum BrokerError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing sound is left of a table.
+    #[error(transparent)]
+    Table(#[from] MetadataError),
     /// A port cannot be listened on.
     #[error(
         "port {port} cannot be listened on ({source}): a broker needs it for {purpose}; stop the process \

@@ -12,7 +12,7 @@ use mq_env::Env;
 use mq_env::disk::Disk;
 use mq_protocol::fastjson::{Json, from_slice};
 use mq_store::config::StoreConfig;
-use mq_store::metadata_file::{load_metadata, store_metadata};
+use mq_store::metadata_file::{MetadataError, load_table, store_metadata, table_path};
 use tokio::sync::Notify;
 
 /// A file below `config`.
@@ -26,20 +26,22 @@ pub(crate) struct OffsetFile {
 
 impl OffsetFile {
     /// The file called `name`, and what it holds.
+    ///
+    /// # Errors
+    /// When nothing sound is left of it.
     pub(crate) fn load<T: Json>(
         env: &Env,
         store_config: &StoreConfig,
         name: &str,
-    ) -> (Self, Option<T>) {
-        let path = store_config.store_path_root_dir.join("config").join(name);
-        let content = load_metadata(&*env.disk, &path, from_slice);
+    ) -> Result<(Self, Option<T>), MetadataError> {
+        let content = load_table(&*env.disk, store_config, name, from_slice)?;
         let file = OffsetFile {
             disk: Arc::clone(&env.disk),
-            path,
+            path: table_path(store_config, name),
             written: tokio::sync::Mutex::new(0),
             changed: Notify::new(),
         };
-        (file, content)
+        Ok((file, content))
     }
 
     /// There is something to write.

@@ -64,16 +64,15 @@ impl RegistrationService {
     /// sooner. Whether it is such a one.
     async fn due(&self, next: Instant) -> bool {
         let seeking = Instant::now() + SEEKING_PERIOD;
-        let mut state = self.context.ha.watch_follow_state();
+        let state = self.context.ha.watch_follow_state();
         loop {
-            let is_idle = *state.borrow_and_update() == FollowState::Idle;
+            let is_idle = state.get() == FollowState::Idle;
             let is_seeking = self.context.is_slave() && is_idle;
             let at = if is_seeking { next.min(seeking) } else { next };
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(at) => return is_seeking,
-                // The sender lives as long as the context.
-                _ = state.changed() => {}
+                _ = state.wait_for(|state| (*state == FollowState::Idle) != is_idle) => {}
             }
         }
     }

@@ -12,7 +12,7 @@ use mq_protocol::body::subscription_group::{SubscriptionGroupConfig, Subscriptio
 use mq_protocol::body::topic_config::DataVersion;
 use mq_protocol::fastjson::{from_slice, to_bytes};
 use mq_store::config::{BrokerRole, StoreConfig};
-use mq_store::metadata_file::load_metadata;
+use mq_store::metadata_file::{MetadataError, load_table, table_path};
 
 use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached};
@@ -69,23 +69,31 @@ struct GroupTable {
 
 impl SubscriptionGroupManager {
     /// The system's groups and what the file holds.
-    pub(crate) fn load(env: &Env, config: &BrokerConfig, store_config: &StoreConfig) -> Self {
-        let path = store_config.store_path_root_dir.join("config").join("subscriptionGroup.json");
+    ///
+    /// # Errors
+    /// When nothing sound is left of the file.
+    pub(crate) fn load(
+        env: &Env,
+        config: &BrokerConfig,
+        store_config: &StoreConfig,
+    ) -> Result<Self, MetadataError> {
+        let name = "subscriptionGroup.json";
         let mut table = GroupTable::default();
         table.data_version.timestamp = now_ms(&*env.clock);
         for group in SYSTEM_GROUPS {
             table.put(SubscriptionGroupConfig::new(group));
         }
-        if let Some(wrapper) = load_metadata(&*env.disk, &path, from_slice) {
+        if let Some(wrapper) = load_table(&*env.disk, store_config, name, from_slice)? {
             table.merge(wrapper);
         }
-        SubscriptionGroupManager {
+        let path = table_path(store_config, name);
+        Ok(SubscriptionGroupManager {
             clock: Arc::clone(&env.clock),
             limit: Limit::new("maxSubscriptionGroupNums", config.limits.subscription_group_nums),
             auto_create_subscription_group: config.auto_create_subscription_group,
             is_slave: store_config.broker_role == BrokerRole::Slave,
             table: PersistedTable::new(Arc::clone(&env.disk), path, GroupTable::encode, table),
-        }
+        })
     }
 
     /// The group, if there is one.
@@ -244,7 +252,7 @@ mod tests {
         config.auto_create_subscription_group = auto_create;
         let mut store_config = StoreConfig::at(dir);
         store_config.broker_role = role;
-        SubscriptionGroupManager::load(&Env::os(), &config, &store_config)
+        SubscriptionGroupManager::load(&Env::os(), &config, &store_config).unwrap()
     }
 
     fn wrapper(manager: &SubscriptionGroupManager) -> SubscriptionGroupWrapper {

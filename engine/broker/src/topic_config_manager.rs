@@ -19,7 +19,7 @@ use mq_protocol::body::topic_config::{
 use mq_protocol::fastjson::{from_slice, to_bytes};
 use mq_protocol::sys_flag::PermName;
 use mq_store::config::{BrokerRole, StoreConfig};
-use mq_store::metadata_file::load_metadata;
+use mq_store::metadata_file::{MetadataError, load_table, table_path};
 
 use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached};
@@ -96,8 +96,15 @@ struct TopicTable {
 
 impl TopicConfigManager {
     /// The system's topics and what the file holds.
-    pub(crate) fn load(env: &Env, config: &BrokerConfig, store_config: &StoreConfig) -> Self {
-        let path = store_config.store_path_root_dir.join("config").join("topics.json");
+    ///
+    /// # Errors
+    /// When nothing sound is left of the file.
+    pub(crate) fn load(
+        env: &Env,
+        config: &BrokerConfig,
+        store_config: &StoreConfig,
+    ) -> Result<Self, MetadataError> {
+        let name = "topics.json";
         let mut table = TopicTable::default();
         table.data_version.timestamp = now_ms(&*env.clock);
         let mut own_system_topics = BTreeSet::new();
@@ -105,10 +112,11 @@ impl TopicConfigManager {
             own_system_topics.insert(topic.topic_name.clone());
             table.put(topic);
         }
-        if let Some(wrapper) = load_metadata(&*env.disk, &path, from_slice) {
+        if let Some(wrapper) = load_table(&*env.disk, store_config, name, from_slice)? {
             table.merge(wrapper);
         }
-        TopicConfigManager {
+        let path = table_path(store_config, name);
+        Ok(TopicConfigManager {
             clock: Arc::clone(&env.clock),
             limits: Limits {
                 topics: Limit::new("maxTopicNums", config.limits.topic_nums),
@@ -122,7 +130,7 @@ impl TopicConfigManager {
             is_slave: store_config.broker_role == BrokerRole::Slave,
             own_system_topics,
             table: PersistedTable::new(Arc::clone(&env.disk), path, TopicTable::encode, table),
-        }
+        })
     }
 
     /// The topic, if there is one.
@@ -480,7 +488,7 @@ mod tests {
 
     impl Fixture {
         fn load(&self) -> TopicConfigManager {
-            TopicConfigManager::load(&self.env, &self.config, &self.store_config)
+            TopicConfigManager::load(&self.env, &self.config, &self.store_config).unwrap()
         }
     }
 

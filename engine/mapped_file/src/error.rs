@@ -35,9 +35,10 @@ pub(crate) fn can_be_attempted_again(error: &io::Error) -> bool {
 /// A directory does not hold a sound sequence of files.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// A file has a length or a name that the configured file size does not allow.
+    /// A file has a length that the configured file size does not allow.
     #[error(
-        "{} has {len} bytes: length not matched message store config value {expected}",
+        "{} has {len} bytes: length not matched message store config value {expected}; set the size that \
+         the store was written with, or have `staticfire store recover --salvage` make a copy",
         path.display()
     )]
     Length {
@@ -48,8 +49,24 @@ pub enum LoadError {
         /// The configured size.
         expected: usize,
     },
+    /// A file's name is no offset at which a file of the configured size begins.
+    #[error(
+        "{} is named as if files had another size than {expected} bytes, the message store config \
+         value; set the size that the store was written with, or move the file away",
+        path.display()
+    )]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The configured size.
+        expected: usize,
+    },
     /// A file is missing although later bytes were known to be durable.
-    #[error("{} is missing", path.display())]
+    #[error(
+        "{} is missing; put it back, or have `staticfire store recover --salvage` make a copy of the \
+         rest",
+        path.display()
+    )]
     Missing {
         /// The file.
         path: PathBuf,

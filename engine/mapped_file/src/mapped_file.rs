@@ -77,7 +77,8 @@ impl MappedFile {
         Ok(MappedFile::over(region, path, file_from_offset, 0))
     }
 
-    fn over(
+    /// The file `path` with `region` for its bytes, of which `reserved_position` have their blocks.
+    pub(crate) fn over(
         region: MappedRegion,
         path: PathBuf,
         file_from_offset: u64,

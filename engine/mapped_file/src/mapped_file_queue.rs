@@ -25,7 +25,7 @@ use mq_env::disk::Disk;
 
 use crate::{FlushError, MappedFile, SelectedBuffer, TransientStorePool};
 use ahead::Ahead;
-pub use load::LoadPlan;
+pub use load::{Known, LoadPlan};
 
 /// Fixed-size files in a row under one directory (RocketMQ 4.9 `MappedFileQueue`).
 pub struct MappedFileQueue {

@@ -6,12 +6,22 @@ use std::path::Path;
 
 use mq_env::Env;
 
-use crate::{LoadError, MappedFileQueue, TransientStorePool};
+use crate::{Known, LoadError, MappedFileQueue, TransientStorePool};
 
 const SIZE: usize = 8192;
 
 fn queue(dir: &Path) -> MappedFileQueue {
     MappedFileQueue::new(Env::os().disk, dir, dir.join("a/log"), SIZE)
+}
+
+fn load(queue: &MappedFileQueue, durable_end: Option<u64>) -> Result<(), LoadError> {
+    load_knowing(queue, Known { durable_end, is_salvage: false })
+}
+
+fn load_knowing(queue: &MappedFileQueue, known: Known) -> Result<(), LoadError> {
+    let plan = queue.plan_load(known)?;
+    let looked = queue.look(&plan)?;
+    queue.load(&plan, &looked).map(|_| ())
 }
 
 fn fill(queue: &MappedFileQueue, pieces: &[&[u8]]) {
@@ -115,12 +125,12 @@ async fn a_short_last_file_is_filled_up_and_a_longer_one_refused() {
     fs::write(log.join("00000000000000008192"), []).unwrap();
     fs::write(log.join("notes.txt"), [1]).unwrap();
     let queue = queue(dir.path());
-    queue.load(Some(8192)).unwrap();
+    load(&queue, Some(8192)).unwrap();
     assert_eq!(queue.files().len(), 2);
     assert_eq!(fs::metadata(log.join("00000000000000008192")).unwrap().len(), 8192);
 
     fs::write(log.join("00000000000000008192"), [1; SIZE + 1]).unwrap();
-    let error = queue.load(Some(0)).unwrap_err();
+    let error = load(&queue, Some(0)).unwrap_err();
     assert!(error.to_string().contains("length not matched message store config value"));
 }
 
@@ -133,15 +143,15 @@ async fn files_behind_a_gap_go_unless_the_gap_was_durable() {
         fs::write(log.join(name), [1; SIZE]).unwrap();
     }
     let queue = queue(dir.path());
-    assert!(matches!(queue.load(Some(16385)), Err(LoadError::Missing { .. })));
-    queue.load(Some(16384)).unwrap();
+    assert!(matches!(load(&queue, Some(16385)), Err(LoadError::Missing { .. })));
+    load(&queue, Some(16384)).unwrap();
     assert_eq!((queue.min_offset(), queue.max_offset()), (Some(8192), 16384));
     assert!(!log.join("00000000000000024576").exists());
-    queue.load(None).unwrap();
+    load(&queue, None).unwrap();
     assert_eq!(queue.min_offset(), Some(8192));
-    assert!(matches!(queue.load(Some(100)), Err(LoadError::Missing { .. })));
+    assert!(matches!(load(&queue, Some(100)), Err(LoadError::Missing { .. })));
     // Nothing was durable, so what is there was never joined to a beginning.
-    queue.load(Some(0)).unwrap();
+    load(&queue, Some(0)).unwrap();
     assert!(queue.is_empty() && !log.join("00000000000000008192").exists());
 }
 
@@ -150,12 +160,58 @@ async fn a_short_file_in_the_middle_of_durable_bytes_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("a/log");
     fs::create_dir_all(&log).unwrap();
-    fs::write(log.join("00000000000000000000"), [1; 100]).unwrap();
+    fs::write(log.join("00000000000000000000"), [0; 100]).unwrap();
     fs::write(log.join("00000000000000008192"), [1; SIZE]).unwrap();
     let queue = queue(dir.path());
-    assert!(matches!(queue.load(Some(101)), Err(LoadError::Length { .. })));
-    queue.load(Some(100)).unwrap();
+    assert!(matches!(load(&queue, Some(101)), Err(LoadError::Length { .. })));
+    load(&queue, Some(100)).unwrap();
     assert_eq!(queue.files().len(), 2);
+}
+
+#[tokio::test]
+async fn a_short_file_that_holds_anything_was_written_with_another_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a/log");
+    fs::create_dir_all(&log).unwrap();
+    let file = log.join("00000000000000000000");
+    let queue = queue(dir.path());
+    for len in [1, 4096, SIZE - 1] {
+        let mut content = vec![0; len];
+        content[len - 1] = 1;
+        fs::write(&file, &content).unwrap();
+        assert!(matches!(load(&queue, None), Err(LoadError::Length { .. })), "{len}");
+        assert_eq!(fs::read(&file).unwrap(), content, "a refusal changes nothing");
+        // What a crash leaves that came while the file was made.
+        content[len - 1] = 0;
+        fs::write(&file, &content).unwrap();
+        load(&queue, None).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().len(), SIZE as u64);
+    }
+    fs::write(log.join("00000000000000000100"), []).unwrap();
+    assert!(matches!(load(&queue, None), Err(LoadError::Name { .. })));
+}
+
+#[tokio::test]
+async fn told_to_salvage_zeros_take_the_place_of_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a/log");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("00000000000000000000"), [1; 100]).unwrap();
+    fs::write(log.join("00000000000000024576"), [2; SIZE]).unwrap();
+    let queue = queue(dir.path());
+    let known = Known { durable_end: Some(u64::MAX), is_salvage: true };
+    let plan = queue.plan_load(known).unwrap();
+    assert_eq!(plan.missing, [8192, 16_384]);
+    let looked = queue.look(&plan).unwrap();
+    let bytes = |file: usize, at: usize| looked[file].raw(at..at + 1)[0];
+    assert_eq!([bytes(0, 99), bytes(0, 100), bytes(1, 0), bytes(3, 0)], [1, 0, 0, 2]);
+    assert_eq!(fs::read_dir(&log).unwrap().count(), 2, "a look changes nothing");
+    queue.load(&plan, &looked).unwrap();
+    assert_eq!((queue.files().len(), fs::read_dir(&log).unwrap().count()), (4, 4));
+    assert_eq!(queue.find(0).unwrap().raw(99..101), [1, 0]);
+    // A name far away is no reason to fill a disk.
+    fs::write(log.join(format!("{:020}", SIZE * 300)), [2; SIZE]).unwrap();
+    assert!(matches!(load_knowing(&queue, known), Err(LoadError::Missing { .. })));
 }
 
 #[tokio::test]

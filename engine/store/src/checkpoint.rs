@@ -40,6 +40,14 @@ impl CheckpointTimes {
         })
     }
 
+    /// The times of a file as a start has it: filled up with zeros.
+    pub(crate) fn of_file(bytes: &[u8]) -> Self {
+        let mut times = [0; 24];
+        let len = bytes.len().min(times.len());
+        times[..len].copy_from_slice(&bytes[..len]);
+        Self::decode(&times).unwrap_or_default()
+    }
+
     /// Where an abnormal recovery by 4.9's rules may start (`getMinTimestamp`).
     pub(crate) fn min_timestamp_ms(&self) -> u64 {
         let oldest = self.physic_msg_timestamp.min(self.logics_msg_timestamp);
@@ -69,8 +77,9 @@ impl StoreCheckpoint {
     }
 
     /// All three as they are.
+    #[cfg(test)]
     pub(crate) fn times(&self) -> CheckpointTimes {
-        CheckpointTimes::decode(self.region.slice(0..24)).unwrap_or_default()
+        CheckpointTimes::of_file(self.region.slice(0..24))
     }
 
     /// Records new times and syncs the file. They only advance.

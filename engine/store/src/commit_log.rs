@@ -53,7 +53,7 @@ pub(crate) use append::counts_in_queue;
 pub(crate) use commit::CommitRealTimeService;
 pub(crate) use expire::OldestFile;
 pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
-pub(crate) use recover::RecoveredLog;
+pub(crate) use recover::{LookedLog, RecoveredLog};
 pub(crate) use walk::RecoverFrom;
 
 /// The CommitLog of a store.
@@ -137,6 +137,11 @@ impl CommitLog {
             flushing: tokio::sync::Mutex::new(()),
             is_sync_postponed: AtomicBool::new(false),
         }
+    }
+
+    /// The store's settings.
+    pub(crate) fn config(&self) -> Arc<StoreConfig> {
+        Arc::clone(&self.config)
     }
 
     /// Offset of the oldest byte; 0 without files.

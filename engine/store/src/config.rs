@@ -218,6 +218,9 @@ pub struct StoreConfig {
     /// Ours: damage below the durable watermark does not stop the start but is written down and
     /// passed over.
     pub salvage: bool,
+    /// `beginWithEmptyTables` (ours): topics, groups or offsets of which nothing sound is left do not
+    /// stop the start; it begins without them.
+    pub begin_with_empty_tables: bool,
     /// `osPageCacheBusyTimeOutMills`.
     pub os_page_cache_busy_timeout_ms: u64,
     /// `cleanResourceInterval`: how often is looked at what may be removed while there is something.
@@ -307,6 +310,7 @@ impl StoreConfig {
             max_hash_slot_num: IndexLayout::DEFAULT.hash_slot_num,
             max_index_num: IndexLayout::DEFAULT.index_num,
             salvage: false,
+            begin_with_empty_tables: false,
             os_page_cache_busy_timeout_ms: 1_000,
             clean_resource_interval_ms: 10_000,
             delete_when: "04".to_owned(),

@@ -12,11 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mq_env::disk::Disk;
 use mq_mapped_file::{
-    Cut, LoadError, MappedFile, MappedFileQueue, SelectedBuffer, UnsyncedEntries,
+    Cut, Known, LoadError, LoadPlan, MappedFile, MappedFileQueue, SelectedBuffer, UnsyncedEntries,
 };
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
+use mq_protocol::message_codec::RECORD_BYTES_MIN;
 
 const UNIT: u64 = CQ_STORE_UNIT_BYTES as u64;
+/// A queue may go on so many units behind where its log has room for it to be.
+const FILLERS_MAX: u64 = 1 << 16;
 
 /// The index of one queue.
 pub struct ConsumeQueue {
@@ -118,6 +121,18 @@ impl ConsumeQueue {
         if end_offset <= self.max_physic_offset() {
             return Ok(());
         }
+        let end = self.queue.max_offset() / UNIT;
+        if !is_possible_offset(queue_offset, end, unit.phy_offset as u64, self.max_physic_offset())
+        {
+            tracing::error!(
+                topic = self.topic,
+                queue_id = self.queue_id,
+                queue_offset,
+                end,
+                "record states a queue offset that no queue can have; it gets no unit"
+            );
+            return Ok(());
+        }
         let expected = queue_offset * UNIT;
         let file = self.queue.last_or_create(expected)?;
         if self.queue.max_offset() == file.file_from_offset() && self.is_first(&file) {
@@ -155,17 +170,14 @@ impl ConsumeQueue {
         Ok(file.append(&unit.encode()).is_some())
     }
 
-    /// Maps the files.
-    pub(crate) fn load(&self) -> Result<(), LoadError> {
-        self.queue.load(None).map(|_| ())
+    /// What [`ConsumeQueue::load`] is to do. Changes nothing.
+    pub(crate) fn plan_load(&self, is_salvage: bool) -> Result<LoadPlan, LoadError> {
+        self.queue.plan_load(Known { durable_end: None, is_salvage })
     }
 
-    /// End of the record that the last sound unit points at, as the files say after
-    /// [`ConsumeQueue::load`]; 0 without one.
-    pub(crate) fn claimed_end(&self) -> u64 {
-        let files = self.queue.files();
-        let ends = files.iter().rev().map(|file| last_end(file.raw(0..file.file_size())));
-        ends.into_iter().find(|end| *end > 0).unwrap_or(0)
+    /// Maps the files.
+    pub(crate) fn load(&self, plan: &LoadPlan) -> Result<(), LoadError> {
+        self.queue.load(plan, &[]).map(|_| ())
     }
 
     /// Shows every unit that points at a record, whatever its place.
@@ -173,7 +185,8 @@ impl ConsumeQueue {
         for file in self.queue.files() {
             let units = file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
             let units = units.filter_map(ConsumeQueueUnit::decode);
-            units.filter(|unit| *unit != ConsumeQueueUnit::FILLER).for_each(&mut visit);
+            let is_record = |unit: &ConsumeQueueUnit| *unit != ConsumeQueueUnit::FILLER && unit.size > 0;
+            units.filter(is_record).for_each(&mut visit);
         }
     }
 
@@ -297,19 +310,28 @@ impl ConsumeQueue {
     }
 }
 
-/// Whether a unit is one, and points below `phy_offset`.
-fn is_below(unit: &ConsumeQueueUnit, phy_offset: u64) -> bool {
-    unit.size > 0 && u64::try_from(unit.phy_offset).is_ok_and(|offset| offset < phy_offset)
+/// Whether the record at `phy_offset` can have `queue_offset` in a queue that ends at `end` with a record
+/// up to `max_physic_offset`: each message in between took up room in the log. What is stated wrongly
+/// would be made true with fillers until the disk is full.
+pub(crate) fn is_possible_offset(
+    queue_offset: u64,
+    end: u64,
+    phy_offset: u64,
+    max_physic_offset: u64,
+) -> bool {
+    let room = phy_offset.saturating_sub(max_physic_offset) / RECORD_BYTES_MIN as u64;
+    let from = if max_physic_offset == 0 { 0 } else { end };
+    queue_offset <= from.saturating_add(room).saturating_add(FILLERS_MAX)
 }
 
-/// End of the record that the last of a file's leading sound units points at; 0 without one.
-pub(crate) fn last_end(file: &[u8]) -> u64 {
-    sound_units(file, u64::MAX).1
+/// Whether a unit is one, and points below `phy_offset`.
+pub(crate) fn is_below(unit: &ConsumeQueueUnit, phy_offset: u64) -> bool {
+    unit.size > 0 && u64::try_from(unit.phy_offset).is_ok_and(|offset| offset < phy_offset)
 }
 
 /// Length of the leading units of a file that point below `phy_offset`, in bytes, and the end of the
 /// record that the last of them points at.
-fn sound_units(file: &[u8], phy_offset: u64) -> (usize, u64) {
+pub(crate) fn sound_units(file: &[u8], phy_offset: u64) -> (usize, u64) {
     let mut end = 0;
     let mut max_physic_offset = 0;
     for unit in file.chunks_exact(CQ_STORE_UNIT_BYTES) {

@@ -1,20 +1,20 @@
 //! [`ConsumeQueueStore`]: every ConsumeQueue of a store, by topic and queue id.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::{StreamExt, TryStreamExt};
 use mq_env::disk::Disk;
-use mq_mapped_file::{Cut, FlushError, UnsyncedEntries};
+use mq_mapped_file::{Cut, FlushError, LoadPlan, UnsyncedEntries};
 use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
 
 use crate::commit_log::CommitLog;
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::consume_queue::ConsumeQueue;
 use crate::error::StoreError;
+use crate::preflight::QueuePlan;
 use crate::topic_queue_table::TopicQueueTable;
 
 /// Syncs of queues that are under way at a time: a store with thousands of them has to stop in time.
@@ -90,21 +90,22 @@ impl ConsumeQueueStore {
         Arc::clone(queue)
     }
 
-    /// Maps the queues that the directory holds: `<topic>/<queueId>/`.
-    pub(crate) fn load(&self) -> Result<(), StoreError> {
-        let dir = self.root.join("consumequeue");
-        for topic in self.directories(dir.clone())? {
-            for queue_id in self.directories(dir.join(&topic))? {
-                let Ok(queue_id) = queue_id.parse() else { continue };
-                self.find_or_create(&topic, queue_id).load()?;
-            }
-        }
-        Ok(())
+    /// What [`ConsumeQueueStore::load`] is to do for a queue that has a directory. Changes nothing.
+    pub(crate) fn plan_load(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        is_salvage: bool,
+    ) -> Result<LoadPlan, StoreError> {
+        Ok(self.open(topic, queue_id).plan_load(is_salvage)?)
     }
 
-    /// End of the last record that a queue found by [`ConsumeQueueStore::load`] points at.
-    pub(crate) fn claimed_end(&self) -> u64 {
-        self.all().iter().map(|queue| queue.claimed_end()).max().unwrap_or(0)
+    /// Maps the queues that have a directory.
+    pub(crate) fn load(&self, plans: &[QueuePlan]) -> Result<(), StoreError> {
+        for QueuePlan { topic, queue_id, files } in plans {
+            self.find_or_create(topic, *queue_id).load(files)?;
+        }
+        Ok(())
     }
 
     /// Whether the units of all queues, put together, leave no record of `log` below `end` without
@@ -265,15 +266,6 @@ impl ConsumeQueueStore {
         let disk = Arc::clone(&self.disk);
         let entries = self.entries.clone();
         Arc::new(ConsumeQueue::new(disk, &self.root, self.file_size, entries, topic, queue_id))
-    }
-
-    fn directories(&self, dir: PathBuf) -> Result<Vec<String>, StoreError> {
-        let what = format!("list {}", dir.display());
-        let entries = match self.disk.list(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(StoreError::io(what))?,
-        };
-        Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
     }
 
     fn read_topics(&self) -> RwLockReadGuard<'_, Topics> {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use mq_env::disk::Disk;
 use serde::{Deserialize, Serialize};
 
-use crate::metadata_file::{load_metadata, store_metadata};
+use crate::metadata_file::{MetadataError, load_metadata, store_metadata};
 use crate::sync::lock;
 
 /// A damaged range of the CommitLog; physical offsets.
@@ -46,9 +46,19 @@ impl Damage {
     }
 
     /// Reads the list; a missing one is empty.
-    pub(crate) fn load(&self) {
-        let ranges = load_metadata(&*self.disk, &self.path, |bytes| serde_json::from_slice(bytes));
+    ///
+    /// # Errors
+    /// When nothing sound is left of it.
+    pub(crate) fn load(&self) -> Result<(), MetadataError> {
+        let parse = |bytes: &[u8]| serde_json::from_slice(bytes);
+        let ranges = load_metadata(&*self.disk, &self.path, parse)?;
         self.change(|present| *present = ranges.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Replaces the list, in memory.
+    pub(crate) fn set(&self, ranges: Vec<DamagedRange>) {
+        self.change(|present| *present = ranges);
     }
 
     pub(crate) fn ranges(&self) -> Vec<DamagedRange> {
@@ -77,6 +87,13 @@ impl Damage {
             let index = ranges.partition_point(|present| present.from < from);
             ranges.insert(index, DamagedRange { from, to, reason });
         });
+    }
+
+    /// Adds files of `file_bytes` that begin at `missing` and are made of zeros, in memory.
+    pub(crate) fn add_missing(&self, missing: &[u64], file_bytes: u64) {
+        for from in missing.iter().filter(|from| self.end_of(**from).is_none()) {
+            self.add(*from..from + file_bytes, "the file is missing");
+        }
     }
 
     /// Forgets what lies behind `phy_offset`, which is about to be cut, durably.

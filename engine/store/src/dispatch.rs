@@ -18,7 +18,7 @@ use mq_mapped_file::SelectedBuffer;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message::{MessageConst, PropertiesView, tags_code};
 use mq_protocol::message_codec::{
-    RecordCheck, RecordError, RecordRules, RecordView, TornReason, check_record,
+    RecordCheck, RecordError, RecordRules, RecordView, TornReason, check_record, decode_record,
 };
 use tokio::sync::Notify;
 
@@ -289,8 +289,20 @@ impl ReputMessageService {
                     progress.reput_from_offset = end;
                     return Ok(());
                 }
+                // What lies at another place than it says was sound in everything that the walk of a
+                // start asks: it alone is left out.
+                RecordCheck::Torn(TornReason::PhyOffset(_)) => {
+                    let record = decode_record(&data[position..]);
+                    let size = record.map_or(0, |record| record.size());
+                    tracing::error!(phy_offset, "a record elsewhere than it says is left out");
+                    position += size;
+                    progress.reput_from_offset = phy_offset + size as u64;
+                    *dispatched += 1;
+                }
                 RecordCheck::Torn(TornReason::NoRoom)
-                | RecordCheck::Torn(TornReason::Layout(RecordError::TotalSize { .. })) => {
+                | RecordCheck::Torn(TornReason::Layout(RecordError::TotalSize { .. }))
+                    if self.log.roll_next_file(phy_offset) >= self.log.max_offset() =>
+                {
                     return Ok(());
                 }
                 bad => {

@@ -6,7 +6,8 @@
 //! windows of a few mebibytes, whatever their size.
 //!
 //! Modules in reading order: `shape` (file sizes), `log_reader`, `unit_reader`, `index_reader` (files
-//! piece by piece), `entry` (DLedger's), `lines`, `dump` and `dledger`, `listing`, `verify`, `recover`.
+//! piece by piece), `entry` (DLedger's), `lines`, `dump` and `dledger`, `listing`, `start` and `tables` (what a
+//! start does), `verify`, `recover`.
 
 mod dledger;
 mod dump;
@@ -17,6 +18,8 @@ mod listing;
 mod log_reader;
 mod recover;
 mod shape;
+mod start;
+mod tables;
 mod unit_reader;
 mod verify;
 
@@ -26,16 +29,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mq_env::disk::{Disk, FileLock};
+use mq_mapped_file::LoadError;
 
 use crate::config::StoreConfig;
+use crate::damage::Damage;
 use crate::error::StoreError;
+use crate::preflight::queue_id_of;
 
 use log_reader::COMMIT_LOG;
 
 pub use dump::DumpFiles;
 pub use recover::{Recovered, RecoveredQueue};
 pub use shape::StoreShape;
-pub use verify::{Finding, Severity, Verdict};
+pub use tables::{MovedOffset, TableState, TableUse};
+pub use verify::{Finding, ForetoldQueue, Severity, Verdict};
+
+/// What is kept on purpose in a recovered copy: findings that `verify` takes for notes.
+const KEPT_ON_PURPOSE: &str = "kept.json";
 
 /// Told of bytes that were read since the last call.
 pub type Progress<'a> = &'a mut dyn FnMut(u64);
@@ -72,12 +82,24 @@ pub enum DoctorError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The copy would not start; nothing was copied.
+    #[error("the copy does not start: {0}")]
+    Refused(String),
     /// The copy does not start.
     #[error("the copy does not start: {0}")]
     Start(#[from] StoreError),
 }
 
 impl DoctorError {
+    /// Gives back why a start refuses, unless the disk is why it cannot be told.
+    fn unless_refusal(error: StoreError) -> Result<StoreError, DoctorError> {
+        match error {
+            StoreError::Load(LoadError::Io { path, source }) => Err(DoctorError::Io { path, source }),
+            StoreError::Io { what, source } => Err(DoctorError::Io { path: what.into(), source }),
+            refusal => Ok(refusal),
+        }
+    }
+
     fn io(path: &Path) -> impl FnOnce(io::Error) -> DoctorError + use<> {
         let path = path.to_path_buf();
         move |source| DoctorError::Io { path, source }
@@ -226,12 +248,32 @@ impl StoreDir {
         let mut queues = Vec::new();
         for topic in self.entries(&self.root.join("consumequeue"))? {
             for queue in self.entries(&topic.path)?.into_iter().filter(|queue| queue.is_dir) {
-                let Ok(queue_id) = queue.name.parse() else { continue };
+                let Some(queue_id) = queue_id_of(&queue.name) else { continue };
                 let files = self.entries(&queue.path)?;
                 queues.push(QueueDir { topic: topic.name.clone(), queue_id, files });
             }
         }
         Ok(queues)
+    }
+
+    /// What a start is told.
+    fn start_config(&self) -> StoreConfig {
+        let log_dir = Some(self.log_dir.clone());
+        StoreConfig { store_path_commit_log: log_dir, salvage: false, ..self.config.clone() }
+    }
+
+    /// The damage that a start knows of.
+    fn known_damage(&self) -> Damage {
+        let damage = Damage::new(Arc::clone(&self.disk), self.root.join("damaged.json"));
+        // What cannot be read is a refusal, and is said as such.
+        let _ = damage.load();
+        damage
+    }
+
+    /// The files of a queue; none where they cannot be listed.
+    fn queue_files(&self, topic: &str, queue_id: u32) -> Vec<StoreFile> {
+        let dir = self.root.join("consumequeue").join(topic).join(queue_id.to_string());
+        self.entries(&dir).unwrap_or_default()
     }
 
     /// Refuses a store whose log is DLedger's.

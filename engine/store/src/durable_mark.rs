@@ -152,9 +152,34 @@ fn encode_slot(latest: Latest) -> [u8; CHECKED_BYTES + 4] {
     slot
 }
 
-/// The mark that the bytes of a watermark file hold.
-pub(crate) fn parse_mark(bytes: &[u8]) -> Option<Mark> {
-    latest_slot(bytes).map(|latest| latest.mark)
+/// What a watermark file says.
+pub(crate) enum MarkState {
+    /// Nothing yet.
+    None,
+    /// The newest mark.
+    Marked(Mark),
+    /// It was written, and can be read no more.
+    Damaged,
+}
+
+/// What the bytes of a watermark file say. A power loss may tear the slot that is being written: one
+/// damaged slot beside one that was never written is what the first write may leave.
+pub(crate) fn mark_state(bytes: &[u8]) -> MarkState {
+    match latest_slot(bytes) {
+        Some(latest) => MarkState::Marked(latest.mark),
+        None if (0..2).all(|slot| is_slot_used(bytes, slot)) => MarkState::Damaged,
+        None => MarkState::None,
+    }
+}
+
+/// How many slots were written and cannot be read.
+pub(crate) fn damaged_slots(bytes: &[u8]) -> usize {
+    (0..2).filter(|slot| is_slot_used(bytes, *slot) && read_slot(bytes, *slot).is_none()).count()
+}
+
+fn is_slot_used(bytes: &[u8], slot: usize) -> bool {
+    let slot = bytes.iter().skip(slot * SLOT_BYTES).take(SLOT_BYTES);
+    slot.into_iter().any(|byte| *byte != 0)
 }
 
 fn latest_slot(bytes: &[u8]) -> Option<Latest> {

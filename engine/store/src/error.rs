@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use mq_mapped_file::{FlushError, LoadError};
 
+use crate::metadata_file::MetadataError;
+
 /// Why a store refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -29,6 +31,24 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A small file of marks is not what it should be.
+    #[error("{} {what}", file.display())]
+    SmallFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, and what to do.
+        what: &'static str,
+    },
+    /// The directory holds the log of DLedger mode.
+    #[error(
+        "{} is the log of DLedger mode, which this engine does not start; move it away only if what it \
+         holds may be lost",
+        .0.display()
+    )]
+    Dledger(PathBuf),
+    /// Nothing sound is left of a table.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// A sync failed; the store is poisoned.
     #[error(transparent)]
     Flush(#[from] FlushError),

@@ -34,8 +34,8 @@ use std::time::Duration;
 use mq_env::net::{Listener, Stream};
 use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
+use mq_env::watched::Watched;
 use mq_env::{BoxFuture, Env};
-use tokio::sync::watch;
 
 use crate::config::{BrokerRole, StoreConfig};
 use crate::ha::client::HaClient;
@@ -59,8 +59,8 @@ pub struct HaService {
     tasks: TaskGroup,
     replicas: Arc<Replicas>,
     joining: Arc<Joining>,
-    master_address: watch::Sender<Option<String>>,
-    follow_state: watch::Sender<FollowState>,
+    master_address: Watched<Option<String>>,
+    follow_state: Watched<FollowState>,
 }
 
 impl HaService {
@@ -79,8 +79,8 @@ impl HaService {
             config,
             store: Arc::clone(store),
             replicas,
-            master_address: watch::Sender::default(),
-            follow_state: watch::Sender::default(),
+            master_address: Watched::default(),
+            follow_state: Watched::default(),
         })
     }
 
@@ -113,29 +113,25 @@ impl HaService {
     /// Names the master's HA address, as the name server's registration reply does; `None` when
     /// there is none. A connection that exists is kept, and a configured `haMasterAddress` wins.
     pub fn set_ha_master_address(&self, address: Option<String>) {
-        self.master_address.send_if_modified(|present| {
-            let is_new = *present != address;
-            *present = address;
-            is_new
-        });
+        self.master_address.set(address);
     }
 
     /// Follows whether this slave follows its master.
     #[must_use]
-    pub fn watch_follow_state(&self) -> watch::Receiver<FollowState> {
-        self.follow_state.subscribe()
+    pub fn watch_follow_state(&self) -> Watched<FollowState> {
+        self.follow_state.clone()
     }
 
     /// Whether this slave is connected to a master that it may follow.
     #[must_use]
     pub fn is_following(&self) -> bool {
-        self.follow_state.borrow().is_following()
+        self.follow_state.read(FollowState::is_following)
     }
 
     /// Why this slave refuses to follow its master, if it does.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
-        self.follow_state.borrow().refusal().map(str::to_owned)
+        self.follow_state.read(|state| state.refusal().map(str::to_owned))
     }
 
     /// Asks the master whether it still has the end of this slave's log, in one short question.
@@ -184,7 +180,7 @@ impl HaService {
             config: Arc::clone(&self.config),
             store: Arc::clone(&self.store),
             joining: Arc::clone(&self.joining),
-            master_address: self.master_address.subscribe(),
+            master_address: self.master_address.clone(),
             state: self.follow_state.clone(),
         };
         self.tasks.spawn_until_cancelled("ha-client", client.run());

@@ -4,6 +4,7 @@
 //!
 //! - [`config`], [`error`], `plant`: settings, failures, planted bugs;
 //! - `message_inner`, `put_result`, `get_result`: what goes in and comes out;
+//! - `preflight`: what can refuse a start, looked at before anything is written;
 //! - `message_store`: the store itself: start-up, puts, reads, truncation, shutdown;
 //! - `commit_log` with `record`, `topic_queue_table`, `damage`, `recovery`: append, flush services, recovery walk, what
 //!   replication needs;
@@ -40,6 +41,7 @@ mod log_end;
 mod marks;
 mod message_inner;
 mod message_store;
+mod preflight;
 mod put_result;
 mod record;
 mod recovery;

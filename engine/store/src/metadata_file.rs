@@ -14,6 +14,7 @@ use mq_env::disk::Disk;
 use mq_mapped_file::create_dir;
 use mq_protocol::fastjson::Value;
 
+use crate::config::StoreConfig;
 use crate::plant::{Plant, planted_on_this_thread};
 
 /// Replaces `path` by `content`, JSON of either dialect; the version before stays as `<path>.bak`
@@ -22,7 +23,7 @@ use crate::plant::{Plant, planted_on_this_thread};
 /// # Errors
 /// What the disk says; the old version is then still in place, under its name or as `.bak`.
 pub async fn store_metadata(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
-    let (side, backup) = (with_suffix(path, ".tmp"), with_suffix(path, ".bak"));
+    let (side, backup) = (with_suffix(path, ".tmp"), backup_of(path));
     let dir = path.parent().unwrap_or(Path::new("."));
     let parents = create_dir(disk, dir)?;
     if parents.is_empty() && disk.stat(path).is_err() {
@@ -59,35 +60,113 @@ pub async fn settle_metadata(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     sync_entry(disk, dir).await
 }
 
-/// Reads `path` with `parse`; a missing, empty or unreadable one gives way to `<path>.bak`, and
-/// that one to `None`: damaged metadata never cost the start.
+/// Nothing sound is left of a metadata file.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} is damaged ({reason}), and {}.bak is not sound either; put back a sound one, or have the broker \
+     begin without it (beginWithEmptyTables=true)",
+    path.display(),
+    path.display()
+)]
+pub struct MetadataError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it, or with its backup if it is missing.
+    pub reason: String,
+}
+
+/// One of the two copies of a metadata file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Copy<T> {
+    /// Missing, or without a byte.
+    Absent {
+        /// There is a file, though an empty one.
+        is_empty: bool,
+    },
+    Sound(T),
+    Damaged(String),
+}
+
+/// A metadata file and its backup, as they are.
+pub(crate) struct Copies<T> {
+    pub(crate) main: Copy<T>,
+    pub(crate) backup: Copy<T>,
+}
+
+/// Reads `path` and `<path>.bak` with `parse`.
+pub(crate) fn read_copies<T, E: std::fmt::Display>(
+    disk: &dyn Disk,
+    path: &Path,
+    parse: impl Fn(&[u8]) -> Result<T, E>,
+) -> Copies<T> {
+    let read = |path: &Path| match disk.read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Copy::Absent { is_empty: false },
+        Err(error) => Copy::Damaged(format!("cannot be read: {error}")),
+        Ok(content) if content.is_empty() => Copy::Absent { is_empty: true },
+        Ok(content) => match parse(&content) {
+            Ok(value) => Copy::Sound(value),
+            Err(error) => Copy::Damaged(error.to_string()),
+        },
+    };
+    Copies { main: read(path), backup: read(&backup_of(path)) }
+}
+
+/// Reads `path` with `parse`; a missing, empty or unreadable one gives way to `<path>.bak`. `None` when
+/// neither is there, or both are empty, as in RocketMQ 4.9.
+///
+/// # Errors
+/// When there is a damaged one and no sound one: whoever begins without it loses what it held. (4.9
+/// refuses where the backup is damaged, and begins without either where it is missing.)
 pub fn load_metadata<T, E: std::fmt::Display>(
     disk: &dyn Disk,
     path: &Path,
     parse: impl Fn(&[u8]) -> Result<T, E>,
-) -> Option<T> {
-    let backup = with_suffix(path, ".bak");
-    for candidate in [path, &backup] {
-        let content = match disk.read(candidate) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                tracing::error!(path = %candidate.display(), %error, "metadata cannot be read");
-                continue;
-            }
-            Ok(content) if content.is_empty() => {
-                tracing::error!(path = %candidate.display(), "metadata file is empty");
-                continue;
-            }
-            Ok(content) => content,
-        };
-        match parse(&content) {
-            Ok(value) => return Some(value),
-            Err(error) => {
-                tracing::error!(path = %candidate.display(), %error, "metadata is damaged");
-            }
+) -> Result<Option<T>, MetadataError> {
+    let Copies { main, backup } = read_copies(disk, path, parse);
+    let damaged = |reason| MetadataError { path: path.to_path_buf(), reason };
+    match (main, backup) {
+        (Copy::Sound(value), _) => Ok(Some(value)),
+        (Copy::Absent { is_empty: false }, Copy::Sound(value)) => Ok(Some(value)),
+        (main, Copy::Sound(value)) => {
+            let why = if let Copy::Damaged(reason) = main { reason } else { "it is empty".to_owned() };
+            tracing::error!(path = %path.display(), why, "metadata is damaged: its .bak is taken");
+            Ok(Some(value))
+        }
+        (Copy::Absent { .. }, Copy::Absent { .. }) => Ok(None),
+        (Copy::Damaged(reason), _) | (Copy::Absent { .. }, Copy::Damaged(reason)) => {
+            Err(damaged(reason))
         }
     }
-    None
+}
+
+/// As [`load_metadata`], unless the broker is to begin without what is damaged.
+///
+/// # Errors
+/// See [`load_metadata`].
+pub fn load_table<T, E: std::fmt::Display>(
+    disk: &dyn Disk,
+    config: &StoreConfig,
+    name: &str,
+    parse: impl Fn(&[u8]) -> Result<T, E>,
+) -> Result<Option<T>, MetadataError> {
+    match load_metadata(disk, &table_path(config, name), parse) {
+        Err(error) if config.begin_with_empty_tables => {
+            tracing::error!(%error, "the broker begins without it, as it is told to");
+            Ok(None)
+        }
+        loaded => loaded,
+    }
+}
+
+/// Where the table called `name` is.
+#[must_use]
+pub fn table_path(config: &StoreConfig, name: &str) -> PathBuf {
+    config.store_path_root_dir.join("config").join(name)
+}
+
+/// The version of `path` before.
+pub(crate) fn backup_of(path: &Path) -> PathBuf {
+    with_suffix(path, ".bak")
 }
 
 /// Makes the entry of a directory durable that another life of this process may have created: it may

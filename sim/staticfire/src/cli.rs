@@ -129,7 +129,8 @@ struct StoreRecoverArgs {
     /// Where the copy goes: a directory that is empty or does not exist
     #[arg(long, value_name = "COPY")]
     out: PathBuf,
-    /// Pass over damage below the durable watermark instead of refusing to start
+    /// Pass over damage below the durable watermark instead of refusing to start, put zeros in the place of
+    /// missing CommitLog files, leave damaged tables out
     #[arg(long)]
     salvage: bool,
     /// Print one JSON object

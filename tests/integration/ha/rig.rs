@@ -128,7 +128,7 @@ impl Rig {
         }
         let describe = |node: &Node| {
             let running = node.running().map(|(store, ha)| {
-                let state = ha.watch_follow_state().borrow().clone();
+                let state = ha.watch_follow_state().get();
                 (store.commit_log().max_offset(), state)
             });
             format!("{:?} {running:?}", node.process.status())

@@ -47,7 +47,7 @@ fn filmed(disk: &Arc<SimDisk>, versions: Range<usize>) -> Vec<(DiskImage, usize)
 fn version_read(disk: &Arc<SimDisk>) -> usize {
     let parse = |bytes: &[u8]| (1..9).find(|it| content(*it) == bytes).ok_or("torn");
     let handle = disk.handle("restarted");
-    load_metadata(&*handle, Path::new(PATH), parse).unwrap_or(0)
+    load_metadata(&*handle, Path::new(PATH), parse).unwrap().unwrap_or(0)
 }
 
 /// What a crash at a point leaves: after a kill, some power losses, and the worst one.
@@ -137,7 +137,7 @@ fn a_file_of_java_is_read_and_becomes_the_backup() {
     handle.write(Path::new(PATH), java).unwrap();
     run(store_metadata(&*handle, Path::new(PATH), &content(1))).unwrap();
     let keep = |bytes: &[u8]| Ok::<_, Infallible>(bytes.to_vec());
-    assert_eq!(load_metadata(&*handle, Path::new(PATH), keep), Some(content(1)));
+    assert_eq!(load_metadata(&*handle, Path::new(PATH), keep).unwrap(), Some(content(1)));
     handle.remove(Path::new(PATH)).unwrap();
-    assert_eq!(load_metadata(&*handle, Path::new(PATH), keep).unwrap(), java);
+    assert_eq!(load_metadata(&*handle, Path::new(PATH), keep).unwrap().unwrap(), java);
 }

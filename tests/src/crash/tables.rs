@@ -32,7 +32,7 @@ pub fn read(disk: &dyn Disk, name: &str) -> u32 {
             Err("torn")
         }
     };
-    load_metadata(disk, &path(name), parse).unwrap_or(0)
+    load_metadata(disk, &path(name), parse).ok().flatten().unwrap_or(0)
 }
 
 /// Contents vary in length, so that left-over bytes would show.

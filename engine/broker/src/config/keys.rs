@@ -7,7 +7,7 @@ mod message_store;
 mod netty;
 
 use crate::config::key::KeyStatus::{Accepted, Ignored, Obeyed, Protects};
-use crate::config::key::ValueType::{Int, Long, Text};
+use crate::config::key::ValueType::{Bool, Int, Long, Text};
 use crate::config::key::{ConfigKey, Field, Instead, KeyStatus, ValueType};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -72,8 +72,8 @@ static UNREAD_KEYS: [ConfigKey; 8] = [
 ];
 
 /// What 4.9 reads from system properties (`-Drocketmq.broker.diskSpaceWarningLevelRatio=0.90`), 5.x
-/// from the file, in percent; and this engine's own key.
-static OURS: [ConfigKey; 3] = [
+/// from the file, in percent; and this engine's own keys.
+static OURS: [ConfigKey; 4] = [
     row(
         "diskSpaceWarningLevelRatio",
         PERCENT,
@@ -91,6 +91,12 @@ static OURS: [ConfigKey; 3] = [
         LONG_COUNT,
         "<mappedFileSizeCommitLog>",
         Obeyed(Field::OptionalU64(|s| &mut s.store.ha_max_diverged_bytes)),
+    ),
+    row(
+        "beginWithEmptyTables",
+        Bool,
+        "false",
+        Obeyed(Field::Bool(|s| &mut s.store.begin_with_empty_tables)),
     ),
 ];
 

@@ -1,15 +1,18 @@
-//! The log at start-up: its files are mapped, its end is found, what lies behind the end is erased,
-//! what was not known to be synced is.
+//! The log at start-up: its end is found, its files are mapped, what lies behind the end is erased, what
+//! was not known to be synced is. Whatever refuses the start does so before a file changes.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use mq_env::probe::Event;
+use mq_mapped_file::{LoadPlan, MappedFile};
 
 use super::CommitLog;
 use super::log_bytes::MappedLog;
 use super::walk::{RecoverFrom, Walk, WalkEnd, report_dropped};
 use crate::error::StoreError;
 use crate::plant::Plant;
+use crate::preflight::Preflight;
 use crate::recovery::RecoveryReport;
 
 /// What a start found of the log.
@@ -21,25 +24,54 @@ pub(crate) struct RecoveredLog {
     pub(crate) report: RecoveryReport,
 }
 
+/// What a start is going to make of the log, before anything is changed.
+pub(crate) struct LookedLog {
+    from: RecoverFrom,
+    plan: LoadPlan,
+    files: Vec<Arc<MappedFile>>,
+    /// So many damaged ranges were known before.
+    known: usize,
+    walked_from: u64,
+    end: WalkEnd,
+}
+
 impl CommitLog {
-    /// Maps the files, finds the end of the log, and erases durably what lies behind it.
+    /// Finds the end of the log. Changes nothing, but that whole files with holes get their blocks.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when durable bytes are gone, and what the disk says.
-    pub(crate) async fn recover(&self, from: RecoverFrom) -> Result<RecoveredLog, StoreError> {
-        let durable_end = from.durable_end();
-        let removed = self.queue.load(Some(from.files_end()))?;
-        self.damage.load();
-        let files = self.queue.files();
+    pub(crate) fn look(&self, found: &Preflight) -> Result<LookedLog, StoreError> {
+        let (from, plan) = (found.from, found.log.clone());
+        let files = self.queue.look(&plan)?;
+        match self.damage.load() {
+            Err(_) if self.config.salvage => {}
+            loaded => loaded?,
+        }
         let known = self.damage.ranges().len();
-        let (walked_from, end) = self.walk(from);
+        self.damage.add_missing(&plan.missing, self.file_size() as u64);
+        let (walked_from, end) = self.walk(from, &files);
         let begins_last = |end| files.last().is_some_and(|last| last.file_from_offset() == end);
-        if self.config.planted(Plant::EmptyFileRefused) && begins_last(end.phy_offset) {
-            return Err(self.damaged(&end, durable_end));
+        let is_refused = end.phy_offset < from.durable_end() && !self.config.salvage
+            || self.config.planted(Plant::EmptyFileRefused) && begins_last(end.phy_offset);
+        if is_refused {
+            let is_there = |file: &Arc<MappedFile>| {
+                (file.file_from_offset()..file.file_end_offset()).contains(&end.phy_offset)
+            };
+            let file = files.iter().find(|file| is_there(file)).map(|file| file.path());
+            return Err(end.refusal(file.unwrap_or(self.dir()), from.durable_end()));
         }
-        if end.phy_offset < durable_end && !self.config.salvage {
-            return Err(self.damaged(&end, durable_end));
-        }
+        Ok(LookedLog { from, plan, files, known, walked_from, end })
+    }
+
+    /// Maps the files, ends the log where it was found to end, and erases durably what lies behind.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) async fn recover(&self, looked: LookedLog) -> Result<RecoveredLog, StoreError> {
+        let LookedLog { from, plan, files, known, walked_from, end } = looked;
+        let removed = self.queue.load(&plan, &files)?;
+        drop(files);
+        let files = self.queue.files();
         self.keep_damage(known).await?;
         let unsure_from = match from {
             RecoverFrom::Durable(mark) => mark.log_end.min(end.phy_offset),
@@ -73,8 +105,8 @@ impl CommitLog {
     }
 
     /// Where the walk began, and where it ended.
-    fn walk(&self, from: RecoverFrom) -> (u64, WalkEnd) {
-        let mut log = MappedLog::new(self.queue.files());
+    fn walk(&self, from: RecoverFrom, files: &[Arc<MappedFile>]) -> (u64, WalkEnd) {
+        let mut log = MappedLog::new(files.to_vec());
         let Ok(start) = from.start(&mut log);
         let Some(start) = start else { return (0, WalkEnd::of_nothing()) };
         let walk = Walk {
@@ -109,11 +141,5 @@ impl CommitLog {
         self.queue.rewrite(from..end, |_| ()).await?;
         self.set_flushed(unsure_from);
         Ok(dropped_bytes)
-    }
-
-    fn damaged(&self, end: &WalkEnd, durable_end: u64) -> StoreError {
-        let file = self.file_path(end.phy_offset).unwrap_or_else(|| self.dir().to_path_buf());
-        let (phy_offset, reason) = (end.phy_offset, end.reason.clone());
-        StoreError::Damaged { file, phy_offset, durable_end, reason }
     }
 }

@@ -6,12 +6,14 @@
 //! bad record among sound ones that have their units is damage, not an end: it is passed over.
 
 use std::ops::Range;
+use std::path::Path;
 
 use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, TornReason, decode_record};
 
 use super::log_bytes::{LogBytes, check_at, file_of, next_record, record_bytes};
 use crate::damage::Damage;
 use crate::durable_mark::Mark;
+use crate::error::StoreError;
 use crate::recovery::{DroppedRecord, RecoveryReport};
 
 /// 4.9 looks at the last three files whatever the marks say.
@@ -139,6 +141,12 @@ pub(crate) struct WalkEnd {
 }
 
 impl WalkEnd {
+    /// Why a start is refused whose log ends here, in `file`, below what was durable.
+    pub(crate) fn refusal(&self, file: &Path, durable_end: u64) -> StoreError {
+        let (file, reason) = (file.to_path_buf(), self.reason.clone());
+        StoreError::Damaged { file, phy_offset: self.phy_offset, durable_end, reason }
+    }
+
     /// The end of a log without files.
     pub(crate) fn of_nothing() -> Self {
         WalkEnd { phy_offset: 0, reason: "no files".to_owned() }

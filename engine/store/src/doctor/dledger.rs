@@ -146,10 +146,7 @@ impl StoreDir {
     }
 }
 
-/// Whether a directory of that name holds the log of a DLedger node.
-pub(super) fn is_dledger(name: &str) -> bool {
-    name.starts_with("dledger-")
-}
+pub(super) use crate::preflight::is_dledger;
 
 /// Where the entries of a DLedger log are, below the root.
 pub(super) fn data_dir(name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! [`LogReader`]: a log through a window.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +136,11 @@ impl<'a> LogReader<'a> {
         // Not both windows at a time.
         self.window = Window::default();
         let read = self.store.disk.read_at(&path, phy_offset - file.start, len);
-        let mut bytes = read.map_err(DoctorError::io(&path))?;
+        let mut bytes = match read {
+            // A missing file whose place zeros take.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(DoctorError::io(&path))?,
+        };
         (self.progress)(bytes.len() as u64);
         // A short file is filled up.
         bytes.resize(len, 0);

@@ -7,10 +7,15 @@ use mq_env::Env;
 use mq_env::disk::PAGE_SIZE;
 use serde::Serialize;
 
-use super::{COMMIT_LOG, DoctorError, Progress, StoreDir, StoreFile};
+use super::start::Start;
+use super::tables::{MovedOffset, TableState};
+use super::verify::{Finding, Severity};
+use super::{COMMIT_LOG, DoctorError, KEPT_ON_PURPOSE, Progress, StoreDir, StoreFile, is_dir};
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
+use crate::damage::{Damage, DamagedRange};
 use crate::get_result::MessageFilter;
 use crate::message_store::MessageStore;
+use crate::metadata_file::{backup_of, store_metadata};
 use crate::recovery::RecoveryReport;
 
 /// How much is copied at once.
@@ -26,6 +31,12 @@ pub struct Recovered {
     pub max_phy_offset: u64,
     /// Every queue, by topic and id.
     pub queues: Vec<RecoveredQueue>,
+    /// Damaged ranges that the copy leaves out and the store did not.
+    pub left_out: u64,
+    /// Offsets that were moved, for they stood outside of their queues.
+    pub moved_offsets: Vec<MovedOffset>,
+    /// What is not as a broker writes it and is kept as it is: `verify` has notes of it.
+    pub kept: Vec<Finding>,
     /// What the start made of what it found.
     #[serde(flatten)]
     pub report: RecoveryReport,
@@ -47,12 +58,25 @@ pub struct RecoveredQueue {
     pub readable: u64,
 }
 
+impl Recovered {
+    /// Whether records that the store had are not in the copy.
+    #[must_use]
+    pub fn is_any_dropped(&self) -> bool {
+        let RecoveryReport { dropped, dropped_more, .. } = &self.report;
+        !dropped.is_empty() || *dropped_more > 0 || self.left_out > 0
+    }
+}
+
 impl StoreDir {
-    /// Copies the store to `copy`, the log into its `commitlog`, and starts and closes it there. With `salvage` damage below the
-    /// durable watermark is passed over instead of refusing the start.
+    /// Copies the store to `copy`, the log into its `commitlog`, and starts and closes it there: what is
+    /// damaged is left out or written down, ConsumeQueues and index are made again from the log, of the
+    /// tables the versions that a start takes are kept, with the offsets that it moves. With `salvage`
+    /// damage below the durable watermark is passed over instead of refusing the start, zeros take the
+    /// place of missing files, and damaged tables are left out.
     ///
     /// # Errors
-    /// When `copy` is in the way, what the disk says, and why the copy does not start.
+    /// When `copy` is in the way, what the disk says, and why the copy does not start: nothing is copied
+    /// then.
     pub async fn recover(
         &self,
         env: Env,
@@ -62,27 +86,148 @@ impl StoreDir {
     ) -> Result<Recovered, DoctorError> {
         self.refuse_dledger()?;
         self.check_copy(copy)?;
+        let start = Start::foretell(self, &mut |_| {})?;
+        if let Some(refusal) = self.refusal(&start, salvage) {
+            return Err(DoctorError::Refused(refusal));
+        }
+        let mut known = self.damage_for_copy(&start, &mut |_| {})?;
         self.copy_dir(&self.root, copy, &mut *progress)?;
         self.copy_dir(&self.log_dir, &copy.join(COMMIT_LOG), progress)?;
+        let copied = self.in_copy(copy)?;
+        copied.write_damage(&known).await?;
+        let mut config = self.copy_config(copy)?;
+        config.salvage = salvage;
+        let store = MessageStore::open(env.clone(), Arc::new(config.clone())).await?;
+        let report = store.recovery();
+        let derived = derived(&store, copy);
+        store.shutdown().await;
+        drop(store);
+        copied.remove_all(&derived)?;
+        config.salvage = false;
+        let store = MessageStore::open(env, Arc::new(config)).await?;
+        let queues: Vec<_> =
+            store.consume_queues().all().iter().map(|it| read(&store, it)).collect();
+        let (min_phy_offset, max_phy_offset) =
+            (store.commit_log().min_offset(), store.commit_log().max_offset());
+        store.shutdown().await;
+        drop(store);
+        let moved_offsets = self.settle_tables(&copied, &queues).await?;
+        let kept = copied.keep_on_purpose().await?;
+        known.retain(|range| start.known.contains(range));
+        let is_new = |range: &&DamagedRange| !known.contains(range);
+        let left_out = report.damaged.iter().filter(is_new).count();
+        let left_out = left_out as u64;
+        Ok(Recovered { min_phy_offset, max_phy_offset, queues, left_out, moved_offsets, kept, report })
+    }
+
+    /// Why the copy would not start.
+    fn refusal(&self, start: &Start, salvage: bool) -> Option<String> {
+        if !salvage || start.is_refused_anyway {
+            let tables = self.find_tables().into_iter().find_map(|table| table.refusal);
+            return tables.or(start.refusal.clone());
+        }
+        None
+    }
+
+    /// The copy, examined as this store is.
+    fn in_copy(&self, copy: &Path) -> Result<StoreDir, DoctorError> {
+        let mut config = self.copy_config(copy)?;
+        config.store_path_root_dir = copy.to_path_buf();
+        Ok(StoreDir {
+            disk: Arc::clone(&self.disk),
+            root: copy.to_path_buf(),
+            log_dir: copy.join(COMMIT_LOG),
+            shape: self.shape,
+            config,
+            _lock: None,
+        })
+    }
+
+    fn copy_config(&self, copy: &Path) -> Result<StoreConfig, DoctorError> {
         let mut config =
             StoreConfig { store_path_root_dir: copy.to_path_buf(), ..self.config.clone() };
         config.broker_role = BrokerRole::AsyncMaster;
         config.flush_disk_type = FlushDiskType::AsyncFlush;
         config.message_index_enable &=
             self.shape.index.is_some() || self.files(Path::new("index"))?.is_empty();
-        config.salvage = salvage;
         // However long it takes and however full the disk is: nothing expires meanwhile.
         config.file_reserved_time_hours = u64::MAX;
         config.clean_file_forcibly_enable = false;
-        let store = MessageStore::open(env, Arc::new(config)).await?;
-        let recovered = Recovered {
-            min_phy_offset: store.commit_log().min_offset(),
-            max_phy_offset: store.commit_log().max_offset(),
-            queues: store.consume_queues().all().iter().map(|it| read(&store, it)).collect(),
-            report: store.recovery(),
+        Ok(config)
+    }
+
+    /// What is known of this copy's log before it starts.
+    async fn write_damage(&self, ranges: &[DamagedRange]) -> Result<(), DoctorError> {
+        let damage = Damage::new(Arc::clone(&self.disk), self.root.join("damaged.json"));
+        let has_list = damage.load().is_ok_and(|()| damage.ranges() == ranges);
+        if has_list {
+            return Ok(());
+        }
+        damage.set(ranges.to_vec());
+        damage.store().await.map_err(DoctorError::io(&self.root.join("damaged.json")))
+    }
+
+    /// Removes files and directories of this copy.
+    fn remove_all(&self, paths: &[PathBuf]) -> Result<(), DoctorError> {
+        for path in paths.iter().filter(|path| self.disk.stat(path).is_ok()) {
+            if !is_dir(&*self.disk, path) {
+                self.disk.remove(path).map_err(DoctorError::io(path))?;
+                continue;
+            }
+            for entry in self.entries(path)?.into_iter().filter(|entry| !entry.is_dir) {
+                self.disk.remove(&entry.path).map_err(DoctorError::io(&entry.path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps in `copied` of every table of this store the version that a start takes, and moves the
+    /// offsets that a start moves.
+    async fn settle_tables(
+        &self,
+        copied: &StoreDir,
+        queues: &[RecoveredQueue],
+    ) -> Result<Vec<MovedOffset>, DoctorError> {
+        for table in self.find_tables() {
+            let path = copied.root.join("config").join(&table.name);
+            let backup = backup_of(&path);
+            if table.state == TableState::Bak {
+                let content = copied.disk.read(&backup).map_err(DoctorError::io(&backup))?;
+                copied.disk.write(&path, &content).map_err(DoctorError::io(&path))?;
+            } else if table.trouble.is_some() {
+                copied.remove_all(std::slice::from_ref(&path))?;
+            }
+            if table.backup_trouble.is_some() {
+                copied.remove_all(&[backup])?;
+            }
+        }
+        let range = |topic: &str, queue_id: i32| {
+            let is_it = |queue: &&RecoveredQueue| {
+                queue.topic == topic && i64::from(queue.queue_id) == i64::from(queue_id)
+            };
+            queues.iter().find(is_it).map_or((0, 0), |queue| (queue.min, queue.max))
         };
-        store.shutdown().await;
-        Ok(recovered)
+        let (moved, tables) = copied.moved_offsets(&range);
+        for (name, content) in tables.into_iter().filter(|_| !moved.is_empty()) {
+            let path = copied.root.join("config").join(name);
+            let stored = store_metadata(&*copied.disk, &path, &content).await;
+            stored.map_err(DoctorError::io(&path))?;
+        }
+        Ok(moved)
+    }
+
+    /// What `verify` still finds in this copy is kept on purpose: it is written down.
+    async fn keep_on_purpose(&self) -> Result<Vec<Finding>, DoctorError> {
+        let mut kept = self.verify(&mut |_| {})?.findings;
+        kept.retain(|finding| finding.severity == Severity::Damage);
+        if kept.is_empty() {
+            return Ok(kept);
+        }
+        let path = self.root.join(KEPT_ON_PURPOSE);
+        let text = serde_json::to_vec(&kept).map_err(|it| DoctorError::io(&path)(it.into()))?;
+        let stored = store_metadata(&*self.disk, &path, &text).await;
+        stored.map_err(DoctorError::io(&path))?;
+        Ok(kept)
     }
 
     fn check_copy(&self, copy: &Path) -> Result<(), DoctorError> {
@@ -142,6 +287,18 @@ impl StoreDir {
         }
         Ok(())
     }
+}
+
+/// What the log can give again: the queues of its records, the index, and the checkpoint.
+fn derived(store: &MessageStore, root: &Path) -> Vec<PathBuf> {
+    let min = store.commit_log().min_offset();
+    let queues = store.consume_queues().all().into_iter();
+    let queues = queues.filter(|queue| {
+        queue.max_physic_offset() == 0 || queue.max_physic_offset() > min
+    });
+    let dir = root.join("consumequeue");
+    let queues = queues.map(|it| dir.join(it.topic()).join(it.queue_id().to_string()));
+    queues.chain([root.join("index"), root.join("checkpoint")]).collect()
 }
 
 fn read(store: &MessageStore, queue: &crate::consume_queue::ConsumeQueue) -> RecoveredQueue {

@@ -24,8 +24,27 @@ impl UnitReader {
         UnitReader { queue, file_bytes, from: 0, units: Vec::new() }
     }
 
+    pub(super) fn units_per_file(&self) -> u64 {
+        self.file_bytes / UNIT
+    }
+
+    /// Number of the first file, by its name.
+    pub(super) fn first_file(&self) -> u64 {
+        let offsets = self.queue.files.iter().filter_map(|file| file.offset());
+        offsets.min().unwrap_or(0) / self.file_bytes
+    }
+
     /// The unit at `queue_offset`, if one was ever written there.
     pub(super) fn unit(
+        &mut self,
+        dir: &StoreDir,
+        queue_offset: u64,
+    ) -> Result<Option<ConsumeQueueUnit>, DoctorError> {
+        Ok(self.raw_unit(dir, queue_offset)?.filter(|unit| unit.size > 0))
+    }
+
+    /// What is at `queue_offset`, if a file reaches there.
+    pub(super) fn raw_unit(
         &mut self,
         dir: &StoreDir,
         queue_offset: u64,
@@ -35,13 +54,12 @@ impl UnitReader {
             self.read(dir, queue_offset)?;
         }
         let at = (queue_offset - self.from) as usize * CQ_STORE_UNIT_BYTES;
-        let unit = self.units.get(at..).and_then(ConsumeQueueUnit::decode);
-        Ok(unit.filter(|unit| unit.size > 0))
+        Ok(self.units.get(at..).and_then(ConsumeQueueUnit::decode))
     }
 
     fn read(&mut self, dir: &StoreDir, queue_offset: u64) -> Result<(), DoctorError> {
-        let at = queue_offset * UNIT;
         (self.from, self.units) = (queue_offset, Vec::new());
+        let Some(at) = queue_offset.checked_mul(UNIT) else { return Ok(()) };
         let from = at - at % self.file_bytes;
         let holds = |file: &&super::StoreFile| file.offset() == Some(from);
         let Some(file) = self.queue.files.iter().find(holds) else { return Ok(()) };

@@ -1,34 +1,43 @@
 //! `verify`: what a start would keep and drop, and whether ConsumeQueues and index are what the log
 //! says.
 //!
-//! The log is read from its first byte to where a start would end it, by the walk of a start
-//! (`commit_log::walk`).
+//! First a start is foretold (`doctor::start`). Then the log is read from its first byte to where that
+//! start ends it, and compared: with ConsumeQueues and index, and field by field with what a broker writes.
+//!
+//! What cannot be seen: a record states its `flag`, `reconsumeTimes` and `bornTimestamp` only once, and only
+//! its body has a checksum. A change there is seen where it makes a value that no broker writes, and so is
+//! one of `storeTimestamp` by more than a second, or of an address. A property is compared where it is a
+//! key or the tag.
 
 mod configs;
 mod entries;
+mod fields;
 mod indexes;
+mod places;
 mod queues;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-use mq_mapped_file::{LoadError, LoadPlan, MappedFileQueue, file_name};
+use mq_mapped_file::file_name;
 use mq_protocol::message_codec::RecordView;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::log_reader::LogReader;
+use super::start::Start;
+use super::tables::{MovedOffset, QueueRange, TableUse};
 use super::{DoctorError, Progress, StoreDir};
-use crate::commit_log::RecoverFrom;
 use crate::commit_log::log_bytes::LogBytes as _;
 use crate::commit_log::walk::{Visit, Walk, WalkEnd, report_dropped};
-use crate::damage::Damage;
-use crate::durable_mark::parse_mark;
+use crate::damage::DamagedRange;
 use crate::recovery::DroppedRecord;
 
+use fields::FieldCheck;
 use indexes::IndexCheck;
 use queues::QueueCheck;
 
 /// How grave a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// As it should be after a kill, or a harmless habit of Java's.
@@ -38,7 +47,7 @@ pub enum Severity {
 }
 
 /// Something that an operator should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How grave it is.
     pub severity: Severity,
@@ -46,6 +55,20 @@ pub struct Finding {
     pub place: String,
     /// What was found, and what a start makes of it.
     pub text: String,
+}
+
+/// What a queue holds after a start. Offsets are queue offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForetoldQueue {
+    /// Its topic.
+    pub topic: String,
+    /// Its id.
+    pub queue_id: u32,
+    /// Of the oldest message.
+    pub min: u64,
+    /// Behind the newest message.
+    pub max: u64,
 }
 
 /// What [`StoreDir::verify`] found.
@@ -66,6 +89,17 @@ pub struct Verdict {
     pub dropped_more: u64,
     /// Everything else.
     pub findings: Vec<Finding>,
+    /// Why a start refuses. What is said of the log and the queues is then what a start comes to that is
+    /// told to salvage.
+    pub refusal: Option<String>,
+    /// Told to salvage, it does not refuse.
+    pub is_salvageable: bool,
+    /// The queues behind a start; unknown where salvaging is refused as well, and of DLedger stores.
+    pub queues: Vec<ForetoldQueue>,
+    /// Offsets of consumer groups and delay levels that a start moves.
+    pub moved_offsets: Vec<MovedOffset>,
+    /// The version of each of the broker's tables that a start takes.
+    pub tables: Vec<TableUse>,
 }
 
 impl Verdict {
@@ -73,6 +107,16 @@ impl Verdict {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.dropped.is_empty() && self.findings.iter().all(|it| it.severity == Severity::Note)
+    }
+
+    /// Makes notes of what was kept on purpose.
+    fn downgrade(&mut self, kept_on_purpose: &[Finding]) {
+        for finding in &mut self.findings {
+            if kept_on_purpose.contains(finding) {
+                finding.severity = Severity::Note;
+                finding.text += " (kept on purpose when the store was recovered)";
+            }
+        }
     }
 
     fn add(&mut self, severity: Severity, place: impl Into<String>, text: impl Into<String>) {
@@ -83,17 +127,33 @@ impl Verdict {
 /// What ConsumeQueues and index have to reach up to.
 struct LogEnd {
     phy_offset: u64,
+    min_phy_offset: u64,
     /// A kill may have come before the last records were dispatched.
     was_aborted: bool,
     /// Whether a start adds what is missing, and not only behind the last unit.
     is_rebuilt: bool,
+    /// Ranges without sound records, those that were known before included.
+    damaged: Vec<Range<u64>>,
+    known: Vec<Range<u64>>,
 }
 
-/// What the store says of itself.
-struct Claims {
-    from: RecoverFrom,
-    was_aborted: bool,
-    damage: Damage,
+/// What a walk over all of the log came to.
+struct Compared {
+    kept: u64,
+    /// Store time of the newest record.
+    newest_ms: i64,
+    end: WalkEnd,
+    damaged: Vec<DamagedRange>,
+}
+
+impl LogEnd {
+    fn is_damaged(&self, phy_offset: u64) -> bool {
+        self.damaged.iter().any(|range| range.contains(&phy_offset))
+    }
+
+    fn is_known(&self, phy_offset: u64) -> bool {
+        self.known.iter().any(|range| range.contains(&phy_offset))
+    }
 }
 
 impl StoreDir {
@@ -112,121 +172,173 @@ impl StoreDir {
 
     fn verify_log(&self, progress: Progress<'_>) -> Result<Verdict, DoctorError> {
         let mut verdict = Verdict::default();
-        let claims = self.claims()?;
-        let plan = self.plan_load(&claims.from, &mut verdict)?;
-        let mut queues = QueueCheck::open(self)?;
-        let mut index = IndexCheck::open(self, &mut verdict)?;
-        let mut kept = 0;
-        let mut visit = |record: &RecordView<'_>, at: u64| {
-            kept += 1;
-            queues.record(self, record, at)?;
-            index.record(self, record, at)
-        };
-        let starts = |files: &[(u64, u64)]| files.iter().map(|file| file.0).collect::<Vec<_>>();
-        let (loaded, removed) = (starts(&plan.kept), starts(&plan.removed));
-        let mut log = LogReader::filled_up(self, loaded.iter().copied(), &mut *progress);
-        let end = self.walk(&mut log, &claims, &mut visit, &mut verdict)?;
-        drop(log); // Not both windows at a time.
-        let found = loaded.iter().chain(&removed).copied();
-        let report = report_dropped(&mut LogReader::filled_up(self, found, progress), &end)?;
+        let mut start = Start::foretell(self, &mut *progress)?;
+        self.say_start(&start, &mut verdict);
+        let Compared { kept, newest_ms, end, damaged } =
+            self.compare(&start, &mut verdict, &mut *progress)?;
+        let files = start.log.kept.iter().chain(&start.log.removed).map(|file| file.0);
+        let report = report_dropped(&mut LogReader::filled_up(self, files, progress), &end)?;
         verdict.kept = kept;
-        verdict.min_phy_offset = loaded.first().copied().unwrap_or(0);
+        verdict.min_phy_offset = start.log.kept.first().map_or(0, |file| file.0);
         verdict.max_phy_offset = end.phy_offset;
+        self.say_damage(&start, &end, &damaged, &mut verdict);
         verdict.end_reason = end.reason;
         (verdict.dropped, verdict.dropped_more) = (report.dropped, report.dropped_more);
-        let was_aborted = claims.was_aborted;
-        let end = LogEnd { phy_offset: end.phy_offset, was_aborted, is_rebuilt: true };
-        queues.finish(self, &end, &mut verdict)?;
-        index.finish(self, &end, &mut verdict)?;
-        self.check_configs(&mut verdict)?;
+        let log_min = verdict.min_phy_offset;
+        let mut ends = BTreeMap::new();
+        for ((topic, queue_id), queue) in &mut start.queues {
+            let (min, max) = queue.range(self, log_min)?;
+            verdict.queues.push(ForetoldQueue { topic: topic.clone(), queue_id: *queue_id, min, max });
+            ends.insert((topic.clone(), *queue_id), (min, max));
+        }
+        let range = |topic: &str, queue_id: i32| {
+            let id = u32::try_from(queue_id).ok();
+            let found = id.and_then(|id| ends.get(&(topic.to_owned(), id)));
+            found.copied().unwrap_or_default()
+        };
+        let queues = if start.is_refused_anyway { None } else { Some(&range as QueueRange<'_>) };
+        self.check_configs(queues, &mut verdict);
+        self.check_marks(newest_ms, &mut verdict)?;
+        self.check_strays(&mut verdict)?;
+        verdict.downgrade(&self.kept_on_purpose());
         Ok(verdict)
     }
 
-    fn claims(&self) -> Result<Claims, DoctorError> {
-        let mark = self.disk.read(&self.root.join("durable")).ok();
-        let mark = mark.and_then(|bytes| parse_mark(&bytes));
-        let was_aborted = self.has("abort");
-        let is_clean_java = mark.is_none() && !was_aborted;
-        let claimed_end = if is_clean_java { queues::claimed_end(self)? } else { 0 };
-        let min_timestamp_ms = self.checkpoint()?.unwrap_or_default().min_timestamp_ms();
-        let from = RecoverFrom::of(mark, was_aborted, || claimed_end, min_timestamp_ms);
-        let damage = Damage::new(Arc::clone(&self.disk), self.root.join("damaged.json"));
-        damage.load();
-        Ok(Claims { from, was_aborted, damage })
-    }
-
-    /// The files that a start takes; where it refuses, all.
-    fn plan_load(
-        &self,
-        from: &RecoverFrom,
-        verdict: &mut Verdict,
-    ) -> Result<LoadPlan, DoctorError> {
-        let size = self.shape.commit_log_file_bytes;
-        let dir = self.log_dir.clone();
-        let queue = MappedFileQueue::new(Arc::clone(&self.disk), &self.root, dir, size);
-        let plan = match queue.plan_load(Some(from.files_end())) {
-            Ok(plan) => plan,
-            Err(LoadError::Io { path, source }) => return Err(DoctorError::Io { path, source }),
-            Err(error) => {
-                let text = format!("a start refuses: {error}");
-                verdict.add(Severity::Damage, self.log_place(), text);
-                let files = self.log_files()?;
-                let kept = files.iter().filter_map(|file| Some((file.offset()?, file.len)));
-                LoadPlan { kept: kept.collect(), removed: Vec::new() }
-            }
-        };
-        let place = |from: &u64| format!("{}/{}", self.log_place(), file_name(*from));
-        for (from, len) in plan.kept.iter().filter(|(_, len)| *len < size as u64) {
-            let text = format!("has {len} of {size} bytes; a start fills it up");
-            verdict.add(Severity::Note, place(from), text);
+    /// Says what a start does with files.
+    fn say_start(&self, start: &Start, verdict: &mut Verdict) {
+        verdict.refusal.clone_from(&start.refusal);
+        verdict.is_salvageable = !start.is_refused_anyway;
+        if let Some(refusal) = &start.refusal {
+            let text = format!("a start refuses: {refusal}");
+            verdict.add(Severity::Damage, self.log_place(), text);
         }
-        for (from, _) in &plan.removed {
+        let size = self.shape.commit_log_file_bytes as u64;
+        let place = |from: &u64| format!("{}/{}", self.log_place(), file_name(*from));
+        let missing = &start.log.missing;
+        for (from, len) in start.log.kept.iter().filter(|(from, _)| !missing.contains(from)) {
+            if *len < size {
+                let text = format!("has {len} of {size} bytes; a start fills it up");
+                let is_whole = start.refusal.is_none();
+                let severity = if is_whole { Severity::Note } else { Severity::Damage };
+                verdict.add(severity, place(from), text);
+            }
+        }
+        for (from, _) in &start.log.removed {
             verdict.add(Severity::Note, place(from), "is behind a gap; a start removes it");
         }
-        Ok(plan)
+        if let Some(reason) = &start.rebuilt {
+            let text = format!("a start makes all of them again from the log: {reason}");
+            verdict.add(Severity::Note, "consumequeue", text);
+        }
     }
 
-    /// Walks the part that a start does not look at, then the other as a start does that is told to
-    /// salvage.
-    fn walk(
+    /// Walks all of the log, also where a start does not look, and compares every record with what
+    /// follows from it.
+    fn compare(
+        &self,
+        start: &Start,
+        verdict: &mut Verdict,
+        progress: Progress<'_>,
+    ) -> Result<Compared, DoctorError> {
+        let log_min = start.log.kept.first().map_or(0, |file| file.0);
+        let mut queues = QueueCheck::open(self, log_min)?;
+        let mut index = IndexCheck::open(self, verdict)?;
+        let mut fields = FieldCheck::default();
+        let (mut kept, mut newest_ms) = (0, 0);
+        let mut visit = |record: &RecordView<'_>, at: u64| {
+            kept += 1;
+            newest_ms = newest_ms.max(record.store_timestamp());
+            fields.record(record, at);
+            queues.record(self, record, at)?;
+            index.record(self, record, at)
+        };
+        let files = start.log.kept.iter().map(|file| file.0);
+        let mut log = LogReader::filled_up(self, files, progress);
+        let (end, damaged) = self.walk_all(&mut log, start, &mut visit)?;
+        drop(log); // Not both windows at a time.
+        let log_end = LogEnd {
+            phy_offset: end.phy_offset,
+            min_phy_offset: log_min,
+            was_aborted: start.was_aborted && !start.log.kept.is_empty(),
+            is_rebuilt: true,
+            damaged: damaged.iter().map(|range| range.from..range.to).collect(),
+            known: start.known.iter().map(|range| range.from..range.to).collect(),
+        };
+        queues.finish(self, &log_end, verdict)?;
+        index.finish(self, &log_end, verdict)?;
+        fields.finish(&self.log_place(), verdict);
+        Ok(Compared { kept, newest_ms, end, damaged })
+    }
+
+    /// Walks the part that a start does not look at, then the other as a start does.
+    fn walk_all(
         &self,
         log: &mut LogReader<'_>,
-        claims: &Claims,
+        start: &Start,
         visit: Visit<'_, DoctorError>,
-        verdict: &mut Verdict,
-    ) -> Result<WalkEnd, DoctorError> {
-        let Claims { from, damage, .. } = claims;
+    ) -> Result<(WalkEnd, Vec<DamagedRange>), DoctorError> {
         let Some(first) = log.files().first().map(|file| file.start) else {
-            return Ok(WalkEnd::of_nothing());
+            return Ok((WalkEnd::of_nothing(), start.damaged.clone()));
         };
-        let start = from.start(log)?.unwrap_or(first);
-        let known = damage.ranges();
-        let unseen = Walk { from: *from, check_crc: true, sound_end: start, damage };
-        let unseen_end = unseen.run(log, first..start, visit)?;
-        if unseen_end.phy_offset < start {
-            damage.add(unseen_end.phy_offset..start, &unseen_end.reason);
+        let damage = &self.known_damage();
+        damage.set(start.damaged.clone());
+        let (from, walked_from) = (start.from, start.walked_from);
+        let unseen = Walk { from, check_crc: true, sound_end: walked_from, damage };
+        let unseen_end = unseen.run(log, first..walked_from, visit)?;
+        if unseen_end.phy_offset < walked_from {
+            damage.add(unseen_end.phy_offset..walked_from, &unseen_end.reason);
         }
         let check_crc = self.config.check_crc_on_recover;
-        let sound_end = from.sound_end(true);
-        let seen = Walk { from: *from, check_crc, sound_end, damage };
-        let end = seen.run(log, start..u64::MAX, visit)?;
-        for range in damage.ranges() {
-            let what = if known.contains(&range) {
-                "known; a start leaves it out"
-            } else if range.from < start {
-                "a start does not look there and serves it as it is"
-            } else if from.durable_end() > 0 {
-                "a start refuses; told to salvage, it leaves this out"
+        let sound_end = from.sound_end(start.refusal.is_some());
+        let seen = Walk { from, check_crc, sound_end, damage };
+        let end = seen.run(log, walked_from..u64::MAX, visit)?;
+        Ok((end, damage.ranges()))
+    }
+
+    /// Damage that is known, and what of the log a start does not look at is damaged: what a recovered
+    /// copy is to know of.
+    pub(super) fn damage_for_copy(
+        &self,
+        start: &Start,
+        progress: Progress<'_>,
+    ) -> Result<Vec<DamagedRange>, DoctorError> {
+        let files = start.log.kept.iter().map(|file| file.0);
+        let mut log = LogReader::filled_up(self, files, progress);
+        let (_, damaged) = self.walk_all(&mut log, start, &mut |_, _| Ok(()))?;
+        let is_unseen = |range: &DamagedRange| {
+            range.from < start.walked_from && !start.damaged.contains(range)
+        };
+        let mut known = start.known.clone();
+        known.extend(damaged.into_iter().filter(is_unseen));
+        known.sort_by_key(|range| range.from);
+        Ok(known)
+    }
+
+    fn say_damage(
+        &self,
+        start: &Start,
+        end: &WalkEnd,
+        damaged: &[DamagedRange],
+        verdict: &mut Verdict,
+    ) {
+        let durable = start.from.durable_end();
+        for range in damaged {
+            let (severity, what) = if start.known.contains(range) {
+                (Severity::Note, "known; a start leaves it out")
+            } else if start.log.missing.contains(&range.from) {
+                (Severity::Damage, "a start that salvages leaves it out")
+            } else if range.from < start.walked_from {
+                (Severity::Damage, "a start does not look there and serves it as it is")
+            } else if durable > 0 {
+                (Severity::Damage, "a start refuses; told to salvage, it leaves this out")
             } else {
-                "a start leaves this out"
+                (Severity::Damage, "a start leaves this out")
             };
             let place = format!("{}, offset {}", self.log_place(), range.from);
-            let text = format!("{}, up to {}; {what}", range.reason, range.to);
-            verdict.add(Severity::Damage, place, text);
+            verdict.add(severity, place, format!("{}, up to {}; {what}", range.reason, range.to));
         }
-        if end.phy_offset < from.durable_end() {
+        if end.phy_offset < durable {
             let place = format!("{}, offset {}", self.log_place(), end.phy_offset);
-            let durable = from.durable_end();
             let text = format!(
                 "{}, although everything below {durable} was synced; a start refuses, told to \
                  salvage it ends the log here",
@@ -234,6 +346,5 @@ impl StoreDir {
             );
             verdict.add(Severity::Damage, place, text);
         }
-        Ok(end)
     }
 }

@@ -15,9 +15,9 @@ use std::time::Duration;
 use mq_env::Env;
 use mq_env::net::Stream;
 use mq_env::probe::Event;
+use mq_env::watched::Watched;
 use mq_protocol::ha_frame::{TransferDecoder, encode_report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::follow_state::FollowState;
@@ -52,8 +52,8 @@ pub(crate) struct HaClient {
     pub(crate) store: Arc<MessageStore>,
     pub(crate) joining: Arc<Joining>,
     /// The master's HA address as the broker knows it.
-    pub(crate) master_address: watch::Receiver<Option<String>>,
-    pub(crate) state: watch::Sender<FollowState>,
+    pub(crate) master_address: Watched<Option<String>>,
+    pub(crate) state: Watched<FollowState>,
 }
 
 /// For how long and why a slave has followed nobody, for the operator.
@@ -91,7 +91,7 @@ impl HaClient {
             let master = self.next_master(&mut search).await;
             let attempt = Instant::now();
             self.attempt(&master, &mut search).await;
-            let is_refused = self.state.borrow().refusal().is_some();
+            let is_refused = self.state.read(|state| state.refusal().is_some());
             let interval = if is_refused { REFUSED_INTERVAL } else { ATTEMPT_INTERVAL };
             tokio::time::sleep_until(attempt + interval).await;
         }
@@ -104,13 +104,11 @@ impl HaClient {
             return fixed.clone();
         }
         loop {
-            if let Some(address) = self.master_address.borrow_and_update().clone() {
-                return address;
-            }
             tokio::select! {
                 biased;
-                // The sender lives as long as the service, and this task no longer.
-                _ = self.master_address.changed() => {}
+                address = self.master_address.wait_for(Option::is_some) => {
+                    return address.unwrap_or_default();
+                }
                 () = tokio::time::sleep_until(search.warn_at) => {
                     search.note("unknown", "no name server names one");
                 }
@@ -137,7 +135,7 @@ impl HaClient {
         };
         tracing::info!(master, is_proven, end = self.store.commit_log().max_offset(), "following");
         let following = FollowState::Following { master: master.to_owned(), is_proven };
-        self.state.send_replace(following);
+        self.state.set(following);
         let reason = match Session::open(self, stream, starts_until).await {
             Ok(mut session) => session.run().await,
             Err(reason) => reason,
@@ -156,17 +154,17 @@ impl HaClient {
 
     fn idle(&self, master: &str, reason: &str, search: &mut Search) {
         search.note(master, reason);
-        self.state.send_replace(FollowState::Idle);
+        self.state.set(FollowState::Idle);
     }
 
     /// Says it once per reason, for the operator to act on.
     fn refuse(&self, reason: String) {
-        if self.state.borrow().refusal() == Some(&reason) {
+        if self.state.read(|state| state.refusal() == Some(&reason)) {
             return;
         }
         tracing::error!("{reason}");
         self.env.probe.emit(&Event::RefusedToFollow { reason: &reason });
-        self.state.send_replace(FollowState::Refused { reason });
+        self.state.set(FollowState::Refused { reason });
     }
 }
 

@@ -11,7 +11,7 @@ use super::{MessageStore, abort_file};
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{
     AllocateMappedFileService, CommitLog, CommitRealTimeService, FlushRealTimeService,
-    GroupCommitService, RecoverFrom, RecoveredLog,
+    GroupCommitService, LookedLog, RecoverFrom, RecoveredLog,
 };
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
 use crate::consume_queue_store::ConsumeQueueStore;
@@ -21,6 +21,7 @@ use crate::error::StoreError;
 use crate::index_service::{IndexCut, IndexService, TrustedIndex};
 use crate::marks::Marks;
 use crate::plant::Plant;
+use crate::preflight::Preflight;
 use crate::replica_gate::ReplicaGate;
 use crate::retention::CleanService;
 use crate::running_flags::RunningFlags;
@@ -32,14 +33,20 @@ pub(super) async fn open(
     config: Arc<StoreConfig>,
 ) -> Result<Arc<MessageStore>, StoreError> {
     let file_lock = lock_root(&env, &config).await?;
-    let was_aborted = env.disk.stat(&abort_file(&config)).is_ok();
+    let found = Preflight::look(&env.disk, &config)?;
+    let flags = Arc::new(RunningFlags::default());
+    let log = Arc::new(CommitLog::new(env.clone(), Arc::clone(&config), Arc::clone(&flags)));
+    let looked = log.look(&found)?;
+    // Whatever refuses a start has done so: from here on files change.
     let root = &config.store_path_root_dir;
+    write_once(&*env.disk, &root.join("lock"), b"lock")
+        .map_err(StoreError::io("write the lock file"))?;
     let checkpoint = StoreCheckpoint::open(Arc::clone(&env.disk), &root.join("checkpoint"))
         .map_err(StoreError::io("open the checkpoint"))?;
-    let (durable, mark) = DurableMark::open(Arc::clone(&env.disk), &root.join("durable"))
+    let (durable, _) = DurableMark::open(Arc::clone(&env.disk), &root.join("durable"))
         .map_err(StoreError::io("open the durable watermark"))?;
-    let store = build(env, config, checkpoint, durable, file_lock);
-    store.recover(mark, was_aborted).await?;
+    let store = build(env, log, flags, checkpoint, durable, file_lock);
+    store.recover(&found, looked).await?;
     store.mark_running().await?;
     store.start_services();
     Ok(Arc::new(store))
@@ -57,23 +64,21 @@ async fn lock_root(env: &Env, config: &StoreConfig) -> Result<FileLock, StoreErr
             synced.map_err(StoreError::io("sync the directories above the root"))?;
         }
     }
-    let file_lock = env.disk.lock(&path).map_err(|source| match source.kind() {
+    env.disk.lock(&path).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked,
         _ => StoreError::Io { what: format!("lock {}", path.display()), source },
-    })?;
-    write_once(&*env.disk, &path, b"lock").map_err(StoreError::io("write the lock file"))?;
-    Ok(file_lock)
+    })
 }
 
 fn build(
     env: Env,
-    config: Arc<StoreConfig>,
+    log: Arc<CommitLog>,
+    flags: Arc<RunningFlags>,
     checkpoint: StoreCheckpoint,
     durable: DurableMark,
     file_lock: FileLock,
 ) -> MessageStore {
-    let flags = Arc::new(RunningFlags::default());
-    let log = Arc::new(CommitLog::new(env.clone(), Arc::clone(&config), Arc::clone(&flags)));
+    let config = log.config();
     let queues = Arc::new(ConsumeQueueStore::new(Arc::clone(&env.disk), &config));
     let index = Arc::new(IndexService::new(&env, &config));
     let dispatcher = Arc::new(ReputMessageService::new(
@@ -119,12 +124,10 @@ fn build(
 
 impl MessageStore {
     /// Brings log, queues and marks to one state, everything of it durable or dirty.
-    async fn recover(&self, mark: Option<Mark>, was_aborted: bool) -> Result<(), StoreError> {
-        self.queues.load()?;
-        let (queues, times) = (&self.queues, self.marks.checkpoint.times());
-        let claimed_end = || queues.claimed_end();
-        let from = RecoverFrom::of(mark, was_aborted, claimed_end, times.min_timestamp_ms());
-        let RecoveredLog { walked_from, unsure, mut report } = self.log.recover(from).await?;
+    async fn recover(&self, found: &Preflight, looked: LookedLog) -> Result<(), StoreError> {
+        let (from, was_aborted) = (found.from, found.was_aborted);
+        self.queues.load(&found.queues)?;
+        let RecoveredLog { walked_from, unsure, mut report } = self.log.recover(looked).await?;
         let end = self.log.max_offset();
         // Units above are not known to be durable: they are made again.
         let trusted_units = match from {

@@ -22,20 +22,20 @@ async fn metadata_gives_way_to_its_backup() {
     let disk = &*machine.disk;
     let path = machine.root().join("config/number.json");
     let backup = machine.root().join("config/number.json.bak");
-    assert_eq!(load_metadata(disk, &path, parse), None);
+    assert_eq!(load_metadata(disk, &path, parse).unwrap(), None);
     store_metadata(disk, &path, b"1").await.unwrap();
-    assert_eq!(load_metadata(disk, &path, parse), Some(1));
+    assert_eq!(load_metadata(disk, &path, parse).unwrap(), Some(1));
     store_metadata(disk, &path, b"2").await.unwrap();
     assert_eq!(disk.read(&backup).unwrap(), b"1");
-    assert_eq!(load_metadata(disk, &path, parse), Some(2));
+    assert_eq!(load_metadata(disk, &path, parse).unwrap(), Some(2));
     for damaged in [&b""[..], b"2x"] {
         disk.write(&path, damaged).unwrap();
-        assert_eq!(load_metadata(disk, &path, parse), Some(1));
+        assert_eq!(load_metadata(disk, &path, parse).unwrap(), Some(1));
     }
     disk.remove(&path).unwrap();
-    assert_eq!(load_metadata(disk, &path, parse), Some(1));
+    assert_eq!(load_metadata(disk, &path, parse).unwrap(), Some(1));
     disk.write(&backup, b"").unwrap();
-    assert_eq!(load_metadata(disk, &path, parse), None);
+    assert_eq!(load_metadata(disk, &path, parse).unwrap(), None);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_queue_that_begins_late_is_filled_up_to_its_first_unit() {
     assert_eq!(file[..20], ConsumeQueueUnit::FILLER.encode());
     queue.settle(queue.truncate(5_000, true)).await.unwrap();
     let again = self::queue(&machine);
-    again.load().unwrap();
+    again.load(&again.plan_load(false).unwrap()).unwrap();
     let _ = again.recover(10_000, true);
     again.correct_min_offset(4_000);
     assert_eq!(again.max_offset_in_queue(), 17, "fillers stay");
@@ -151,7 +151,7 @@ async fn a_queue_whose_files_expired_keeps_its_end_when_it_is_cut() {
     queue.settle(queue.truncate(200, true)).await.unwrap();
     assert_eq!((queue.max_offset_in_queue(), queue.max_physic_offset()), (20, 0));
     let again = self::queue(&machine);
-    again.load().unwrap();
+    again.load(&again.plan_load(false).unwrap()).unwrap();
     let _ = again.recover(10_000, true);
     again.correct_min_offset(200);
     assert_eq!((again.min_offset_in_queue(), again.max_offset_in_queue()), (20, 20));

@@ -259,6 +259,6 @@ async fn a_java_master_is_followed_without_a_proof() {
     group.caught_up().await;
     let master = MASTER_ADDRESS.to_owned();
     let expected = FollowState::Following { master, is_proven: false };
-    assert_eq!(*group.slave().ha.watch_follow_state().borrow(), expected);
+    assert_eq!(group.slave().ha.watch_follow_state().get(), expected);
     assert_eq!(group.slave().ha.confirm_master().await, Ok(true));
 }

@@ -54,7 +54,7 @@ impl From<DoctorError> for Complaint {
             DoctorError::CopyExists(_) => "give a directory that does not exist yet, or is empty",
             DoctorError::Locked(_) => "stop the broker, or examine a snapshot of the directory",
             DoctorError::Overlap(..) => "give a directory outside the store",
-            DoctorError::Start(_) => {
+            DoctorError::Start(_) | DoctorError::Refused(_) => {
                 "`staticfire store verify` shows all of it; --salvage passes damage over"
             }
             DoctorError::Dledger(_) => {
@@ -64,8 +64,8 @@ impl From<DoctorError> for Complaint {
             DoctorError::SeveralLogs(_) => "move away all but the one that dLegerSelfId names",
             DoctorError::NoLog(_) | DoctorError::Io { .. } => "",
         };
-        let exit =
-            if matches!(error, DoctorError::Start(_)) { Exit::Broken } else { Exit::BadInput };
+        let is_start = matches!(error, DoctorError::Start(_) | DoctorError::Refused(_));
+        let exit = if is_start { Exit::Broken } else { Exit::BadInput };
         Complaint { exit, ..Complaint::bad_input(error, help) }
     }
 }
@@ -138,7 +138,7 @@ fn recover(args: &StoreRecoverArgs) -> Result<Exit, Complaint> {
             render::recovered(&args.out, &recovered)
         };
         output::result(&text);
-        Ok(Exit::Kept)
+        Ok(if recovered.is_any_dropped() { Exit::Broken } else { Exit::Kept })
     })
 }
 

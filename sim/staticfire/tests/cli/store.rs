@@ -92,13 +92,18 @@ fn a_damaged_store_is_told_from_a_sound_one() {
     assert!(said.contains("\ndamage  commitlog, offset "), "{said}");
     assert!(said.contains("a start refuses; told to salvage, it leaves this out"), "{said}");
     assert!(said.ends_with("\ndamaged\n"), "{said}");
+    assert!(said.starts_with(&format!("{store}: a start refuses: {file} is damaged at offset ")));
+    assert!(said.contains("`store recover --salvage` would keep 59 records in 0.."), "{said}");
     let json = check(&["store", "verify", &store, "--json"], 1, "");
     assert!(json.contains("\"severity\": \"damage\""), "{json}");
     check(&["store", "recover", &store, "--out", &copy], 1, "error: the copy does not start: ");
     let copy = path("second");
-    let text = check(&["store", "recover", &store, "--out", &copy, "--salvage"], 0, "");
+    // A record was left out: that is said to the shell, too.
+    let text = check(&["store", "recover", &store, "--out", &copy, "--salvage"], 1, "");
     assert!(text.contains("\nleft out "), "{text}");
     assert!(text.contains("          29  T/"), "{text}");
+    let said = check(&["store", "verify", &copy], 0, "");
+    assert!(said.ends_with("\nsound\n"), "{said}");
 }
 
 /// The sizes of [`a_store`], with other lines.
@@ -305,7 +310,8 @@ fn a_dledger_node_is_verified_and_not_recovered() {
                  dLegerSelfId=n0\nstorePathCommitLog=/no/such/log\n";
     let conf = &properties(&dir.path().join("n0.properties"), lines);
     let said = check(&["store", "verify", &store, "--conf", conf], 0, "");
-    assert!(said.contains("a start keeps 0 records in 0..0, up to: no files\nsound\n"), "{said}");
+    assert!(said.contains("a start keeps 0 records in 0..0, up to: no files\n"), "{said}");
+    assert!(said.ends_with("\nsound\n"), "{said}");
     write(&node.join("checkpoint"), "committedIndex=3\nendIndex=3\n");
     let said = check(&["store", "verify", &store], 1, "");
     assert!(said.contains("\ndamage  dledger-n0/checkpoint: says that "), "{said}");

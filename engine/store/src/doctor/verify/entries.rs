@@ -117,7 +117,7 @@ impl StoreDir {
             name,
             claims: Claims::of(self, name),
             entry_index: EntryIndex::open(self, name)?,
-            queues: QueueCheck::open(self)?,
+            queues: QueueCheck::open(self, 0)?,
             index,
             last: None,
             kept: 0,
@@ -386,14 +386,18 @@ impl EntryCheck<'_> {
         // RocketMQ dispatches what is behind the last unit of all queues.
         let dispatched_end = LogEnd {
             phy_offset: self.uncommitted.unwrap_or(end.phy_offset),
+            min_phy_offset: self.verdict.min_phy_offset,
             was_aborted: self.claims.was_aborted,
             is_rebuilt: false,
+            damaged: Vec::new(),
+            known: Vec::new(),
         };
         self.verdict.end_reason = end.reason;
         let mut verdict = self.verdict;
         self.queues.finish(dir, &dispatched_end, &mut verdict)?;
         self.index.finish(dir, &dispatched_end, &mut verdict)?;
-        dir.check_configs(&mut verdict)?;
+        dir.check_configs(None, &mut verdict);
+        dir.check_strays(&mut verdict)?;
         Ok(verdict)
     }
 

@@ -10,6 +10,9 @@ use crate::doctor::index_reader::IndexReader;
 use crate::doctor::{DoctorError, StoreDir};
 use crate::index_layout::{IndexEntry, for_each_key_hash};
 
+/// So many entries without a record are told apart.
+const UNCLAIMED_MAX: usize = 10_000;
+
 /// The comparison under way.
 pub(super) struct IndexCheck {
     files: VecDeque<IndexReader>,
@@ -25,7 +28,12 @@ pub(super) struct IndexCheck {
     /// Record of the last entry that was there.
     present_to: u64,
     doubled: u64,
-    strange: u64,
+    /// Physical offsets of entries that are of no record; at most so many.
+    unclaimed: Vec<u64>,
+    unclaimed_more: u64,
+    /// Entries that say another second than their record.
+    mistimed: u64,
+    mistimed_first: u64,
 }
 
 impl IndexCheck {
@@ -41,7 +49,10 @@ impl IndexCheck {
             missing_first: 0,
             present_to: 0,
             doubled: 0,
-            strange: 0,
+            unclaimed: Vec::new(),
+            unclaimed_more: 0,
+            mistimed: 0,
+            mistimed_first: 0,
         };
         let files = dir.files(Path::new("index"))?;
         let Some(layout) = dir.shape.index else {
@@ -93,11 +104,12 @@ impl IndexCheck {
         while let Some(entry) = self.peek(dir)? {
             match entry.phy_offset.cmp(&(phy_offset as i64)) {
                 std::cmp::Ordering::Greater => break,
-                std::cmp::Ordering::Equal => found.push(entry.key_hash),
-                // Of a record that expired, or of none.
-                std::cmp::Ordering::Less => {
-                    self.strange += u64::from(self.present_to > 0 || self.missing > 0);
+                std::cmp::Ordering::Equal => {
+                    found.push(entry.key_hash);
+                    self.check_time(&entry, record, phy_offset);
                 }
+                // Of a record that expired, or of none.
+                std::cmp::Ordering::Less => self.unclaimed(entry.phy_offset as u64),
             }
             self.ahead = None;
         }
@@ -124,15 +136,32 @@ impl IndexCheck {
         log_end: &LogEnd,
         verdict: &mut Verdict,
     ) -> Result<(), DoctorError> {
-        let &LogEnd { phy_offset: log_end, was_aborted, is_rebuilt } = log_end;
+        let &LogEnd { phy_offset, was_aborted, is_rebuilt, .. } = log_end;
         let mut behind = 0_u64;
         while let Some(entry) = self.peek(dir)? {
-            if entry.phy_offset as u64 >= log_end {
+            if entry.phy_offset as u64 >= phy_offset {
                 behind += 1;
             } else {
-                self.strange += 1;
+                self.unclaimed(entry.phy_offset as u64);
             }
             self.ahead = None;
+        }
+        let is_there = |at: &&u64| **at >= log_end.min_phy_offset;
+        let unclaimed = self.unclaimed.iter().filter(is_there);
+        let (mut strange, mut damaged) = (self.unclaimed_more, 0);
+        for at in unclaimed.filter(|at| !log_end.is_known(**at)) {
+            if log_end.is_damaged(*at) { damaged += 1 } else { strange += 1 }
+        }
+        if damaged > 0 {
+            let text = format!("{damaged} entries are of records in damage");
+            verdict.add(Severity::Damage, "index", text);
+        }
+        if self.mistimed > 0 {
+            let text = format!(
+                "{} entries say another second than their record does, the first of the record at {}",
+                self.mistimed, self.mistimed_first
+            );
+            verdict.add(Severity::Damage, "index", text);
         }
         let after_kill = if was_aborted { Severity::Note } else { Severity::Damage };
         if behind > 0 {
@@ -162,11 +191,33 @@ impl IndexCheck {
             );
             verdict.add(Severity::Note, "index", text);
         }
-        if self.strange > 0 {
-            let text = format!("{} entries are of no record", self.strange);
+        if strange > 0 {
+            let text = format!("{strange} entries are of no record");
             verdict.add(Severity::Damage, "index", text);
         }
         Ok(())
+    }
+
+    fn unclaimed(&mut self, phy_offset: u64) {
+        if self.unclaimed.len() < UNCLAIMED_MAX {
+            self.unclaimed.push(phy_offset);
+        } else {
+            self.unclaimed_more += 1;
+        }
+    }
+
+    /// An entry keeps the seconds from its file's begin to its record. That of the first one was counted
+    /// from the end of the file before.
+    fn check_time(&mut self, entry: &IndexEntry, record: &RecordView<'_>, phy_offset: u64) {
+        let Some(reader) = self.files.front() else { return };
+        let number = self.number - 1;
+        let expected = reader.header.time_diff(record.store_timestamp());
+        if number > 1 && entry.time_diff != expected {
+            if self.mistimed == 0 {
+                self.mistimed_first = phy_offset;
+            }
+            self.mistimed += 1;
+        }
     }
 
     /// The next entry, whatever file it is in.

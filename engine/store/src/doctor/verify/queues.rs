@@ -1,31 +1,39 @@
 //! ConsumeQueues against the units that the log gives.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::RecordView;
 
 use super::{LogEnd, Severity, Verdict};
 use crate::commit_log::counts_in_queue;
-use crate::consume_queue::last_end;
 use crate::dispatch::tags_code_of;
 use crate::doctor::unit_reader::UnitReader;
 use crate::doctor::{DoctorError, QueueDir, StoreDir};
+
+/// So many units without a record are told apart by queue.
+const UNCLAIMED_MAX: usize = 1_000;
 
 /// The comparison under way.
 pub(super) struct QueueCheck {
     queues: BTreeMap<(String, u32), Queue>,
     /// Physical offset of the last record that has its unit: those before it were dispatched, too.
     dispatched_to: u64,
+    log_min: u64,
 }
 
 /// A queue, and what was found of it.
 struct Queue {
     reader: UnitReader,
-    /// Queue offset behind the last record; `None` before the first one.
-    end: Option<u64>,
+    /// Queue offset behind the last record that has its unit, or takes the place of one; `None` before the
+    /// first one.
+    next: Option<u64>,
     missing: Misses,
     wrong: Misses,
+    /// Units that no record claims, for now: whether they lead into damage is known at the end.
+    unclaimed: Vec<(u64, u64)>,
+    unclaimed_more: u64,
 }
 
 /// Queue offsets with the same trouble.
@@ -50,18 +58,48 @@ impl Queue {
     fn new(dir: &StoreDir, queue: QueueDir) -> Self {
         Queue {
             reader: UnitReader::new(dir, queue),
-            end: None,
+            next: None,
             missing: Misses::default(),
             wrong: Misses::default(),
+            unclaimed: Vec::new(),
+            unclaimed_more: 0,
         }
+    }
+
+    /// Notes the units of `range`, up to the first place without one, that are no fillers.
+    fn pass(
+        &mut self,
+        dir: &StoreDir,
+        range: Range<u64>,
+        log_min: u64,
+    ) -> Result<(), DoctorError> {
+        for at in range {
+            let Some(unit) = self.reader.unit(dir, at)? else { break };
+            // Units of records that expired are as they should be.
+            if unit == ConsumeQueueUnit::FILLER || (unit.phy_offset as u64) < log_min {
+                continue;
+            }
+            if self.unclaimed.len() < UNCLAIMED_MAX {
+                self.unclaimed.push((at, unit.phy_offset as u64));
+            } else {
+                self.unclaimed_more += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queue offset of the first unit that was ever written.
+    fn first(&self) -> u64 {
+        self.reader.first_file() * self.reader.units_per_file()
     }
 }
 
 impl QueueCheck {
-    pub(super) fn open(dir: &StoreDir) -> Result<Self, DoctorError> {
+    /// `log_min` is the first physical offset of the log.
+    pub(super) fn open(dir: &StoreDir, log_min: u64) -> Result<Self, DoctorError> {
         let queues = dir.queues()?.into_iter();
         let queues = queues.map(|it| ((it.topic.clone(), it.queue_id), Queue::new(dir, it)));
-        Ok(QueueCheck { queues: queues.collect(), dispatched_to: 0 })
+        Ok(QueueCheck { queues: queues.collect(), dispatched_to: 0, log_min })
     }
 
     /// Compares a record with its unit.
@@ -85,12 +123,21 @@ impl QueueCheck {
             let files = Vec::new();
             Queue::new(dir, QueueDir { topic: key.0.clone(), queue_id, files })
         });
-        match queue.reader.unit(dir, queue_offset)? {
-            Some(unit) if unit == expected => self.dispatched_to = phy_offset,
+        let found = queue.reader.unit(dir, queue_offset)?;
+        let is_right = found == Some(expected);
+        match found {
+            Some(_) if is_right => self.dispatched_to = phy_offset,
             None => queue.missing.add(queue_offset, phy_offset),
             Some(_) => queue.wrong.add(queue_offset, phy_offset),
         }
-        queue.end = Some(queue.end.unwrap_or(0).max(queue_offset + 1));
+        let next = queue.next.unwrap_or(queue_offset);
+        if is_right && queue_offset > next {
+            queue.pass(dir, next..queue_offset, self.log_min)?;
+        }
+        // A record that states another queue offset than its own does not lead the way.
+        if is_right || queue_offset == next {
+            queue.next = Some(queue_offset + 1);
+        }
         Ok(())
     }
 
@@ -101,7 +148,7 @@ impl QueueCheck {
         log_end: &LogEnd,
         verdict: &mut Verdict,
     ) -> Result<(), DoctorError> {
-        let &LogEnd { phy_offset: log_end, was_aborted, is_rebuilt } = log_end;
+        let &LogEnd { was_aborted, is_rebuilt, .. } = log_end;
         for ((topic, queue_id), mut queue) in self.queues {
             let place = format!("consumequeue/{topic}/{queue_id}");
             if queue.missing.count > 0 {
@@ -124,39 +171,51 @@ impl QueueCheck {
                     format!("{count} units do not point at their records, the first at {first}");
                 verdict.add(Severity::Damage, &place, text);
             }
-            let end = queue.end.unwrap_or(0);
-            if let Some(unit) = queue.reader.unit(dir, end)?
-                && queue.end.is_some()
-                && unit != ConsumeQueueUnit::FILLER
-            {
-                let points = unit.phy_offset;
-                let (severity, text) = if points as u64 >= log_end {
-                    let text = format!(
-                        "units from {end} on point behind the end of the log ({points}); a start cuts them"
-                    );
-                    (if was_aborted { Severity::Note } else { Severity::Damage }, text)
-                } else {
-                    let text = format!("a unit at {end} has no record ({points})");
-                    (Severity::Damage, text)
-                };
-                verdict.add(severity, &place, text);
-            }
+            let from = queue.next.unwrap_or(queue.first());
+            queue.pass(dir, from..u64::MAX, log_end.min_phy_offset)?;
+            say_unclaimed(&place, &queue, log_end, verdict);
         }
         Ok(())
     }
 }
 
-/// End of the last record that any queue points at.
-pub(super) fn claimed_end(dir: &StoreDir) -> Result<u64, DoctorError> {
-    let mut claimed = 0;
-    for queue in dir.queues()? {
-        for file in queue.files.iter().rev() {
-            let end = last_end(&dir.disk.read(&file.path).map_err(DoctorError::io(&file.path))?);
-            claimed = claimed.max(end);
-            if end > 0 {
-                break;
-            }
+/// Sorts the units that no record claims by where they point.
+fn say_unclaimed(place: &str, queue: &Queue, log_end: &LogEnd, verdict: &mut Verdict) {
+    let (mut behind, mut damaged, mut known, mut strange) = (
+        Misses::default(),
+        Misses::default(),
+        Misses::default(),
+        Misses::default(),
+    );
+    for (at, points) in queue.unclaimed.iter().copied() {
+        if points >= log_end.phy_offset {
+            behind.add(at, points);
+        } else if log_end.is_known(points) {
+            known.add(at, points);
+        } else if log_end.is_damaged(points) {
+            damaged.add(at, points);
+        } else {
+            strange.add(at, points);
         }
     }
-    Ok(claimed)
+    if behind.count > 0 {
+        behind.count += queue.unclaimed_more;
+        let Misses { count, first, first_phy_offset: points } = behind;
+        let text = format!(
+            "{count} units from {first} on point behind the end of the log ({points}); a start cuts them"
+        );
+        let severity = if log_end.was_aborted { Severity::Note } else { Severity::Damage };
+        verdict.add(severity, place, text);
+    }
+    for (misses, severity, what) in [
+        (&known, Severity::Note, "point into damage that is known"),
+        (&damaged, Severity::Damage, "point into damage"),
+        (&strange, Severity::Damage, "have no record"),
+    ] {
+        let Misses { count, first, first_phy_offset: points } = misses;
+        if *count > 0 {
+            let text = format!("{count} units {what}, the first at {first} ({points})");
+            verdict.add(severity, place, text);
+        }
+    }
 }

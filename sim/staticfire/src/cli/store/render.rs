@@ -18,8 +18,13 @@ pub(super) fn json(value: &impl Serialize) -> String {
 
 /// What `verify` found.
 pub(super) fn verdict(store: &str, verdict: &Verdict) -> String {
-    let mut text = format!(
-        "{store}: a start keeps {} in {}..{}, up to: {}\n",
+    let mut text = String::new();
+    if let Some(refusal) = &verdict.refusal {
+        text += &format!("{store}: a start refuses: {refusal}\n");
+    }
+    text += &format!(
+        "{store}: {} {} in {}..{}, up to: {}\n",
+        keeps(verdict),
         count(verdict.kept, "record"),
         grouped(verdict.min_phy_offset),
         grouped(verdict.max_phy_offset),
@@ -35,6 +40,15 @@ pub(super) fn verdict(store: &str, verdict: &Verdict) -> String {
     text += &dropped(&verdict.dropped, verdict.dropped_more);
     text += if verdict.is_sound() { "sound\n" } else { "damaged\n" };
     text
+}
+
+/// Who keeps what is found.
+fn keeps(verdict: &Verdict) -> &'static str {
+    match verdict.refusal {
+        None => "a start keeps",
+        Some(_) if verdict.is_salvageable => "`store recover --salvage` would keep",
+        Some(_) => "salvaging is refused as well; the files hold",
+    }
 }
 
 /// What a started copy holds.
@@ -54,6 +68,16 @@ pub(super) fn recovered(copy: &Path, recovered: &Recovered) -> String {
         text += &format!("left out {}..{}: {}\n", range.from, range.to, range.reason);
     }
     text += &dropped(&report.dropped, report.dropped_more);
+    for moved in &recovered.moved_offsets {
+        let whose = moved.group.as_deref().unwrap_or("a delay level");
+        text += &format!(
+            "moved {whose} in {}/{} from {} to {}\n",
+            moved.topic, moved.queue_id, moved.from, moved.to
+        );
+    }
+    for kept in &recovered.kept {
+        text += &format!("kept on purpose: {}: {}\n", kept.place, kept.text);
+    }
     text += "       first   behind last      readable  queue\n";
     for queue in &recovered.queues {
         let (min, max, readable) =
