@@ -359,7 +359,7 @@ mod tests {
         let mut config = BrokerConfig::new("a");
         config.limits.consumer_offset_nums = 3;
         let manager =
-            ConsumerOffsetManager::load(&Env::os(), &config, &StoreConfig::at(dir.path()));
+            ConsumerOffsetManager::load(&Env::os(), &config, &StoreConfig::at(dir.path())).unwrap();
         for queue_id in 0..3 {
             manager.commit_offset("G", "T", queue_id, 5).unwrap();
         }

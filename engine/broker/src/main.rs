@@ -119,7 +119,9 @@ fn why_not_started(error: BrokerError, root: &Path) -> Failure {
             format!("the store {} cannot be opened: {error}", root.display()),
         ),
         BrokerError::ListenPort(_) => Failure::new(Failure::INPUT, error.to_string()),
-        BrokerError::Listen { .. } => Failure::new(Failure::MACHINE, error.to_string()),
+        BrokerError::Table(_) | BrokerError::Listen { .. } => {
+            Failure::new(Failure::MACHINE, error.to_string())
+        }
     }
 }
 

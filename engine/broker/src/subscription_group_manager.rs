@@ -265,7 +265,7 @@ mod tests {
         let mut config = BrokerConfig::new("broker-a");
         config.limits.subscription_group_nums = SYSTEM_GROUPS.len() + 2;
         let store_config = StoreConfig::at(dir.path());
-        let manager = SubscriptionGroupManager::load(&Env::os(), &config, &store_config);
+        let manager = SubscriptionGroupManager::load(&Env::os(), &config, &store_config).unwrap();
         let created = manager.create_missing(&["A", "a b", "A", "B", "C"]).await;
         assert!(created.unwrap_err().to_string().contains("maxSubscriptionGroupNums=9"));
         assert!(["A", "B"].iter().all(|group| manager.find(group).is_some()));
@@ -281,7 +281,8 @@ mod tests {
             let env = Env { disk: disk.clone(), ..Env::os() };
             let config = BrokerConfig::new("broker-a");
             let manager =
-                SubscriptionGroupManager::load(&env, &config, &StoreConfig::at(dir.path()));
+                SubscriptionGroupManager::load(&env, &config, &StoreConfig::at(dir.path()))
+                    .unwrap();
             let names: Vec<String> = (0..count).map(|n| format!("group-{n}")).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             for _ in 0..2 {

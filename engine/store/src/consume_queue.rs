@@ -185,7 +185,8 @@ impl ConsumeQueue {
         for file in self.queue.files() {
             let units = file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
             let units = units.filter_map(ConsumeQueueUnit::decode);
-            let is_record = |unit: &ConsumeQueueUnit| *unit != ConsumeQueueUnit::FILLER && unit.size > 0;
+            let is_record =
+                |unit: &ConsumeQueueUnit| *unit != ConsumeQueueUnit::FILLER && unit.size > 0;
             units.filter(is_record).for_each(&mut visit);
         }
     }

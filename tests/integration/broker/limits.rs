@@ -17,7 +17,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_remoting::ProcessorTable;
 use mq_store::config::BrokerRole;
-use staticfire::world::World;
+use staticfire_world::world::World;
 use tokio::time::Instant;
 
 use super::cluster::{

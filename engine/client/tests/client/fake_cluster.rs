@@ -315,7 +315,7 @@ impl FakeServer {
         self.log(format!("35 {} {group}", self.addr));
         let mut to_notify = Vec::new();
         if let Some(members) = self.state().members.get_mut(&group) {
-            members.remove(&header.client_id);
+            members.remove(&header.client_id.unwrap_or_default());
             to_notify.extend(members.values().cloned());
         }
         notify(&to_notify);

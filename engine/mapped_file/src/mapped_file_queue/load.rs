@@ -89,9 +89,9 @@ impl MappedFileQueue {
                 return Ok(Arc::new(self.map_whole(from, len)?));
             }
             let path = self.file_path(from);
-            let copied = self.copy(&path, len).map(|region| {
-                MappedFile::over(region, path.clone(), from, self.file_size)
-            });
+            let copied = self
+                .copy(&path, len)
+                .map(|region| MappedFile::over(region, path.clone(), from, self.file_size));
             let file = copied.map_err(|source| LoadError::Io { path, source })?;
             file.set_positions(self.file_size);
             Ok(Arc::new(file))
