@@ -1,6 +1,5 @@
 //! Peers that mean harm, over real sockets, in sizes that a test can bear. What is asserted is counted: requests
-//! that were looked at, entries that are kept, writes of files. What the same attacks cost in full size is measured
-//! by hand (`hostile_full_size`, ignored).
+//! that were looked at, entries that are kept, writes of files.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
