@@ -4,6 +4,7 @@
 
 mod kill;
 mod full_disk;
+mod hostile;
 mod java;
 mod later;
 mod rig;

@@ -7,6 +7,7 @@
 //! | [`senders`] | traffic until somebody pulls a plug |
 //! | [`read_back`] | every queue from its minimum, held against the ledger |
 //! | [`broker_process`] | `mqbroker` as a child process |
+//! | [`raw_peer`] | a connection without manners, and frames that no honest peer sends |
 //! | [`crash`] | every crash point of the store's operations on the simulated disk |
 //! | [`skip`] | tests that the machine does not permit say so |
 //! | [`turmoil`] | stories on the second simulator |
@@ -21,6 +22,8 @@ pub mod senders;
 pub mod read_back;
 
 pub mod broker_process;
+
+pub mod raw_peer;
 
 pub mod outcome;
 

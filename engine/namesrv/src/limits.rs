@@ -33,7 +33,7 @@ impl Default for NamesrvLimits {
             register_topics_max: 200_000,
             register_body_bytes_max: 32 << 20,
             brokers_max: 10_000,
-            topics_max: 2_000_000,
+            topics_max: 1_000_000,
             kv_bytes_max: 4 << 20,
         }
     }

@@ -3,6 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 use divan::Bencher;
+use mq_protocol::body::heartbeat::SubscriptionData;
+use mq_protocol::body::topic_config::{RegisterBodyLimits, RegisterBrokerBody, TopicConfig};
 use mq_protocol::codes::RequestCode;
 use mq_protocol::frame;
 use mq_protocol::header::send_message::SendMessageRequestHeader;
@@ -124,4 +126,37 @@ fn decode_32_messages(bencher: Bencher) {
     }
     let records = Bytes::from(records);
     bencher.bench_local(|| decode_messages(&records));
+}
+
+/// What a hostile peer sends: the larger size must cost about four times the smaller one.
+fn many_fields_frame(fields: usize) -> BytesMut {
+    let mut command = RemotingCommand::request(RequestCode::GET_ROUTEINFO_BY_TOPIC, &());
+    command.serialize_type = SerializeType::RocketMq;
+    let keys: Vec<String> = (0..fields).map(|n| format!("{n:06}")).collect();
+    command.ext_fields = keys.iter().map(|key| (key.as_str(), "")).collect();
+    let mut encoded = BytesMut::new();
+    frame::encode(&command, &mut encoded);
+    encoded
+}
+
+#[divan::bench(args = [30_000, 120_000])]
+fn decode_many_fields(bencher: Bencher, fields: usize) {
+    let encoded = many_fields_frame(fields);
+    bencher.with_inputs(|| encoded.clone()).bench_local_values(|mut buf| frame::decode(&mut buf));
+}
+
+#[divan::bench(args = [10_000, 40_000])]
+fn subscribe_to_many_tags(bencher: Bencher, tags: usize) {
+    let expression: String = (0..tags).map(|n| format!("tag{n}||")).collect();
+    bencher.bench_local(|| SubscriptionData::by_tags("T", &expression, 1));
+}
+
+#[divan::bench(args = [10_000, 40_000])]
+fn read_a_registration_of_many_topics(bencher: Bencher, topics: usize) {
+    let mut body = RegisterBrokerBody::default();
+    body.topic_config_serialize_wrapper.topic_config_table =
+        (0..topics).map(|n| (format!("t{n}"), TopicConfig::new(format!("t{n}"), 1, 6))).collect();
+    let body = body.encode(true);
+    let limits = RegisterBodyLimits { topics_max: topics, plain_bytes_max: 32 << 20 };
+    bencher.bench_local(|| RegisterBrokerBody::decode(&body, true, &limits));
 }
