@@ -121,8 +121,8 @@ impl ConsumerManager {
     }
 
     /// Refuses a subscription with too many tags.
-    pub(crate) fn check_tags(&self, subscription: &SubscriptionData) -> Result<(), LimitReached> {
-        self.tag_limit.check(subscription.code_set.len(), "tags of one subscription")
+    pub(crate) fn check_tags(&self, tag_nums: usize) -> Result<(), LimitReached> {
+        self.tag_limit.check(tag_nums, "tags of one subscription")
     }
 
     /// Takes note of a consumer's heartbeat: what it says of the group replaces what was known.
@@ -136,7 +136,7 @@ impl ConsumerManager {
         client: &ClientChannelInfo,
     ) -> Result<Option<ChangedGroup>, LimitReached> {
         let said = &consumer.subscription_data_set;
-        said.iter().try_for_each(|subscription| self.check_tags(subscription))?;
+        said.iter().try_for_each(|subscription| self.check_tags(subscription.code_set.len()))?;
         let topics: BTreeSet<&str> = said.iter().map(|it| it.topic.as_str()).collect();
         let newer: Vec<Subscription> = said.iter().map(Subscription::from).collect();
         let added: usize = newer.iter().map(Subscription::count).sum();

@@ -165,6 +165,9 @@ fn a_queue_is_locked_for_one_client() {
     World::test(4, async |world| {
         let cluster = Cluster::new(world);
         let broker = cluster.master(|_, _| {}).await;
+        // Topic and group are there before their queues are locked.
+        cluster.send(&broker.addr, "T", "body").await;
+        cluster.call(&broker.addr, RequestCode::PULL_MESSAGE, &pull_header("G", "T", 0)).await;
         let queue = |queue_id| MessageQueue {
             topic: "T".to_owned(),
             broker_name: "a".to_owned(),

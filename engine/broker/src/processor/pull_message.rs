@@ -208,13 +208,14 @@ impl PullMessageProcessor {
             return Ok(None);
         }
         let expression = expression.as_deref().unwrap_or_default();
-        let (topic, sub_version) = (&header.topic, header.sub_version);
         let parse_failed =
             |remark| ProcessError::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, remark);
+        // Counted before anything is made of them.
+        let checked = self.context.consumers.check_tags(expression.split("||").count());
+        checked.map_err(|reached| parse_failed(reached.to_string()))?;
+        let (topic, sub_version) = (&header.topic, header.sub_version);
         let mut subscription = SubscriptionData::by_tags(topic, expression, sub_version)
             .map_err(|_| parse_failed("parse the consumer's subscription failed".to_owned()))?;
-        let checked = self.context.consumers.check_tags(&subscription);
-        checked.map_err(|reached| parse_failed(reached.to_string()))?;
         if expression_type.is_some() {
             subscription.expression_type = expression_type;
         }
