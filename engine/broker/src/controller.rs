@@ -10,10 +10,11 @@
 //! more, the broker takes itself out of the routes.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mq_env::net::any_addr;
 use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
@@ -270,8 +271,7 @@ async fn listen(
     housekeeping: &Arc<ClientHousekeepingService>,
 ) -> Result<RemotingServer, BrokerError> {
     let config = &context.config;
-    let addrs = [config.listen_port, config.vip_port()]
-        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    let addrs = [config.listen_port, config.vip_port()].map(any_addr);
     let tables = processor::tables(context, pulls).map(Arc::new);
     let server = RemotingServer::start(
         context.env.clone(),

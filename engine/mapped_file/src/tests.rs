@@ -2,9 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "files are looked at from outside")]
 
 use std::fs;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mq_env::Env;
+use mq_env::disk::{Disk, DiskLayer, MappedRegion, not_attempted};
+use mq_env::{BoxFuture, Env};
 
 use crate::{Known, LoadError, MappedFileQueue, TransientStorePool};
 
@@ -288,4 +294,93 @@ async fn a_file_ahead_is_taken_by_the_roll() {
     assert!(third.exists());
     queue.remove_ahead().await.unwrap();
     assert!(!third.exists());
+}
+
+/// What a queue of 6 MB files takes of the disk after so many bytes, and how often it asked for more.
+#[tokio::test]
+async fn a_sparse_file_takes_disk_as_it_fills() {
+    const FILE: usize = 6_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(CountingDisk { os: Env::os().disk, reserved: AtomicUsize::new(0) });
+    let below = Arc::clone(&disk) as Arc<dyn Disk>;
+    let queue = MappedFileQueue::new(below, dir.path(), dir.path().join("queue"), FILE);
+    let queue = queue.with_sparse_files();
+    let taken = || {
+        let file = fs::metadata(dir.path().join("queue/00000000000000000000")).unwrap();
+        assert_eq!(file.len(), FILE as u64, "Java takes a shorter one for broken");
+        file.blocks() * 512
+    };
+    let append = |bytes: usize| {
+        for _ in 0..bytes / 20 {
+            let file = queue.last_or_create(0).unwrap();
+            queue.make_room(&file, 20).unwrap();
+            file.append(&[7; 20]).unwrap();
+        }
+    };
+    append(20);
+    // A file system may round up.
+    assert!(taken() <= 128 << 10, "{} bytes for one unit", taken());
+    assert_eq!(disk.reserved.load(Ordering::Relaxed), 1);
+    append(FILE - 20);
+    assert!(taken() >= FILE as u64);
+    let reserved = disk.reserved.load(Ordering::Relaxed);
+    assert!(reserved <= 11, "{reserved} times for 300,000 units");
+    queue.flush(0).await.unwrap();
+    assert_eq!(queue.flushed_where(), FILE as u64);
+}
+
+struct CountingDisk {
+    os: Arc<dyn Disk>,
+    reserved: AtomicUsize,
+}
+
+impl DiskLayer for CountingDisk {
+    fn below(&self) -> &dyn Disk {
+        &*self.os
+    }
+
+    fn reserve(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<()> {
+        self.reserved.fetch_add(1, Ordering::Relaxed);
+        self.os.reserve(region, range)
+    }
+}
+
+#[tokio::test]
+async fn names_whose_sync_could_not_be_attempted_are_synced_by_the_next_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(NoDescriptors { os: Env::os().disk, left: AtomicUsize::new(1) });
+    let below = Arc::clone(&disk) as Arc<dyn Disk>;
+    let queue = MappedFileQueue::new(below, dir.path(), dir.path().join("log"), SIZE);
+    fill(&queue, &[&[1; 10]]);
+    let error = queue.flush(0).await.unwrap_err();
+    assert!(!error.is_final() && queue.flushed_where() == 0, "{error}");
+    assert!(queue.is_able_to_flush(0));
+    assert_eq!(queue.flush(0).await.unwrap(), 0..10);
+
+    // A cut waits until its directory can be synced.
+    fill(&queue, &[&[1; SIZE - 10], &[2; 10]]);
+    disk.left.store(2, Ordering::Relaxed);
+    queue.settle(queue.cut(4, true)).await.unwrap();
+    assert_eq!((disk.left.load(Ordering::Relaxed), queue.max_offset()), (0, 4));
+}
+
+/// The next syncs by name find no descriptor.
+struct NoDescriptors {
+    os: Arc<dyn Disk>,
+    left: AtomicUsize,
+}
+
+impl DiskLayer for NoDescriptors {
+    fn below(&self) -> &dyn Disk {
+        &*self.os
+    }
+
+    fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {
+        let less = |left: usize| left.checked_sub(1);
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            let error = not_attempted(io::Error::from_raw_os_error(24));
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.os.sync(path)
+    }
 }

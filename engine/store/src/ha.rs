@@ -27,11 +27,11 @@ pub mod quarantine;
 pub mod replicas;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mq_env::net::{Listener, Stream};
+use mq_env::net::{Listener, Stream, any_addr};
 use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
 use mq_env::watched::Watched;
@@ -92,7 +92,7 @@ impl HaService {
     pub fn start(self: &Arc<Self>) -> BoxFuture<'static, io::Result<SocketAddr>> {
         let service = Arc::clone(self);
         Box::pin(async move {
-            let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, service.config.ha_listen_port));
+            let addr = any_addr(service.config.ha_listen_port);
             let listener = service.env.net.bind(addr).await?;
             let listens_on = listener.local_addr()?;
             if service.config.broker_role == BrokerRole::Slave {

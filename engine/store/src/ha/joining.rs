@@ -1,6 +1,7 @@
 //! [`Joining`]: what has to be settled before a slave may follow a master.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mq_env::Env;
@@ -30,6 +31,21 @@ pub(crate) struct Joining {
     quarantines: Mutex<Vec<Quarantine>>,
 }
 
+/// The same oracle, and where the master's log ends by its last answer.
+fn noting_end(oracle: &PrefixOracle) -> (PrefixOracle, Arc<AtomicU64>) {
+    let (oracle, end) = (Arc::clone(oracle), Arc::<AtomicU64>::default());
+    let noted = Arc::clone(&end);
+    let noting: PrefixOracle = Arc::new(move |query| {
+        let (answer, noted) = (oracle(query), Arc::clone(&noted));
+        Box::pin(async move {
+            let answer = answer.await?;
+            noted.store(answer.max_offset, Ordering::Relaxed);
+            Ok(answer)
+        })
+    });
+    (noting, end)
+}
+
 /// Whether a slave may follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Joined {
@@ -37,8 +53,8 @@ pub(crate) enum Joined {
     May {
         /// Whether its log was proven a prefix of the master's.
         is_proven: bool,
-        /// A blank log may begin up to here, if that is known: at 0 behind a proof, else with the last
-        /// file of the master's, as 4.9 sends it.
+        /// A blank log may begin up to here, if that is known: with any file that the master had when it
+        /// was asked, or the one behind, into which it may have rolled since.
         starts_until: Option<u64>,
     },
     /// It must not, and an operator has to decide.
@@ -82,10 +98,12 @@ impl Joining {
             sound_record_end: &|at| log.sound_record_end(at),
             file_start: &|offset| log.file_start(offset),
         };
-        let settled = match compare(own, oracle, self.diverged_bytes_max()).await {
+        let (oracle, master_end) = noting_end(oracle);
+        let starts_until =
+            |master_end| log.file_start(master_end).saturating_add(log.file_size() as u64);
+        let settled = match compare(own, &oracle, self.diverged_bytes_max()).await {
             Err(PrefixError::Unsupported { log_end }) => {
-                // It may roll into the next file before it sends.
-                return unproven(log_end.map(|end| log.file_start(end) + log.file_size() as u64));
+                return unproven(log_end.map(starts_until));
             }
             Err(error) => return Joined::Later { reason: error.to_string() },
             Ok(Relation::Foreign(foreign)) => {
@@ -97,7 +115,10 @@ impl Joining {
             Ok(Relation::Elsewhere { master_min }) => self.start_over(master_min, master).await,
         };
         match settled {
-            Ok(()) => Joined::May { is_proven: true, starts_until: Some(0) },
+            Ok(()) => {
+                let starts_until = starts_until(master_end.load(Ordering::Relaxed));
+                Joined::May { is_proven: true, starts_until: Some(starts_until) }
+            }
             Err(error) => {
                 tracing::error!(%error, "this slave's log could not be made the master's prefix");
                 Joined::Later { reason: error.to_string() }

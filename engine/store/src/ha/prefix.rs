@@ -233,12 +233,9 @@ impl Questions<'_> {
 
     /// A blank log is a prefix of any, as long as the other one has its beginning.
     async fn place_blank(&mut self, end_offset: u64) -> Result<Relation, Stop> {
-        if end_offset == 0 {
-            // Filled from the master's minimum, wherever that is.
-            return Ok(Relation::Prefix);
-        }
         let PrefixAnswer { min_offset: master_min, max_offset, .. } = self.ask(&[]).await?;
-        Ok(if (master_min..=max_offset).contains(&end_offset) {
+        // One that ends at 0 is filled from the master's minimum, wherever that is.
+        Ok(if end_offset == 0 || (master_min..=max_offset).contains(&end_offset) {
             Relation::Prefix
         } else {
             Relation::Elsewhere { master_min }
