@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mq_env::disk::Disk;
-use mq_mapped_file::{Cut, Known, LoadError, LoadPlan, MappedFile, MappedFileQueue, SelectedBuffer};
+use mq_mapped_file::{
+    Cut, Known, LoadError, LoadPlan, MappedFile, MappedFileQueue, SelectedBuffer,
+};
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message_codec::RECORD_BYTES_MIN;
 
@@ -173,7 +175,8 @@ impl ConsumeQueue {
         for file in self.queue.files() {
             let units = file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
             let units = units.filter_map(ConsumeQueueUnit::decode);
-            let is_record = |unit: &ConsumeQueueUnit| *unit != ConsumeQueueUnit::FILLER && unit.size > 0;
+            let is_record =
+                |unit: &ConsumeQueueUnit| *unit != ConsumeQueueUnit::FILLER && unit.size > 0;
             units.filter(is_record).for_each(&mut visit);
         }
     }

@@ -94,7 +94,9 @@ impl DoctorError {
     /// Gives back why a start refuses, unless the disk is why it cannot be told.
     fn unless_refusal(error: StoreError) -> Result<StoreError, DoctorError> {
         match error {
-            StoreError::Load(LoadError::Io { path, source }) => Err(DoctorError::Io { path, source }),
+            StoreError::Load(LoadError::Io { path, source }) => {
+                Err(DoctorError::Io { path, source })
+            }
             StoreError::Io { what, source } => Err(DoctorError::Io { path: what.into(), source }),
             refusal => Ok(refusal),
         }

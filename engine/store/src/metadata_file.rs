@@ -128,7 +128,8 @@ pub fn load_metadata<T, E: std::fmt::Display>(
         (Copy::Sound(value), _) => Ok(Some(value)),
         (Copy::Absent { is_empty: false }, Copy::Sound(value)) => Ok(Some(value)),
         (main, Copy::Sound(value)) => {
-            let why = if let Copy::Damaged(reason) = main { reason } else { "it is empty".to_owned() };
+            let why =
+                if let Copy::Damaged(reason) = main { reason } else { "it is empty".to_owned() };
             tracing::error!(path = %path.display(), why, "metadata is damaged: its .bak is taken");
             Ok(Some(value))
         }

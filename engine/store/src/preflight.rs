@@ -106,7 +106,8 @@ fn small_file(disk: &dyn Disk, root: &Path, name: &str) -> Result<Vec<u8>, Store
         read => read.map_err(StoreError::io(format!("read {}", path.display())))?,
     };
     if bytes.len() > PAGE_SIZE {
-        let what = "has more than 4096 bytes; put it back, or move it away: a start makes a new one";
+        let what =
+            "has more than 4096 bytes; put it back, or move it away: a start makes a new one";
         return Err(StoreError::SmallFile { file: path, what });
     }
     Ok(bytes)

@@ -60,7 +60,8 @@ fn golden(archive: &[u8], log_file: usize) -> Base {
     config.mapped_file_size_consume_queue = 6_000;
     (config.max_hash_slot_num, config.max_index_num) = (100, 400);
     let files = untar(&gunzip(archive)).into_iter();
-    let files = files.map(|(name, content)| (name.trim_start_matches("store/").to_owned(), content));
+    let files =
+        files.map(|(name, content)| (name.trim_start_matches("store/").to_owned(), content));
     Base { files: files.collect(), config }
 }
 
@@ -184,8 +185,11 @@ async fn look(env: &Env, broker: &BrokerController) -> Started {
         topics: TopicConfigSerializeWrapper::default(),
         offsets: ConsumerOffsetSerializeWrapper::default(),
     };
-    let client =
-        RemotingClient::new(env.clone(), RemotingClientConfig::default(), ProcessorTable::default());
+    let client = RemotingClient::new(
+        env.clone(),
+        RemotingClientConfig::default(),
+        ProcessorTable::default(),
+    );
     let ask = async |code| {
         let request = RemotingCommand::request(code, &());
         let limit = Duration::from_secs(60);
@@ -218,7 +222,11 @@ fn records(store: &MessageStore) -> u64 {
     count
 }
 
-fn open(machine: &MachineHandle, root: &str, config: &StoreConfig) -> Result<StoreDir, DoctorError> {
+fn open(
+    machine: &MachineHandle,
+    root: &str,
+    config: &StoreConfig,
+) -> Result<StoreDir, DoctorError> {
     let handle = machine.disk().handle("doctor") as Arc<dyn Disk>;
     StoreDir::open(handle, Path::new(root), Some(config))
 }
@@ -390,7 +398,8 @@ async fn recover(machine: &MachineHandle, config: &StoreConfig, verdict: &Verdic
         complaints.push("the copy ends elsewhere".to_owned());
     }
     // Nothing but what records state of themselves is kept as it is.
-    let is_of_records = |place: &str| place.starts_with("commitlog") || place.starts_with("consumequeue");
+    let is_of_records =
+        |place: &str| place.starts_with("commitlog") || place.starts_with("consumequeue");
     complaints.extend(
         recovered
             .kept

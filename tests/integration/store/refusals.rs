@@ -171,7 +171,7 @@ fn check(kind: &Kind, mut store: Store) {
         let verdict = (!is_dledger).then(|| dir.verify(&mut |_| {}).unwrap());
         verdict.map(|verdict| {
             assert!(!verdict.is_sound(), "{what}");
-            verdict.refusal.unwrap_or_else(|| panic!("{what}: {}", say(&verdict)))
+            verdict.refusal.clone().unwrap_or_else(|| panic!("{what}: {}", say(&verdict)))
         })
     };
     let refusal = start(&store).unwrap_err();
@@ -221,7 +221,10 @@ fn an_emptied_log_shows_in_queues_and_offsets() {
         }
     });
     let said = say(&verdict);
-    assert!(said.contains("damage consumequeue/GoldenA/2: 182 units from 0 on point behind"), "{said}");
+    assert!(
+        said.contains("damage consumequeue/GoldenA/2: 182 units from 0 on point behind"),
+        "{said}"
+    );
     assert!(said.contains("in GoldenA/2; a start moves it to 0"), "{said}");
     assert!(verdict.queues.iter().all(|queue| (queue.min, queue.max) == (0, 0)));
     assert!(verdict.moved_offsets.iter().all(|moved| moved.to == 0));

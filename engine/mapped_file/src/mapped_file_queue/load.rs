@@ -89,9 +89,8 @@ impl MappedFileQueue {
                 return Ok(Arc::new(self.map_whole(from, len)?));
             }
             let path = self.file_path(from);
-            let copied = self.copy(&path, len).map(|region| {
-                MappedFile::over(path.clone(), from, region)
-            });
+            let copied =
+                self.copy(&path, len).map(|region| MappedFile::over(path.clone(), from, region));
             let file = copied.map_err(|source| LoadError::Io { path, source })?;
             file.set_positions(self.file_size);
             Ok(Arc::new(file))

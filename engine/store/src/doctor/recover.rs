@@ -117,7 +117,15 @@ impl StoreDir {
         let is_new = |range: &&DamagedRange| !known.contains(range);
         let left_out = report.damaged.iter().filter(is_new).count();
         let left_out = left_out as u64;
-        Ok(Recovered { min_phy_offset, max_phy_offset, queues, left_out, moved_offsets, kept, report })
+        Ok(Recovered {
+            min_phy_offset,
+            max_phy_offset,
+            queues,
+            left_out,
+            moved_offsets,
+            kept,
+            report,
+        })
     }
 
     /// Why the copy would not start.
@@ -293,9 +301,8 @@ impl StoreDir {
 fn derived(store: &MessageStore, root: &Path) -> Vec<PathBuf> {
     let min = store.commit_log().min_offset();
     let queues = store.consume_queues().all().into_iter();
-    let queues = queues.filter(|queue| {
-        queue.max_physic_offset() == 0 || queue.max_physic_offset() > min
-    });
+    let queues =
+        queues.filter(|queue| queue.max_physic_offset() == 0 || queue.max_physic_offset() > min);
     let dir = root.join("consumequeue");
     let queues = queues.map(|it| dir.join(it.topic()).join(it.queue_id().to_string()));
     queues.chain([root.join("index"), root.join("checkpoint")]).collect()

@@ -106,8 +106,9 @@ impl Start {
         }
         let durable_end = found.from.durable_end();
         if end.phy_offset < durable_end && !config.salvage {
-            let file = file_of(log.files(), end.phy_offset)
-                .map_or(dir.log_dir.clone(), |file| dir.log_dir.join(file_name(log.files()[file].start)));
+            let file = file_of(log.files(), end.phy_offset).map_or(dir.log_dir.clone(), |file| {
+                dir.log_dir.join(file_name(log.files()[file].start))
+            });
             return Ok(Err(end.refusal(&file, durable_end)));
         }
         let queue = |plan: crate::preflight::QueuePlan| {
@@ -259,9 +260,10 @@ impl Start {
             return;
         }
         let queue_id = record.queue_id() as u32;
-        let queue = self.queues.entry((topic.into_owned(), queue_id)).or_insert_with_key(|key| {
-            QueueModel::empty(dir, &key.0, queue_id)
-        });
+        let queue = self
+            .queues
+            .entry((topic.into_owned(), queue_id))
+            .or_insert_with_key(|key| QueueModel::empty(dir, &key.0, queue_id));
         queue.add(record.queue_offset() as u64, phy_offset, record.size() as u64);
     }
 }
@@ -344,7 +346,11 @@ impl QueueModel {
     }
 
     /// First queue offset, as `ConsumeQueue::correct_min_offset` has it, and the one behind the last.
-    pub(super) fn range(&mut self, dir: &StoreDir, log_min: u64) -> Result<(u64, u64), DoctorError> {
+    pub(super) fn range(
+        &mut self,
+        dir: &StoreDir,
+        log_min: u64,
+    ) -> Result<(u64, u64), DoctorError> {
         let per_file = self.reader.units_per_file();
         let mut file = self.first.unwrap_or(self.end);
         while file < self.end {

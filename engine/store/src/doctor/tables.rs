@@ -97,7 +97,9 @@ impl StoreDir {
         let parse = |bytes: &[u8]| check_table(&name, bytes);
         let Copies { main, backup } = read_copies(&*self.disk, &path, parse);
         let refusal = match load_metadata(&*self.disk, &path, parse) {
-            Err(error) if is_read && !self.config.begin_with_empty_tables => Some(error.to_string()),
+            Err(error) if is_read && !self.config.begin_with_empty_tables => {
+                Some(error.to_string())
+            }
             _ => None,
         };
         let state = match (&main, &backup) {

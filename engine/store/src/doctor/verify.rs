@@ -188,7 +188,12 @@ impl StoreDir {
         let mut ends = BTreeMap::new();
         for ((topic, queue_id), queue) in &mut start.queues {
             let (min, max) = queue.range(self, log_min)?;
-            verdict.queues.push(ForetoldQueue { topic: topic.clone(), queue_id: *queue_id, min, max });
+            verdict.queues.push(ForetoldQueue {
+                topic: topic.clone(),
+                queue_id: *queue_id,
+                min,
+                max,
+            });
             ends.insert((topic.clone(), *queue_id), (min, max));
         }
         let range = |topic: &str, queue_id: i32| {
@@ -305,9 +310,8 @@ impl StoreDir {
         let files = start.log.kept.iter().map(|file| file.0);
         let mut log = LogReader::filled_up(self, files, progress);
         let (_, damaged) = self.walk_all(&mut log, start, &mut |_, _| Ok(()))?;
-        let is_unseen = |range: &DamagedRange| {
-            range.from < start.walked_from && !start.damaged.contains(range)
-        };
+        let is_unseen =
+            |range: &DamagedRange| range.from < start.walked_from && !start.damaged.contains(range);
         let mut known = start.known.clone();
         known.extend(damaged.into_iter().filter(is_unseen));
         known.sort_by_key(|range| range.from);

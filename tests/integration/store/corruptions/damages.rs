@@ -54,7 +54,8 @@ fn pick<'a, T>(rng: &mut impl RngCore, from: &'a [T]) -> &'a T {
 
 /// A file below `prefix` that has a byte.
 fn a_file(rng: &mut impl RngCore, files: &Files, prefix: &str) -> Option<String> {
-    let names = files.iter().filter(|(name, content)| name.starts_with(prefix) && !content.is_empty());
+    let names =
+        files.iter().filter(|(name, content)| name.starts_with(prefix) && !content.is_empty());
     let names: Vec<_> = names.map(|(name, _)| name.clone()).collect();
     (!names.is_empty()).then(|| pick(rng, &names).clone())
 }

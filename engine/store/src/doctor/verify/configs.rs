@@ -38,14 +38,18 @@ impl StoreDir {
                 _ if !is_read => "this engine does not read it",
                 TableState::Json | TableState::Bak => "a start takes the older .bak",
                 TableState::Empty => "a start goes on without it",
-                TableState::Refused => "so is its .bak or there is none: a start refuses, unless \
-                                        beginWithEmptyTables=true",
+                TableState::Refused => {
+                    "so is its .bak or there is none: a start refuses, unless \
+                                        beginWithEmptyTables=true"
+                }
             };
             verdict.add(Severity::Damage, &place, format!("{trouble}; {instead}"));
         }
         if let Some(trouble) = backup_trouble {
             let instead = match state {
-                TableState::Json => "a start takes the file itself, and has nothing to fall back on",
+                TableState::Json => {
+                    "a start takes the file itself, and has nothing to fall back on"
+                }
                 TableState::Refused if trouble.is_empty() => "a start refuses",
                 _ => "there is nothing to fall back on",
             };

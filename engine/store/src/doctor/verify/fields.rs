@@ -3,9 +3,7 @@
 
 use std::net::SocketAddr;
 
-use mq_protocol::message_codec::{
-    BORN_HOST_POSITION, RecordView,
-};
+use mq_protocol::message_codec::{BORN_HOST_POSITION, RecordView};
 use mq_protocol::sys_flag::MessageSysFlag;
 
 use super::{Severity, Verdict};
@@ -41,11 +39,8 @@ struct Seen {
 
 impl FieldCheck {
     pub(super) fn record(&mut self, record: &RecordView<'_>, at: u64) {
-        let next = Seen {
-            at,
-            store_timestamp: record.store_timestamp(),
-            store_host: record.store_host(),
-        };
+        let next =
+            Seen { at, store_timestamp: record.store_timestamp(), store_host: record.store_host() };
         if let (Some(before), Some(last)) = (self.before, self.last) {
             self.compare(before, last, next);
         }
@@ -98,7 +93,9 @@ fn troubles(record: &RecordView<'_>, at: u64) -> Vec<String> {
         }
     };
     let own = record.phy_offset();
-    check(own != at as i64, &|| format!("physicalOffset is {own}: its queue leaves it out, if made again"));
+    check(own != at as i64, &|| {
+        format!("physicalOffset is {own}: its queue leaves it out, if made again")
+    });
     let sys_flag = record.sys_flag();
     check(sys_flag & !SYS_FLAG_BITS != 0, &|| format!("sysFlag {sys_flag:#x} has unknown bits"));
     let kind = sys_flag & MessageSysFlag::COMPRESSION_TYPE_MASK;
@@ -118,7 +115,8 @@ fn troubles(record: &RecordView<'_>, at: u64) -> Vec<String> {
     check(prepared < 0 || prepared as u64 > at, &|| {
         format!("preparedTransactionOffset is {prepared}")
     });
-    let is_commit = MessageSysFlag::transaction_type(sys_flag) == MessageSysFlag::TRANSACTION_COMMIT;
+    let is_commit =
+        MessageSysFlag::transaction_type(sys_flag) == MessageSysFlag::TRANSACTION_COMMIT;
     check(prepared != 0 && !is_commit, &|| {
         format!("preparedTransactionOffset is {prepared}, of a message that commits nothing")
     });

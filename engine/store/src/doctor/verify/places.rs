@@ -40,7 +40,9 @@ impl StoreDir {
         if let Some(bytes) = self.small("durable")? {
             let text = match damaged_slots(&bytes) {
                 0 => None,
-                1 => Some("one of its two copies is damaged; a start takes the other, or RocketMQ's rules"),
+                1 => Some(
+                    "one of its two copies is damaged; a start takes the other, or RocketMQ's rules",
+                ),
                 _ => Some("both its copies are damaged; a start refuses"),
             };
             if let Some(text) = text {
@@ -98,7 +100,11 @@ impl StoreDir {
         }
         for path in strays {
             let place = path.strip_prefix(&self.root).unwrap_or(&path).display().to_string();
-            verdict.add(Severity::Note, place, "is no file of the store's; a start leaves it alone");
+            verdict.add(
+                Severity::Note,
+                place,
+                "is no file of the store's; a start leaves it alone",
+            );
         }
         Ok(())
     }

@@ -67,12 +67,7 @@ impl Queue {
     }
 
     /// Notes the units of `range`, up to the first place without one, that are no fillers.
-    fn pass(
-        &mut self,
-        dir: &StoreDir,
-        range: Range<u64>,
-        log_min: u64,
-    ) -> Result<(), DoctorError> {
+    fn pass(&mut self, dir: &StoreDir, range: Range<u64>, log_min: u64) -> Result<(), DoctorError> {
         for at in range {
             let Some(unit) = self.reader.unit(dir, at)? else { break };
             // Units of records that expired are as they should be.
@@ -181,12 +176,8 @@ impl QueueCheck {
 
 /// Sorts the units that no record claims by where they point.
 fn say_unclaimed(place: &str, queue: &Queue, log_end: &LogEnd, verdict: &mut Verdict) {
-    let (mut behind, mut damaged, mut known, mut strange) = (
-        Misses::default(),
-        Misses::default(),
-        Misses::default(),
-        Misses::default(),
-    );
+    let (mut behind, mut damaged, mut known, mut strange) =
+        (Misses::default(), Misses::default(), Misses::default(), Misses::default());
     for (at, points) in queue.unclaimed.iter().copied() {
         if points >= log_end.phy_offset {
             behind.add(at, points);
