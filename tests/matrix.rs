@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::run;
-use staticfire::run::report::Verdict;
+use staticfire::run::report::{Finding, Verdict};
 use staticfire::stories::matrix_rows::{self, MatrixRow, Ours};
 use staticfire::stories::rows;
 use staticfire_judge::check::Checker;
@@ -24,7 +24,7 @@ struct Seen {
     verdict: Verdict,
     lost: u32,
     checkers: Vec<Checker>,
-    findings: Vec<String>,
+    findings: Vec<Finding>,
     trace_len: usize,
 }
 

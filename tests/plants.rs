@@ -53,7 +53,7 @@ fn play(seed: u64, plants: &[String]) -> Option<Found> {
         seed,
         row: plan.title,
         checkers: outcome.violations.iter().map(|it| it.checker.to_string()).collect(),
-        first: outcome.report.findings.first().cloned().unwrap_or_default(),
+        first: outcome.report.findings.first().map_or_else(String::new, ToString::to_string),
     })
 }
 

@@ -21,7 +21,8 @@ fn every_story_is_kept() {
     let failures = sweep(&jobs, &SweepOptions::quiet(), |((file, plan), seed)| {
         let repro = format!("staticfire run {file} --seeds {seed}..{}", seed + 1);
         let report = run(plan, *seed, &repro).report;
-        let findings = report.findings.join("\n  ");
+        let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+        let findings = findings.join("\n  ");
         (report.verdict != Verdict::Kept)
             .then(|| format!("{}: {file} seed {seed}\n  {findings}\n  {repro}", report.verdict))
     });

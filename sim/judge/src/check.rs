@@ -57,8 +57,8 @@ pub enum Checker {
     Counts,
     /// A process died of a panic.
     Panic,
-    /// The clients' view and the disks disagree: the harness itself is wrong.
-    Harness,
+    /// What the disk holds is served to whoever asks.
+    Served,
 }
 
 impl fmt::Display for Checker {
@@ -75,7 +75,7 @@ impl fmt::Display for Checker {
             Checker::Liveness => "liveness",
             Checker::Counts => "counts",
             Checker::Panic => "panic",
-            Checker::Harness => "harness",
+            Checker::Served => "served",
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The command line: arguments, exit codes, and which function serves which command.
 //!
 //! Results go to stdout, progress and errors to stderr. Exit codes: 0 every promise was kept, 1 a
-//! promise was broken or a limit passed, 2 nothing was shown (vacuous or undecided), 64 bad input.
+//! promise was broken or a limit passed, 2 nothing was shown (vacuous or undecided), 64 bad input, 70 a
+//! fault of Staticfire itself.
 
 mod conf;
 mod determinism;
@@ -23,6 +24,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use mq_store::config::UpstreamSwitch;
 use staticfire::campaign::seeds::SeedRange;
 use staticfire::conf::Overlay;
+use staticfire::run::report::Verdict;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,7 +43,7 @@ Examples:
       store dump shows every record, store recover starts a copy
 
 Exit codes: 0 every promise kept, 1 a promise broken or a limit passed,
-2 nothing shown (vacuous or undecided), 64 bad input";
+2 nothing shown (vacuous or undecided), 64 bad input, 70 a fault of Staticfire itself";
 
 /// Runs a RocketMQ cluster in a simulated world until it breaks, and says which acknowledged
 /// messages were lost, and why.
@@ -260,6 +262,20 @@ enum Exit {
     Broken,
     /// The input cannot be used.
     BadInput,
+    /// Staticfire contradicts itself.
+    OwnFault,
+}
+
+impl From<Verdict> for Exit {
+    fn from(verdict: Verdict) -> Exit {
+        match verdict {
+            Verdict::Kept => Exit::Kept,
+            Verdict::Vacuous | Verdict::Undecided => Exit::Nothing,
+            Verdict::Broken => Exit::Broken,
+            Verdict::BadInput => Exit::BadInput,
+            Verdict::OwnFault => Exit::OwnFault,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -269,6 +285,7 @@ impl From<Exit> for ExitCode {
             Exit::Broken => 1,
             Exit::Nothing => 2,
             Exit::BadInput => 64,
+            Exit::OwnFault => 70,
         })
     }
 }

@@ -18,9 +18,9 @@ mod rules;
 pub mod source;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use mq_broker::config::{BrokerConfig, LocalDefaults, Severity};
+use mq_broker::config::{BrokerConfig, Severity};
 use mq_protocol::properties_file::PropertiesFile;
 use mq_store::config::StoreConfig;
 
@@ -29,7 +29,7 @@ pub use group::BrokerGroup;
 pub use overlay::Overlay;
 pub use source::DirectorySource;
 
-use crate::plan::{BrokerPlan, ClusterPlan, NamesrvPlan};
+use crate::plan::{BrokerPlan, ClusterPlan, NamesrvPlan, local_defaults};
 
 /// A cluster as a directory describes it, without errors.
 #[derive(Clone, Debug)]
@@ -97,17 +97,6 @@ pub struct BrokerConf {
 /// All findings, of which at least one is an error.
 pub fn load_dir(dir: &Path, overlays: &[Overlay]) -> Result<ClusterConf, Vec<Finding>> {
     ClusterConf::check(&DirectorySource::read(dir)?, overlays)
-}
-
-/// What RocketMQ takes from a simulated machine where a broker's file says nothing: the host name is
-/// the process's, the home directory `/root`, memory 16 GiB.
-#[must_use]
-pub fn local_defaults(process: &str) -> LocalDefaults {
-    LocalDefaults {
-        host_name: process.to_owned(),
-        home_dir: PathBuf::from("/root"),
-        total_memory_bytes: 16 << 30,
-    }
 }
 
 impl ClusterConf {

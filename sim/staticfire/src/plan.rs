@@ -4,8 +4,10 @@
 //! The file format is TOML (grammar: `scenarios/README.md`). Unknown keys are errors; whatever a
 //! file does not say comes from the defaults in this module.
 
+pub mod bounds;
 pub mod event;
 pub mod expand;
+mod local_defaults;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use staticfire_judge::check::Checker;
 use staticfire_judge::duration;
 
+pub use bounds::Nonsense;
 pub use event::{Action, EventPlan, FileKind, FlushErrorPages, Trigger};
+pub use local_defaults::local_defaults;
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
 
@@ -263,7 +267,9 @@ impl Plan {
     /// Syntax errors, unknown keys and contradictions, with the line where TOML knows it.
     pub fn parse(text: &str) -> Result<Plan, String> {
         let plan: Plan = toml::from_str(text).map_err(|error| error.to_string())?;
-        expand::validate(&plan)?;
+        let checked = bounds::check(&plan);
+        let checked = checked.and_then(|()| expand::validate(&plan).map_err(Nonsense::from));
+        checked.map_err(|nonsense| nonsense.in_text(text))?;
         Ok(plan)
     }
 

@@ -34,7 +34,7 @@ use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
 
 use crate::plan::Plan;
 use crate::run::cluster::Cluster;
-use crate::run::report::RunReport;
+use crate::run::report::{Finding, RunReport, Verdict};
 use crate::run::stage::Stage;
 use crate::run::workload::Workload;
 
@@ -65,7 +65,8 @@ pub struct Story {
     faults: Vec<FaultPositions>,
     expectations: Vec<Expectation>,
     violations: Vec<Violation>,
-    vacuous: Vec<String>,
+    /// Why the run proves less than it was to.
+    shortfalls: Vec<Finding>,
     /// Numbers that the present master's disk holds.
     stored: std::collections::BTreeSet<u32>,
     /// Process that is master at the end, and the one that was at the start.
@@ -97,8 +98,8 @@ impl Script<'_> {
     /// Tells them.
     ///
     /// # Errors
-    /// A sentence: what the stage refuses, or why the cluster did not come up.
-    pub async fn tell(self, stage: Rc<dyn Stage>) -> Result<Story, String> {
+    /// What the stage refuses, or why the cluster did not come up.
+    pub async fn tell(self, stage: Rc<dyn Stage>) -> Result<Story, Finding> {
         tell(&stage, self.plan, self.seed).await
     }
 }
@@ -113,12 +114,12 @@ pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
 
 /// Runs a plan on the stage that `raise` sets up, as far as it can, the way the configuration says, and
 /// on which it then lets the script be told. Same machines, acts and verdict; a plan that the stage
-/// refuses is broken by [`Checker::Harness`].
+/// refuses is [bad input](report::Verdict::BadInput).
 pub fn run_on<'a>(
     plan: &'a Plan,
     seed: u64,
     repro: &str,
-    raise: impl FnOnce(WorldConfig, Script<'a>) -> Run<Result<Story, String>>,
+    raise: impl FnOnce(WorldConfig, Script<'a>) -> Run<Result<Story, Finding>>,
 ) -> RunOutcome {
     let clock = wall_clock();
     conclude(plan, repro, raise(world_config(plan), Script { plan, seed }), clock)
@@ -126,7 +127,7 @@ pub fn run_on<'a>(
 
 fn world_config(plan: &Plan) -> WorldConfig {
     let mut config = WorldConfig {
-        limit_ms: STORY_LIMIT_MS + lasts_ms(plan),
+        limit_ms: STORY_LIMIT_MS.saturating_add(lasts_ms(plan)),
         writeback_interval_ms: plan.cluster.writeback_interval.0,
         ..WorldConfig::default()
     };
@@ -134,31 +135,26 @@ fn world_config(plan: &Plan) -> WorldConfig {
     config
 }
 
-/// What the events of a plan wait for by the clock.
+/// What the events of a plan, and its messages, wait for by the clock.
 fn lasts_ms(plan: &Plan) -> u64 {
-    plan.events.iter().map(|event| event.at.map_or(0, |at| at.0) + event.delay.0).sum()
+    let delay_ms = u64::try_from(plan.workload.delay().as_millis()).unwrap_or(u64::MAX);
+    let events = plan.events.iter().map(|event| event.at.map_or(0, |at| at.0) + event.delay.0);
+    events.fold(delay_ms, u64::saturating_add)
 }
 
 fn conclude(
     plan: &Plan,
     repro: &str,
-    run: Run<Result<Story, String>>,
+    run: Run<Result<Story, Finding>>,
     clock: std::time::Instant,
 ) -> RunOutcome {
     let wall_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     let panics =
         run.failures.iter().map(|failure| Violation::new(Checker::Panic, failure.to_string()));
-    let mut violations: Vec<Violation> = panics.collect();
+    let violations: Vec<Violation> = panics.collect();
     let story = match run.value {
-        Ok(Ok(story)) => Some(story),
-        Ok(Err(error)) => {
-            violations.push(Violation::new(Checker::Harness, error));
-            None
-        }
-        Err(stopped) => {
-            violations.push(Violation::new(Checker::Liveness, stopped.to_string()));
-            None
-        }
+        Ok(told) => told,
+        Err(stopped) => Err(Finding::new(Verdict::Undecided, stopped.to_string())),
     };
     verdict::judge(plan, run.seed, repro, story, violations, &run.trace, run.stats, wall_ms)
 }
@@ -170,17 +166,19 @@ fn wall_clock() -> std::time::Instant {
 }
 
 /// The five acts.
-async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, String> {
+async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Finding> {
     let trace = stage.trace().clone();
     let ledger = Ledger::watching(&trace);
-    let cluster = Cluster::build(stage, plan, &ledger)?;
+    let bad_input = |why| Finding::new(Verdict::BadInput, why);
+    let cluster = Cluster::build(stage, plan, &ledger).map_err(bad_input)?;
     let group = group_under_test(plan, &cluster);
     let work = Workload::new(plan.workload.clone(), cluster.namesrv_addrs(), seed, trace.clone());
     let work = Arc::new(work);
 
     cluster.start();
     turning_points::first_leaders(&cluster);
-    settle::come_up(&cluster, &work, &group).await?;
+    let came_up = settle::come_up(&cluster, &work, &group).await;
+    came_up.map_err(|why| Finding::new(Verdict::Undecided, why))?;
     let master_then = master_name(&cluster, &group)?;
     let mode = verdict::mode(&cluster, &group);
     let no_second_copy = cluster.master_of(&group).is_some_and(|master| master.is_sync_master())
@@ -188,9 +186,10 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, St
 
     cluster.start_producers(&work);
     let mut director = director::Director::new(&cluster, &work, &group);
-    director.direct(&plan.events).await?;
+    director.direct(&plan.events).await.map_err(bad_input)?;
     let healed_us = director.last_us();
     let mut expectations = settle::life_goes_on(&cluster, &work, plan, &group, healed_us).await;
+    let ran_out = work.ran_out();
     settle::fall_silent(&work).await;
     expectations.extend(settle::replicas_meet(&cluster, plan, &group, healed_us).await);
     let found = settle::read_back(&cluster, &work, &group).await;
@@ -198,6 +197,17 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, St
     ledger.note_damage(&trace);
 
     let director::Directed { positions, vacuous, first_fault_us } = director.finish();
+    let shortfall = |why| Finding::new(Verdict::Vacuous, why);
+    let mut shortfalls: Vec<Finding> = vacuous.into_iter().map(shortfall).collect();
+    if let Some(sends) = ran_out {
+        // Whether sends would be acknowledged again cannot be told without sends.
+        expectations.retain(|it| it.happened_us.is_some());
+        let text = format!(
+            "the producers stopped after {sends} sends, the most of a run, before the story was over; \
+             fewer sends a second (workload.rate_per_second) last longer"
+        );
+        shortfalls.push(Finding::new(Verdict::Undecided, text));
+    }
     let mut violations = Vec::new();
     let committed = match found {
         Ok(found) => {
@@ -226,7 +236,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, St
         faults: positions,
         expectations,
         violations,
-        vacuous,
+        shortfalls,
         stored,
         master_now,
         master_then,
@@ -248,8 +258,9 @@ fn group_under_test(plan: &Plan, cluster: &Cluster) -> String {
     masters.next().map_or_else(String::new, |broker| broker.group())
 }
 
-fn master_name(cluster: &Cluster, group: &str) -> Result<String, String> {
-    let master = cluster.master_of(group).ok_or_else(|| format!("{group} has no master"))?;
+fn master_name(cluster: &Cluster, group: &str) -> Result<String, Finding> {
+    let none = || Finding::new(Verdict::BadInput, format!("{group} has no master"));
+    let master = cluster.master_of(group).ok_or_else(none)?;
     Ok(master.name().to_owned())
 }
 

@@ -50,6 +50,17 @@ pub struct Facts<'a> {
     pub faults: &'a [FaultPositions],
 }
 
+/// What came of a comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// What was lost and skipped.
+    pub losses: Losses,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// What cannot be, and says that the facts themselves are wrong.
+    pub contradictions: Vec<String>,
+}
+
 /// What was lost and skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -66,17 +77,25 @@ pub struct Losses {
 
 /// Compares and judges.
 #[must_use]
-pub fn check(facts: &Facts<'_>) -> (Losses, Vec<Violation>) {
-    let mut losses = Losses::default();
-    let mut violations = Vec::new();
+pub fn check(facts: &Facts<'_>) -> Judged {
+    let Judged { mut losses, mut violations, mut contradictions } = Judged::default();
     let mut seen = BTreeSet::new();
     for message in facts.acked {
         if !seen.insert(message.number) {
-            let text = format!("message {} was acknowledged twice", message.number);
-            violations.push(Violation::new(Checker::Harness, text).of(message.number));
+            contradictions.push(format!("message {} was acknowledged twice", message.number));
         }
-        if message.read_back != message.stored && !message.rotten {
-            violations.push(disagreement(message));
+        if message.stored && !message.read_back && !message.rotten {
+            let text = format!(
+                "message {}: the disk of the master holds it, and a fresh group did not get it",
+                message.number
+            );
+            violations.push(Violation::new(Checker::Served, text).of(message.number));
+        }
+        if message.read_back && !message.stored && !message.rotten {
+            contradictions.push(format!(
+                "message {}: a fresh group got it, and the disk of the master does not hold it",
+                message.number
+            ));
         }
         if !message.read_back && message.expired {
             losses.expired.push(message.number);
@@ -92,17 +111,7 @@ pub fn check(facts: &Facts<'_>) -> (Losses, Vec<Violation>) {
             }
         }
     }
-    (losses, violations)
-}
-
-fn disagreement(message: &AckedMessage) -> Violation {
-    let text = format!(
-        "message {}: a fresh group {} it, the disk of the master {} it",
-        message.number,
-        if message.read_back { "got" } else { "did not get" },
-        if message.stored { "holds" } else { "does not hold" },
-    );
-    Violation::new(Checker::Harness, text).of(message.number)
+    Judged { losses, violations, contradictions }
 }
 
 fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
@@ -165,7 +174,9 @@ mod tests {
             ..FaultPositions::default()
         }];
         let bound = bound.parse().unwrap();
-        check(&Facts { acked, promise, bound: &bound, faults: &faults })
+        let judged = check(&Facts { acked, promise, bound: &bound, faults: &faults });
+        assert_eq!(judged.contradictions, [] as [&str; 0]);
+        (judged.losses, judged.violations)
     }
 
     #[test]
@@ -196,12 +207,25 @@ mod tests {
         assert_eq!(run(&lost, Promise::May, "master_unflushed").1.len(), 1, "below the sync's end");
         assert_eq!(run(&lost, Promise::May, "lag").1.len(), 1, "no slave was touched");
 
+        let mut hidden = message(1, 400, true);
+        hidden.read_back = false;
+        let checkers: Vec<_> =
+            run(&[hidden], Promise::All, "").1.iter().map(|it| it.checker).collect();
+        assert_eq!(checkers, [Checker::Served]);
+    }
+
+    #[test]
+    fn facts_that_contradict_each_other_accuse_nobody() {
+        let bound = Bound::default();
+        let judge = |acked: &[AckedMessage]| {
+            check(&Facts { acked, promise: Promise::Never, bound: &bound, faults: &[] })
+        };
         let mut liar = message(1, 400, true);
         liar.stored = false;
-        assert_eq!(run(&[liar], Promise::All, "").1[0].checker, Checker::Harness);
-
-        let twice = [message(1, 400, true), message(1, 500, true)];
-        assert_eq!(run(&twice, Promise::Never, "").1[0].checker, Checker::Harness);
+        for acked in [vec![liar], vec![message(1, 400, true), message(1, 500, true)]] {
+            let judged = judge(&acked);
+            assert_eq!((judged.violations, judged.contradictions.len()), (vec![], 1));
+        }
     }
 
     #[test]

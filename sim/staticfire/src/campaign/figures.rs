@@ -28,8 +28,12 @@ pub struct Figures {
     pub runs: u64,
     /// Runs that showed nothing.
     pub vacuous: u64,
+    /// Runs that met a limit before they answered.
+    pub undecided: u64,
     /// Runs that broke a promise.
     pub broken: u64,
+    /// The gravest verdict.
+    pub gravest: Verdict,
     /// Runs that lost something.
     pub lossy: u64,
     /// Acknowledged sends.
@@ -81,7 +85,9 @@ impl Figures {
         Figures {
             runs: runs.len() as u64,
             vacuous: count(Verdict::Vacuous),
+            undecided: count(Verdict::Undecided),
             broken: count(Verdict::Broken),
+            gravest: reports().map(|report| report.verdict).max().unwrap_or(Verdict::Kept),
             lossy: lossy().count() as u64,
             acked: sum(|report| report.acked),
             lost: sum(|report| report.lost),
@@ -108,7 +114,7 @@ impl Figures {
     /// Whether every run showed nothing.
     #[must_use]
     pub fn is_vacuous(&self) -> bool {
-        self.vacuous == self.runs
+        self.vacuous + self.undecided == self.runs
     }
 
     /// Whether everything that was acknowledged is gone.

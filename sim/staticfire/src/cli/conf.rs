@@ -12,6 +12,7 @@ use staticfire::campaign::subject::{ConfRow, Subject};
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
 use staticfire::conf::{self, ClusterConf, Finding, Overlay};
+use staticfire::run::report::Verdict;
 
 use crate::cli::{ConfArgs, Exit, failures, output};
 
@@ -155,6 +156,7 @@ fn conclude(now: &[Tried], then: Option<&[Tried]>, args: &ConfArgs, colour: Colo
     let mut troubles = String::new();
     for tried in &every {
         troubles += &failures::broken(&tried.subject(), &tried.outcome, colour);
+        troubles += &failures::unanswered(&tried.subject(), &tried.outcome);
     }
     let passed = render::limits(judged, args.max_lost, args.max_rpo);
     troubles += &passed;
@@ -175,9 +177,12 @@ fn conclude(now: &[Tried], then: Option<&[Tried]>, args: &ConfArgs, colour: Colo
 /// What the runs and the limits say to the shell.
 fn exit(tried: &[&Tried], limit_passed: bool) -> Exit {
     let any = |is: fn(&Figures) -> bool| tried.iter().any(|tried| is(&tried.outcome.figures()));
-    if limit_passed || any(|figures| figures.broken > 0) {
+    let gravest = tried.iter().map(|tried| tried.outcome.figures().gravest).max();
+    if let Some(gravest) = gravest.filter(|verdict| *verdict > Verdict::Broken) {
+        gravest.into()
+    } else if limit_passed || any(|figures| figures.broken > 0) {
         Exit::Broken
-    } else if any(Figures::is_vacuous) {
+    } else if any(|figures| figures.is_vacuous() || figures.undecided > 0) {
         Exit::Nothing
     } else {
         Exit::Kept

@@ -4,7 +4,7 @@
 use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{Outcome, Summary};
 use staticfire::conf::render::Colour;
-use staticfire::run::report::{LostKey, Verdict};
+use staticfire::run::report::{Finding, LostKey, Verdict};
 use staticfire_judge::forensics::Fate;
 
 /// Violations told of one run.
@@ -57,10 +57,42 @@ pub(crate) fn chains<'a>(
     text
 }
 
-/// Why a run shows nothing.
-pub(crate) fn why_vacuous(run: &Summary) -> &str {
-    let finding = run.report.findings.first().map_or("nothing happened", String::as_str);
-    finding.strip_prefix("vacuous: ").unwrap_or(finding)
+/// Why a run proves nothing.
+pub(crate) fn why_unproven(run: &Summary) -> &str {
+    let decides = |it: &&Finding| it.verdict == run.report.verdict;
+    run.report.findings.iter().find(decides).map_or("nothing happened", |it| &it.text)
+}
+
+/// The first run that met a limit, could not be carried out or made Staticfire contradict itself, and how
+/// many others did.
+pub(crate) fn unanswered(subject: &Subject, outcome: &Outcome) -> String {
+    let asks = [Verdict::Undecided, Verdict::BadInput, Verdict::OwnFault];
+    let mut runs = outcome.runs.iter().filter(|run| asks.contains(&run.report.verdict));
+    let Some(first) = runs.next() else { return String::new() };
+    let mut text = unproven(subject, first);
+    let others = runs.count();
+    if others > 0 {
+        text += &format!("  and {others} more\n");
+    }
+    text
+}
+
+/// A run that proves nothing: why, and how to see it again.
+pub(crate) fn unproven(subject: &Subject, run: &Summary) -> String {
+    let (seed, verdict) = (run.report.seed, run.report.verdict);
+    let (why, name) = (why_unproven(run), subject.name());
+    let send_in = if verdict == Verdict::OwnFault {
+        format!(
+            "  send in:  the output of the next line, with --trace FILE, and FILE: what Staticfire says of \
+             this run does not count\n"
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "\n{verdict}  {name}  seed {seed}: {why}\n{send_in}  explain:  {}\n",
+        subject.explain(seed)
+    )
 }
 
 /// A word in red where colour is allowed.

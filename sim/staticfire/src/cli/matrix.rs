@@ -195,10 +195,11 @@ fn details(tried: &[Tried], switches: &[String]) -> String {
     for tried in tried {
         let subject = Subject::Row { row: Box::new(tried.row.clone()), upstream: Vec::new() };
         text += &failures::broken(&subject, &tried.ours, colour);
+        text += &failures::unanswered(&subject, &tried.ours);
         if standing(&tried.row, &tried.ours.figures()) == Standing::Vacuous
             && let Some(run) = tried.ours.runs.first()
         {
-            let why = failures::why_vacuous(run);
+            let why = failures::why_unproven(run);
             let explain = subject.explain(run.report.seed);
             text += &format!("\nvacuous  {}: {why}\n  explain:  {explain}\n", tried.row.id);
         }
@@ -206,7 +207,7 @@ fn details(tried: &[Tried], switches: &[String]) -> String {
         if let Some(run) = first_red {
             let upstream = switches.to_vec();
             let subject = Subject::Row { row: Box::new(tried.row.clone()), upstream };
-            let what = run.report.findings.first().map_or("", String::as_str);
+            let what = run.report.findings.first().map_or("", |it| &it.text);
             let seed = run.report.seed;
             text += &format!(
                 "\nwith {}: {}  seed {seed}: {what}\n  explain:  {}\n",
@@ -241,7 +242,10 @@ fn summary(tried: &[Tried], seeds: u64) -> String {
 fn exit(tried: &[Tried], seeds: u64) -> Exit {
     let any =
         |wanted| tried.iter().any(|tried| standing(&tried.row, &tried.ours.figures()) == wanted);
-    if any(Standing::Broken) {
+    let gravest = tried.iter().map(|tried| tried.ours.figures().gravest).max();
+    if let Some(gravest) = gravest.filter(|verdict| *verdict > Verdict::Broken) {
+        gravest.into()
+    } else if any(Standing::Broken) {
         Exit::Broken
     } else if any(Standing::Vacuous) || seeds >= SEEDS_TO_DECIDE && any(Standing::Undecided) {
         Exit::Nothing

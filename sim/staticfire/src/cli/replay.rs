@@ -39,11 +39,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Exit {
         }
         output::result(&trace_line(path, &outcome.trace));
     }
-    match outcome.report.verdict {
-        Verdict::Kept => Exit::Kept,
-        Verdict::Vacuous => Exit::Nothing,
-        Verdict::Broken => Exit::Broken,
-    }
+    outcome.report.verdict.into()
 }
 
 /// What is going to happen.

@@ -4,7 +4,7 @@ use std::io;
 
 use staticfire::campaign::seeds::SeedRange;
 use staticfire::campaign::subject::Subject;
-use staticfire::campaign::{self, Figures, Outcome};
+use staticfire::campaign::{self, Figures, Outcome, Summary};
 use staticfire::run::report::Verdict;
 
 use crate::cli::table::{Table, count, grouped, seconds};
@@ -37,7 +37,7 @@ fn tried(args: &RunArgs) -> Result<Exit, String> {
     let colour = output::colour(&io::stdout());
     for (scenario, outcome) in scenarios.iter().zip(&outcomes) {
         output::result(&failures::broken(scenario, outcome, colour));
-        output::result(&vacuous(scenario, outcome));
+        output::result(&unproven(scenario, outcome));
     }
     output::result(&format!("\n{}\n", summary(&outcomes)));
     Ok(exit(&outcomes))
@@ -100,24 +100,19 @@ fn verdict(figures: &Figures) -> String {
     let of = |number: u64, word: &str| format!("{word} {number}/{}", figures.runs);
     match figures {
         Figures { broken, .. } if *broken > 0 => of(*broken, "BROKEN"),
+        Figures { gravest, .. } if *gravest > Verdict::Broken => gravest.to_string(),
+        Figures { undecided, .. } if *undecided > 0 => of(*undecided, "undecided"),
         Figures { vacuous, .. } if *vacuous > 0 => of(*vacuous, "vacuous"),
         _ => "kept".to_owned(),
     }
 }
 
-/// The runs that showed nothing, each with why and how to see it again.
-fn vacuous(scenario: &Subject, outcome: &Outcome) -> String {
-    let runs = outcome.with(Verdict::Vacuous);
-    runs.map(|run| {
-        let why = failures::why_vacuous(run);
-        let seed = run.report.seed;
-        format!(
-            "\nvacuous  {}  seed {seed}: {why}\n  explain:  {}\n",
-            scenario.name(),
-            scenario.explain(seed)
-        )
-    })
-    .collect()
+/// The runs that proved nothing, each with why and how to see it again.
+fn unproven(scenario: &Subject, outcome: &Outcome) -> String {
+    let is_unproven =
+        |run: &&Summary| !matches!(run.report.verdict, Verdict::Kept | Verdict::Broken);
+    let runs = outcome.runs.iter().filter(is_unproven);
+    runs.map(|run| failures::unproven(scenario, run)).collect()
 }
 
 fn summary(outcomes: &[Outcome]) -> String {
@@ -125,11 +120,12 @@ fn summary(outcomes: &[Outcome]) -> String {
     let sum = |field: fn(&Figures) -> u64| -> u64 { figures.iter().map(field).sum() };
     let (runs, sim, wall) = (sum(|f| f.runs), sum(|f| f.sim_ms), sum(|f| f.wall_ms));
     format!(
-        "{} of {}: {} broken, {} vacuous; {} simulated in {} of work ({} : 1)",
+        "{} of {}: {} broken, {} vacuous, {} undecided; {} simulated in {} of work ({} : 1)",
         count(runs, "run"),
         count(outcomes.len() as u64, "scenario"),
         sum(|f| f.broken),
         sum(|f| f.vacuous),
+        sum(|f| f.undecided),
         seconds(sim),
         seconds(wall),
         grouped(sim / wall.max(1)),
@@ -137,14 +133,7 @@ fn summary(outcomes: &[Outcome]) -> String {
 }
 
 fn exit(outcomes: &[Outcome]) -> Exit {
-    let has = |verdict| outcomes.iter().any(|outcome| outcome.with(verdict).next().is_some());
-    if has(Verdict::Broken) {
-        Exit::Broken
-    } else if has(Verdict::Vacuous) {
-        Exit::Nothing
-    } else {
-        Exit::Kept
-    }
+    outcomes.iter().map(|outcome| outcome.figures().gravest).max().unwrap_or(Verdict::Kept).into()
 }
 
 #[cfg(test)]
@@ -165,7 +154,7 @@ mod tests {
         let mut text = table(&scenarios, &outcomes);
         for (scenario, outcome) in scenarios.iter().zip(&outcomes) {
             text += &failures::broken(scenario, outcome, Colour::Off);
-            text += &vacuous(scenario, outcome);
+            text += &unproven(scenario, outcome);
         }
         text += &summary(&outcomes);
         insta::assert_snapshot!("run", text);

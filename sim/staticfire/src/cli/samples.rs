@@ -1,7 +1,7 @@
 //! Made-up runs for tests of what is shown.
 
 use staticfire::campaign::{Outcome, Summary};
-use staticfire::run::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
+use staticfire::run::report::{Finding, LostKey, RunReport, SCHEMA_VERSION, Verdict};
 use staticfire_judge::check::{Checker, Violation};
 use staticfire_judge::forensics::{Fate, Link};
 
@@ -17,7 +17,7 @@ pub(crate) fn broken() -> Outcome {
     let text = "acknowledged message k000007 is lost";
     let violation = Violation::new(Checker::AckedDurable, text).of(7).at(1_042);
     run.report.verdict = Verdict::Broken;
-    run.report.findings = vec![violation.to_string()];
+    run.report.findings = vec![Finding::new(Verdict::Broken, violation.to_string())];
     run.report.lost_keys[0].permitted = false;
     run.violations = vec![violation];
     outcome
@@ -28,7 +28,7 @@ pub(crate) fn vacuous() -> Outcome {
     let mut outcome = outcome(&[0, 0]);
     for run in &mut outcome.runs {
         run.report.verdict = Verdict::Vacuous;
-        run.report.findings = vec!["vacuous: kill of a had no effect".to_owned()];
+        run.report.findings = vec![Finding::new(Verdict::Vacuous, "kill of a had no effect")];
     }
     outcome
 }

@@ -185,7 +185,7 @@ fn validate_check(plan: &Plan) -> Result<(), String> {
     if plan.upstream.is_empty() && plan.plants.is_empty() {
         return Err("check.breaks: only what `upstream` switches on may break".to_owned());
     }
-    let always = [Checker::Harness, Checker::Panic, Checker::Counts, Checker::NoPhantom];
+    let always = [Checker::Panic, Checker::Counts, Checker::NoPhantom];
     match check.breaks.iter().find(|checker| always.contains(checker)) {
         Some(checker) => Err(format!("check.breaks: {checker} must hold in every story")),
         None => Ok(()),

@@ -10,7 +10,7 @@ use mq_protocol::properties_file::PropertiesFile;
 use mq_store::config::{StoreConfig, UpstreamSwitch};
 use staticfire_world::world::{Exit, Main, ProcessContext, boxed_main};
 
-use crate::conf::local_defaults;
+use crate::plan::local_defaults;
 
 /// What a process runs. A simulator takes it [as code](Program::into_main); whoever starts programs of
 /// an operating system looks at which it is.

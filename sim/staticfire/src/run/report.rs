@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON objects; raised when a field changes its meaning or goes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
-/// What a run proves.
+/// What a run proves. Of several findings the gravest decides, so they are declared by weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -15,8 +15,14 @@ pub enum Verdict {
     Kept,
     /// The run shows nothing: a fault never bit, nothing was acknowledged, or nothing was synced.
     Vacuous,
+    /// A limit of the simulation was met before the question was answered.
+    Undecided,
     /// A promise was broken.
     Broken,
+    /// The plan cannot be carried out.
+    BadInput,
+    /// Staticfire contradicts itself: nothing that it says of this run counts.
+    OwnFault,
 }
 
 impl fmt::Display for Verdict {
@@ -24,8 +30,44 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Verdict::Kept => "kept",
             Verdict::Vacuous => "vacuous",
+            Verdict::Undecided => "undecided",
             Verdict::Broken => "BROKEN",
+            Verdict::BadInput => "bad input",
+            Verdict::OwnFault => "fault of Staticfire",
         })
+    }
+}
+
+/// Something to be said about a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The verdict that it alone would bring about; `kept` for what a story was to show.
+    pub verdict: Verdict,
+    /// One line.
+    pub text: String,
+}
+
+impl Finding {
+    /// A finding.
+    #[must_use]
+    pub fn new(verdict: Verdict, text: impl Into<String>) -> Self {
+        Finding { verdict, text: text.into() }
+    }
+
+    /// The verdict of a run with these findings.
+    #[must_use]
+    pub fn decide(findings: &[Finding]) -> Verdict {
+        findings.iter().map(|it| it.verdict).max().unwrap_or(Verdict::Kept)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verdict {
+            Verdict::Broken => f.write_str(&self.text),
+            Verdict::Kept => write!(f, "shown: {}", self.text),
+            verdict => write!(f, "{verdict}: {}", self.text),
+        }
     }
 }
 
@@ -57,8 +99,8 @@ pub struct RunReport {
     pub recovery: String,
     /// The verdict.
     pub verdict: Verdict,
-    /// Broken promises, or why the run is vacuous.
-    pub findings: Vec<String>,
+    /// Broken promises, why the run proves less than it was to, and what a story was to show.
+    pub findings: Vec<Finding>,
     /// Sends started.
     pub sent: u32,
     /// Sends acknowledged.

@@ -14,7 +14,7 @@ use staticfire_world::world::WorldStats;
 use super::{RunOutcome, Story};
 use crate::plan::{Action, Plan};
 use crate::run::cluster::Cluster;
-use crate::run::report::{LostKey, RunReport, SCHEMA_VERSION, Verdict};
+use crate::run::report::{Finding, LostKey, RunReport, SCHEMA_VERSION, Verdict};
 
 /// Chains that are searched per run: a run that loses thousands is explained by its first ones.
 const FATES_MAX: usize = 20;
@@ -25,7 +25,7 @@ pub(super) fn judge(
     plan: &Plan,
     seed: u64,
     repro: &str,
-    story: Option<Story>,
+    story: Result<Story, Finding>,
     mut violations: Vec<Violation>,
     trace: &Trace,
     stats: WorldStats,
@@ -33,42 +33,51 @@ pub(super) fn judge(
 ) -> RunOutcome {
     let mut report = blank_report(plan, seed, repro, trace, stats, wall_ms);
     let mut fates = Vec::new();
-    let mut vacuous = Vec::new();
-    if let Some(story) = story {
-        let bound: Bound = plan.check.bound.parse().unwrap_or_default();
-        let acked = acked_messages(&story);
-        let rotten = rotten_records(&story, trace);
-        let (losses, found) = acked_durable::check(&acked_durable::Facts {
-            acked: &acked,
-            promise: plan.check.promise,
-            bound: &bound,
-            faults: &story.faults,
-        });
-        violations.extend(found);
-        violations.extend(ack_facts(&story));
-        violations.extend(story.ledger.observed());
-        violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
-        violations.extend(offsets::check(&story.history, &offset_facts(&story, &acked, &rotten)));
-        violations.extend(story.expectations.iter().filter_map(liveness::check));
-        let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
-        fates = explain(&story, trace, &losses);
-        report.lost_keys = lost_keys(&losses, &fates, permitted);
-        vacuous = why_vacuous(plan, &story, trace, &losses);
-        fill(&mut report, &story, &losses);
-        violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
-        violations.extend(story.violations);
+    let mut shortfalls = Vec::new();
+    match story {
+        Err(finding) => shortfalls.push(finding),
+        Ok(story) => {
+            let bound: Bound = plan.check.bound.parse().unwrap_or_default();
+            let acked = acked_messages(&story);
+            let rotten = rotten_records(&story, trace);
+            let acked_durable::Judged { losses, violations: found, contradictions } =
+                acked_durable::check(&acked_durable::Facts {
+                    acked: &acked,
+                    promise: plan.check.promise,
+                    bound: &bound,
+                    faults: &story.faults,
+                });
+            violations.extend(found);
+            let own = |text| Finding::new(Verdict::OwnFault, text);
+            shortfalls.extend(contradictions.into_iter().map(own));
+            violations.extend(ack_facts(&story));
+            violations.extend(story.ledger.observed());
+            violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
+            violations
+                .extend(offsets::check(&story.history, &offset_facts(&story, &acked, &rotten)));
+            violations.extend(story.expectations.iter().filter_map(liveness::check));
+            let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
+            fates = explain(&story, trace, &losses);
+            report.lost_keys = lost_keys(&losses, &fates, permitted);
+            shortfalls.extend(why_vacuous(plan, &story, trace, &losses));
+            fill(&mut report, &story, &losses);
+            violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
+            violations.extend(story.violations);
+            shortfalls.extend(story.shortfalls);
+        }
     }
     let (shown, violations): (Vec<_>, Vec<_>) =
         violations.into_iter().partition(|found| plan.check.breaks.contains(&found.checker));
-    vacuous.extend(not_shown(plan, &shown));
-    report.verdict = match (violations.is_empty(), vacuous.is_empty()) {
-        (false, _) => Verdict::Broken,
-        (true, false) => Verdict::Vacuous,
-        (true, true) => Verdict::Kept,
-    };
-    let shown = shown.iter().map(|found| format!("shown: {found}"));
-    report.findings =
-        violations.iter().map(ToString::to_string).chain(vacuous).chain(shown).collect();
+    if shortfalls.iter().all(|it| it.verdict < Verdict::Broken) {
+        shortfalls.extend(not_shown(plan, &shown));
+    }
+    let finding = |verdict| move |found: &Violation| Finding::new(verdict, found.to_string());
+    let broken = violations.iter().map(finding(Verdict::Broken));
+    let shown = shown.iter().map(finding(Verdict::Kept));
+    report.findings = broken.chain(shortfalls).chain(shown).collect();
+    // Where Staticfire contradicts itself, that comes first.
+    report.findings.sort_by_key(|it| it.verdict != Verdict::OwnFault);
+    report.verdict = Finding::decide(&report.findings);
     RunOutcome { report, violations, fates, trace: trace.clone(), stats }
 }
 
@@ -255,8 +264,8 @@ fn ack_facts(story: &Story) -> Vec<Violation> {
                 violations.extend(ack_predicate::check(&fact.ack).map(|v| v.of(send.number)));
             }
             None => {
-                let text = format!("no broker acknowledged message {}", send.number);
-                violations.push(Violation::new(Checker::Harness, text).of(send.number));
+                let text = format!("SEND_OK that no broker gave: message {}", send.number);
+                violations.push(Violation::new(Checker::AckPredicate, text).of(send.number));
             }
         }
     }
@@ -303,29 +312,30 @@ fn counts_out_of_range(plan: &Plan, counts: &BTreeMap<String, u32>) -> Vec<Viola
 }
 
 /// What a story of upstream switches was to show and did not.
-fn not_shown(plan: &Plan, shown: &[Violation]) -> Vec<String> {
+fn not_shown(plan: &Plan, shown: &[Violation]) -> Vec<Finding> {
     let missing = plan
         .check
         .breaks
         .iter()
         .filter(|checker| !shown.iter().any(|found| found.checker == **checker));
-    missing.map(|checker| format!("vacuous: the switches cost nothing ({checker})")).collect()
+    let text = |checker| format!("the switches cost nothing ({checker})");
+    missing.map(|checker| Finding::new(Verdict::Vacuous, text(checker))).collect()
 }
 
 /// Why a run shows nothing.
-fn why_vacuous(plan: &Plan, story: &Story, trace: &Trace, losses: &Losses) -> Vec<String> {
-    let mut reasons = story.vacuous.clone();
+fn why_vacuous(plan: &Plan, story: &Story, trace: &Trace, losses: &Losses) -> Vec<Finding> {
+    let mut reasons = Vec::new();
     for fault in trace.faults().iter().filter(|fault| fault.bitten_us.is_none()) {
-        reasons.push(format!("vacuous: {} of {} had no effect", fault.kind, fault.target));
+        reasons.push(format!("{} of {} had no effect", fault.kind, fault.target));
     }
     // A SYNC_MASTER without a slave never says SEND_OK: that is a finding, not an empty run.
     if story.history.acked().next().is_none() && !story.no_second_copy {
-        reasons.push("vacuous: nothing was acknowledged".to_owned());
+        reasons.push("nothing was acknowledged".to_owned());
     }
     if plan.check.expect_loss && losses.lost.is_empty() && losses.skipped.is_empty() {
-        reasons.push("vacuous: the story wants a loss and there is none".to_owned());
+        reasons.push("the story wants a loss and there is none".to_owned());
     }
-    reasons
+    reasons.into_iter().map(|why| Finding::new(Verdict::Vacuous, why)).collect()
 }
 
 /// The chains of the first lost messages.

@@ -22,6 +22,9 @@ pub const EXISTING_GROUP: &str = "existing-group";
 /// Consumer group that reads everything back at the end.
 pub const FRESH_GROUP: &str = "fresh-group";
 
+/// Most sends of a run that is short.
+const SENDS_MAX: u32 = 100_000;
+
 /// What the clients of a run share.
 pub struct Workload {
     /// The plan.
@@ -95,13 +98,23 @@ impl Workload {
 
     /// The number of the next message to send, until sending is stopped.
     fn take_number(&self) -> Option<u32> {
-        // Far more than a story needs: a cluster that acknowledges for ever must still end.
-        let limit = self.plan.messages.saturating_mul(20);
-        if self.stopped.load(Ordering::Relaxed) || self.started() >= limit {
+        if self.stopped.load(Ordering::Relaxed) || self.started() >= self.sends_max() {
             return None;
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Some(self.next_number.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Most sends of a run, far more than a story needs: a run has to fit into memory.
+    fn sends_max(&self) -> u32 {
+        self.plan.messages.saturating_mul(20).max(SENDS_MAX)
+    }
+
+    /// How many sends there were, if producers would have gone on and were not let.
+    #[must_use]
+    pub fn ran_out(&self) -> Option<u32> {
+        let started = self.started();
+        (started >= self.sends_max()).then_some(started)
     }
 
     /// Records the start of a send.
