@@ -127,7 +127,7 @@ pub(crate) fn unavailable(figures: &Figures) -> String {
 pub(super) fn why(tried: &Tried, figures: &Figures) -> String {
     let row = &tried.row.row;
     if let Some(run) = tried.outcome.with(Verdict::Broken).next() {
-        let what = run.report.findings.first().map_or("", String::as_str);
+        let what = run.report.findings.first().map_or("", |it| &it.text);
         return format!(
             "BROKEN in {} of {}, seed {}: {what}",
             figures.broken, figures.runs, run.report.seed
@@ -139,7 +139,7 @@ pub(super) fn why(tried: &Tried, figures: &Figures) -> String {
         return text.to_owned();
     }
     if figures.is_vacuous() {
-        let why = tried.outcome.runs.first().map_or("", failures::why_vacuous);
+        let why = tried.outcome.runs.first().map_or("", failures::why_unproven);
         return format!("vacuous: {why}");
     }
     if let Some(run) = tried.outcome.first_loss() {
@@ -205,7 +205,7 @@ pub(super) fn summary(tried: &[Tried]) -> String {
     for (tried, figures) in tried.iter().zip(&figures).filter(|(_, f)| f.is_vacuous()) {
         let Some(run) = tried.outcome.runs.first() else { continue };
         let (place, seeds) = (tried.row.place(), count(figures.runs, "seed"));
-        text += &format!("vacuous: {place}, {seeds}: {}\n", failures::why_vacuous(run));
+        text += &format!("vacuous: {place}, {seeds}: {}\n", failures::why_unproven(run));
         text += &format!("  {}\n", tried.subject().explain(run.report.seed));
     }
     text
