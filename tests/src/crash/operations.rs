@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use FlushDiskType::{AsyncFlush, SyncFlush};
 use mq_store::config::{FlushDiskType, StoreConfig};
 use staticfire_world::disk::SimDisk;
 
@@ -10,6 +9,8 @@ use super::following;
 use super::known::{Knowledge, Violation};
 use super::stage::{Camera, LOG_FILE, Point, Stage, message, new_disk, small_config};
 use super::tables;
+
+use FlushDiskType::{AsyncFlush, SyncFlush};
 
 /// Longer than any operation.
 const NEVER_MS: u64 = 600_000;
