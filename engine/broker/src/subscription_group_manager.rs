@@ -11,6 +11,7 @@ use mq_env::clock::Clock;
 use mq_protocol::body::subscription_group::{SubscriptionGroupConfig, SubscriptionGroupWrapper};
 use mq_protocol::body::topic_config::DataVersion;
 use mq_protocol::fastjson::{from_slice, to_bytes};
+use mq_remoting::ProcessError;
 use mq_store::config::{BrokerRole, StoreConfig};
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
 
@@ -171,6 +172,26 @@ impl SubscriptionGroupManager {
             }
         }
         outcome
+    }
+
+    /// Sets a group as an operator does, whether or not groups are created by themselves (Java
+    /// `updateSubscriptionGroupConfig`).
+    ///
+    /// # Errors
+    /// The limit, or what the disk says; the table is then as before.
+    pub(crate) async fn update_group(
+        &self,
+        config: SubscriptionGroupConfig,
+    ) -> Result<(), ProcessError> {
+        let now_ms = now_ms(&*self.clock);
+        let update = |table: &mut GroupTable| {
+            let is_new = !table.groups.contains_key(&config.group_name);
+            self.limit.check(table.groups.len() + usize::from(is_new), "subscription groups")?;
+            table.put(config);
+            table.data_version.next(now_ms);
+            Ok::<_, ProcessError>(true)
+        };
+        self.table.update(update).await.map(drop)
     }
 
     fn may_create(&self, group: &str) -> bool {

@@ -1,4 +1,4 @@
-//! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17), offsets of
+//! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17), groups (200), offsets of
 //! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28), the removal of
 //! expired files (329) (RocketMQ 4.9
 //! `AdminBrokerProcessor`).
@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
 use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_config::{TopicConfig, TopicFilterType};
 use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
-use mq_protocol::fastjson::{Json, to_bytes};
+use mq_protocol::fastjson::{Json, from_slice, to_bytes};
 use mq_protocol::header::admin::{CreateTopicRequestHeader, GetBrokerConfigResponseHeader};
 use mq_protocol::header::offset::{
     GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader, QueueRequestHeader,
@@ -21,7 +22,10 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 
 use crate::context::BrokerContext;
 use crate::registration;
-use crate::topic_validator::validate_topic;
+use crate::topic_validator::{is_legal_group, validate_topic};
+
+/// What 4.9 says to whoever would change a slave's tables.
+const NOT_FROM_SLAVE: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";
 
 /// Answers whatever nobody else does.
 pub(super) struct AdminBrokerProcessor {
@@ -36,10 +40,7 @@ impl AdminBrokerProcessor {
     fn create_topic(&self, header: &CreateTopicRequestHeader) -> ProcessResult {
         let context = Arc::clone(&self.context);
         if context.is_slave() {
-            return Err(ProcessError::system(
-                "Can't modify topic or subscription group from slave broker, please execute it \
-                 from master broker.",
-            ));
+            return Err(ProcessError::system(NOT_FROM_SLAVE));
         }
         validate_topic(&header.topic).map_err(ProcessError::system)?;
         if context.topics.is_system_topic(&header.topic) {
@@ -63,6 +64,23 @@ impl AdminBrokerProcessor {
             context.topics.update_topic_config(config).await?;
             registration::register_topic(&context, &topic).await;
             Ok(Some(created_by_java(ResponseCode::SUCCESS)))
+        }))
+    }
+
+    fn update_group(&self, request: &RemotingCommand) -> ProcessResult {
+        let context = Arc::clone(&self.context);
+        if context.is_slave() {
+            return Err(ProcessError::system(NOT_FROM_SLAVE));
+        }
+        let config: SubscriptionGroupConfig = from_slice(&request.body)
+            .map_err(|error| ProcessError::system(format!("the group cannot be read: {error}")))?;
+        if !is_legal_group(&config.group_name) {
+            let remark = format!("the group name[{}] is illegal", config.group_name);
+            return Err(ProcessError::system(remark));
+        }
+        Ok(ProcessOutcome::later(async move {
+            context.groups.update_group(config).await?;
+            Ok(Some(RemotingCommand::response(ResponseCode::SUCCESS, None)))
         }))
     }
 
@@ -160,6 +178,7 @@ impl RequestProcessor for AdminBrokerProcessor {
         let context = &self.context;
         let response = match request.code {
             RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
+            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return self.update_group(&request),
             RequestCode::GET_ALL_TOPIC_CONFIG => content(context.topics.content()),
             RequestCode::GET_ALL_CONSUMER_OFFSET => content(context.offsets.content()),
             RequestCode::GET_ALL_DELAY_OFFSET => table(&context.delay_offsets.wrapper()),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use mq_client::{ClientConfig, ClientInstance, Producer, ProducerConfig};
 use mq_env::Env;
+use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
 use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::message::Message;
 use mq_protocol::remoting_command::RemotingCommand;
@@ -20,8 +22,8 @@ use tokio::time::sleep;
 use crate::plan::{Millis, Plan};
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
-use crate::run::workload::Workload;
 use crate::run::workload::read_back::{self, ReadBack};
+use crate::run::workload::{EXISTING_GROUP, FRESH_GROUP, Workload};
 
 /// How often a condition that no event announces is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -72,6 +74,9 @@ pub(super) async fn come_up(
         for address in wanted {
             create_topic(&client, &address, &topic, queues).await?;
             create_topic(&client, &address, HISTORY_TOPIC, 1).await?;
+            for group in [EXISTING_GROUP, FRESH_GROUP] {
+                create_group(&client, &address, group).await?;
+            }
         }
         client.shutdown().await;
         write_history(env, namesrv_addrs).await
@@ -126,17 +131,36 @@ async fn create_topic(
         topic_filter_type: "SINGLE_TAG".to_owned(),
         ..CreateTopicRequestHeader::default()
     };
+    let request = || RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
+    let created = order(client, address, request).await;
+    created.map_err(|last| format!("topic {topic} cannot be created at {address}: {last}"))
+}
+
+/// Creates a consumer group as an operator does: not every broker lets groups create themselves.
+async fn create_group(client: &RemotingClient, address: &str, group: &str) -> Result<(), String> {
+    let body = to_bytes(&SubscriptionGroupConfig::new(group));
+    let code = RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
+    let request = || RemotingCommand::request(code, &()).with_body(body.clone());
+    let created = order(client, address, request).await;
+    created.map_err(|last| format!("group {group} cannot be created at {address}: {last}"))
+}
+
+/// Sends a request until the broker is up and carries it out; the last refusal if it does not.
+async fn order(
+    client: &RemotingClient,
+    address: &str,
+    request: impl Fn() -> RemotingCommand,
+) -> Result<(), String> {
     let mut last = String::new();
     for _ in 0..60 {
-        let request = RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
-        match client.invoke(address, request, Duration::from_secs(3)).await {
+        match client.invoke(address, request(), Duration::from_secs(3)).await {
             Ok(response) if response.code == ResponseCode::SUCCESS => return Ok(()),
             Ok(response) => last = format!("code {}: {:?}", response.code, response.remark),
             Err(error) => last = error.to_string(),
         }
         sleep(Duration::from_millis(500)).await;
     }
-    Err(format!("topic {topic} cannot be created at {address}: {last}"))
+    Err(last)
 }
 
 /// Waits for acknowledgements after the last event, and for the story's share of messages.
