@@ -241,6 +241,9 @@ pub struct CheckPlan {
     /// the switches cost, and the run counts only if each of them has some. All others must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breaks: Vec<Checker>,
+    /// Checkers that may find something there as well, and need not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub may_break: Vec<Checker>,
     /// Least count of send statuses (`SEND_OK`, `FLUSH_SLAVE_TIMEOUT`, …) and figures (`lost`,
     /// `skipped`, `duplicated`, `readable`) that must be seen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

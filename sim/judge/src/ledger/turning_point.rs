@@ -85,15 +85,17 @@ impl State {
                 let waited = waited_us(broker, known.paused_us(name));
                 custody.taken(name, TakenBy::PowerLoss, at, |record| {
                     let range = record.phy_offset..record.end_offset;
-                    !broker.view.is_durable(range) && may_be_in_memory(broker, record, at, waited)
+                    // Of what only the process has, the file's clean zeros are all that is durable.
+                    let is_in_file = broker.view.has_record(record.phy_offset);
+                    let is_durable = is_in_file && broker.view.is_durable(range);
+                    !is_durable && (is_in_file || may_be_in_memory(record, at, waited))
                 });
             }
             Turn::Kill => {
                 let waited = waited_us(broker, known.paused_us(name));
                 custody.taken(name, TakenBy::Kill, at, |record| {
                     !broker.view.has_record(record.phy_offset)
-                        && waited.is_some()
-                        && may_be_in_memory(broker, record, at, waited)
+                        && may_be_in_memory(record, at, waited)
                 });
             }
         }
@@ -127,14 +129,7 @@ fn waited_us(broker: &BrokerEntry, paused_us: u64) -> Option<u64> {
     broker.uncommitted_ms_max.map(|ms| ms * 1_000 + paused_us)
 }
 
-/// What only the process has is excused only while the settings let it wait there.
-fn may_be_in_memory(
-    broker: &BrokerEntry,
-    record: &Record,
-    at: Moment,
-    waited_us: Option<u64>,
-) -> bool {
-    let Some(waited_us) = waited_us else { return true };
-    at.at_us.saturating_sub(record.appended_us) <= waited_us
-        || broker.view.has_record(record.phy_offset)
+/// Whether the settings let a record wait in process memory for as long as it has been there.
+fn may_be_in_memory(record: &Record, at: Moment, waited_us: Option<u64>) -> bool {
+    waited_us.is_some_and(|waited_us| at.at_us.saturating_sub(record.appended_us) <= waited_us)
 }

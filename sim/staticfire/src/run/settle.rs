@@ -17,7 +17,7 @@ use staticfire_judge::check::Violation;
 use staticfire_judge::check::liveness::Expectation;
 use staticfire_judge::check::replicas::{LogCopy, check_logs, check_queues};
 use staticfire_judge::ledger::{FoundRecord, Ledger, LogView, LogWalk};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::plan::{Millis, Plan};
 use crate::run::cluster::Cluster;
@@ -41,6 +41,10 @@ const HISTORY_MESSAGES: u32 = 24;
 /// Longest wait for the existing group to be given everything: the queues of a consumer that vanished are
 /// given to others when the broker has not heard of it for two minutes, and when they rebalance next.
 const DRAIN_LIMIT: Duration = Duration::from_secs(240);
+
+/// Longest wait where nothing is missing but what the group may never get: its position comes back to where
+/// the log ends.
+const REBALANCE_LIMIT: Duration = Duration::from_secs(90);
 
 /// How often it is looked at.
 const DRAIN_INTERVAL: Duration = Duration::from_secs(3);
@@ -277,9 +281,14 @@ pub(super) async fn read_back(
         Some(master) => stored_places(cluster.ledger(), master.name(), &work.plan.topic),
         None => BTreeMap::new(),
     };
-    let rounds = DRAIN_LIMIT.as_millis() / DRAIN_INTERVAL.as_millis();
-    for _ in 0..rounds {
-        if is_given(work, group, &stored) {
+    let began = Instant::now();
+    loop {
+        let limit = match is_given(work, group, &stored) {
+            Given::All => break,
+            Given::AllOwed => REBALANCE_LIMIT,
+            Given::Some => DRAIN_LIMIT,
+        };
+        if began.elapsed() >= limit {
             break;
         }
         sleep(DRAIN_INTERVAL).await;
@@ -297,8 +306,18 @@ async fn read_once(
     reading.map_err(|_| "the reader's process ended".to_owned())?
 }
 
-/// Whether the existing group was given all that is stored, but for what lies where it had been before.
-fn is_given(work: &Workload, group: &str, stored: &BTreeMap<(u32, u64), u32>) -> bool {
+/// How much of what is stored a group was given.
+enum Given {
+    /// All of it.
+    All,
+    /// All but what lies where it had been before.
+    AllOwed,
+    /// Something is missing.
+    Some,
+}
+
+/// How much of what is stored the existing group was given.
+fn is_given(work: &Workload, group: &str, stored: &BTreeMap<(u32, u64), u32>) -> Given {
     let history = work.history();
     let given: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
     let mut beyond: BTreeMap<u32, u64> = BTreeMap::new();
@@ -312,7 +331,11 @@ fn is_given(work: &Workload, group: &str, stored: &BTreeMap<(u32, u64), u32>) ->
     let is_passed = |(queue_id, queue_offset): &(u32, u64)| {
         beyond.get(queue_id).is_some_and(|beyond| queue_offset <= beyond)
     };
-    stored.iter().all(|(place, number)| given.contains(number) || is_passed(place))
+    let mut missing = stored.iter().filter(|(_, number)| !given.contains(number)).peekable();
+    if missing.peek().is_none() {
+        return Given::All;
+    }
+    if missing.all(|(place, _)| is_passed(place)) { Given::AllOwed } else { Given::Some }
 }
 
 /// Numbers of the workload's messages that a broker's disk holds, by queue and queue offset.

@@ -67,7 +67,7 @@ pub(super) fn judge(
         }
     }
     let (shown, violations): (Vec<_>, Vec<_>) =
-        violations.into_iter().partition(|found| plan.check.breaks.contains(&found.checker));
+        violations.into_iter().partition(|found| is_cost(plan, found.checker));
     if shortfalls.iter().all(|it| it.verdict < Verdict::Broken) {
         shortfalls.extend(not_shown(plan, &shown));
     }
@@ -79,6 +79,11 @@ pub(super) fn judge(
     report.findings.sort_by_key(|it| it.verdict != Verdict::OwnFault);
     report.verdict = Finding::decide(&report.findings);
     RunOutcome { report, violations, fates, trace: trace.clone(), stats }
+}
+
+/// Whether a finding of `checker` is what the plan's switches cost.
+fn is_cost(plan: &Plan, checker: Checker) -> bool {
+    plan.check.breaks.contains(&checker) || plan.check.may_break.contains(&checker)
 }
 
 fn blank_report(

@@ -165,6 +165,7 @@ pub fn check_plan(row: &MatrixRow) -> CheckPlan {
         replicas_equal_within: (row.ours != Ours::All).then_some(Millis(90_000)),
         expect_loss: false,
         breaks: Vec::new(),
+        may_break: Vec::new(),
         least: BTreeMap::new(),
         most: BTreeMap::new(),
     }
