@@ -230,6 +230,13 @@ impl StoreDir {
         Ok(entries.into_iter().filter(|entry| !entry.is_dir).collect())
     }
 
+    /// The index files, in the order of their names.
+    fn index_files(&self) -> Result<Vec<StoreFile>, DoctorError> {
+        let mut files = self.files(Path::new("index"))?;
+        files.retain(|file| is_number(&file.name, 17));
+        Ok(files)
+    }
+
     /// The entries of a directory, in the order of their names; none if it is missing.
     fn entries(&self, dir: &Path) -> Result<Vec<StoreFile>, DoctorError> {
         let entries = match self.disk.list(dir) {
@@ -248,7 +255,8 @@ impl StoreDir {
     /// Every queue's directory with its files: topic, queue id, files.
     fn queues(&self) -> Result<Vec<QueueDir>, DoctorError> {
         let mut queues = Vec::new();
-        for topic in self.entries(&self.root.join("consumequeue"))? {
+        let topics = self.entries(&self.root.join("consumequeue"))?;
+        for topic in topics.into_iter().filter(|topic| topic.is_dir) {
             for queue in self.entries(&topic.path)?.into_iter().filter(|queue| queue.is_dir) {
                 let Some(queue_id) = queue_id_of(&queue.name) else { continue };
                 let files = self.entries(&queue.path)?;
@@ -302,6 +310,11 @@ fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Option<FileLock>, DoctorErr
             _ => Err(DoctorError::io(&path)(error)),
         },
     }
+}
+
+/// Whether a name is a number of so many digits.
+fn is_number(name: &str, digits: usize) -> bool {
+    name.len() == digits && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_dir(disk: &dyn Disk, path: &Path) -> bool {

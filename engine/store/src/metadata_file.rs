@@ -100,7 +100,11 @@ pub(crate) fn read_copies<T, E: std::fmt::Display>(
     parse: impl Fn(&[u8]) -> Result<T, E>,
 ) -> Copies<T> {
     let read = |path: &Path| match disk.read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Copy::Absent { is_empty: false },
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Copy::Absent { is_empty: false }
+        }
         Err(error) => Copy::Damaged(format!("cannot be read: {error}")),
         Ok(content) if content.is_empty() => Copy::Absent { is_empty: true },
         Ok(content) => match parse(&content) {

@@ -2,7 +2,7 @@
 //! is refused leaves the store as it was; `doctor` foretells it by the same look.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use mq_env::disk::{Disk, PAGE_SIZE};
@@ -159,12 +159,12 @@ fn claimed_end(disk: &dyn Disk, root: &Path, queues: &[QueuePlan]) -> Result<u64
 }
 
 /// End of the record that the last of a file's leading sound units points at; 0 without one.
-fn last_end(disk: &dyn Disk, path: &PathBuf) -> Result<u64, StoreError> {
+fn last_end(disk: &dyn Disk, path: &Path) -> Result<u64, StoreError> {
     let (mut end, mut at) = (0, 0);
     loop {
         let bytes = match disk.read_at(path, at, UNITS_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            read => read.map_err(|source| LoadError::Io { path: path.clone(), source })?,
+            read => read.map_err(|source| LoadError::Io { path: path.to_path_buf(), source })?,
         };
         let (sound, last) = sound_units(&bytes, u64::MAX);
         end = end.max(last);

@@ -315,7 +315,6 @@ fn corrupt_by_seed(name: &str, base: &Base) {
         let complaints = complaints.join("\n");
         assert!(complaints.is_empty(), "{name}, seed {seed}: {what}\n{complaints}");
     }
-    println!("{name}: {tally:?}");
     let expected = seeds as usize / 10;
     assert!(tally.started > expected && tally.refused > expected / 2, "{tally:?}");
     assert!(tally.unsound > 3 * expected && tally.recovered > expected, "{tally:?}");

@@ -8,7 +8,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, TornReason, decode_record};
+use mq_protocol::message_codec::{
+    RecordCheck, RecordRules, RecordView, TornReason, check_record, decode_record,
+};
 
 use super::log_bytes::{LogBytes, check_at, file_of, next_record, record_bytes};
 use crate::damage::Damage;
@@ -101,6 +103,21 @@ impl RecoverFrom {
                 RecordRules { body_crc: check_crc, ..RecordRules::strict(at as i64) }
             }
             _ => RecordRules::upstream(check_crc),
+        }
+    }
+}
+
+impl RecoverFrom {
+    /// What the next start, which has the store's own marks, is going to refuse of a record that 4.9's rules
+    /// accept: it is written down as damage, so that the next start passes over it.
+    fn trouble_to_come(&self, record: &RecordView<'_>, at: u64) -> Option<String> {
+        if matches!(self, RecoverFrom::Durable(_)) {
+            return None;
+        }
+        let rules = RecordRules { body_crc: false, ..RecordRules::strict(at as i64) };
+        match check_record(record.bytes(), &rules) {
+            RecordCheck::Torn(reason) => Some(reason.to_string()),
+            _ => None,
         }
     }
 }
@@ -205,8 +222,13 @@ impl Walk<'_> {
         let is_last = index + 1 == log.files().len();
         Ok(match check_at(log, at, &self.from.rules(at, self.check_crc))? {
             RecordCheck::Valid(record) => {
-                visit(&record, at)?;
-                Step::To(at + record.size() as u64)
+                let end = at + record.size() as u64;
+                match self.from.trouble_to_come(&record, at) {
+                    None => visit(&record, at)?,
+                    Some(_) if self.damage.end_of(at).is_some() => {}
+                    Some(reason) => self.damage.add(at..end, &reason),
+                }
+                Step::To(end)
             }
             // A blank in the last file counts only if it is known to be durable: else its room is
             // used again, as in 4.9.

@@ -83,11 +83,12 @@ impl State {
             Turn::DiskDestroyed => custody.taken(name, TakenBy::DiskDestroyed, at, |_| true),
             Turn::PowerLoss => {
                 let waited = waited_us(broker, known.paused_us(name));
+                let walk = broker.view.walk();
+                // A log survives up to its first byte that does not.
+                let durable_end = broker.view.durable_end(walk.min..walk.end);
                 custody.taken(name, TakenBy::PowerLoss, at, |record| {
-                    let range = record.phy_offset..record.end_offset;
-                    // Of what only the process has, the file's clean zeros are all that is durable.
-                    let is_in_file = broker.view.has_record(record.phy_offset);
-                    let is_durable = is_in_file && broker.view.is_durable(range);
+                    let is_in_file = record.end_offset <= walk.end;
+                    let is_durable = record.end_offset <= durable_end;
                     !is_durable && (is_in_file || may_be_in_memory(record, at, waited))
                 });
             }

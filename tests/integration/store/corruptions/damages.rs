@@ -41,7 +41,7 @@ fn corrupt_once(rng: &mut impl RngCore, files: &mut Files, config: &mut StoreCon
         23 => double(rng, files, "commitlog/"),
         24 => rename(rng, files),
         25 => stray(rng, files),
-        26 => remove_all(files, *pick(rng, &["config/", "commitlog/", "index/", "consumequeue/"])),
+        26 => remove_all(files, pick(rng, &["config/", "commitlog/", "index/", "consumequeue/"])),
         27 => resize(rng, config),
         28 => toggle_abort(files),
         _ => remove(rng, files, "config/"),

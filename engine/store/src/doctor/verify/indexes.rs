@@ -1,7 +1,6 @@
 //! Index files against the keys that the log gives, and against themselves.
 
 use std::collections::VecDeque;
-use std::path::Path;
 
 use mq_protocol::message_codec::RecordView;
 
@@ -54,7 +53,7 @@ impl IndexCheck {
             mistimed: 0,
             mistimed_first: 0,
         };
-        let files = dir.files(Path::new("index"))?;
+        let files = dir.index_files()?;
         let Some(layout) = dir.shape.index else {
             check.is_known = files.is_empty();
             if !files.is_empty() {

@@ -6,7 +6,7 @@ use mq_env::disk::PAGE_SIZE;
 
 use super::{Finding, Severity, Verdict};
 use crate::checkpoint::CheckpointTimes;
-use crate::doctor::{DoctorError, KEPT_ON_PURPOSE, StoreDir, StoreFile};
+use crate::doctor::{DoctorError, KEPT_ON_PURPOSE, StoreDir, StoreFile, is_number};
 use crate::durable_mark::damaged_slots;
 use crate::preflight::{is_dledger, queue_id_of};
 
@@ -122,8 +122,4 @@ impl StoreDir {
         let path = self.root.join(name);
         self.disk.read_at(&path, 0, PAGE_SIZE + 1).map(Some).map_err(DoctorError::io(&path))
     }
-}
-
-fn is_number(name: &str, digits: usize) -> bool {
-    name.len() == digits && name.bytes().all(|byte| byte.is_ascii_digit())
 }
