@@ -7,7 +7,10 @@ use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
-use super::{RecordError, RecordView, decode_record};
+use super::{
+    MAGIC_POSITION, MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, RecordError, RecordView,
+    decode_record,
+};
 use crate::message::{Message, MessageExt, Properties};
 use crate::sys_flag::MessageSysFlag;
 
@@ -28,18 +31,46 @@ pub enum BodyError {
     TooLarge,
 }
 
-/// Reads the records of a pull response's body until it ends or a record is malformed; what does
-/// not decompress keeps its stored body (and its flag). Uncompressed bodies share the memory of
-/// `records`.
+/// Reads the records of a pull response's body. One that a disk has damaged is left out, and those
+/// behind it are found by what they begin with (RocketMQ 4.9 gives up the rest, and goes on behind it).
+/// What does not decompress keeps its stored body (and its flag). Uncompressed bodies share the memory
+/// of `records`.
 #[must_use]
 pub fn decode_messages(records: &Bytes) -> Vec<MessageExt> {
     let mut messages = Vec::new();
     let mut position = 0;
-    while let Ok(view) = decode_record(&records[position..]) {
-        messages.push(message_from_record(&view, records));
-        position += view.size();
+    while position < records.len() {
+        match decode_record(&records[position..]) {
+            Ok(view) => {
+                messages.push(message_from_record(&view, records));
+                position += view.size();
+            }
+            Err(_) => position = next_record(records, position + 1),
+        }
     }
     messages
+}
+
+/// Where the next record begins, from `from` on; the end if there is none. Records go on to the end: what
+/// looks like one within the body of another does not.
+fn next_record(records: &[u8], mut from: usize) -> usize {
+    while let Some(begin) = (from..records.len()).find(|at| has_magic(&records[*at..])) {
+        let mut end = begin;
+        while let Ok(view) = decode_record(&records[end..]) {
+            end += view.size();
+        }
+        if end == records.len() {
+            return begin;
+        }
+        from = end.max(begin + 1);
+    }
+    records.len()
+}
+
+fn has_magic(record: &[u8]) -> bool {
+    let magic = record.get(MAGIC_POSITION..).and_then(|bytes| bytes.first_chunk());
+    let magic = magic.map(|bytes| i32::from_be_bytes(*bytes));
+    matches!(magic, Some(MESSAGE_MAGIC_CODE | MESSAGE_MAGIC_CODE_V2))
 }
 
 /// Reads the one record of a response to VIEW_MESSAGE_BY_ID or a request CHECK_TRANSACTION_STATE.

@@ -226,6 +226,31 @@ fn messages_are_read_from_records_until_one_is_malformed() {
     assert_eq!(decompress_body(0x300, b"x"), Ok(None));
 }
 
+#[test]
+fn a_damaged_record_costs_only_itself() {
+    let inner = record_of(&fields());
+    let records: Vec<Vec<u8>> = (0..3)
+        .map(|queue_offset| record_of(&RecordFields { queue_offset, body: &inner, ..fields() }))
+        .collect();
+    let offsets = |records: &[Vec<u8>]| -> Vec<i64> {
+        let messages = decode_messages(&Bytes::from(records.concat()));
+        messages.iter().map(|message| message.queue_offset).collect()
+    };
+    assert_eq!(offsets(&records), [0, 1, 2]);
+    // Its size, its magic, its body's length, its end: what the body holds is no record of the queue.
+    for damaged in [1, 4, 84, 85, records[1].len() - 1] {
+        for bit in [0x01, 0x80] {
+            let mut spoilt = records.clone();
+            spoilt[1][damaged] ^= bit;
+            let found = offsets(&spoilt);
+            assert!(found == [0, 2] || found == [0, 1, 2], "byte {damaged}: {found:?}");
+        }
+    }
+    let mut last = records.clone();
+    last[2][1] ^= 0x80;
+    assert_eq!(offsets(&last), [0, 1]);
+}
+
 fn arbitrary_host() -> impl Strategy<Value = SocketAddr> {
     any::<(IpAddr, u16)>().prop_map(SocketAddr::from)
 }
