@@ -6,7 +6,7 @@
 //! needs no handle: `tokio::time::{Instant, sleep, timeout}`, which both backends drive.
 //!
 //! Two complete sets of backends exist: the operating system ([`Env::os`]) and the simulator (the
-//! `staticfire` crate). The engine cannot tell them apart: no type parameter, no feature, no `cfg`.
+//! `staticfire-world` crate). The engine cannot tell them apart: no type parameter, no feature, no `cfg`.
 //! Backends are object-safe traits called only where production pays a system call; what is hot
 //! (bytes of a mapped file) is the concrete [`disk::MappedRegion`].
 //!
