@@ -124,6 +124,13 @@ fn read_config(env: &Env, args: &Args) -> Result<NamesrvConfig, Failure> {
             .map_err(|error| Failure(BAD_INPUT, format!("configuration file {shown}, {error}")))?;
         for entry in unknown {
             let (line, key) = (entry.line, entry.key);
+            if promises_protection(&key) {
+                let text = format!(
+                    "configuration file {shown}, line {line}: {key} asks for a protection that this name \
+                     server does not have, and everything would be open; take the key out to serve all the same"
+                );
+                return Err(Failure(BAD_INPUT, text));
+            }
             tracing::warn!("configuration file {shown}, line {line}: {key} has no effect here");
         }
     }
@@ -131,6 +138,12 @@ fn read_config(env: &Env, args: &Args) -> Result<NamesrvConfig, Failure> {
         config.listen_port = port;
     }
     Ok(config)
+}
+
+/// Whether an operator who sets `key` believes that peers are kept out or cannot listen.
+fn promises_protection(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["tls", "acl", "auth"].iter().any(|word| key.starts_with(word)) || key.ends_with("tls")
 }
 
 /// ctrl-c and SIGTERM, heard from before the start.

@@ -60,6 +60,17 @@ fn mistakes_are_told_in_sentences_and_by_exit_code() {
 }
 
 #[test]
+fn a_protection_that_is_not_there_refuses_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    for key in ["tls.server.mode=enforcing", "useTLS=true", "aclEnable=true"] {
+        let file = write(&dir.path().join("n.properties"), &format!("listenPort=7\n{key}\n"));
+        let (code, _, said) = ended(&mqnamesrv(&["-c", &file]).output().unwrap());
+        assert_eq!(code, 64, "{key}");
+        assert!(said.contains("line 2: ") && said.contains("does not have"), "{said}");
+    }
+}
+
+#[test]
 fn it_serves_until_it_is_told_to_stop_and_writes_no_colours_into_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let kv = dir.path().join("kv.json").display().to_string();
