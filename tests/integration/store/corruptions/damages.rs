@@ -41,7 +41,7 @@ fn corrupt_once(rng: &mut impl RngCore, files: &mut Files, config: &mut StoreCon
         23 => double(rng, files, "commitlog/"),
         24 => rename(rng, files),
         25 => stray(rng, files),
-        26 => remove_all(files, pick(rng, &["config/", "commitlog/", "index/", "consumequeue/"])),
+        26 => remove_all(rng, files),
         27 => resize(rng, config),
         28 => toggle_abort(files),
         _ => remove(rng, files, "config/"),
@@ -148,7 +148,8 @@ fn remove(rng: &mut impl RngCore, files: &mut Files, prefix: &str) -> String {
     format!("remove {name}")
 }
 
-fn remove_all(files: &mut Files, prefix: &str) -> String {
+fn remove_all(rng: &mut impl RngCore, files: &mut Files) -> String {
+    let prefix = ["config/", "commitlog/", "index/", "consumequeue/"][rng.random_range(0..4)];
     files.retain(|name, _| !name.starts_with(prefix));
     format!("remove {prefix}")
 }
