@@ -132,7 +132,7 @@ fn a_switch_breaks_the_promise_on_both_simulators() {
         let mut plan = rows::plan(&row, seed, upstream);
         // The longer its sync takes, the more the slave has received and not synced when the power
         // goes: under the switch every seed loses.
-        let action = Action::SlowDisk { node: "a-s".to_owned(), sync: Millis(300) };
+        let action = Action::SlowDisk { node: "a-s".to_owned(), sync: Millis(2_000) };
         let when = Some(Trigger::Acks(5));
         plan.events.insert(0, EventPlan { at: None, when, delay: Millis(0), action });
         Told::new(&plan, seed)

@@ -234,7 +234,7 @@ fn run_judges_a_scenario_and_tells_a_broken_promise() {
     let text = check(&["run", story, "--seeds", "0..2"], 0, "");
     assert!(text.starts_with("  verdict  scenario "), "{text}");
     assert!(text.contains(&format!("  kept     {story} ")), "{text}");
-    assert!(text.contains("\n2 runs of 1 scenario: 0 broken, 0 vacuous; "), "{text}");
+    assert!(text.contains("\n2 runs of 1 scenario: 0 broken, 0 vacuous, 0 undecided; "), "{text}");
 
     let scratch = scratch();
     let wrong = scratch.path().join("wrong.toml");

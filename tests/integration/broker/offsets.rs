@@ -100,6 +100,8 @@ fn no_damage_to_a_table_costs_the_start_or_more_than_one_version() {
             commit(&cluster, &broker.addr, "G", "T", 1).await;
             seconds(6).await;
             commit(&cluster, &broker.addr, "G", "T", 2).await;
+            // A second version of the groups, too.
+            commit(&cluster, &broker.addr, "H", "T", 1).await;
             seconds(6).await;
             broker.process.kill();
             let disk = broker.machine.disk().handle("damage");

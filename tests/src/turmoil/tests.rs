@@ -12,6 +12,7 @@ use mq_env::Env;
 use mq_env::net::Stream;
 use staticfire::plan::Millis;
 use staticfire::run::program::Program;
+use staticfire::run::report::Verdict;
 use staticfire::run::stage::{Process, Stage};
 use staticfire_world::disk::SimDiskConfig;
 use staticfire_world::trace::FaultKind;
@@ -254,5 +255,6 @@ fn turmoil_refuses_what_it_cannot_tell() {
         assert_eq!(refused.value.unwrap().as_deref(), why);
     }
     let outcome = run_on_turmoil(&plan("{ pause = { node = 'a' } }"), 1, "-");
-    assert_eq!(outcome.violations[0].to_string(), "turmoil cannot pause a (checker: harness)");
+    assert_eq!(outcome.report.verdict, Verdict::BadInput);
+    assert_eq!(outcome.report.findings[0].text, "turmoil cannot pause a");
 }

@@ -148,7 +148,7 @@ fn properties(plan: &Plan) -> Result<(), Nonsense> {
         is_known && (it.severity == Severity::Error || is_typo)
     });
     let Some(found) = complaint else { return Ok(()) };
-    let meant = found.suggestion.map_or_else(String::new, |it| format!("; {it}?"));
+    let meant = found.suggestion.map_or_else(String::new, |it| format!("; did you mean {it}?"));
     let allowed = found.allowed.map_or_else(String::new, |it| format!(" (allowed: {it})"));
     let key = format!("cluster.properties.{}", found.key);
     Err(Nonsense::new(key, format!("{}{meant}{allowed}", found.text)))

@@ -148,11 +148,7 @@ impl State {
         addr: SocketAddr,
     ) -> io::Result<(u64, SocketAddr)> {
         let machine = self.alive(owner)?;
-        // Every address of a machine is heard at the unspecified one, whatever its family.
-        let ip = match addr.ip() {
-            ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            ip => ip,
-        };
+        let ip = addr.ip();
         let own = &self.machines[machine.0 as usize].addrs;
         if !(ip.is_unspecified() || ip.is_loopback() || own.contains(&ip)) {
             return Err(ErrorKind::AddrNotAvailable.into());
