@@ -131,21 +131,22 @@ fn a_switch_breaks_the_promise_on_both_simulators() {
     let tell = |seed: u64, upstream: &[String]| {
         let mut plan = rows::plan(&row, seed, upstream);
         // The longer its sync takes, the more the slave has received and not synced when the power
-        // goes: under the switch every seed loses.
-        let action = Action::SlowDisk { node: "a-s".to_owned(), sync: Millis(2_000) };
+        // goes: under the switch most seeds lose.
+        let action = Action::SlowDisk { node: "a-s".to_owned(), sync: Millis(300) };
         let when = Some(Trigger::Acks(5));
         plan.events.insert(0, EventPlan { at: None, when, delay: Millis(0), action });
         Told::new(&plan, seed)
     };
     let upstream = ["slave-acks-page-cache".to_owned()];
-    let broken: Vec<Told> = (0..2).map(|seed| tell(seed, &upstream)).collect();
-    for (seed, told) in broken.iter().enumerate() {
+    let mut lossy = (0..8).map(|seed| {
+        let told = tell(seed, &upstream);
         assert_eq!(told.disagreement(), None, "seed {seed}");
         assert!(told.both(|outcome| outcome.report.verdict == Verdict::Broken), "seed {seed}");
-        assert!(told.both(|outcome| outcome.report.lost > 0), "seed {seed}");
-    }
+        told
+    });
+    let broken = lossy.find(|told| told.both(|outcome| outcome.report.lost > 0)).unwrap();
 
-    let (broken, kept) = (broken.into_iter().next().unwrap(), tell(0, &[]));
+    let kept = tell(0, &[]);
     assert_eq!(kept.disagreement(), None);
     let crossed = [
         Told { ours: broken.ours, turmoils: kept.turmoils },

@@ -121,11 +121,12 @@ impl<T: Clone> PersistedTable<T> {
         // What is being written does not have the change, and is published as a whole.
         let _writing = self.writing.lock().await;
         let mut staged = lock(&self.staged);
-        if change(&mut staged.table) {
-            let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
-            let version = Arc::make_mut(&mut published);
+        // Somebody else's change may have it already, and wait to be written: nobody sees that yet.
+        change(&mut staged.table);
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        let version = Arc::make_mut(&mut published);
+        if change(&mut version.table) {
             version.content = OnceLock::new();
-            change(&mut version.table);
         }
     }
 
@@ -350,6 +351,27 @@ pub(crate) mod tests {
         fixture.insert(3).await.unwrap();
         assert_eq!(fixture.table.read(Names::clone), Names::from([1, 3, 4]));
         assert_eq!(fixture.disk.below.read(&fixture.path).unwrap(), b"[1, 3, 4]");
+    }
+
+    /// The same change twice on a full disk, the second under way while the first gives up writing it.
+    #[tokio::test]
+    async fn what_lives_in_memory_is_seen_although_somebody_else_is_writing_it() {
+        let Fixture { disk, table, _dir, .. } = fixture();
+        disk.fails.store(true, Ordering::Relaxed);
+        let writing = table.writing.lock().await;
+        let mut second = Box::pin(table.update(|names| Ok::<_, io::Error>(names.insert(1))));
+        assert!(second.as_mut().now_or_never().is_none(), "it is staged, and waits");
+        drop(writing);
+        // A writer before it: the lock is handed over in order.
+        let first = table.update_unwritten(|names| names.insert(1));
+        let (second, ()) = tokio::join!(second, first);
+        assert!(second.is_err());
+        assert!(table.read(|names| names.contains(&1)));
+        let mut third = Box::pin(table.update(|names| Ok::<_, io::Error>(names.insert(2))));
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(third);
+        table.update_unwritten(|names| names.insert(2)).await;
+        assert!(table.read(|names| names.contains(&2)), "staged by somebody who went away");
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ pub mod topic_route;
 /// Peers choose the keys: their hashes depend on a number that no peer knows, or keys that were made to
 /// collide would cost n². That number is the one thing random that does not come from a seed: the order of
 /// insertion does not show it.
+#[expect(clippy::disallowed_types, reason = "the order of insertion hides what differs")]
 pub type OrderedMap<K, V> = indexmap::IndexMap<K, V, std::hash::RandomState>;
 
 #[cfg(test)]

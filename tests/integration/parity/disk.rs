@@ -92,6 +92,7 @@ fn a_sparse_file_has_its_length_and_takes_what_is_reserved() {
         let region = disk.map(&path, 100 * PAGE_SIZE).unwrap();
         assert_eq!(region.slice(2 * PAGE_SIZE..2 * PAGE_SIZE + 6), b"\0unit\0");
         assert_eq!(kind(disk.map_sparse(&path, PAGE_SIZE)), ErrorKind::InvalidInput);
+        drop(region);
         assert_eq!(disk.map_sparse(&path, 101 * PAGE_SIZE - 7).unwrap().len(), 101 * PAGE_SIZE - 7);
     });
 }
