@@ -212,6 +212,7 @@ fn give(bytes: usize) -> RemotingCommand {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test of real sockets waits for them")]
 fn replies_that_nobody_reads_are_not_made() {
     let server = Server::start(RemotingServerConfig::default());
     let mut greedy = server.connect();

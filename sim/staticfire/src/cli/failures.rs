@@ -82,12 +82,10 @@ pub(crate) fn unproven(subject: &Subject, run: &Summary) -> String {
     let (seed, verdict) = (run.report.seed, run.report.verdict);
     let (why, name) = (why_unproven(run), subject.name());
     let send_in = if verdict == Verdict::OwnFault {
-        format!(
-            "  send in:  the output of the next line, with --trace FILE, and FILE: what Staticfire says of \
-             this run does not count\n"
-        )
+        "  send in:  the output of the next line, with --trace FILE, and FILE: what Staticfire says of \
+         this run does not count\n"
     } else {
-        String::new()
+        ""
     };
     format!(
         "\n{verdict}  {name}  seed {seed}: {why}\n{send_in}  explain:  {}\n",
