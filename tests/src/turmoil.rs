@@ -14,8 +14,8 @@ use staticfire::run::{RunOutcome, run_on};
 
 pub use stage::TurmoilStage;
 
-/// As [`run`](staticfire::run::run), on turmoil. Plans that turmoil cannot tell are broken by
-/// [`Checker::Harness`](staticfire_judge::check::Checker::Harness).
+/// As [`run`](staticfire::run::run), on turmoil. Plans that turmoil cannot tell are
+/// [bad input](staticfire::run::report::Verdict::BadInput).
 ///
 /// # Panics
 /// When a task of a process panics.

@@ -176,7 +176,7 @@ impl MappedFile {
     }
 
     /// Reserves blocks for the next `len` bytes and, if there is space, for as many as the file
-    /// has so far, within [`RESERVED_BYTES_MIN`] and [`RESERVED_BYTES_MAX`]. One appender at a time.
+    /// has so far, within `RESERVED_BYTES_MIN` and `RESERVED_BYTES_MAX`. One appender at a time.
     ///
     /// # Errors
     /// What [`Disk::reserve`] says.

@@ -1,4 +1,4 @@
-//! [`Responder`], which answers one request, and [`InWork`], a request's place among those being answered.
+//! [`Responder`], which answers one request, and `InWork`, a request's place among those being answered.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! [`run`]: many subjects under many seeds, and what the runs of each add up to.
 //!
-//! Modules in reading order: [`seeds`], [`subject`] (what the command line names), [`sweep`] (many runs on
+//! Modules in reading order: [`seeds`], [`subject`] (what the command line names), [`mod@sweep`] (many runs on
 //! all cores), `figures`, [`determinism`] (the same run thrice).
 
 pub mod determinism;
