@@ -133,8 +133,7 @@ fn a_switch_breaks_the_promise_on_both_simulators() {
         // The longer its sync takes, the more the slave has received and not synced when the power
         // goes: under the switch most seeds lose.
         let action = Action::SlowDisk { node: "a-s".to_owned(), sync: Millis(300) };
-        let when = Some(Trigger::Acks(5));
-        plan.events.insert(0, EventPlan { at: None, when, delay: Millis(0), action });
+        plan.events.insert(0, EventPlan::when(Trigger::Acks(5), action));
         Told::new(&plan, seed)
     };
     let upstream = ["slave-acks-page-cache".to_owned()];

@@ -4,7 +4,25 @@
 //! the seed, so that what comes back can be compared with what was sent without keeping it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+
+/// A queue of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueueKey {
+    /// `brokerName`.
+    pub group: Arc<str>,
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Queue id.
+    pub queue_id: u32,
+}
+
+impl fmt::Display for QueueKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} queue {}", self.group, self.topic, self.queue_id)
+    }
+}
 
 /// What became of a send, as the producer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +39,8 @@ pub enum Outcome {
 /// Where a broker said it put a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `brokerName`.
-    pub group: Arc<str>,
-    /// Queue.
-    pub queue_id: u32,
+    /// The queue.
+    pub queue: QueueKey,
     /// Index in the queue.
     pub queue_offset: u64,
     /// Physical CommitLog offset, from the offset message id.
@@ -36,6 +52,8 @@ pub struct Place {
 pub struct SendOp {
     /// The message's number.
     pub number: u32,
+    /// The topic it was sent to.
+    pub topic: Arc<str>,
     /// Simulated microseconds at the start.
     pub started_us: u64,
     /// Simulated microseconds at the outcome.
@@ -61,10 +79,10 @@ pub struct Delivery {
     pub key: Arc<str>,
     /// Whether the body is the one sent under that key.
     pub body_intact: bool,
-    /// `brokerName` of the queue.
-    pub group: Arc<str>,
-    /// Queue.
-    pub queue_id: u32,
+    /// The consumer group that it was handed to.
+    pub consumer_group: Arc<str>,
+    /// The queue it came from.
+    pub queue: QueueKey,
     /// Index in the queue.
     pub queue_offset: u64,
     /// First byte of its record, as the message says.
@@ -100,16 +118,25 @@ impl QueueReading {
 pub struct History {
     /// Sends by the time of their outcome.
     pub sends: Vec<SendOp>,
-    /// Deliveries to the existing consumer group.
+    /// Deliveries to the consumer groups of the story.
     pub deliveries: Vec<Delivery>,
-    /// The queues as a fresh group read them after the end of the story, by (group, queue).
-    pub read_back: BTreeMap<(Arc<str>, u32), QueueReading>,
+    /// The queues as a fresh group read them after the end of the story.
+    pub read_back: BTreeMap<QueueKey, QueueReading>,
+    /// The topics that each consumer group of the story subscribes to.
+    pub subscriptions: BTreeMap<Arc<str>, Vec<Arc<str>>>,
 }
 
 impl History {
     /// The acknowledged sends.
     pub fn acked(&self) -> impl Iterator<Item = &SendOp> {
         self.sends.iter().filter(|send| send.outcome == Outcome::Acked)
+    }
+
+    /// The consumer groups that are owed what is sent to `topic`.
+    pub fn subscribers<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        let subscribes = |topics: &[Arc<str>]| topics.iter().any(|it| **it == *topic);
+        let groups = self.subscriptions.iter().filter(move |(_, topics)| subscribes(topics));
+        groups.map(|(group, _)| group)
     }
 
     /// How many sends ended with an outcome that leaves it open.

@@ -4,17 +4,16 @@
 //! baseline in the same run is an empty world of the same length, and the events alone.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use staticfire::plan::Plan;
 use staticfire::run;
+use staticfire::run::Clients;
 use staticfire::run::cluster::Cluster;
 use staticfire::run::report::Verdict;
 use staticfire::run::stage::Stage;
-use staticfire::run::workload::Workload;
 use staticfire_judge::ledger::Ledger;
 use staticfire_world::world::{World, WorldConfig};
 
@@ -64,12 +63,12 @@ fn idle_cluster(bencher: Bencher<'_, '_>) {
             let ledger = Ledger::watching(world.trace());
             let stage: Rc<dyn Stage> = Rc::new(world.clone());
             let cluster = Cluster::build(&stage, &plan, &ledger).expect("the plan is sound");
-            let (addrs, trace) = (cluster.namesrv_addrs(), world.trace().clone());
-            let work = Arc::new(Workload::new(plan.workload.clone(), addrs, 1, trace));
+            let clients = Clients::of(&plan, &cluster, 1);
+            let work = &clients.works[0];
             cluster.start();
             tokio::time::sleep(Duration::from_secs(1)).await;
-            cluster.start_consumers(&work);
-            cluster.start_producers(&work);
+            cluster.start_consumers(work);
+            cluster.start_producers(work);
             tokio::time::sleep(Duration::from_secs(IDLE_SECONDS)).await;
         })
     });

@@ -36,6 +36,15 @@ pub struct Options {
     pub json: bool,
 }
 
+impl Options {
+    fn sweeping(&self) -> SweepOptions {
+        let mut sweeping = SweepOptions::quiet();
+        sweeping.jobs = self.jobs.unwrap_or(sweeping.jobs);
+        sweeping.progress.clone_from(&self.progress);
+        sweeping
+    }
+}
+
 /// What is kept of a run: everything but its trace.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -89,9 +98,7 @@ pub fn run(subjects: &[(&Subject, SeedRange)], options: &Options) -> Vec<Outcome
     let jobs: Vec<(usize, u64)> = numbered
         .flat_map(|(index, (_, seeds))| seeds.iter().map(move |seed| (index, seed)))
         .collect();
-    let mut sweeping = SweepOptions::quiet();
-    sweeping.jobs = options.jobs.unwrap_or(sweeping.jobs);
-    sweeping.progress.clone_from(&options.progress);
+    let sweeping = options.sweeping();
     let mut results =
         sweep(&jobs, &sweeping, |(index, seed)| summary(subjects[*index].0, *seed, options.json))
             .into_iter();
@@ -99,6 +106,20 @@ pub fn run(subjects: &[(&Subject, SeedRange)], options: &Options) -> Vec<Outcome
         .iter()
         .map(|(_, seeds)| Outcome { runs: results.by_ref().take(seeds.iter().count()).collect() })
         .collect()
+}
+
+/// Runs a subject under its seeds, on all workers, and hands each run to `take` as soon as all before it
+/// were: nothing is kept here.
+pub fn stream(
+    subject: &Subject,
+    seeds: &SeedRange,
+    options: &Options,
+    take: impl FnMut(Summary) + Send,
+) {
+    let count = usize::try_from(seeds.count()).unwrap_or(usize::MAX);
+    let first = seeds.iter().next().unwrap_or_default();
+    let jobs = (0..count).map(|nth| first + nth as u64);
+    sweep::stream(jobs, &options.sweeping(), |seed| summary(subject, seed, options.json), take);
 }
 
 fn summary(subject: &Subject, seed: u64, json: bool) -> Summary {

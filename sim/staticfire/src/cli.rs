@@ -14,6 +14,7 @@ mod run;
 #[cfg(test)]
 mod samples;
 mod store;
+mod swarm;
 mod table;
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -34,6 +35,8 @@ Examples:
       every story below scenarios, 20 seeds each
   staticfire matrix --seeds 100 --upstream slave-acks-page-cache
       the guarantee of every mode, with an upstream behaviour beside it
+  staticfire swarm --seeds 0..1000
+      a thousand plans that nobody wrote; --show 7 prints the eighth
   staticfire replay scenarios/ha/flapping-link.toml --seed 3
       one run again, with the fate of every lost message
   staticfire check-determinism scenarios --seeds 0..3
@@ -62,6 +65,8 @@ enum Command {
     Run(RunArgs),
     /// The expected matrix: every flush and replication mode under every fault
     Matrix(MatrixArgs),
+    /// Plans that nobody wrote: clusters, workloads and faults are drawn from each seed
+    Swarm(SwarmArgs),
     /// One run again, event by event, with the fate of every lost message
     Replay(ReplayArgs),
     /// Run every seed twice and compare the traces
@@ -216,10 +221,27 @@ struct MatrixArgs {
     json: Option<PathBuf>,
 }
 
+/// Arguments of `swarm`.
+#[derive(Debug, clap::Args)]
+struct SwarmArgs {
+    /// Seeds: each is a plan of its own
+    #[arg(long, value_name = "A..B", default_value = "0..200")]
+    seeds: SeedRange,
+    /// Print the plan of this seed as a scenario file, and run nothing
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "jobs", "json"])]
+    show: Option<u64>,
+    /// Runs at the same time [default: one per processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Write one JSON object per run into this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
-    /// Scenario file, or matrix:ROW or conf:DIR#GROUP/FAULT/RECOVERY as other commands print it
+    /// Scenario file, or matrix:ROW, conf:DIR#GROUP/FAULT/RECOVERY or swarm as other commands print it
     file: String,
     /// The seed
     #[arg(long, value_name = "N")]
@@ -308,6 +330,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Conf(args) => conf::conf(&args),
         Command::Run(args) => run::run(&args),
         Command::Matrix(args) => matrix::matrix(&args),
+        Command::Swarm(args) => swarm::swarm(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::CheckDeterminism(args) => determinism::check(&args),
         Command::Store(args) => store::store(&args),

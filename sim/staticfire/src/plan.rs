@@ -4,24 +4,29 @@
 //! The file format is TOML (grammar: `scenarios/README.md`). Unknown keys are errors; whatever a
 //! file does not say comes from the defaults in this module.
 
+pub mod action;
 pub mod bounds;
+pub mod disturbance;
 pub mod event;
 pub mod expand;
 mod local_defaults;
+mod validate;
+pub mod workload;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use mq_store::delay_level::DelayLevels;
 use serde::{Deserialize, Serialize};
 use staticfire_judge::check::Checker;
 use staticfire_judge::duration;
 
+pub use action::{Action, FileKind, FlushErrorPages};
 pub use bounds::Nonsense;
-pub use event::{Action, EventPlan, FileKind, FlushErrorPages, Trigger};
+pub use disturbance::{DiskTrouble, DisturbancePlan, Fall, Remedy, Trouble};
+pub use event::{EventPlan, START, Trigger};
 pub use local_defaults::local_defaults;
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
+pub use workload::{ConsumerGroupPlan, WorkloadPlan};
 
 /// One story: a cluster, a workload, what goes wrong, and what must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,13 +48,25 @@ pub struct Plan {
     /// Machines and processes.
     pub cluster: ClusterPlan,
     /// Who sends and consumes what.
-    #[serde(default)]
-    pub workload: WorkloadPlan,
-    /// Faults and operations, in any order.
+    #[serde(
+        rename = "workload",
+        default = "default_workloads",
+        deserialize_with = "workload::one_or_several",
+        serialize_with = "workload::as_one_or_several"
+    )]
+    pub workloads: Vec<WorkloadPlan>,
+    /// Faults and operations; those with a time in any order.
     #[serde(default, rename = "event", skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventPlan>,
+    /// Faults that are drawn from the seed, beside the events.
+    #[serde(default, rename = "disturbance", skip_serializing_if = "Vec::is_empty")]
+    pub disturbances: Vec<DisturbancePlan>,
     /// What is promised.
     pub check: CheckPlan,
+}
+
+fn default_workloads() -> Vec<WorkloadPlan> {
+    vec![WorkloadPlan::default()]
 }
 
 fn default_seeds() -> String {
@@ -118,6 +135,10 @@ pub struct GroupPlan {
     /// Number of slaves.
     #[serde(default)]
     pub slaves: u32,
+    /// Addresses of the machines of the master and of each slave, for groups that share some; those that
+    /// are not named get a machine of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
     /// `flushDiskType` of the slaves.
     #[serde(default = "default_slave_flush")]
     pub slave_flush: String,
@@ -149,71 +170,6 @@ pub struct BrokerPlan {
     pub address: String,
     /// The `.properties` entries.
     pub properties: BTreeMap<String, String>,
-}
-
-/// Who sends and consumes what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WorkloadPlan {
-    /// The `brokerName` whose queues are used; empty: every group.
-    pub group: String,
-    /// The topic, created on every master of the groups in use before the first send.
-    pub topic: String,
-    /// Queues per broker group.
-    pub queues: u32,
-    /// Producers, each a process on a machine of its own.
-    pub producers: u32,
-    /// Sends that one producer keeps in flight.
-    pub window: u32,
-    /// Messages in all.
-    pub messages: u32,
-    /// Sends started per second and producer.
-    pub rate_per_second: u32,
-    /// Shortest and longest body in bytes.
-    pub body_bytes: [u32; 2],
-    /// Consumers of the one existing group, each a process of its own.
-    pub consumers: u32,
-    /// `sendMsgTimeout`.
-    pub send_timeout: Millis,
-    /// Share of messages with `WAIT=false`, in percent; they are never counted as acknowledged.
-    pub wait_false_percent: u32,
-    /// Delay level of every message; 0 for none.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub delay_level: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-impl Default for WorkloadPlan {
-    fn default() -> Self {
-        WorkloadPlan {
-            group: String::new(),
-            topic: "Orders".to_owned(),
-            queues: 4,
-            producers: 2,
-            window: 4,
-            messages: 500,
-            rate_per_second: 100,
-            body_bytes: [64, 512],
-            consumers: 1,
-            send_timeout: Millis(3_000),
-            wait_false_percent: 0,
-            delay_level: 0,
-        }
-    }
-}
-
-impl WorkloadPlan {
-    /// Time from the storing of a message to its delivery, with RocketMQ's own levels.
-    #[must_use]
-    pub fn delay(&self) -> Duration {
-        let level = self.delay_level as usize;
-        let ms = if level == 0 { 0 } else { DelayLevels::default().deliver_time_ms(level, 0) };
-        Duration::from_millis(ms)
-    }
 }
 
 /// What a plan promises, and by when life goes on.
@@ -264,16 +220,44 @@ fn default_equal_within() -> Option<Millis> {
 }
 
 impl Plan {
+    /// Sends that all workloads together want.
+    #[must_use]
+    pub fn messages(&self) -> u32 {
+        self.workloads.iter().map(|work| work.messages).fold(0, u32::saturating_add)
+    }
+
+    /// The broker groups that workloads use, in the order of the cluster.
+    #[must_use]
+    pub fn groups_in_use(&self) -> Vec<String> {
+        let cluster = expand::expand(&self.cluster);
+        let mut groups: Vec<String> = Vec::new();
+        for broker in &cluster.brokers {
+            let group = expand::group_of(&broker.properties);
+            let is_used = |work: &WorkloadPlan| work.group.is_empty() || work.group == *group;
+            if self.workloads.iter().any(is_used) && !groups.iter().any(|it| it == group) {
+                groups.push(group.to_owned());
+            }
+        }
+        groups
+    }
+
     /// Reads a plan from TOML text.
     ///
     /// # Errors
     /// Syntax errors, unknown keys and contradictions, with the line where TOML knows it.
     pub fn parse(text: &str) -> Result<Plan, String> {
         let plan: Plan = toml::from_str(text).map_err(|error| error.to_string())?;
-        let checked = bounds::check(&plan);
-        let checked = checked.and_then(|()| expand::validate(&plan).map_err(Nonsense::from));
-        checked.map_err(|nonsense| nonsense.in_text(text))?;
+        plan.check_sense().map_err(|nonsense| nonsense.in_text(text))?;
         Ok(plan)
+    }
+
+    /// Refuses what no run can hold and what cannot be meant.
+    ///
+    /// # Errors
+    /// The first such key.
+    pub fn check_sense(&self) -> Result<(), Nonsense> {
+        bounds::check(self)?;
+        validate::check(self)
     }
 
     /// The plan as TOML text that [`Plan::parse`] reads back to an equal plan.

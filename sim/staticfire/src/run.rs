@@ -5,19 +5,22 @@
 //! drains; a fresh group reads everything back, and the disks are compared.
 //!
 //! Modules in reading order: [`stage`] (where a story is told), [`program`] (what its processes run),
-//! [`cluster`] (machines and processes, and what is done to them), [`workload`] (the clients), `director`
-//! (the plan's events), `settle` (the quiet acts), `verdict`, [`report`].
+//! [`cluster`] (machines and processes, and what is done to them), [`traffic`] and [`workload`] (the
+//! clients), `director` (the plan's events), `disturber` (what is drawn beside them), `settle` (the quiet
+//! acts), `verdict`, [`report`].
 
 pub mod cluster;
 mod director;
+mod disturber;
 pub mod program;
 pub mod report;
 mod settle;
 pub mod stage;
-mod turning_points;
+pub mod traffic;
 mod verdict;
 pub mod workload;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,8 +37,10 @@ use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
 
 use crate::plan::Plan;
 use crate::run::cluster::Cluster;
+use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::report::{Finding, RunReport, Verdict};
 use crate::run::stage::Stage;
+use crate::run::traffic::Traffic;
 use crate::run::workload::Workload;
 
 /// Simulated time after which a story counts as stuck, beside what its events wait by the clock.
@@ -56,35 +61,115 @@ pub struct RunOutcome {
     pub stats: WorldStats,
 }
 
+/// The clients of a run.
+pub struct Clients {
+    /// What they share.
+    pub traffic: Arc<Traffic>,
+    /// The workloads, in the order of the plan.
+    pub works: Vec<Arc<Workload>>,
+}
+
+impl Clients {
+    /// The clients of a plan on its cluster; starts nothing.
+    #[must_use]
+    pub fn of(plan: &Plan, cluster: &Cluster, seed: u64) -> Self {
+        let trace = cluster.trace();
+        let messages = plan.messages();
+        let traffic = Traffic::new(cluster.namesrv_addrs(), messages, seed, trace.clone());
+        let traffic = Arc::new(traffic);
+        let works = plan.workloads.iter().enumerate();
+        let works = works.map(|(index, work)| Workload::new(work.clone(), index, &traffic));
+        let works: Vec<_> = works.map(Arc::new).collect();
+        for work in &works {
+            let topic = trace.name(&work.plan.topic);
+            for group in work.plan.all_consumer_groups() {
+                let subscribed = &mut traffic.history().subscriptions;
+                subscribed.entry(trace.name(&group.name)).or_default().push(Arc::clone(&topic));
+            }
+        }
+        Clients { traffic, works }
+    }
+}
+
 /// What a story left behind, for the verdict.
 pub struct Story {
     ledger: Ledger,
-    group: String,
     history: History,
     committed: Committed,
-    faults: Vec<FaultPositions>,
+    /// The broker groups that workloads used, the one under test first.
+    groups: Vec<GroupStory>,
     expectations: Vec<Expectation>,
     violations: Vec<Violation>,
     /// Why the run proves less than it was to.
     shortfalls: Vec<Finding>,
+    /// Faults of disturbances, by their place in the trace: none of them alone has to bite.
+    drawn_faults: BTreeSet<usize>,
+    first_fault_us: Option<u64>,
+    started: u32,
+}
+
+/// What a story left behind of one broker group.
+struct GroupStory {
+    name: String,
+    faults: Vec<FaultPositions>,
     /// Numbers that the present master's disk holds.
-    stored: std::collections::BTreeSet<u32>,
+    stored: BTreeSet<u32>,
     /// Process that is master at the end, and the one that was at the start.
     master_now: String,
     master_then: String,
+    /// The others that keep a copy of the log.
     replicas: Vec<String>,
-    /// Machines that keep a copy of the group's log.
+    /// Machines that keep a copy of the log.
     machines: Vec<String>,
-    first_fault_us: Option<u64>,
     mode: String,
-    started: u32,
+    /// A SYNC_MASTER without a slave from the start.
     no_second_copy: bool,
 }
 
-impl Story {
-    /// Whether a process keeps a copy of the log of the group under test.
-    fn is_of_group(&self, process: &str) -> bool {
+impl GroupStory {
+    /// Whether a process keeps a copy of the log.
+    fn has(&self, process: &str) -> bool {
         process == self.master_then || self.replicas.iter().any(|replica| replica == process)
+    }
+}
+
+/// A broker group at the start.
+struct Beginning {
+    name: String,
+    master_then: String,
+    mode: String,
+    no_second_copy: bool,
+}
+
+impl Beginning {
+    fn of(cluster: &Cluster, name: &str) -> Result<Self, Finding> {
+        let is_sync = cluster.master_of(name).is_some_and(BrokerProcess::is_sync_master);
+        Ok(Beginning {
+            name: name.to_owned(),
+            master_then: master_name(cluster, name)?,
+            mode: verdict::mode(cluster, name),
+            no_second_copy: is_sync && cluster.slaves_of(name).next().is_none(),
+        })
+    }
+
+    fn end(self, cluster: &Cluster, clients: &Clients) -> Result<GroupStory, Finding> {
+        let Beginning { name, master_then, mode, no_second_copy } = self;
+        let master_now = master_name(cluster, &name)?;
+        let topics = settle::topics(clients);
+        let stored = settle::stored_places(cluster.ledger(), &name, &master_now, &topics);
+        let members: Vec<&BrokerProcess> = cluster.members_of(&name).collect();
+        let replicas = members.iter().map(|broker| broker.name().to_owned());
+        Ok(GroupStory {
+            faults: cluster.positions(&name),
+            stored: stored.into_values().collect(),
+            replicas: replicas.filter(|it| *it != master_then).collect(),
+            machines: members.iter().map(|it| it.machine().name().to_string()).collect(),
+            name,
+            master_now,
+            master_then,
+            mode,
+            no_second_copy,
+        })
     }
 }
 
@@ -137,9 +222,11 @@ fn world_config(plan: &Plan) -> WorldConfig {
 
 /// What the events of a plan, and its messages, wait for by the clock.
 fn lasts_ms(plan: &Plan) -> u64 {
-    let delay_ms = u64::try_from(plan.workload.delay().as_millis()).unwrap_or(u64::MAX);
+    let delay = plan.workloads.iter().map(|work| work.delay().as_millis()).max().unwrap_or(0);
+    let delay_ms = u64::try_from(delay).unwrap_or(u64::MAX);
     let events = plan.events.iter().map(|event| event.at.map_or(0, |at| at.0) + event.delay.0);
-    events.fold(delay_ms, u64::saturating_add)
+    let disturbed = plan.disturbances.iter().map(|it| it.until.0).max().unwrap_or(0);
+    events.fold(delay_ms.saturating_add(disturbed), u64::saturating_add)
 }
 
 fn conclude(
@@ -171,34 +258,30 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let ledger = Ledger::watching(&trace);
     let bad_input = |why| Finding::new(Verdict::BadInput, why);
     let cluster = Cluster::build(stage, plan, &ledger).map_err(bad_input)?;
-    let group = group_under_test(plan, &cluster);
-    let work = Workload::new(plan.workload.clone(), cluster.namesrv_addrs(), seed, trace.clone());
-    let work = Arc::new(work);
+    let clients = Clients::of(plan, &cluster, seed);
+    let groups = groups_in_use(plan, &cluster);
 
     cluster.start();
-    turning_points::first_leaders(&cluster);
-    let came_up = settle::come_up(&cluster, &work, &group).await;
+    let came_up = settle::come_up(&cluster, &clients, &groups).await;
     came_up.map_err(|why| Finding::new(Verdict::Undecided, why))?;
-    let master_then = master_name(&cluster, &group)?;
-    let mode = verdict::mode(&cluster, &group);
-    let no_second_copy = cluster.master_of(&group).is_some_and(|master| master.is_sync_master())
-        && cluster.slaves_of(&group).next().is_none();
+    let beginnings = groups.iter().map(|group| Beginning::of(&cluster, group));
+    let beginnings = beginnings.collect::<Result<Vec<_>, _>>()?;
 
-    cluster.start_producers(&work);
-    let mut director = director::Director::new(&cluster, &work, &group);
-    director.direct(&plan.events).await.map_err(bad_input)?;
-    let healed_us = director.last_us();
-    let mut expectations = settle::life_goes_on(&cluster, &work, plan, &group, healed_us).await;
-    let ran_out = work.ran_out();
-    settle::fall_silent(&work).await;
-    expectations.extend(settle::replicas_meet(&cluster, plan, &group, healed_us).await);
-    let found = settle::read_back(&cluster, &work, &group).await;
+    clients.works.iter().for_each(|work| cluster.start_producers(work));
+    let director = director::Director::new(&cluster, &clients, plan, &groups[0], seed);
+    let directed = director.direct().await.map_err(bad_input)?;
+    let healed_us = directed.last_us;
+    let mut expectations = settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await;
+    let ran_out = clients.traffic.ran_out();
+    settle::fall_silent(&clients).await;
+    expectations.extend(settle::replicas_meet(&cluster, plan, &groups, healed_us).await);
+    let found = settle::read_back(&cluster, &clients, &groups).await;
     cluster.note_disk_bites();
     ledger.note_damage(&trace);
 
-    let director::Directed { positions, vacuous, first_fault_us } = director.finish();
     let shortfall = |why| Finding::new(Verdict::Vacuous, why);
-    let mut shortfalls: Vec<Finding> = vacuous.into_iter().map(shortfall).collect();
+    let mut shortfalls: Vec<Finding> = directed.vacuous.into_iter().map(shortfall).collect();
+    shortfalls.extend(cluster.late().into_iter().map(|text| Finding::new(Verdict::Kept, text)));
     if let Some(sends) = ran_out {
         // Whether sends would be acknowledged again cannot be told without sends.
         expectations.retain(|it| it.happened_us.is_some());
@@ -211,7 +294,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let mut violations = Vec::new();
     let committed = match found {
         Ok(found) => {
-            work.history().read_back = found.queues;
+            clients.traffic.history().read_back = found.queues;
             found.committed
         }
         Err(error) => {
@@ -220,42 +303,36 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
             Committed::new()
         }
     };
-    violations.extend(settle::compare_disks(&cluster, plan, &group));
-    let master_now = master_name(&cluster, &group)?;
-    let stored = settle::stored_numbers(&ledger, &master_now, &plan.workload.topic);
-    let brokers = || cluster.brokers().values().filter(|broker| broker.group() == group);
-    let machines = brokers().map(|broker| broker.machine().name().to_string()).collect();
-    let replicas = brokers().map(|broker| broker.name().to_owned());
-    let replicas = replicas.filter(|name| *name != master_then).collect();
-    let history = std::mem::take(&mut *work.history());
+    violations.extend(settle::compare_disks(&cluster, plan, &groups));
+    let groups = beginnings.into_iter().map(|it| it.end(&cluster, &clients));
+    let groups = groups.collect::<Result<Vec<_>, _>>()?;
+    let history = std::mem::take(&mut *clients.traffic.history());
     Ok(Story {
         ledger,
-        group,
         history,
         committed,
-        faults: positions,
+        groups,
         expectations,
         violations,
         shortfalls,
-        stored,
-        master_now,
-        master_then,
-        replicas,
-        machines,
-        first_fault_us,
-        mode,
-        started: work.started(),
-        no_second_copy,
+        drawn_faults: directed.drawn_faults,
+        first_fault_us: cluster.first_fault_us(),
+        started: clients.traffic.started(),
     })
 }
 
-/// The group whose promise is judged: the workload's, else the first.
-fn group_under_test(plan: &Plan, cluster: &Cluster) -> String {
-    if !plan.workload.group.is_empty() {
-        return plan.workload.group.clone();
+/// The broker groups that workloads use and whose promises are judged, the first workload's first.
+fn groups_in_use(plan: &Plan, cluster: &Cluster) -> Vec<String> {
+    let masters = cluster.brokers().values().filter(|broker| broker.is_master());
+    let is_used = |group: &String| {
+        plan.workloads.iter().any(|work| work.group.is_empty() || work.group == *group)
+    };
+    let mut groups: Vec<String> = masters.map(BrokerProcess::group).filter(is_used).collect();
+    groups.dedup();
+    if let Some(place) = groups.iter().position(|group| *group == plan.workloads[0].group) {
+        groups.swap(0, place);
     }
-    let mut masters = cluster.brokers().values().filter(|broker| broker.is_master());
-    masters.next().map_or_else(String::new, |broker| broker.group())
+    groups
 }
 
 fn master_name(cluster: &Cluster, group: &str) -> Result<String, Finding> {

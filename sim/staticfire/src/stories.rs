@@ -11,3 +11,4 @@ pub mod generate;
 pub mod matrix_rows;
 pub mod rows;
 pub mod story;
+pub mod swarm;

@@ -2,6 +2,7 @@
 //! with the disks about what is lost.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::bound::{Bound, FaultPositions, Promise, Term};
 use super::{Checker, Violation};
@@ -22,8 +23,8 @@ pub struct AckedMessage {
     pub read_back: bool,
     /// Whether the disk of the group's present master holds a sound record of it below the log's end.
     pub stored: bool,
-    /// Whether the existing consumer group got it.
-    pub delivered: bool,
+    /// The consumer groups that subscribe to its topic and never got it.
+    pub missed_by: Vec<Missed>,
     /// Whether its record lay in a file that a store of the group removed for its age or for space.
     pub expired: bool,
     /// Whether a device damaged its record on the disk of the group's present master.
@@ -31,10 +32,17 @@ pub struct AckedMessage {
     /// Whether the group's present log owes it: no fault took it there and no operator passed it over
     /// ([`custody`](crate::ledger::custody)).
     pub owed: bool,
-    /// Whether the group had been given a record at its place or behind it that is no longer there.
-    pub stood_beyond: bool,
     /// What became of the copies that its acknowledgement rests on.
     pub custody: String,
+}
+
+/// A consumer group that was never given a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The consumer group.
+    pub group: Arc<str>,
+    /// Whether it had been given a record at the message's place or behind it that is no longer there.
+    pub stood_beyond: bool,
 }
 
 /// Facts of one broker group.
@@ -68,11 +76,21 @@ pub struct Losses {
     pub lost: Vec<u32>,
     /// Numbers of messages that left by expiry.
     pub expired: Vec<u32>,
-    /// Numbers of messages that are stored but never reached the existing group.
+    /// Numbers of messages that are stored but never reached a consumer group, once for each group.
     pub skipped: Vec<u32>,
     /// Age of the oldest lost message at the last fault before which it was acknowledged,
     /// in microseconds.
     pub rpo_us: u64,
+}
+
+impl Losses {
+    /// Adds those of another broker group.
+    pub fn add(&mut self, other: Losses) {
+        self.lost.extend(other.lost);
+        self.expired.extend(other.expired);
+        self.skipped.extend(other.skipped);
+        self.rpo_us = self.rpo_us.max(other.rpo_us);
+    }
 }
 
 /// Compares and judges.
@@ -103,15 +121,21 @@ pub fn check(facts: &Facts<'_>) -> Judged {
             losses.lost.push(message.number);
             losses.rpo_us = losses.rpo_us.max(age_at_fault(message, facts.faults));
             violations.extend(judge_loss(message, facts));
-        } else if !message.delivered {
-            losses.skipped.push(message.number);
-            if !message.stood_beyond && !message.rotten {
-                let text = format!("message {} never reached the consumer group", message.number);
-                violations.push(Violation::new(Checker::AckedDurable, text).of(message.number));
-            }
+        } else {
+            losses.skipped.extend(message.missed_by.iter().map(|_| message.number));
+            violations.extend(judge_skips(message));
         }
     }
     Judged { losses, violations, contradictions }
+}
+
+/// A group may miss what lies where it had been before, and what the device damaged.
+fn judge_skips(message: &AckedMessage) -> impl Iterator<Item = Violation> + '_ {
+    let missed = message.missed_by.iter().filter(|it| !it.stood_beyond && !message.rotten);
+    missed.map(|Missed { group, .. }| {
+        let text = format!("message {} never reached {group}", message.number);
+        Violation::new(Checker::AckedDurable, text).of(message.number)
+    })
 }
 
 fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
@@ -123,7 +147,7 @@ fn judge_loss(message: &AckedMessage, facts: &Facts<'_>) -> Option<Violation> {
         return Some(Violation::new(Checker::AckedDurable, text).of(message.number));
     }
     let text = match facts.promise {
-        Promise::All => return None,
+        Promise::All | Promise::Owed => return None,
         Promise::May
             if facts.bound.permits(message.appended_us, message.end_offset, facts.faults)
                 || (facts.bound.has(Term::Rotten) && message.rotten) =>
@@ -158,11 +182,10 @@ mod tests {
             acked_us: u64::from(number) * 1_000,
             read_back: alive,
             stored: alive,
-            delivered: alive,
+            missed_by: Vec::new(),
             expired: false,
             rotten: false,
             owed: false,
-            stood_beyond: false,
             custody: String::new(),
         }
     }
@@ -257,12 +280,14 @@ mod tests {
     #[test]
     fn a_skip_is_excused_only_where_the_group_had_been_before() {
         let mut skipped = message(1, 400, true);
-        skipped.delivered = false;
         for (stood_beyond, complaints) in [(true, 0), (false, 1)] {
-            skipped.stood_beyond = stood_beyond;
+            skipped.missed_by = vec![Missed { group: "g".into(), stood_beyond }];
             let (losses, violations) = run(&[skipped.clone()], Promise::Never, "");
             assert_eq!((losses.skipped.len(), violations.len()), (1, complaints));
         }
+        skipped.missed_by.push(Missed { group: "h".into(), stood_beyond: true });
+        let (losses, violations) = run(&[skipped], Promise::Never, "");
+        assert_eq!((losses.skipped.len(), violations.len()), (2, 1), "each group by itself");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub enum Promise {
     May,
     /// Everything is expected to be lost: the only readable copy is gone.
     All,
+    /// What the copies in service owe ([`custody`](crate::ledger::custody)) is not lost; the story asks
+    /// for nothing beyond that.
+    Owed,
 }
 
 /// One term of a bound. All are byte ranges of the group's log at the instant of a fault.

@@ -3,7 +3,7 @@
 use super::{Checker, Violation};
 use crate::history::{Delivery, History};
 
-/// Looks at every delivery, to the existing group and to the fresh one. Of a record that `is_rotten`,
+/// Looks at every delivery, to the groups of the story and to the fresh one. Of a record that `is_rotten`,
 /// because a device damaged its bytes, anything may be delivered: a broker hands out what it reads, and
 /// the message counts as lost.
 #[must_use]
@@ -14,8 +14,7 @@ pub fn check(history: &History, is_rotten: impl Fn(&Delivery) -> bool) -> Vec<Vi
 }
 
 fn judge(delivery: &Delivery) -> Option<Violation> {
-    let place =
-        format!("{} queue {} offset {}", delivery.group, delivery.queue_id, delivery.queue_offset);
+    let place = format!("{} offset {}", delivery.queue, delivery.queue_offset);
     let violation = match delivery.number {
         None => {
             let text = format!("delivered {:?} from {place}, which nobody sent", delivery.key);
@@ -33,14 +32,19 @@ fn judge(delivery: &Delivery) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::QueueKey;
+
+    fn queue() -> QueueKey {
+        QueueKey { group: "a".into(), topic: "T".into(), queue_id: 0 }
+    }
 
     fn delivery(number: Option<u32>, body_intact: bool) -> Delivery {
         Delivery {
             number,
             key: "k000001".into(),
             body_intact,
-            group: "a".into(),
-            queue_id: 0,
+            consumer_group: "g".into(),
+            queue: queue(),
             queue_offset: 0,
             phy_offset: 0,
             at_us: 0,
@@ -52,13 +56,13 @@ mod tests {
     fn phantoms_and_altered_bodies_are_found_wherever_they_show() {
         let mut history = History::default();
         history.deliveries.push(delivery(Some(1), true));
-        let queue = history.read_back.entry(("a".into(), 0)).or_default();
-        queue.messages.push(delivery(Some(1), true));
+        let reading = history.read_back.entry(queue()).or_default();
+        reading.messages.push(delivery(Some(1), true));
         assert_eq!(check(&history, |_| false), vec![]);
 
         history.deliveries.push(delivery(None, true));
-        let queue = history.read_back.entry(("a".into(), 0)).or_default();
-        queue.messages.push(delivery(Some(1), false));
+        let reading = history.read_back.entry(queue()).or_default();
+        reading.messages.push(delivery(Some(1), false));
         assert_eq!(check(&history, |_| true), vec![], "the disk did it");
         let found = check(&history, |_| false);
         assert_eq!(found.len(), 2);

@@ -5,24 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Checker, Violation};
-use crate::history::{Delivery, History, Outcome, QueueReading};
+use crate::history::{Delivery, History, Outcome, QueueKey, QueueReading};
 
-/// A queue of the cluster.
-pub type QueueKey = (Arc<str>, u32);
-
-/// A committed offset of the existing group at the end of the run, per queue.
-pub type Committed = BTreeMap<QueueKey, u64>;
+/// Committed offsets at the end of the run, by consumer group and queue.
+pub type Committed = BTreeMap<(Arc<str>, QueueKey), u64>;
 
 /// Facts beside the history.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// Where the existing group's committed offsets stand at the end.
+    /// Where the groups' committed offsets stand at the end.
     pub committed: Committed,
     /// Acknowledged messages whose record the present log does not owe
     /// ([`custody`](crate::ledger::custody)): their offsets may have been used again.
     pub not_owed: BTreeSet<u32>,
-    /// Places (group, queue, offset) whose records a device damaged: nothing is read there.
-    pub holes: BTreeSet<(Arc<str>, u32, u64)>,
+    /// Queue offsets whose records a device damaged: nothing is read there.
+    pub holes: BTreeSet<(QueueKey, u64)>,
 }
 
 /// Looks at the read-back, the acknowledged places and the deliveries.
@@ -31,8 +28,8 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (queue, reading) in &history.read_back {
         violations.extend(dense(queue, reading, facts));
-        violations.extend(committed_within(queue, reading, facts));
     }
+    violations.extend(committed_within(history, facts));
     violations.extend(acked_places_hold(history, facts));
     violations.extend(passed_over(history, facts));
     violations
@@ -40,7 +37,7 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
 
 /// Read from minimum to maximum, every offset comes once and in order.
 fn dense(queue: &QueueKey, reading: &QueueReading, facts: &Facts) -> Option<Violation> {
-    let is_hole = |offset| facts.holes.contains(&(Arc::clone(&queue.0), queue.1, offset));
+    let is_hole = |offset| facts.holes.contains(&(queue.clone(), offset));
     let behind_holes = |mut offset| {
         while is_hole(offset) {
             offset += 1;
@@ -50,46 +47,46 @@ fn dense(queue: &QueueKey, reading: &QueueReading, facts: &Facts) -> Option<Viol
     let mut expected = behind_holes(reading.min_offset);
     for message in reading.messages.iter().filter(|message| !is_hole(message.queue_offset)) {
         if message.queue_offset != expected {
-            let text = format!(
-                "{} queue {}: offset {} follows {expected}",
-                queue.0, queue.1, message.queue_offset
-            );
+            let text = format!("{queue}: offset {} follows {expected}", message.queue_offset);
             return Some(Violation::new(Checker::Offsets, text).at(message.ordinal));
         }
         expected = behind_holes(expected + 1);
     }
     (expected != reading.max_offset).then(|| {
         let text = format!(
-            "{} queue {}: read up to {expected}, the broker says it ends at {}",
-            queue.0, queue.1, reading.max_offset
+            "{queue}: read up to {expected}, the broker says it ends at {}",
+            reading.max_offset
         );
         Violation::new(Checker::Offsets, text)
     })
 }
 
-fn committed_within(queue: &QueueKey, reading: &QueueReading, facts: &Facts) -> Option<Violation> {
-    let committed = *facts.committed.get(queue)?;
-    (committed > reading.max_offset).then(|| {
-        let text = format!(
-            "{} queue {}: the group's offset {committed} stands beyond the end {}",
-            queue.0, queue.1, reading.max_offset
-        );
-        Violation::new(Checker::Offsets, text)
+fn committed_within<'a>(
+    history: &'a History,
+    facts: &'a Facts,
+) -> impl Iterator<Item = Violation> + 'a {
+    facts.committed.iter().filter_map(|((group, queue), committed)| {
+        let end = history.read_back.get(queue)?.max_offset;
+        (*committed > end).then(|| {
+            let text =
+                format!("{queue}: the offset {committed} of {group} is beyond the end {end}");
+            Violation::new(Checker::Offsets, text)
+        })
     })
 }
 
-/// By queue, the highest offset at which the group was given a record that is no longer there: its own
-/// position stood beyond that, so that what came to lie at or below may pass it by.
+/// By consumer group and queue, the highest offset at which the group was given a record that is no longer
+/// there: its own position stood beyond that, so that what came to lie at or below may pass it by.
 #[must_use]
-pub fn stood_beyond(history: &History) -> BTreeMap<QueueKey, u64> {
-    let mut beyond: BTreeMap<QueueKey, u64> = BTreeMap::new();
+pub fn stood_beyond(history: &History) -> Committed {
+    let mut beyond = Committed::new();
     for delivery in &history.deliveries {
-        let queue = (Arc::clone(&delivery.group), delivery.queue_id);
-        let Some(reading) = history.read_back.get(&queue) else { continue };
+        let Some(reading) = history.read_back.get(&delivery.queue) else { continue };
         let is_gone = delivery.queue_offset >= reading.min_offset
             && reading.at(delivery.queue_offset).is_none_or(|it| it.number != delivery.number);
         if is_gone {
-            let highest = beyond.entry(queue).or_default();
+            let place = (Arc::clone(&delivery.consumer_group), delivery.queue.clone());
+            let highest = beyond.entry(place).or_default();
             *highest = (*highest).max(delivery.queue_offset);
         }
     }
@@ -100,31 +97,30 @@ pub fn stood_beyond(history: &History) -> BTreeMap<QueueKey, u64> {
 /// acknowledgement said, unless the log does not owe it.
 fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut owners: BTreeMap<(Arc<str>, u32, u64), u32> = BTreeMap::new();
+    let mut owners: BTreeMap<(&QueueKey, u64), u32> = BTreeMap::new();
     for send in history.sends.iter().filter(|send| send.outcome == Outcome::Acked) {
         let Some(place) = &send.place else { continue };
         if facts.not_owed.contains(&send.number) {
             continue;
         }
-        let key = (Arc::clone(&place.group), place.queue_id, place.queue_offset);
-        if let Some(other) = owners.insert(key.clone(), send.number) {
+        let (queue, offset) = (&place.queue, place.queue_offset);
+        if let Some(other) = owners.insert((queue, offset), send.number) {
             let text = format!(
-                "messages {other} and {} were both acknowledged at {} queue {} offset {}",
-                send.number, key.0, key.1, key.2
+                "messages {other} and {} were both acknowledged at {queue} offset {offset}",
+                send.number
             );
             violations
                 .push(Violation::new(Checker::Offsets, text).of(send.number).at(send.ordinal));
             continue;
         }
-        if facts.holes.contains(&key) {
+        if facts.holes.contains(&(queue.clone(), offset)) {
             continue;
         }
-        let reading = history.read_back.get(&(key.0, key.1));
-        let there = reading.and_then(|reading| reading.at(place.queue_offset));
+        let there = history.read_back.get(queue).and_then(|reading| reading.at(offset));
         if let Some(there) = there.filter(|there| there.number != Some(send.number)) {
             let text = format!(
-                "message {} was acknowledged at {} queue {} offset {}, where {} stands",
-                send.number, place.group, place.queue_id, place.queue_offset, there.key
+                "message {} was acknowledged at {queue} offset {offset}, where {} stands",
+                send.number, there.key
             );
             violations
                 .push(Violation::new(Checker::Offsets, text).of(send.number).at(there.ordinal));
@@ -137,21 +133,23 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
 /// group stood beyond it before it was there.
 fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
     let beyond = stood_beyond(history);
-    let delivered: BTreeSet<_> = history.deliveries.iter().filter_map(|d| d.number).collect();
+    let mut delivered: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for delivery in &history.deliveries {
+        delivered.entry(&delivery.consumer_group).or_default().extend(delivery.number);
+    }
     let mut violations = Vec::new();
-    for ((group, queue_id), committed) in &facts.committed {
-        let beyond = beyond.get(&(Arc::clone(group), *queue_id));
-        let Some(reading) = history.read_back.get(&(Arc::clone(group), *queue_id)) else {
-            continue;
-        };
+    for (place @ (group, queue), committed) in &facts.committed {
+        let beyond = beyond.get(place);
+        let given = delivered.get(&**group);
+        let Some(reading) = history.read_back.get(queue) else { continue };
         let is_owed = |m: &&Delivery| {
             m.queue_offset < *committed && beyond.is_none_or(|beyond| m.queue_offset > *beyond)
         };
         for message in reading.messages.iter().filter(is_owed) {
-            if let Some(number) = message.number.filter(|number| !delivered.contains(number)) {
+            let is_given = |number: &u32| given.is_some_and(|given| given.contains(number));
+            if let Some(number) = message.number.filter(|number| !is_given(number)) {
                 let text = format!(
-                    "{group} queue {queue_id}: the group committed {committed} without being given \
-                     message {number} at {}",
+                    "{queue}: {group} committed {committed} without being given message {number} at {}",
                     message.queue_offset
                 );
                 violations.push(Violation::new(Checker::Offsets, text).of(number));
@@ -166,13 +164,21 @@ mod tests {
     use super::*;
     use crate::history::{Place, SendOp, message_key};
 
+    fn queue() -> QueueKey {
+        QueueKey { group: "a".into(), topic: "T".into(), queue_id: 0 }
+    }
+
+    fn place() -> (Arc<str>, QueueKey) {
+        ("g".into(), queue())
+    }
+
     fn delivery(number: u32, queue_offset: u64) -> Delivery {
         Delivery {
             number: Some(number),
             key: message_key(number).into(),
             body_intact: true,
-            group: "a".into(),
-            queue_id: 0,
+            consumer_group: "g".into(),
+            queue: queue(),
             queue_offset,
             phy_offset: queue_offset * 100,
             at_us: 0,
@@ -181,10 +187,10 @@ mod tests {
     }
 
     fn send(number: u32, queue_offset: u64) -> SendOp {
-        let place =
-            Place { group: "a".into(), queue_id: 0, queue_offset, phy_offset: queue_offset * 100 };
+        let place = Place { queue: queue(), queue_offset, phy_offset: queue_offset * 100 };
         SendOp {
             number,
+            topic: "T".into(),
             started_us: 0,
             ended_us: 0,
             ordinal: 1,
@@ -204,9 +210,9 @@ mod tests {
             history.deliveries.push(delivery(n, u64::from(n)));
             reading.messages.push(delivery(n, u64::from(n)));
         }
-        history.read_back.insert(("a".into(), 0), reading);
+        history.read_back.insert(queue(), reading);
         let mut facts = Facts::default();
-        facts.committed.insert(("a".into(), 0), 3);
+        facts.committed.insert(place(), 3);
         (history, facts)
     }
 
@@ -219,7 +225,7 @@ mod tests {
     }
 
     fn reading(history: &mut History) -> &mut QueueReading {
-        history.read_back.get_mut(&("a".into(), 0)).unwrap()
+        history.read_back.get_mut(&queue()).unwrap()
     }
 
     #[test]
@@ -233,7 +239,7 @@ mod tests {
         let text = complaint(|h, _| reading(h).messages[2].queue_offset = 4);
         assert!(text.contains("offset 4 follows 2"), "{text}");
         let (mut history, mut facts) = clean();
-        facts.holes.insert(("a".into(), 0, 1));
+        facts.holes.insert((queue(), 1));
         assert_eq!(check(&history, &facts), vec![], "what is there after all is no harm");
         reading(&mut history).messages.remove(1);
         assert_eq!(check(&history, &facts), vec![], "the disk made the hole");
@@ -266,13 +272,25 @@ mod tests {
         // The group was given another record at offset 1; the one that stands there now it never got.
         history.deliveries[1] = delivery(8, 1);
         assert_eq!(check(&history, &facts), vec![]);
-        assert_eq!(stood_beyond(&history), BTreeMap::from([(("a".into(), 0), 1)]));
+        assert_eq!(stood_beyond(&history), BTreeMap::from([(place(), 1)]));
         // The one behind it has no such excuse.
         history.deliveries.remove(2);
         let found = check(&history, &facts);
         assert!(found[0].text.contains("without being given message 2"), "{found:?}");
         // Nor has a queue with whose log nothing happened.
-        history.deliveries[1].queue_id = 1;
+        history.deliveries[1].queue.queue_id = 1;
+        assert_eq!(check(&history, &facts).len(), 2);
+    }
+
+    #[test]
+    fn one_groups_deliveries_are_no_excuse_for_another() {
+        let (mut history, mut facts) = clean();
+        facts.committed.insert(("h".into(), queue()), 2);
+        let found = check(&history, &facts);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].text.contains("h committed 2 without being given message 0"));
+        // What one group was given before is no place where the other had been.
+        history.deliveries[1] = delivery(8, 1);
         assert_eq!(check(&history, &facts).len(), 2);
     }
 
@@ -283,7 +301,7 @@ mod tests {
         });
         assert!(text.contains("without being given message 1"), "{text}");
         let text = complaint(|_, f| {
-            f.committed.insert(("a".into(), 0), 4);
+            f.committed.insert(place(), 4);
         });
         assert!(text.contains("beyond the end 3"), "{text}");
     }

@@ -2,11 +2,12 @@
 //! touches, with what the disks show at that instant.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::custody::{Custody, Moment, Owed, Record, TakenBy};
 use super::log_damage::meets;
-use super::{BrokerEntry, Ledger, LogDamage, State};
+use super::{BrokerEntry, Ledger, LogDamage, LogWalk, State};
 
 /// What is done to brokers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +44,10 @@ impl Ledger {
             .filter_map(|name| state.brokers.get(name))
             .map(|broker| Arc::clone(&broker.group))
             .collect();
-        for group in &groups {
-            state.look_at_copies(group, known);
-        }
+        let looked = groups.iter().flat_map(|group| state.look_at_copies(group, known));
+        let extents: BTreeMap<Arc<str>, Range<u64>> = looked.collect();
         for name in &names {
-            state.turn_one(turn, name, at, known);
+            state.turn_one(turn, name, &extents, at, known);
         }
     }
 
@@ -60,21 +60,36 @@ impl Ledger {
 }
 
 impl State {
-    /// Takes the copies of a group as they are, the group's log first.
-    fn look_at_copies(&mut self, group: &Arc<str>, known: &dyn Processes) {
+    /// Takes the copies of a group as they are, the group's log first; where each begins and ends.
+    fn look_at_copies(
+        &mut self,
+        group: &Arc<str>,
+        known: &dyn Processes,
+    ) -> Vec<(Arc<str>, Range<u64>)> {
         let State { brokers, custody, .. } = self;
         let custody = custody.entry(Arc::clone(group)).or_default();
         let leader = custody.leader().cloned();
         let mut copies: Vec<_> =
             brokers.iter().filter(|(_, broker)| broker.group == *group).collect();
         copies.sort_by_key(|(name, _)| Some(*name) != leader.as_ref());
-        for (name, broker) in copies {
-            let found = found(broker);
+        let look = |(name, broker): (&Arc<str>, &BrokerEntry)| {
+            let walk = broker.view.walk();
+            let extent = walk.min..walk.end;
+            let found = found(walk);
             custody.seen(name, known.is_running(name), |record| at_place(&found, record));
-        }
+            (Arc::clone(name), extent)
+        };
+        copies.into_iter().map(look).collect()
     }
 
-    fn turn_one(&mut self, turn: Turn, name: &Arc<str>, at: Moment, known: &dyn Processes) {
+    fn turn_one(
+        &mut self,
+        turn: Turn,
+        name: &Arc<str>,
+        extents: &BTreeMap<Arc<str>, Range<u64>>,
+        at: Moment,
+        known: &dyn Processes,
+    ) {
         let State { brokers, custody, .. } = self;
         let Some(broker) = brokers.get(name) else { return };
         let custody = custody.entry(Arc::clone(&broker.group)).or_default();
@@ -83,11 +98,11 @@ impl State {
             Turn::DiskDestroyed => custody.taken(name, TakenBy::DiskDestroyed, at, |_| true),
             Turn::PowerLoss => {
                 let waited = waited_us(broker, known.paused_us(name));
-                let walk = broker.view.walk();
+                let extent = extents[name].clone();
                 // A log survives up to its first byte that does not.
-                let durable_end = broker.view.durable_end(walk.min..walk.end);
+                let durable_end = broker.view.durable_end(extent.clone());
                 custody.taken(name, TakenBy::PowerLoss, at, |record| {
-                    let is_in_file = record.end_offset <= walk.end;
+                    let is_in_file = record.end_offset <= extent.end;
                     let is_durable = record.end_offset <= durable_end;
                     !is_durable && (is_in_file || may_be_in_memory(record, at, waited))
                 });
@@ -114,8 +129,8 @@ impl State {
 }
 
 /// The records of a copy as its disk has them.
-fn found(broker: &BrokerEntry) -> Found {
-    let records = broker.view.walk().records.into_iter();
+fn found(walk: LogWalk) -> Found {
+    let records = walk.records.into_iter();
     records.map(|it| (it.indexed.unit.phy_offset, (it.end_offset(), it.number))).collect()
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `scenarios/ha/flapping-link.toml` | a scenario file |
 //! | `matrix:SYNC_FLUSH/none/-/kill_master/restart` | a row of the expected matrix on a group of its own |
+//! | `swarm` | plans that are drawn, one per seed |
 //! | `conf:DIR#GROUP/FAULT/RECOVERY` | a row of the matrix on a group of a directory's cluster |
 
 use std::io;
@@ -15,11 +16,12 @@ use mq_store::config::BrokerRole;
 use crate::conf::{self, ClusterConf, Finding, Overlay};
 use crate::plan::{ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan};
 use crate::stories::matrix_rows::{self, MatrixRow};
-use crate::stories::rows;
 use crate::stories::story::Roles;
+use crate::stories::{rows, swarm};
 
 const MATRIX: &str = "matrix:";
 const CONF: &str = "conf:";
+const SWARM: &str = "swarm";
 
 /// Time after the last recovery within which sends to a directory's cluster are acknowledged again.
 const SENDS_WITHIN: Millis = Millis(120_000);
@@ -43,6 +45,8 @@ pub enum Subject {
     },
     /// A row of the expected matrix on a group of a directory's cluster.
     Conf(Box<ConfRow>),
+    /// Drawn plans.
+    Swarm,
 }
 
 /// A row of the expected matrix on a group of a directory's cluster.
@@ -98,6 +102,9 @@ impl Subject {
         if !text.starts_with(MATRIX) && !upstream.is_empty() {
             return Err(misplaced("--upstream"));
         }
+        if text == SWARM {
+            return Ok(Subject::Swarm);
+        }
         if let Some(id) = text.strip_prefix(MATRIX) {
             let row = matrix_rows::all().into_iter().find(|row| row.id == id);
             let row = row.ok_or_else(|| format!("{id:?} is no row of the matrix"))?;
@@ -148,6 +155,7 @@ impl Subject {
             Subject::File { plan, .. } => Plan::clone(plan),
             Subject::Row { row, upstream } => rows::plan(row, seed, upstream),
             Subject::Conf(conf) => conf.plan(seed),
+            Subject::Swarm => swarm::plan(seed),
         }
     }
 
@@ -158,6 +166,7 @@ impl Subject {
             Subject::File { path, .. } => path.display().to_string(),
             Subject::Row { row, .. } => format!("{MATRIX}{}", row.id),
             Subject::Conf(conf) => format!("{CONF}{}#{}", conf.dir.display(), conf.place()),
+            Subject::Swarm => SWARM.to_owned(),
         }
     }
 
@@ -166,7 +175,7 @@ impl Subject {
     pub fn explain(&self, seed: u64) -> String {
         let mut command = format!("staticfire replay {} --seed {seed}", quoted(&self.name()));
         match self {
-            Subject::File { .. } => {}
+            Subject::File { .. } | Subject::Swarm => {}
             Subject::Row { upstream, .. } => {
                 upstream.iter().for_each(|name| command += &format!(" --upstream {name}"));
             }
@@ -182,6 +191,9 @@ impl Subject {
             Subject::File { .. } => {
                 let end = seed.saturating_add(1);
                 format!("staticfire run {} --seeds {seed}..{end}", quoted(&self.name()))
+            }
+            Subject::Swarm => {
+                format!("staticfire swarm --seeds {seed}..{}", seed.saturating_add(1))
             }
             _ => self.explain(seed),
         }
@@ -386,7 +398,7 @@ mod tests {
         };
         assert_eq!((conf.master.as_str(), conf.slave.as_deref()), ("broker-b", Some("broker-b-s")));
         let plan = conf.plan(4);
-        assert_eq!((plan.workload.group.as_str(), plan.workload.messages), ("broker-b", 500));
+        assert_eq!((plan.workloads[0].group.as_str(), plan.messages()), ("broker-b", 500));
         assert_eq!(plan.cluster.brokers.len(), 4);
     }
 }

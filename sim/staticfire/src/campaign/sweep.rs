@@ -1,8 +1,9 @@
-//! [`sweep`]: many runs on all cores, results in the order of the jobs whatever the number of workers.
+//! [`stream`] and [`sweep`]: many runs on all cores, results in the order of the jobs whatever the number of
+//! workers.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -42,28 +43,61 @@ pub fn sweep<J: Sync, R: Send>(
     options: &SweepOptions,
     run: impl Fn(&J) -> R + Sync,
 ) -> Vec<R> {
+    let mut results = Vec::with_capacity(jobs.len());
+    stream(jobs.iter(), options, |job| run(job), |result| results.push(result));
+    results
+}
+
+/// Runs `run` for every job and hands each result to `take`, in the order of the jobs, as soon as it is its
+/// turn. Only results whose turn has not come are kept.
+///
+/// # Panics
+/// When `run` does: a run reports its own failures, so a panic here is a fault of the harness.
+pub fn stream<J: Send, R: Send>(
+    jobs: impl ExactSizeIterator<Item = J> + Send,
+    options: &SweepOptions,
+    run: impl Fn(J) -> R + Sync,
+    take: impl FnMut(R) + Send,
+) {
     let bar = progress_bar(jobs.len(), options.progress.as_deref());
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<R>>> = Mutex::new(jobs.iter().map(|_| None).collect());
+    let workers = options.jobs.get().min(jobs.len().max(1));
+    let jobs = Mutex::new(jobs.enumerate());
+    let turns = Mutex::new(Turns { next: 0, waiting: BTreeMap::new(), take });
     std::thread::scope(|scope| {
-        for _ in 0..options.jobs.get().min(jobs.len().max(1)) {
+        for _ in 0..workers {
             scope.spawn(|| {
-                while let Some((index, job)) = take(jobs, &next) {
+                loop {
+                    let job = lock(&jobs).next();
+                    let Some((index, job)) = job else { return };
                     let result = run(job);
-                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+                    lock(&turns).add(index, result);
                     bar.inc(1);
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.into_iter().map(|result| result.expect("every job was taken")).collect()
 }
 
-fn take<'a, J>(jobs: &'a [J], next: &AtomicUsize) -> Option<(usize, &'a J)> {
-    let index = next.fetch_add(1, Ordering::Relaxed);
-    jobs.get(index).map(|job| (index, job))
+/// Results that come in any order and leave in theirs.
+struct Turns<R, T> {
+    next: usize,
+    waiting: BTreeMap<usize, R>,
+    take: T,
+}
+
+impl<R, T: FnMut(R)> Turns<R, T> {
+    fn add(&mut self, index: usize, result: R) {
+        self.waiting.insert(index, result);
+        while let Some(result) = self.waiting.remove(&self.next) {
+            (self.take)(result);
+            self.next += 1;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn progress_bar(len: usize, text: Option<&str>) -> ProgressBar {

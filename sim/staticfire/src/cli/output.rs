@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use mq_broker::config::nearest;
-use staticfire::campaign::Outcome;
+use staticfire::campaign::{Outcome, Summary};
 use staticfire::conf::render::Colour;
 
 use crate::cli::Exit;
@@ -70,11 +70,14 @@ impl JsonFile {
 
     /// Writes the runs of each outcome.
     pub(crate) fn write(&mut self, outcomes: &[Outcome]) {
+        outcomes.iter().flat_map(|outcome| &outcome.runs).for_each(|run| self.write_run(run));
+    }
+
+    /// Writes one run.
+    pub(crate) fn write_run(&mut self, run: &Summary) {
         let Some((_, file)) = &mut self.file else { return };
-        for run in outcomes.iter().flat_map(|outcome| &outcome.runs) {
-            if let (Some(json), Ok(())) = (&run.json, &self.result) {
-                self.result = writeln!(file, "{json}");
-            }
+        if let (Some(json), Ok(())) = (&run.json, &self.result) {
+            self.result = writeln!(file, "{json}");
         }
     }
 

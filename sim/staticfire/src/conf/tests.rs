@@ -143,10 +143,10 @@ fn the_plan_is_one_that_runs() {
         let cluster = load_dir(&published(name), &[]).expect("sound");
         let row = cluster.groups[0].rows().remove(0);
         let mut plan = crate::stories::rows::plan(&row, 0, &[]);
-        plan.workload.group.clone_from(&cluster.groups[0].name);
+        plan.workloads[0].group.clone_from(&cluster.groups[0].name);
         plan.cluster = cluster.plan();
         plan.events.clear();
-        crate::plan::expand::validate(&plan).expect("a plan without contradictions");
+        plan.check_sense().expect("a plan without contradictions");
         for broker in &plan.cluster.brokers {
             let mut file = PropertiesFile::default();
             broker.properties.iter().for_each(|(key, value)| file.set(key, value));

@@ -4,6 +4,7 @@
 //! and what was probably meant.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use mq_broker::config::{BrokerConfig, Severity, nearest};
 use mq_protocol::codes::ResponseCode;
@@ -20,13 +21,22 @@ pub struct Nonsense {
     pub key: String,
     /// What is wrong with it and what is allowed.
     pub text: String,
+    /// In which of several tables of one name the key stands, from 0.
+    pub entry: usize,
 }
 
 impl Nonsense {
     /// A complaint about `key`.
     #[must_use]
     pub fn new(key: impl Into<String>, text: impl Into<String>) -> Self {
-        Nonsense { key: key.into(), text: text.into() }
+        Nonsense { key: key.into(), text: text.into(), entry: 0 }
+    }
+
+    /// The same, in the `entry`th of several tables of one name.
+    #[must_use]
+    pub fn entry(mut self, entry: usize) -> Self {
+        self.entry = entry;
+        self
     }
 
     /// `word` is none of `allowed`.
@@ -39,7 +49,7 @@ impl Nonsense {
     /// The complaint with the line of `text` that the key stands on, where one does.
     #[must_use]
     pub fn in_text(&self, text: &str) -> String {
-        match line_of(text, &self.key) {
+        match line_of(text, &self.key, self.entry) {
             Some(line) => format!("line {line}: {self}"),
             None => self.to_string(),
         }
@@ -62,21 +72,33 @@ impl From<String> for Nonsense {
     }
 }
 
-/// The line, from 1, on which the last part of `key` is set, below the header of its table.
-fn line_of(text: &str, key: &str) -> Option<usize> {
+/// The line, from 1, on which the last part of `key` is set, below the `entry`th header of its table; of
+/// `table N`, and of a key that the table does not have, the line of that header.
+fn line_of(text: &str, key: &str, entry: usize) -> Option<usize> {
     let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let mut is_inside = table.is_empty();
+    let (table, name) = match key.split_once(' ') {
+        Some((table, _)) => (table, ""),
+        None => (table, name),
+    };
+    let mut headers = 0;
+    let mut header_line = None;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if let Some(header) = line.strip_prefix('[') {
-            is_inside = header.trim_start_matches('[').trim_end_matches(']').trim() == table;
+            let is_table = header.trim_start_matches('[').trim_end_matches(']').trim() == table;
+            if header_line.is_some() {
+                break;
+            }
+            headers += usize::from(is_table);
+            header_line = (is_table && headers == entry + 1).then_some(index + 1);
         }
         let rest = line.strip_prefix(name).map(str::trim_start);
-        if is_inside && rest.is_some_and(|rest| rest.starts_with('=')) {
+        let is_inside = header_line.is_some() || (table.is_empty() && headers == 0);
+        if is_inside && !name.is_empty() && rest.is_some_and(|rest| rest.starts_with('=')) {
             return Some(index + 1);
         }
     }
-    None
+    header_line
 }
 
 /// Refuses what no run can hold and what nobody knows.
@@ -91,24 +113,49 @@ pub fn check(plan: &Plan) -> Result<(), Nonsense> {
 
 /// The most that one run holds, by key.
 fn sizes(plan: &Plan) -> Result<(), Nonsense> {
-    let (cluster, work) = (&plan.cluster, &plan.workload);
+    let cluster = &plan.cluster;
     let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    let slaves = cluster.groups.iter().map(|group| group.slaves).max().unwrap_or(0);
-    let bounded = [
-        ("cluster.namesrv", cluster.namesrv.unwrap_or(0), 16),
-        ("cluster.group.slaves", slaves, 16),
-        ("cluster.group", count(cluster.groups.len()), 32),
-        ("workload.queues", work.queues, 1_024),
-        ("workload.producers", work.producers, 64),
-        ("workload.consumers", work.consumers, 64),
-        ("workload.window", work.window, 1_024),
-        ("workload.messages", work.messages, 1_000_000),
-        ("workload.rate_per_second", work.rate_per_second, 10_000),
-        ("workload.body_bytes", work.body_bytes[1], 4 << 20),
-    ];
-    match bounded.into_iter().find(|(_, value, most)| value > most) {
+    within(
+        0,
+        &[
+            ("cluster.namesrv", cluster.namesrv.unwrap_or(0), 16),
+            ("cluster.group", count(cluster.groups.len()), 32),
+            ("workload", count(plan.workloads.len()), 16),
+            ("event", count(plan.events.len()), 10_000),
+            ("disturbance", count(plan.disturbances.len()), 32),
+        ],
+    )?;
+    for (index, group) in cluster.groups.iter().enumerate() {
+        within(index, &[("cluster.group.slaves", group.slaves, 16)])?;
+    }
+    let (mut producers, mut consumers, mut messages) = (0_u32, 0_u32, 0_u32);
+    for (index, work) in plan.workloads.iter().enumerate() {
+        let members = work.all_consumer_groups().into_iter().map(|group| group.consumers);
+        producers = producers.saturating_add(work.producers);
+        consumers = members.fold(consumers, u32::saturating_add);
+        messages = messages.saturating_add(work.messages);
+        within(
+            index,
+            &[
+                ("workload.queues", work.queues, 1_024),
+                ("workload.producers", producers, 64),
+                ("workload.consumers", consumers, 64),
+                ("workload.window", work.window, 1_024),
+                ("workload.messages", messages, 1_000_000),
+                ("workload.rate_per_second", work.rate_per_second, 10_000),
+                ("workload.body_bytes", work.body_bytes[1], 4 << 20),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Refuses the first value that is above its most.
+fn within(entry: usize, bounded: &[(&str, u32, u32)]) -> Result<(), Nonsense> {
+    match bounded.iter().find(|(_, value, most)| value > most) {
         Some((key, value, most)) => {
-            Err(Nonsense::new(key, format!("{value} is more than a run holds (at most {most})")))
+            let text = format!("{value} is more than a run holds (at most {most})");
+            Err(Nonsense::new(*key, text).entry(entry))
         }
         None => Ok(()),
     }
@@ -121,14 +168,18 @@ fn cluster(plan: &Plan) -> Result<(), Nonsense> {
         return Err(Nonsense::new("cluster.sync_latency", text));
     }
     let flushes = ["SYNC_FLUSH", "ASYNC_FLUSH"];
-    for group in &plan.cluster.groups {
+    for (index, group) in plan.cluster.groups.iter().enumerate() {
+        if let Some(machine) = group.machines.iter().find(|it| it.parse::<IpAddr>().is_err()) {
+            let text = format!("{machine:?} is no address");
+            return Err(Nonsense::new("cluster.group.machines", text).entry(index));
+        }
         for (key, value, allowed) in [
             ("cluster.group.role", &group.role, &["SYNC_MASTER", "ASYNC_MASTER"]),
             ("cluster.group.flush", &group.flush, &flushes),
             ("cluster.group.slave_flush", &group.slave_flush, &flushes),
         ] {
             if !allowed.contains(&value.as_str()) {
-                return Err(Nonsense::unknown(key, value, allowed));
+                return Err(Nonsense::unknown(key, value, allowed).entry(index));
             }
         }
     }

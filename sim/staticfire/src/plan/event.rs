@@ -1,18 +1,29 @@
-//! What happens in a plan and when: [`EventPlan`], [`Trigger`], [`Action`].
+//! What happens in a plan and when: [`EventPlan`], [`Trigger`].
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use staticfire_judge::duration::Millis;
 
-/// One event: a trigger, an action, and how long until its counterpart is due.
+use super::action::Action;
+
+/// What an event may come after that is no event: the first send.
+pub const START: &str = "start";
+
+/// One event: a time or a trigger, and an action. An event with a time comes at that time, whatever else goes
+/// on. One with a trigger waits first for the event before it in the list, or for what it names in `after`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventPlan {
-    /// Counted from the first send of the workload. Exactly one of `at`, `when` is given.
+    /// Its name, for others that wait until it was carried out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Counted from the first send. Either this is given or `when`, `after` or both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Millis>,
+    /// Name of the event or disturbance that must be over first, or [`START`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
     /// A condition instead of a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Trigger>,
@@ -22,6 +33,33 @@ pub struct EventPlan {
     /// What is done.
     #[serde(rename = "do")]
     pub action: Action,
+}
+
+impl EventPlan {
+    /// `action`, when the trigger fires.
+    #[must_use]
+    pub fn when(trigger: Trigger, action: Action) -> Self {
+        let when = Some(trigger);
+        EventPlan { name: String::new(), at: None, after: None, when, delay: Millis(0), action }
+    }
+
+    /// The event of the list that must be carried out before this one, the `index`th: with a trigger the
+    /// one before it, unless it names another. `by_name`: where named events stand.
+    #[must_use]
+    pub fn awaits(&self, index: usize, by_name: &BTreeMap<&str, usize>) -> Option<usize> {
+        match &self.after {
+            Some(after) => by_name.get(&**after).copied(),
+            None if self.at.is_none() => index.checked_sub(1),
+            None => None,
+        }
+    }
+
+    /// The same, this long after the trigger.
+    #[must_use]
+    pub fn delayed(mut self, delay: Millis) -> Self {
+        self.delay = delay;
+        self
+    }
 }
 
 fn is_zero(delay: &Millis) -> bool {
@@ -49,302 +87,4 @@ pub enum Trigger {
     Replicated(String),
     /// All sends of the workload have an outcome.
     SendsDone,
-}
-
-/// The files of a store, by the directory or name that RocketMQ gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FileKind {
-    /// The CommitLog.
-    CommitLog,
-    /// The ConsumeQueues.
-    ConsumeQueue,
-    /// The index files.
-    Index,
-    /// Topics, groups and offsets.
-    Config,
-    /// The checkpoint.
-    Checkpoint,
-}
-
-impl FileKind {
-    /// What the paths of such files contain.
-    #[must_use]
-    pub fn path_part(self) -> &'static str {
-        match self {
-            FileKind::CommitLog => "/commitlog/",
-            FileKind::ConsumeQueue => "/consumequeue/",
-            FileKind::Index => "/index/",
-            FileKind::Config => "/config/",
-            FileKind::Checkpoint => "/checkpoint",
-        }
-    }
-}
-
-impl fmt::Display for FileKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.path_part().trim_matches('/'))
-    }
-}
-
-/// What a kernel does with the pages of a sync that failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FlushErrorPages {
-    /// They count as written: no later sync writes them (Linux).
-    #[default]
-    Clean,
-    /// They wait for the next sync.
-    KeptDirty,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
-fn is_clean(pages: &FlushErrorPages) -> bool {
-    *pages == FlushErrorPages::Clean
-}
-
-/// A count of 0 would be a fault that never strikes.
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    match u32::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("must be at least 1")),
-        count => Ok(count),
-    }
-}
-
-/// A fault or an operation. `node` is a process name; machine faults hit the machine it runs on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Action {
-    /// Process kill: the page cache survives.
-    Kill {
-        /// The process.
-        node: String,
-    },
-    /// Power loss of the machine: un-synced pages are gone, torn or kept, independently.
-    PowerLoss {
-        /// A process on it.
-        node: String,
-        /// Nothing un-synced survives, for stories that need the loss under every seed.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        worst: bool,
-    },
-    /// Power loss of all machines that run a broker of the group, at one instant.
-    PowerLossGroup {
-        /// The `brokerName`.
-        group: String,
-    },
-    /// Power loss and an empty disk.
-    DestroyDisk {
-        /// A process on the machine.
-        node: String,
-    },
-    /// The process is not scheduled any more (SIGSTOP, a long collection).
-    Pause {
-        /// The process.
-        node: String,
-    },
-    /// The paused process goes on.
-    Resume {
-        /// The process.
-        node: String,
-    },
-    /// Starts the process again with its configuration: powers its machine on (and starts whatever
-    /// else ran there) if it is off, stops the process gracefully first if it still runs.
-    Restart {
-        /// The process.
-        node: String,
-        /// The operator has this start pass over damage where others refuse.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        salvage: bool,
-    },
-    /// An operator's promotion: the group's old master is stopped, the slave restarted as master.
-    Promote {
-        /// The slave's process.
-        node: String,
-    },
-    /// A former master is started again as slave of the group's present master.
-    RejoinAsSlave {
-        /// The process.
-        node: String,
-    },
-    /// The machines of the two processes cannot reach each other.
-    Partition {
-        /// The two processes.
-        between: [String; 2],
-        /// Only what the first sends is held.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        one_way: bool,
-    },
-    /// Takes a partition away; what was held is delivered.
-    Heal {
-        /// The two processes.
-        between: [String; 2],
-    },
-    /// The link between two machines has this latency, both ways, from now on.
-    SlowLink {
-        /// The two processes.
-        between: [String; 2],
-        /// One-way latency.
-        latency: Millis,
-    },
-    /// Syncs of the machine's disk take this long from now on.
-    SlowDisk {
-        /// A process on the machine.
-        node: String,
-        /// Duration of each sync.
-        sync: Millis,
-    },
-    /// Syncs of the machine's disk do not return any more, those under way included.
-    HangDisk {
-        /// A process on the machine.
-        node: String,
-    },
-    /// Somebody else fills the machine's disk.
-    FillDisk {
-        /// A process on the machine.
-        node: String,
-        /// What is left free.
-        free_bytes: u64,
-    },
-    /// The next syncs of CommitLog files on the machine fail with an I/O error.
-    FlushError {
-        /// A process on the machine.
-        node: String,
-        /// How many syncs fail.
-        #[serde(deserialize_with = "at_least_one")]
-        count: u32,
-        /// What becomes of the pages.
-        #[serde(default, skip_serializing_if = "is_clean")]
-        mode: FlushErrorPages,
-    },
-    /// The next syncs of CommitLog files on the machine report success and write nothing.
-    LostWrite {
-        /// A process on the machine.
-        node: String,
-        /// How many syncs are lost.
-        #[serde(deserialize_with = "at_least_one")]
-        count: u32,
-    },
-    /// The next syncs of CommitLog files on the machine report success and write to the wrong place,
-    /// over what was there.
-    MisdirectedWrite {
-        /// A process on the machine.
-        node: String,
-        /// How many syncs go astray.
-        #[serde(deserialize_with = "at_least_one")]
-        count: u32,
-    },
-    /// The next reads of files of a kind fail with an I/O error: maps at a start and reads of metadata.
-    ReadError {
-        /// A process on the machine.
-        node: String,
-        /// Which files.
-        file: FileKind,
-        /// How many reads fail.
-        #[serde(deserialize_with = "at_least_one")]
-        count: u32,
-    },
-    /// The brokers of the machine have no file descriptor left: nothing can be opened, neither to be
-    /// mapped, read or written nor to be synced by its name.
-    OutOfDescriptors {
-        /// A process on the machine.
-        node: String,
-    },
-    /// Single bits of synced data flip.
-    Rot {
-        /// A process on the machine.
-        node: String,
-        /// In which files.
-        file: FileKind,
-        /// How many bits.
-        #[serde(deserialize_with = "at_least_one")]
-        bits: u32,
-    },
-    /// Link and disk of the machine are as configured again: slow, hung and full disks, missing
-    /// descriptors, errors that have not come yet. What is lost or rotten stays so.
-    Calm {
-        /// A process on the machine.
-        node: String,
-    },
-}
-
-impl fmt::Display for Action {
-    /// The action and what it hits: `kill a`, `partition a | a-s`, `slow_link a | a-s (120ms)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.name())?;
-        match self {
-            Action::Kill { node }
-            | Action::PowerLoss { node, .. }
-            | Action::DestroyDisk { node }
-            | Action::Pause { node }
-            | Action::Resume { node }
-            | Action::Restart { node, .. }
-            | Action::Promote { node }
-            | Action::RejoinAsSlave { node }
-            | Action::HangDisk { node }
-            | Action::OutOfDescriptors { node }
-            | Action::Calm { node } => f.write_str(node),
-            Action::PowerLossGroup { group } => f.write_str(group),
-            Action::Partition { between: [a, b], one_way: true } => write!(f, "{a} -> {b}"),
-            Action::Partition { between: [a, b], .. } | Action::Heal { between: [a, b] } => {
-                write!(f, "{a} | {b}")
-            }
-            Action::SlowLink { between: [a, b], latency } => write!(f, "{a} | {b} ({latency})"),
-            Action::SlowDisk { node, sync } => write!(f, "{node} ({sync} a sync)"),
-            Action::FillDisk { node, free_bytes } => write!(f, "{node} ({free_bytes} bytes free)"),
-            Action::FlushError { node, count, mode: FlushErrorPages::KeptDirty } => {
-                write!(f, "{node} ({count}, kept dirty)")
-            }
-            Action::FlushError { node, count, .. }
-            | Action::LostWrite { node, count }
-            | Action::MisdirectedWrite { node, count } => write!(f, "{node} ({count})"),
-            Action::ReadError { node, file, count } => write!(f, "{node} ({count}, {file})"),
-            Action::Rot { node, file, bits } => write!(f, "{node} ({bits} bits, {file})"),
-        }
-    }
-}
-
-impl Action {
-    /// The action in one word, as reports name it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Action::Kill { .. } => "kill",
-            Action::PowerLoss { .. } => "power_loss",
-            Action::PowerLossGroup { .. } => "power_loss_group",
-            Action::DestroyDisk { .. } => "destroy_disk",
-            Action::Pause { .. } => "pause",
-            Action::Resume { .. } => "resume",
-            Action::Restart { .. } => "restart",
-            Action::Promote { .. } => "promote",
-            Action::RejoinAsSlave { .. } => "rejoin_as_slave",
-            Action::Partition { .. } => "partition",
-            Action::Heal { .. } => "heal",
-            Action::SlowLink { .. } => "slow_link",
-            Action::SlowDisk { .. } => "slow_disk",
-            Action::HangDisk { .. } => "hang_disk",
-            Action::FillDisk { .. } => "fill_disk",
-            Action::FlushError { .. } => "flush_error",
-            Action::LostWrite { .. } => "lost_write",
-            Action::MisdirectedWrite { .. } => "misdirected_write",
-            Action::ReadError { .. } => "read_error",
-            Action::OutOfDescriptors { .. } => "out_of_descriptors",
-            Action::Rot { .. } => "rot",
-            Action::Calm { .. } => "calm",
-        }
-    }
-
-    /// Whether this ends or repairs a fault, rather than being one.
-    #[must_use]
-    pub fn is_recovery(&self) -> bool {
-        matches!(
-            self,
-            Action::Restart { .. }
-                | Action::Promote { .. }
-                | Action::RejoinAsSlave { .. }
-                | Action::Heal { .. }
-                | Action::Resume { .. }
-                | Action::Calm { .. }
-        )
-    }
 }

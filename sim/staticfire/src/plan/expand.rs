@@ -1,15 +1,17 @@
-//! From the short form of a plan to machines and processes, and what contradicts itself in one.
+//! From the short form of a plan to machines and processes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use staticfire_judge::check::Checker;
-use staticfire_judge::check::bound::Bound;
-
-use super::event::{Action, Trigger};
-use super::{BrokerPlan, ClusterPlan, NamesrvPlan, Plan, Promise};
+use super::{BrokerPlan, ClusterPlan, GroupPlan, NamesrvPlan};
 
 /// Port of a name server of the short form.
 const NAMESRV_PORT: u16 = 9876;
+
+/// `listenPort` of the first broker of the short form on a machine; those beside it listen above.
+const BROKER_PORT: u32 = 10_911;
+
+/// Ports that one broker takes at most, from [`BROKER_PORT`] on.
+const PORTS_PER_BROKER: u32 = 10;
 
 /// Size of index files where the plan names none. Those of 4.9 (420 MB) never fill in a story, and
 /// their keys scatter over 20 MB of slots, which costs each run a fifth of its time.
@@ -29,35 +31,50 @@ pub fn expand(cluster: &ClusterPlan) -> ClusterPlan {
         });
     }
     let namesrv_addr = namesrv_addr(&long.namesrvs);
+    let mut neighbours: BTreeMap<String, u32> = BTreeMap::new();
     for (index, group) in (1..).zip(&cluster.groups) {
         for id in 0..=group.slaves {
+            let own = || format!("10.0.{index}.{}", id + 1);
+            let address = group.machines.get(id as usize).cloned().unwrap_or_else(own);
+            let place = neighbours.entry(address.clone()).or_default();
             let mut properties = cluster.properties.clone();
-            let (role, flush) = if id == 0 {
-                (&*group.role, &*group.flush)
-            } else {
-                ("SLAVE", &*group.slave_flush)
-            };
-            for (key, value) in [
-                ("brokerName", group.name.clone()),
-                ("brokerId", id.to_string()),
-                ("brokerRole", role.to_owned()),
-                ("flushDiskType", flush.to_owned()),
-                ("namesrvAddr", namesrv_addr.clone()),
-                ("storePathRootDir", "/store".to_owned()),
-            ] {
-                properties.insert(key.to_owned(), value);
-            }
+            properties.insert("namesrvAddr".to_owned(), namesrv_addr.clone());
+            properties.extend(entries(group, id, *place));
+            *place += 1;
             for (key, value) in SMALL_INDEX {
                 properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
             }
             long.brokers.push(BrokerPlan {
                 name: process_name(&group.name, id),
-                address: format!("10.0.{index}.{}", id + 1),
+                address,
                 properties,
             });
         }
     }
     long
+}
+
+/// The entries of broker `id` of a group, which is the `place`th on its machine.
+fn entries(group: &GroupPlan, id: u32, place: u32) -> Vec<(String, String)> {
+    let (role, flush) = match id {
+        0 => (&*group.role, &*group.flush),
+        _ => ("SLAVE", &*group.slave_flush),
+    };
+    let mut entries = vec![
+        ("brokerName", group.name.clone()),
+        ("brokerId", id.to_string()),
+        ("brokerRole", role.to_owned()),
+        ("flushDiskType", flush.to_owned()),
+        ("storePathRootDir", "/store".to_owned()),
+    ];
+    if place > 0 {
+        // A machine of its own is what the defaults are made for.
+        let port = BROKER_PORT + place * PORTS_PER_BROKER;
+        entries.push(("listenPort", port.to_string()));
+        entries.push(("haListenPort", (port + 1).to_string()));
+        entries.push(("storePathRootDir", format!("/store-{}", process_name(&group.name, id))));
+    }
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn namesrv_addr(namesrvs: &[NamesrvPlan]) -> String {
@@ -74,173 +91,20 @@ fn process_name(group: &str, id: u32) -> String {
     }
 }
 
-/// Refuses what cannot be meant.
-///
-/// # Errors
-/// One sentence that names the key.
-pub fn validate(plan: &Plan) -> Result<(), String> {
-    let cluster = expand(&plan.cluster);
-    if cluster.namesrvs.is_empty() {
-        return Err("cluster: no name server (set cluster.namesrv)".to_owned());
-    }
-    if !cluster.brokers.iter().any(is_master) {
-        return Err("cluster: no broker with brokerId=0 (add a [[cluster.group]])".to_owned());
-    }
-    let mut names = BTreeSet::new();
-    let all =
-        cluster.namesrvs.iter().map(|n| &n.name).chain(cluster.brokers.iter().map(|b| &b.name));
-    for name in all {
-        if !names.insert(name.as_str()) {
-            return Err(format!("cluster: two processes are called {name:?}"));
-        }
-    }
-    let groups: BTreeSet<_> = cluster.brokers.iter().map(|b| group_of(&b.properties)).collect();
-    if !plan.workload.group.is_empty() && !groups.contains(plan.workload.group.as_str()) {
-        return Err(format!("workload.group: no broker group {:?}", plan.workload.group));
-    }
-    validate_workload(plan)?;
-    validate_check(plan)?;
-    let clients = client_names(plan);
-    for (index, event) in plan.events.iter().enumerate() {
-        let place = format!("event {}", index + 1);
-        if event.at.is_some() == event.when.is_some() {
-            return Err(format!("{place}: give either `at` or `when`"));
-        }
-        if index == 0
-            && matches!(event.when, Some(Trigger::Previous | Trigger::AcksSincePrevious(_)))
-        {
-            return Err(format!("{place}: no event comes before it"));
-        }
-        let awaited = match &event.when {
-            Some(Trigger::Recovering(node) | Trigger::SlaveConnected(node)) => Some(node.as_str()),
-            _ => None,
-        };
-        for node in nodes_of(&event.action).into_iter().chain(awaited) {
-            if !names.contains(node) && !clients.iter().any(|client| client == node) {
-                return Err(format!("{place}: no process is called {node:?}"));
-            }
-        }
-        if let Action::FillDisk { free_bytes, .. } = &event.action
-            && *free_bytes >= plan.cluster.disk_bytes
-        {
-            let disk_bytes = plan.cluster.disk_bytes;
-            return Err(format!("{place}: free_bytes: the disk has only {disk_bytes}"));
-        }
-        let group = match (&event.action, &event.when) {
-            (Action::PowerLossGroup { group }, _) | (_, Some(Trigger::Replicated(group))) => group,
-            _ => continue,
-        };
-        if !groups.contains(group.as_str()) {
-            return Err(format!("{place}: no broker group {group:?}"));
-        }
-    }
-    let brokers: BTreeSet<_> = cluster.brokers.iter().map(|broker| &broker.name).collect();
-    for (index, event) in plan.events.iter().enumerate() {
-        if let Action::Promote { node } | Action::RejoinAsSlave { node } = &event.action
-            && !brokers.contains(node)
-        {
-            return Err(format!("event {}: {node:?} is no broker", index + 1));
-        }
-    }
-    let bound: Bound = plan.check.bound.parse()?;
-    match plan.check.promise {
-        Promise::May if bound.is_empty() => Err("check: a `may` promise needs a bound".to_owned()),
-        Promise::Never if !bound.is_empty() => {
-            Err("check: a `never` promise has no bound".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn validate_workload(plan: &Plan) -> Result<(), String> {
-    let work = &plan.workload;
-    let positive = [
-        ("queues", work.queues),
-        ("producers", work.producers),
-        ("window", work.window),
-        ("messages", work.messages),
-        ("rate_per_second", work.rate_per_second),
-    ];
-    if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-        return Err(format!("workload.{key}: must be at least 1"));
-    }
-    if work.body_bytes[0] > work.body_bytes[1] || work.body_bytes[0] < 16 {
-        return Err("workload.body_bytes: [shortest, longest], at least 16".to_owned());
-    }
-    if work.wait_false_percent > 100 {
-        return Err("workload.wait_false_percent: at most 100".to_owned());
-    }
-    if work.delay_level > 18 {
-        return Err("workload.delay_level: 0 (none) to 18".to_owned());
-    }
-    Ok(())
-}
-
-/// What the sentence of a check cannot mean.
-fn validate_check(plan: &Plan) -> Result<(), String> {
-    let check = &plan.check;
-    if check.breaks.is_empty() && check.may_break.is_empty() {
-        return Ok(());
-    }
-    if plan.upstream.is_empty() && plan.plants.is_empty() {
-        return Err("check.breaks: only what `upstream` switches on may break".to_owned());
-    }
-    let always = [Checker::Panic, Checker::Counts, Checker::NoPhantom];
-    let mut broken = check.breaks.iter().chain(&check.may_break);
-    match broken.find(|checker| always.contains(checker)) {
-        Some(checker) => Err(format!("check.breaks: {checker} must hold in every story")),
-        None => Ok(()),
-    }
-}
-
-/// The client processes of a run.
-fn client_names(plan: &Plan) -> Vec<String> {
-    let producers = (1..=plan.workload.producers).map(|n| format!("producer-{n}"));
-    let consumers = (1..=plan.workload.consumers).map(|n| format!("consumer-{n}"));
-    producers.chain(consumers).chain(["operator".to_owned()]).collect()
-}
-
 /// Whether a broker's properties make it a master.
-fn is_master(broker: &BrokerPlan) -> bool {
+pub(super) fn is_master(broker: &BrokerPlan) -> bool {
     broker.properties.get("brokerId").is_none_or(|id| id == "0")
 }
 
 /// The `brokerName` of a broker.
-fn group_of(properties: &BTreeMap<String, String>) -> &str {
+pub(super) fn group_of(properties: &BTreeMap<String, String>) -> &str {
     properties.get("brokerName").map_or("", String::as_str)
-}
-
-/// The processes an action names.
-fn nodes_of(action: &Action) -> Vec<&str> {
-    match action {
-        Action::Kill { node }
-        | Action::PowerLoss { node, .. }
-        | Action::DestroyDisk { node }
-        | Action::Pause { node }
-        | Action::Resume { node }
-        | Action::Restart { node, .. }
-        | Action::Promote { node }
-        | Action::RejoinAsSlave { node }
-        | Action::SlowDisk { node, .. }
-        | Action::HangDisk { node }
-        | Action::FillDisk { node, .. }
-        | Action::FlushError { node, .. }
-        | Action::LostWrite { node, .. }
-        | Action::MisdirectedWrite { node, .. }
-        | Action::ReadError { node, .. }
-        | Action::OutOfDescriptors { node }
-        | Action::Rot { node, .. }
-        | Action::Calm { node } => vec![node],
-        Action::Partition { between, .. }
-        | Action::Heal { between }
-        | Action::SlowLink { between, .. } => between.iter().map(String::as_str).collect(),
-        Action::PowerLossGroup { .. } => Vec::new(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Plan;
 
     const STORY: &str = r#"
 title = "sync master, slave cut off"
@@ -275,51 +139,14 @@ promise = "never"
     }
 
     #[test]
-    fn contradictions_are_named() {
-        for (from, to, text) in [
-            ("namesrv = 2", "namesrv = 0", "no name server"),
-            ("at = \"3s\"", "at = \"3s\"\nwhen = \"previous\"", "either `at` or `when`"),
-            ("[\"a\", \"a-s\"]", "[\"a\", \"b\"]", "no process is called \"b\""),
-            ("promise = \"never\"", "promise = \"may\"", "needs a bound"),
-            ("promise = \"never\"", "promise = \"never\"\nbound = \"lag\"", "has no bound"),
-            ("promise = \"never\"", "promise = \"may\"\nbound = \"luck\"", "luck"),
-            ("promise = \"never\"", "promise = \"never\"\nbreaks = [\"replicas\"]", "may break"),
-            (
-                "{ partition = { between = [\"a\", \"a-s\"] } }",
-                "{ promote = { node = \"consumer-1\" } }",
-                "no broker",
-            ),
-            ("at = \"3s\"", "when = { recovering = \"b\" }", "no process is called \"b\""),
-            ("at = \"3s\"", "when = { replicated = \"b\" }", "no broker group \"b\""),
-            (
-                "{ partition = { between = [\"a\", \"a-s\"] } }",
-                "{ fill_disk = { node = \"a\", free_bytes = 1099511627776 } }",
-                "free_bytes: the disk has only",
-            ),
-            ("slaves = 1", "slaves = 1\nslavs = 2", "slavs"),
-            ("at = \"3s\"", "at = \"3\"", "no duration"),
-        ] {
-            let error = Plan::parse(&STORY.replacen(from, to, 1)).unwrap_err();
-            assert!(error.contains(text), "{text:?} not in {error:?}");
-        }
-    }
-
-    #[test]
-    fn nonsense_of_a_disk_fault_is_named_with_its_line() {
-        let action = "{ partition = { between = [\"a\", \"a-s\"] } }";
-        for (nonsense, text) in [
-            (
-                "{ read_error = { node = \"a\", file = \"log\", count = 1 } }",
-                "unknown variant `log`",
-            ),
-            ("{ rot = { node = \"a\", file = \"commitlog\", bits = 0 } }", "must be at least 1"),
-            ("{ lost_write = { node = \"a\", count = 0 } }", "must be at least 1"),
-            ("{ flush_error = { node = \"a\", count = 1, mode = \"late\" } }", "`kept_dirty`"),
-            ("{ hang_disk = { node = \"a\", count = 1 } }", "available keys: node"),
-        ] {
-            let error = Plan::parse(&STORY.replacen(action, nonsense, 1)).unwrap_err();
-            assert!(error.contains(text), "{text:?} not in {error:?}");
-            assert!(error.contains("line 13"), "no line in {error:?}");
-        }
+    fn brokers_on_one_machine_get_ports_and_stores_of_their_own() {
+        let shared = "slaves = 1\nmachines = [\"10.9.9.9\", \"10.9.9.9\"]";
+        let plan = Plan::parse(&STORY.replacen("slaves = 1", shared, 1)).unwrap();
+        let cluster = expand(&plan.cluster);
+        let [master, slave] = &cluster.brokers[..] else { panic!("two brokers") };
+        assert_eq!((&*master.address, &*slave.address), ("10.9.9.9", "10.9.9.9"));
+        assert_eq!(master.properties.get("listenPort"), None);
+        assert_eq!(slave.properties["listenPort"], "10921");
+        assert_ne!(master.properties["storePathRootDir"], slave.properties["storePathRootDir"]);
     }
 }

@@ -1,7 +1,9 @@
 //! [`Cluster`]: a plan's machines and processes on a stage, and the operations that stories are made of.
 
 pub mod broker_process;
+mod disk_fault;
 pub mod operate;
+mod witness;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,11 +12,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use staticfire_judge::ledger::Ledger;
-use staticfire_world::disk::{DiskStats, LatencyProfile, SimDisk, SimDiskConfig};
+use staticfire_world::disk::{LatencyProfile, SimDiskConfig};
 use staticfire_world::trace::{FaultId, Trace};
 use staticfire_world::world::{Exit, ProcessContext};
 
 use self::broker_process::BrokerProcess;
+use self::disk_fault::DiskFault;
+use self::witness::Witness;
 use crate::plan::{ClusterPlan, Millis, Plan, expand};
 use crate::run::program::Program;
 use crate::run::stage::{Machine, Process, Stage};
@@ -35,6 +39,11 @@ pub struct Cluster {
     fenced: RefCell<Vec<String>>,
     /// Faults that `heal` and `calm` take away: what, the processes concerned, the fault.
     open_faults: RefCell<Vec<OpenFault>>,
+    /// By broker group: whoever restarts, promotes or demotes its brokers does one thing at a time.
+    operators: RefCell<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Operations that had to wait for another one of the same group.
+    late: RefCell<Vec<String>>,
+    witness: Witness,
     clients: Cell<u8>,
 }
 
@@ -51,73 +60,6 @@ enum OpenFaultKind {
     SlowLink,
     /// A fault of a disk, and how often something like it was felt there before.
     Disk(DiskFault, u64),
-}
-
-/// A fault of a disk that lasts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum DiskFault {
-    Slow,
-    Hung,
-    Full,
-    SyncError,
-    ReadError,
-    NoDescriptor,
-}
-
-impl DiskFault {
-    /// How often a disk's users felt such a fault.
-    fn felt(self, stats: &DiskStats) -> u64 {
-        match self {
-            DiskFault::Slow => stats.flushes,
-            DiskFault::Hung => stats.hung_syncs,
-            DiskFault::Full => stats.filled_answers + stats.no_space,
-            DiskFault::SyncError => stats.flush_errors,
-            DiskFault::ReadError => stats.read_errors,
-            DiskFault::NoDescriptor => stats.open_errors,
-        }
-    }
-
-    /// What they felt, in words.
-    fn bite(self) -> &'static str {
-        match self {
-            DiskFault::Slow => "a sync was slow",
-            DiskFault::Hung => "a sync hangs",
-            DiskFault::Full => "the missing space was seen",
-            DiskFault::SyncError => "a sync failed",
-            DiskFault::ReadError => "a read failed",
-            DiskFault::NoDescriptor => "nothing could be opened",
-        }
-    }
-
-    /// Takes it away; what holds again, in words.
-    fn end(self, disk: &SimDisk) -> &'static str {
-        match self {
-            DiskFault::Slow => {
-                disk.reset_latency();
-                "the disk is as before"
-            }
-            DiskFault::Hung => {
-                disk.unhang();
-                "syncs return again"
-            }
-            DiskFault::Full => {
-                disk.unfill();
-                "the space is back"
-            }
-            DiskFault::SyncError => {
-                disk.clear_flush_faults();
-                "syncs work again"
-            }
-            DiskFault::ReadError => {
-                disk.clear_read_faults();
-                "reads work again"
-            }
-            DiskFault::NoDescriptor => {
-                disk.clear_open_faults();
-                "there are descriptors again"
-            }
-        }
-    }
 }
 
 impl Cluster {
@@ -139,6 +81,9 @@ impl Cluster {
             brokers: BTreeMap::new(),
             fenced: RefCell::default(),
             open_faults: RefCell::default(),
+            operators: RefCell::default(),
+            late: RefCell::default(),
+            witness: Witness::default(),
             clients: Cell::new(0),
         };
         for (host, address) in &long.hosts {
@@ -187,6 +132,11 @@ impl Cluster {
         self.brokers.values().find(serves)
     }
 
+    /// All brokers of a group.
+    pub fn members_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a BrokerProcess> {
+        self.brokers.values().filter(move |broker| broker.group() == group)
+    }
+
     /// The slaves of a group by their present configuration.
     pub fn slaves_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a BrokerProcess> {
         let serves = move |broker: &&BrokerProcess| {
@@ -210,25 +160,27 @@ impl Cluster {
         let (masters, slaves): (Vec<_>, Vec<_>) =
             self.brokers.values().partition(|broker| broker.is_master());
         for broker in masters.into_iter().chain(slaves) {
-            broker.handle().start();
+            self.start_process(&**broker.handle());
         }
     }
 
     /// Adds and starts the producers of `work`.
     pub fn start_producers(&self, work: &Arc<Workload>) {
-        for n in 1..=work.plan.producers {
+        for name in work.plan.producer_names() {
             let work = Arc::clone(work);
             let main = move |context| produce::run(context, Arc::clone(&work));
-            self.add_client(&format!("producer-{n}"), main).start();
+            self.add_client(&name, main).start();
         }
     }
 
-    /// Adds and starts the consumers of the existing group.
+    /// Adds and starts the consumers of `work`.
     pub fn start_consumers(&self, work: &Arc<Workload>) {
-        for n in 1..=work.plan.consumers {
-            let work = Arc::clone(work);
-            let main = move |context| consume::run(context, Arc::clone(&work));
-            self.add_client(&format!("consumer-{n}"), main).start();
+        for group in work.plan.all_consumer_groups() {
+            for name in work.plan.consumer_names(&group) {
+                let (work, group) = (Arc::clone(work), group.clone());
+                let main = move |context| consume::run(context, Arc::clone(&work), group.clone());
+                self.add_client(&name, main).start();
+            }
         }
     }
 

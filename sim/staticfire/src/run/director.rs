@@ -1,17 +1,20 @@
-//! [`Director`]: carries out a plan's events in their order, each when it is due, and notes where the
-//! copies stood at each fault.
+//! [`Director`]: carries out a plan's events, each when it is due, and the disturbances beside them.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use staticfire_judge::check::bound::FaultPositions;
-use staticfire_judge::ledger::custody::Moment;
+use futures::future::try_join_all;
+use mq_env::rng::Rng;
+use mq_env::watched::Watched;
 use staticfire_world::trace::{ProcessStep, TraceEvent};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::turning_points::{self, Now, Pauses};
-use crate::plan::{Action, EventPlan, Trigger};
+use super::disturber::Disturber;
+use super::traffic::Acks;
+use crate::plan::{EventPlan, Plan, START, Trigger};
+use crate::run::Clients;
 use crate::run::cluster::Cluster;
-use crate::run::workload::Workload;
 
 /// Simulated time within which a trigger must fire.
 const TRIGGER_LIMIT: Duration = Duration::from_secs(240);
@@ -22,75 +25,104 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// See the module.
 pub(super) struct Director<'a> {
     cluster: &'a Cluster,
-    work: &'a Workload,
+    clients: &'a Clients,
+    plan: &'a Plan,
+    /// The group of triggers that name none.
     group: &'a str,
+    seed: u64,
     began: Instant,
-    acks_at_previous: u32,
-    last_us: u64,
-    pauses: Pauses,
-    directed: Directed,
+    /// By place in the plan, and by name of those that have one.
+    events: Vec<Watched<Option<Over>>>,
+    named: BTreeMap<&'a str, Watched<Option<Over>>>,
+    directed: RefCell<Directed>,
+}
+
+/// How an event or a disturbance came to its end.
+#[derive(Clone, Copy)]
+struct Over {
+    /// Whether it was carried out; what waits for one that was not, waits in vain.
+    has_come: bool,
+    acks: u32,
 }
 
 /// What the verdict needs of the events.
 #[derive(Default)]
 pub(super) struct Directed {
-    /// Where copies stood, per fault that takes one.
-    pub(super) positions: Vec<FaultPositions>,
     /// Events that never came due.
     pub(super) vacuous: Vec<String>,
-    /// When the first fault struck.
-    pub(super) first_fault_us: Option<u64>,
+    /// When the last thing was done.
+    pub(super) last_us: u64,
+    /// Faults of disturbances, by their place in the trace.
+    pub(super) drawn_faults: std::collections::BTreeSet<usize>,
 }
 
 impl<'a> Director<'a> {
-    pub(super) fn new(cluster: &'a Cluster, work: &'a Workload, group: &'a str) -> Self {
-        Director {
-            cluster,
-            work,
-            group,
-            began: Instant::now(),
-            acks_at_previous: 0,
-            last_us: cluster.trace().now_us(),
-            pauses: Pauses::default(),
-            directed: Directed::default(),
-        }
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        clients: &'a Clients,
+        plan: &'a Plan,
+        group: &'a str,
+        seed: u64,
+    ) -> Self {
+        let events: Vec<_> = plan.events.iter().map(|_| Watched::default()).collect();
+        let names = plan.events.iter().map(|it| &*it.name).zip(events.iter().cloned());
+        let others = plan.disturbances.iter().map(|it| (&*it.name, Watched::default()));
+        let named = names.chain(others).filter(|(name, _)| !name.is_empty()).collect();
+        let last_us = cluster.trace().now_us();
+        let directed = RefCell::new(Directed { last_us, ..Directed::default() });
+        let began = Instant::now();
+        Director { cluster, clients, plan, group, seed, began, events, named, directed }
     }
 
-    /// Carries out all events; one that does not come due is noted and left out, with all behind it.
-    pub(super) async fn direct(&mut self, events: &[EventPlan]) -> Result<(), String> {
-        for (index, event) in events.iter().enumerate() {
-            if !self.wait_for(event).await {
-                let text = format!("event {} never came due: {:?}", index + 1, event.action);
-                self.directed.vacuous.push(text);
-                return Ok(());
-            }
-            self.pauses.note(&event.action, self.cluster.trace().now_us());
-            self.note_positions(&event.action);
-            self.tell_custody(&event.action);
-            self.cluster.act(&event.action).await?;
-            self.cluster.ledger().note_damage(self.cluster.trace());
-            self.acks_at_previous = self.work.acks().get();
-            self.last_us = self.cluster.trace().now_us();
+    /// Carries out all events and disturbances, side by side as far as none waits for another.
+    ///
+    /// # Errors
+    /// What an action says that cannot be carried out.
+    pub(super) async fn direct(self) -> Result<Directed, String> {
+        let events = try_join_all((0..self.plan.events.len()).map(|index| self.event(index)));
+        let others = self.plan.disturbances.iter().enumerate();
+        let others = try_join_all(others.map(|(index, _)| self.disturbance(index)));
+        futures::future::try_join(events, others).await?;
+        if !self.plan.disturbances.is_empty() {
+            self.cluster.set_right().await?;
+            self.directed.borrow_mut().last_us = self.cluster.trace().now_us();
         }
+        Ok(self.directed.into_inner())
+    }
+
+    async fn event(&self, index: usize) -> Result<(), String> {
+        let event = &self.plan.events[index];
+        let has_come = self.comes_due(index).await;
+        if has_come {
+            self.cluster.act(&event.action).await?;
+            self.directed.borrow_mut().last_us = self.cluster.trace().now_us();
+        }
+        self.is_over(&self.events[index], has_come);
         Ok(())
     }
 
-    /// When the last event was carried out.
-    pub(super) fn last_us(&self) -> u64 {
-        self.last_us
-    }
-
-    pub(super) fn finish(self) -> Directed {
-        self.directed
-    }
-
-    async fn wait_for(&self, event: &EventPlan) -> bool {
+    /// Waits until an event is due; whether it ever is. Of a chain of events only the first that is not is
+    /// worth a word.
+    async fn comes_due(&self, index: usize) -> bool {
+        let event = &self.plan.events[index];
+        let acks_before = match self.predecessor(index, event) {
+            Some(predecessor) => {
+                let over = predecessor.wait_for(Option::is_some).await;
+                match over.filter(|over| over.has_come) {
+                    Some(over) => over.acks,
+                    None => return false,
+                }
+            }
+            None => 0,
+        };
         if let Some(at) = event.at {
             sleep_until(self.began + at.duration()).await;
         }
         if let Some(trigger) = &event.when
-            && timeout(TRIGGER_LIMIT, self.trigger(trigger)).await.is_err()
+            && timeout(TRIGGER_LIMIT, self.trigger(trigger, acks_before)).await.is_err()
         {
+            let text = format!("event {} never came due: {:?}", index + 1, event.action);
+            self.directed.borrow_mut().vacuous.push(text);
             return false;
         }
         if event.delay.0 > 0 {
@@ -99,12 +131,45 @@ impl<'a> Director<'a> {
         true
     }
 
-    async fn trigger(&self, trigger: &Trigger) {
+    /// What an event waits for before it looks at its trigger.
+    fn predecessor(&self, index: usize, event: &EventPlan) -> Option<&Watched<Option<Over>>> {
+        match &event.after {
+            Some(after) if after == START => None,
+            Some(after) => self.named.get(&**after),
+            None if event.at.is_none() => index.checked_sub(1).map(|before| &self.events[before]),
+            None => None,
+        }
+    }
+
+    async fn disturbance(&self, index: usize) -> Result<(), String> {
+        let plan = &self.plan.disturbances[index];
+        let stream = Rng::from_seed(self.seed).child(&format!("disturbance {index}"));
+        let draw = stream.stream("strikes");
+        let mut disturber = Disturber::new(self.cluster, plan, self.began, draw);
+        disturber.disturb().await?;
+        let mut directed = self.directed.borrow_mut();
+        directed.drawn_faults.extend(disturber.faults());
+        if !disturber.faults().is_empty() {
+            directed.last_us = self.cluster.trace().now_us();
+        }
+        drop(directed);
+        if let Some(over) = self.named.get(&*plan.name) {
+            self.is_over(over, true);
+        }
+        Ok(())
+    }
+
+    fn is_over(&self, over: &Watched<Option<Over>>, has_come: bool) {
+        let acks = self.clients.traffic.acks().read(|acks| acks.all);
+        over.set(Some(Over { has_come, acks }));
+    }
+
+    async fn trigger(&self, trigger: &Trigger, acks_before: u32) {
         match trigger {
             Trigger::Previous => {}
             Trigger::Acks(count) => self.acks_reach(*count).await,
             Trigger::AcksSincePrevious(count) => {
-                self.acks_reach(self.acks_at_previous + count).await;
+                self.acks_reach(acks_before.saturating_add(*count)).await;
             }
             Trigger::UnreplicatedAckAfter(count) => {
                 self.acks_reach(*count).await;
@@ -133,7 +198,7 @@ impl<'a> Director<'a> {
                 }
             }
             Trigger::SendsDone => {
-                while !self.work.is_quiet() || self.work.started() < self.work.plan.messages {
+                while !self.clients.works.iter().all(|work| work.is_done()) {
                     sleep(LOOK_INTERVAL).await;
                 }
             }
@@ -141,7 +206,7 @@ impl<'a> Director<'a> {
     }
 
     async fn acks_reach(&self, count: u32) {
-        self.work.acks().wait_for(|acks| *acks >= count).await;
+        self.clients.traffic.acks().wait_for(|acks: &Acks| acks.all >= count).await;
     }
 
     /// The slave receives something: it is connected and follows.
@@ -153,80 +218,4 @@ impl<'a> Director<'a> {
         };
         trace.on(move |record| record.source == node && receives(record)).await;
     }
-
-    /// Tells the ledger which copies the action takes, and which one it makes the group's log.
-    fn tell_custody(&self, action: &Action) {
-        let trace = self.cluster.trace();
-        let at = Moment { ordinal: trace.len() as u64, at_us: trace.now_us() };
-        let now = Now { cluster: self.cluster, pauses: &self.pauses, now_us: at.at_us };
-        for (turn, processes) in turning_points::turns(self.cluster, action) {
-            self.cluster.ledger().turn(turn, &processes, at, &now);
-        }
-    }
-
-    /// Notes where the copies of the group end, if the action takes one of them.
-    fn note_positions(&mut self, action: &Action) {
-        let trace = self.cluster.trace();
-        self.cluster.ledger().note_damage(trace);
-        let at_us = trace.now_us();
-        if !action.is_recovery() {
-            self.directed.first_fault_us.get_or_insert(at_us);
-        }
-        let Some(master) = self.cluster.master_of(self.group) else { return };
-        let slave = self.cluster.slaves_of(self.group).next();
-        let hit = self.hit(action, master.name(), slave.map(|slave| slave.name()));
-        if hit == Hit::default() {
-            return;
-        }
-        for slave in self.cluster.slaves_of(self.group) {
-            if self.hit(action, master.name(), Some(slave.name())).slave_pages {
-                self.cluster.ledger().slave_will_lose_pages(slave.name(), master.name(), at_us);
-            }
-        }
-        // With several slaves the one that is promoted next counts: the first in service.
-        let all = self.cluster.ledger().positions(master.name(), slave.map(|slave| slave.name()));
-        self.directed.positions.push(FaultPositions {
-            at_us,
-            ordinal: trace.len() as u64,
-            master_synced_to: all.master_synced_to.filter(|_| hit.master_pages),
-            master_committed_to: all.master_committed_to.filter(|_| hit.master),
-            uncommitted_us_max: all.uncommitted_us_max + self.pauses.total_us(master.name(), at_us),
-            slave_received_to: all.slave_received_to.filter(|_| hit.master),
-            slave_synced_to: all.slave_synced_to.filter(|_| hit.slave_pages),
-        });
-    }
-
-    /// Which copies an action takes out of service or out of the page cache.
-    fn hit(&self, action: &Action, master: &str, slave: Option<&str>) -> Hit {
-        let on_machine_of = |node: &str, broker: &str| {
-            self.cluster.node(node).machine().name() == self.cluster.node(broker).machine().name()
-        };
-        match action {
-            Action::Kill { node } => Hit { master: node == master, ..Hit::default() },
-            Action::Promote { .. } => Hit { master: true, ..Hit::default() },
-            Action::PowerLoss { node, .. } | Action::DestroyDisk { node } => {
-                let hits_master = on_machine_of(node, master);
-                Hit {
-                    master: hits_master,
-                    master_pages: hits_master,
-                    slave_pages: slave.is_some_and(|slave| on_machine_of(node, slave)),
-                }
-            }
-            Action::PowerLossGroup { group } if group == self.group => {
-                Hit { master: true, master_pages: true, slave_pages: true }
-            }
-            _ => Hit::default(),
-        }
-    }
-}
-
-/// Copies that a fault touches.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Hit {
-    /// The master is out of service.
-    master: bool,
-    /// Its un-synced pages are at stake.
-    master_pages: bool,
-    /// The slave's un-synced pages are at stake.
-    slave_pages: bool,
 }

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// What a run proves. Of several findings the gravest decides, so they are declared by weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Every promise was kept (permitted loss included).
+    #[default]
     Kept,
     /// The run shows nothing: a fault never bit, nothing was acknowledged, or nothing was synced.
     Vacuous,

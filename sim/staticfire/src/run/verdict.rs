@@ -1,23 +1,21 @@
 //! From what a story left behind to a verdict: facts into checkers, checkers into a report.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod explain;
+mod facts;
 
-use staticfire_judge::check::acked_durable::{self, AckedMessage, Losses};
+use std::collections::{BTreeMap, BTreeSet};
+
+use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
-use staticfire_judge::check::{Checker, Violation, ack_predicate, liveness, no_phantom, offsets};
-use staticfire_judge::forensics::{self, Fate, LostMessage};
-use staticfire_judge::history::{Delivery, History, message_key};
-use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
+use staticfire_judge::check::{Checker, Violation, liveness, no_phantom, offsets};
+use staticfire_judge::history::History;
+use staticfire_world::trace::Trace;
 use staticfire_world::world::WorldStats;
 
 use super::{RunOutcome, Story};
 use crate::plan::{Action, Plan};
 use crate::run::cluster::Cluster;
-use crate::run::report::{Finding, LostKey, RunReport, SCHEMA_VERSION, Verdict};
-
-/// Chains that are searched per run: a run that loses thousands is explained by its first ones.
-const FATES_MAX: usize = 20;
+use crate::run::report::{Finding, RunReport, SCHEMA_VERSION, Verdict};
 
 /// Judges a run.
 #[expect(clippy::too_many_arguments, reason = "the parts of one run, gathered once")]
@@ -32,33 +30,40 @@ pub(super) fn judge(
     wall_ms: u64,
 ) -> RunOutcome {
     let mut report = blank_report(plan, seed, repro, trace, stats, wall_ms);
-    let mut fates = Vec::new();
+    let mut fates = BTreeMap::new();
     let mut shortfalls = Vec::new();
     match story {
         Err(finding) => shortfalls.push(finding),
         Ok(story) => {
             let bound: Bound = plan.check.bound.parse().unwrap_or_default();
-            let acked = acked_messages(&story);
-            let rotten = rotten_records(&story, trace);
-            let acked_durable::Judged { losses, violations: found, contradictions } =
-                acked_durable::check(&acked_durable::Facts {
+            let rotten = facts::rotten_records(&story, trace);
+            let mut losses = Losses::default();
+            let mut not_owed = BTreeSet::new();
+            let delivered = facts::Delivered::of(&story.history);
+            for group in &story.groups {
+                let acked = facts::acked_messages(&story, group, &delivered);
+                let judged = acked_durable::check(&acked_durable::Facts {
                     acked: &acked,
                     promise: plan.check.promise,
                     bound: &bound,
-                    faults: &story.faults,
+                    faults: &group.faults,
                 });
-            violations.extend(found);
-            let own = |text| Finding::new(Verdict::OwnFault, text);
-            shortfalls.extend(contradictions.into_iter().map(own));
-            violations.extend(ack_facts(&story));
+                violations.extend(judged.violations);
+                let own = |text| Finding::new(Verdict::OwnFault, text);
+                shortfalls.extend(judged.contradictions.into_iter().map(own));
+                fates.extend(explain::chains(&story, group, trace, &judged.losses));
+                losses.add(judged.losses);
+                not_owed.extend(acked.iter().filter(|it| !it.owed).map(|it| it.number));
+            }
+            violations.extend(facts::ack_predicates(&story));
             violations.extend(story.ledger.observed());
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
-            violations
-                .extend(offsets::check(&story.history, &offset_facts(&story, &acked, &rotten)));
+            let committed = story.committed.clone();
+            let places = offsets::Facts { committed, not_owed, holes: rotten.places };
+            violations.extend(offsets::check(&story.history, &places));
             violations.extend(story.expectations.iter().filter_map(liveness::check));
             let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
-            fates = explain(&story, trace, &losses);
-            report.lost_keys = lost_keys(&losses, &fates, permitted);
+            report.lost_keys = explain::lost_keys(&losses, &fates, permitted);
             shortfalls.extend(why_vacuous(plan, &story, trace, &losses));
             fill(&mut report, &story, &losses);
             violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
@@ -78,6 +83,7 @@ pub(super) fn judge(
     // Where Staticfire contradicts itself, that comes first.
     report.findings.sort_by_key(|it| it.verdict != Verdict::OwnFault);
     report.verdict = Finding::decide(&report.findings);
+    let fates = fates.into_values().collect();
     RunOutcome { report, violations, fates, trace: trace.clone(), stats }
 }
 
@@ -96,15 +102,16 @@ fn blank_report(
 ) -> RunReport {
     let (faults, recoveries): (Vec<_>, Vec<_>) =
         plan.events.iter().map(|event| &event.action).partition(|action| !action.is_recovery());
-    let names =
-        |actions: Vec<&Action>| actions.into_iter().map(Action::name).collect::<Vec<_>>().join("+");
+    let names = |actions: Vec<&Action>| actions.into_iter().map(Action::name).collect::<Vec<_>>();
+    let drawn = plan.disturbances.iter().map(|it| it.trouble.name());
+    let faults: Vec<&str> = names(faults).into_iter().chain(drawn).collect();
     RunReport {
         schema_version: SCHEMA_VERSION,
         scenario: plan.title.clone(),
         seed,
         mode: String::new(),
-        fault: names(faults),
-        recovery: names(recoveries),
+        fault: faults.join("+"),
+        recovery: names(recoveries).join("+"),
         verdict: Verdict::Vacuous,
         findings: Vec::new(),
         sent: 0,
@@ -135,8 +142,10 @@ fn bitten(trace: &Trace) -> Vec<String> {
 fn fill(report: &mut RunReport, story: &Story, losses: &Losses) {
     let history = &story.history;
     let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    let given: BTreeSet<u32> = history.deliveries.iter().filter_map(|d| d.number).collect();
-    report.mode.clone_from(&story.mode);
+    let given = history.deliveries.iter().filter_map(|it| Some((&it.consumer_group, it.number?)));
+    let given: BTreeSet<_> = given.collect();
+    let modes: Vec<&str> = story.groups.iter().map(|group| &*group.mode).collect();
+    report.mode = modes.join("; ");
     report.sent = story.started;
     report.acked = count(history.acked().count());
     report.unknown = count(history.unknown_count());
@@ -162,128 +171,6 @@ fn unavailable_ms(history: &History, first_fault_us: Option<u64>) -> Option<u64>
         before = at;
     }
     longest.map(|us| us / 1_000)
-}
-
-/// The acknowledged messages of the group with what is known of each.
-fn acked_messages(story: &Story) -> Vec<AckedMessage> {
-    let history = &story.history;
-    let here = |group: &str| group == story.group;
-    let read_back: BTreeSet<u32> = history
-        .read_back
-        .iter()
-        .filter(|((group, _), _)| here(group))
-        .flat_map(|(_, queue)| queue.messages.iter().filter_map(intact))
-        .collect();
-    let delivered: BTreeSet<u32> = history.deliveries.iter().filter_map(intact).collect();
-    let skippable = skippable(history);
-    let keepers = story.replicas.iter().chain([&story.master_then]);
-    let expired_to = keepers.map(|it| story.ledger.expired_to(it)).max().unwrap_or_default();
-    let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));
-    acked
-        .filter(|(_, place)| here(&place.group))
-        .map(|(send, place)| {
-            let fact = story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal);
-            let end_offset = fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset);
-            let appended_us = fact.map_or(send.ended_us, |fact| fact.appended_us);
-            let record = place.phy_offset..end_offset;
-            let owed = story.ledger.owed(&place.group, place.phy_offset, send.ordinal);
-            AckedMessage {
-                number: send.number,
-                end_offset,
-                appended_us,
-                acked_us: send.ended_us,
-                read_back: read_back.contains(&send.number),
-                stored: story.stored.contains(&send.number),
-                delivered: delivered.contains(&send.number),
-                expired: end_offset <= expired_to,
-                rotten: story.ledger.is_rotten(&story.master_now, &record, appended_us),
-                owed: owed.as_ref().is_some_and(|owed| owed.is_owed_by(&story.master_now)),
-                stood_beyond: skippable.contains(&send.number),
-                custody: owed.map_or_else(String::new, |owed| owed.to_string()),
-            }
-        })
-        .collect()
-}
-
-/// Messages that lie where the existing group had been before they were there.
-fn skippable(history: &History) -> BTreeSet<u32> {
-    let beyond = offsets::stood_beyond(history);
-    let queues = history.read_back.iter().filter_map(|(queue, it)| Some((it, beyond.get(queue)?)));
-    queues
-        .flat_map(|(reading, beyond)| {
-            let passed = reading.messages.iter().filter(|it| it.queue_offset <= *beyond);
-            passed.filter_map(|it| it.number)
-        })
-        .collect()
-}
-
-/// The number of a delivery that is what was sent.
-fn intact(delivery: &Delivery) -> Option<u32> {
-    delivery.number.filter(|_| delivery.body_intact)
-}
-
-/// The records of a group of which a device damaged bytes on the present master's disk.
-#[derive(Default)]
-struct RottenRecords {
-    group: String,
-    phy_offsets: BTreeSet<u64>,
-    places: BTreeSet<(Arc<str>, u32, u64)>,
-}
-
-impl RottenRecords {
-    fn is_behind(&self, delivery: &Delivery) -> bool {
-        *delivery.group == *self.group && self.phy_offsets.contains(&delivery.phy_offset)
-    }
-}
-
-fn rotten_records(story: &Story, trace: &Trace) -> RottenRecords {
-    let mut rotten = RottenRecords { group: story.group.clone(), ..RottenRecords::default() };
-    if !story.ledger.has_damage(&story.master_now) {
-        return rotten;
-    }
-    let group: Arc<str> = Arc::from(&*story.group);
-    trace.read(|records| {
-        for record in records.iter().filter(|record| story.is_of_group(&record.source)) {
-            let TraceEvent::Appended { phy_offset, size_bytes, queue_id, queue_offset, .. } =
-                &record.event
-            else {
-                continue;
-            };
-            let bytes = *phy_offset..*phy_offset + u64::from(*size_bytes);
-            if story.ledger.is_rotten(&story.master_now, &bytes, record.at_us) {
-                rotten.phy_offsets.insert(*phy_offset);
-                rotten.places.insert((Arc::clone(&group), *queue_id, *queue_offset));
-            }
-        }
-    });
-    rotten
-}
-
-/// The ack predicate of every acknowledged message.
-fn ack_facts(story: &Story) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for send in story.history.acked() {
-        let Some(place) = &send.place else { continue };
-        match story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal) {
-            Some(fact) => {
-                violations.extend(ack_predicate::check(&fact.ack).map(|v| v.of(send.number)));
-            }
-            None => {
-                let text = format!("SEND_OK that no broker gave: message {}", send.number);
-                violations.push(Violation::new(Checker::AckPredicate, text).of(send.number));
-            }
-        }
-    }
-    violations
-}
-
-fn offset_facts(story: &Story, acked: &[AckedMessage], rotten: &RottenRecords) -> offsets::Facts {
-    let not_owed = acked.iter().filter(|message| !message.owed).map(|message| message.number);
-    offsets::Facts {
-        committed: story.committed.clone(),
-        not_owed: not_owed.collect(),
-        holes: rotten.places.clone(),
-    }
 }
 
 /// Send statuses and figures by the names that plans give them.
@@ -330,65 +217,26 @@ fn not_shown(plan: &Plan, shown: &[Violation]) -> Vec<Finding> {
 /// Why a run shows nothing.
 fn why_vacuous(plan: &Plan, story: &Story, trace: &Trace, losses: &Losses) -> Vec<Finding> {
     let mut reasons = Vec::new();
-    for fault in trace.faults().iter().filter(|fault| fault.bitten_us.is_none()) {
-        reasons.push(format!("{} of {} had no effect", fault.kind, fault.target));
+    let faults = trace.faults();
+    let is_drawn = |index: &usize| story.drawn_faults.contains(index);
+    for (_, fault) in faults.iter().enumerate().filter(|(index, _)| !is_drawn(index)) {
+        if fault.bitten_us.is_none() {
+            reasons.push(format!("{} of {} had no effect", fault.kind, fault.target));
+        }
+    }
+    // Of those that were drawn, one at least.
+    if !plan.disturbances.is_empty() && faults.iter().all(|fault| fault.bitten_us.is_none()) {
+        reasons.push("no fault had an effect".to_owned());
     }
     // A SYNC_MASTER without a slave never says SEND_OK: that is a finding, not an empty run.
-    if story.history.acked().next().is_none() && !story.no_second_copy {
+    let has_second_copy = story.groups.iter().any(|group| !group.no_second_copy);
+    if story.history.acked().next().is_none() && has_second_copy {
         reasons.push("nothing was acknowledged".to_owned());
     }
     if plan.check.expect_loss && losses.lost.is_empty() && losses.skipped.is_empty() {
         reasons.push("the story wants a loss and there is none".to_owned());
     }
     reasons.into_iter().map(|why| Finding::new(Verdict::Vacuous, why)).collect()
-}
-
-/// The chains of the first lost messages.
-fn explain(story: &Story, trace: &Trace, losses: &Losses) -> Vec<Fate> {
-    trace.read(|records| explain_by(story, records, losses))
-}
-
-fn explain_by(story: &Story, records: &[TraceRecord], losses: &Losses) -> Vec<Fate> {
-    let mut fates = Vec::new();
-    for number in losses.lost.iter().take(FATES_MAX) {
-        let Some(send) = story.history.acked().find(|send| send.number == *number) else {
-            continue;
-        };
-        let Some(place) = &send.place else { continue };
-        let fact = story.ledger.ack_fact(&place.group, place.phy_offset, send.ordinal);
-        let broker = fact.as_ref().map_or(story.master_then.as_str(), |fact| &fact.ack.broker);
-        let replicas: Vec<String> =
-            story.replicas.iter().filter(|name| *name != broker).cloned().collect();
-        let lost = LostMessage {
-            number: *number,
-            broker,
-            phy_offset: place.phy_offset,
-            end_offset: fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset),
-            acked: send.ordinal,
-            in_process_memory: fact
-                .as_ref()
-                .is_some_and(|it| it.ack.transient_pool && !it.ack.live),
-            replicas: &replicas,
-            machines: &story.machines,
-            master_now: &story.master_now,
-        };
-        fates.push(forensics::explain(records, &lost));
-    }
-    fates
-}
-
-fn lost_keys(losses: &Losses, fates: &[Fate], permitted: impl Fn(u32) -> bool) -> Vec<LostKey> {
-    let reason = |index: usize| match fates.get(index) {
-        Some(fate) => fate.reason.clone(),
-        None => "as the messages before it".to_owned(),
-    };
-    let lost = losses.lost.iter().enumerate();
-    lost.map(|(index, number)| LostKey {
-        key: message_key(*number),
-        reason: reason(index),
-        permitted: permitted(*number),
-    })
-    .collect()
 }
 
 /// The effective mode of a group in words.

@@ -154,13 +154,14 @@ impl Shape {
             let properties = &mut plan.cluster.properties;
             properties.insert("cleanResourceInterval".to_owned(), LOOK_MS.to_owned());
         }
-        plan.workload.messages = self.messages;
-        plan.workload.producers = self.producers;
-        plan.workload.window = self.window;
+        let work = &mut plan.workloads[0];
+        work.messages = self.messages;
+        work.producers = self.producers;
+        work.window = self.window;
         // A workload ends after twenty times its messages: they must last as long as the story.
         let rate_max = self.messages * 20 / (STORY_SECONDS * self.producers);
-        plan.workload.rate_per_second = self.rate_per_second.min(rate_max.max(1));
-        plan.workload.body_bytes = [32, self.body_bytes_max];
+        work.rate_per_second = self.rate_per_second.min(rate_max.max(1));
+        work.body_bytes = [32, self.body_bytes_max];
         let slave = row.slave_flush.map(|_| "a-s");
         let roles = Roles { group: "a", master: "a", slave };
         let mut draw = Rng::from_seed(self.story_seed).child(&row.id).stream("story");
@@ -180,11 +181,10 @@ impl Shape {
             } else {
                 Trigger::AcksSincePrevious(*acks)
             };
-            events.push(EventPlan { at: None, when: Some(when), delay: Millis(0), action: strike });
+            events.push(EventPlan::when(when, strike));
             let least_ms = if *noise == Noise::FullDisk { FULL_MS } else { 0 };
             let delay = Millis((*lasts_ms).max(least_ms));
-            let when = Some(Trigger::Previous);
-            events.push(EventPlan { at: None, when, delay, action: heal });
+            events.push(EventPlan::when(Trigger::Previous, heal).delayed(delay));
         }
         events
     }

@@ -39,6 +39,7 @@ pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
         role: row.master_role().to_owned(),
         flush: row.flush.to_string(),
         slaves: u32::from(has_slave),
+        machines: Vec::new(),
         slave_flush: row.slave_flush.map_or_else(|| "ASYNC_FLUSH".to_owned(), |f| f.to_string()),
     };
     let cluster =
@@ -74,8 +75,9 @@ pub fn plan_on(
         upstream: Vec::new(),
         plants: Vec::new(),
         cluster,
-        workload,
+        workloads: vec![workload],
         events,
+        disturbances: Vec::new(),
         check: check_plan(row),
     }
 }
@@ -128,18 +130,11 @@ fn miss_last_acks(events: &mut Vec<EventPlan>, between: [String; 2], missed: u32
     else {
         return;
     };
-    let cut = EventPlan {
-        at: None,
-        when: Some(Trigger::Acks(first.saturating_sub(missed).max(1))),
-        delay: Millis(0),
-        action: Action::Partition { between: between.clone(), one_way: false },
-    };
-    let mend = EventPlan {
-        at: None,
-        when: Some(Trigger::Previous),
-        delay: Millis(100),
-        action: Action::Heal { between },
-    };
+    let cut = EventPlan::when(
+        Trigger::Acks(first.saturating_sub(missed).max(1)),
+        Action::Partition { between: between.clone(), one_way: false },
+    );
+    let mend = EventPlan::when(Trigger::Previous, Action::Heal { between }).delayed(Millis(100));
     events.insert(0, cut);
     events.push(mend);
 }

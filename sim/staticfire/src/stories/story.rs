@@ -67,7 +67,7 @@ impl Story<'_> {
             When::On(trigger) => (trigger, Millis(0)),
             When::After(delay) => (Trigger::Previous, delay),
         };
-        self.events.push(EventPlan { at: None, when: Some(trigger), delay, action });
+        self.events.push(EventPlan::when(trigger, action).delayed(delay));
     }
 
     fn master(&self) -> String {

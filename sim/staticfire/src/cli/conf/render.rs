@@ -27,7 +27,7 @@ pub(super) fn tables(cluster: &ClusterConf, tried: &[Tried], seeds: u64, all: bo
             let same = format!("as {}: same modes, same results (--all shows them)", twin.name);
             text += &format!("{}: {same}\n", group.name);
         } else {
-            let messages = rows[0].subject().plan(0).workload.messages;
+            let messages = rows[0].subject().plan(0).messages();
             let (seeds, messages) = (count(seeds, "seed"), count(messages.into(), "message"));
             text += &format!("{}: {} · {seeds} a row, {messages} a seed\n", group.name, group.mode);
             text += &table(&rows);

@@ -1,47 +1,53 @@
 //! What stories do to a cluster: one function per [`Action`].
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use staticfire_judge::ledger::Turn;
 use staticfire_world::disk::{
     DescriptorFault, FlushErrorMode, FlushFault, LatencyProfile, ReadFault, SimDisk,
 };
 use staticfire_world::trace::{FaultId, FaultKind, Name};
+use staticfire_world::world::StopOutcome;
+use tokio::sync::OwnedMutexGuard;
 
+use super::broker_process::BrokerProcess;
 use super::{Cluster, DiskFault, OpenFault, OpenFaultKind};
 use crate::plan::{Action, FileKind, FlushErrorPages, Millis};
-use crate::run::stage::Machine;
+use crate::run::stage::{Machine, Process};
 
 /// How long a graceful stop may take before the process is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Latency of the default link is the plan's; a calm link has it again.
 impl Cluster {
     /// Carries out an action.
     ///
     /// # Errors
     /// When an edited configuration makes no sense.
     pub async fn act(&self, action: &Action) -> Result<(), String> {
+        if !action.is_recovery() && self.witness.first_fault_us.get().is_none() {
+            self.witness.first_fault_us.set(Some(self.trace().now_us()));
+        }
+        let _alone = match self.operated_group(action) {
+            Some(group) => Some(self.operator_of(&group, action).await),
+            None => None,
+        };
         match action {
-            Action::Kill { node } => {
-                self.node(node).kill();
-            }
-            Action::PowerLoss { node, worst: false } => {
-                self.machine_of(node).power_loss();
-            }
-            Action::PowerLoss { node, worst: true } => {
-                self.machine_of(node).power_loss_worst();
-            }
+            Action::Kill { node } => self.kill(node),
+            Action::PowerLoss { node, worst } => self.power_loss(&*self.machine_of(node), *worst),
             Action::PowerLossGroup { group } => self.power_loss_group(group),
-            Action::DestroyDisk { node } => {
-                self.machine_of(node).destroy_disk();
-            }
+            Action::DestroyDisk { node } => self.destroy_disk(&*self.machine_of(node)),
             Action::Pause { node } => {
+                self.note_pause(node);
                 self.node(node).pause();
             }
-            Action::Resume { node } => self.node(node).resume(),
+            Action::Resume { node } => {
+                self.note_resume(node);
+                self.node(node).resume();
+            }
             Action::Restart { node, salvage } => {
                 if let Some(broker) = self.brokers.get(node) {
                     broker.set_salvage(*salvage);
@@ -49,6 +55,10 @@ impl Cluster {
                 self.restart(node).await;
             }
             Action::Promote { node } => self.promote(node).await?,
+            Action::PromoteMostAdvanced { group } => {
+                let node = self.most_advanced_slave(group);
+                self.promote(&node.ok_or_else(|| format!("{group} has no slave"))?).await?;
+            }
             Action::RejoinAsSlave { node } => self.rejoin_as_slave(node).await?,
             Action::Partition { between, one_way } => self.partition(between, *one_way),
             Action::Heal { between } => self.heal(between),
@@ -71,7 +81,108 @@ impl Cluster {
             Action::Calm { node } => self.calm(node),
         }
         self.note_disk_bites();
+        self.ledger.note_damage(self.trace());
         Ok(())
+    }
+
+    /// The group whose operator an action needs: starts and changes of roles take their time.
+    fn operated_group(&self, action: &Action) -> Option<String> {
+        match action {
+            Action::Restart { node, .. }
+            | Action::Promote { node }
+            | Action::RejoinAsSlave { node } => self.brokers.get(node).map(BrokerProcess::group),
+            Action::PromoteMostAdvanced { group } => Some(group.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits until nobody else operates a group.
+    async fn operator_of(&self, group: &str, action: &Action) -> OwnedMutexGuard<()> {
+        let operator = Arc::clone(self.operators.borrow_mut().entry(group.to_owned()).or_default());
+        if let Ok(free) = Arc::clone(&operator).try_lock_owned() {
+            return free;
+        }
+        let due_us = self.trace().now_us();
+        let alone = Arc::clone(&operator).lock_owned().await;
+        let late_ms = (self.trace().now_us() - due_us) / 1_000;
+        let text = format!("{action}: {late_ms} ms late, the operator of {group} was busy");
+        self.late.borrow_mut().push(text);
+        alone
+    }
+
+    /// Operations that had to wait for another one of the same group.
+    #[must_use]
+    pub fn late(&self) -> Vec<String> {
+        self.late.borrow().clone()
+    }
+
+    /// The slave of a group with the most of its log, as an operator who follows the documents finds it; of
+    /// equal ones the first.
+    fn most_advanced_slave(&self, group: &str) -> Option<String> {
+        let ends = self.slaves_of(group).map(|it| (self.ledger.view(it.name()).walk().end, it));
+        let best = ends.reduce(|best, it| if it.0 > best.0 { it } else { best });
+        best.map(|(_, slave)| slave.name().to_owned())
+    }
+
+    /// Takes every fault away that lasts, and starts every process that does not run and is not fenced.
+    ///
+    /// # Errors
+    /// As [`Cluster::act`].
+    pub async fn set_right(&self) -> Result<(), String> {
+        let open: Vec<Vec<String>> =
+            self.open_faults.borrow().iter().map(|open| open.nodes.clone()).collect();
+        for nodes in open {
+            if let [one, other] = &nodes[..] {
+                self.heal(&[one.clone(), other.clone()]);
+            }
+            self.calm(&nodes[0]);
+        }
+        let down =
+            |process: &&Rc<dyn Process>| !process.is_running() && !self.is_fenced(process.name());
+        let down: Vec<String> =
+            self.nodes.borrow().values().filter(down).map(|it| it.name().to_string()).collect();
+        for node in down {
+            self.act(&Action::Restart { node, salvage: false }).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a process that does not run, unless its machine has no power.
+    pub(super) fn start_process(&self, process: &dyn Process) {
+        if process.is_running() || !process.machine().is_on() {
+            return;
+        }
+        if self.brokers.get(&**process.name()).is_some_and(BrokerProcess::is_master) {
+            self.about_to(Turn::Leads, &[process.name().to_string()]);
+        }
+        process.start();
+    }
+
+    /// Stops a process in order, if it runs.
+    async fn stop_process(&self, process: &dyn Process) {
+        if process.is_running() && process.stop(STOP_DEADLINE).await == StopOutcome::Killed {
+            // What was in its memory alone is gone.
+            self.about_to(Turn::Kill, &[process.name().to_string()]);
+        }
+    }
+
+    fn kill(&self, node: &str) {
+        self.about_to(Turn::Kill, &[node.to_owned()]);
+        self.node(node).kill();
+    }
+
+    fn power_loss(&self, machine: &dyn Machine, worst: bool) {
+        self.about_to(Turn::PowerLoss, &self.beside(machine));
+        if worst {
+            machine.power_loss_worst()
+        } else {
+            machine.power_loss()
+        };
+    }
+
+    fn destroy_disk(&self, machine: &dyn Machine) {
+        self.about_to(Turn::DiskDestroyed, &self.beside(machine));
+        machine.destroy_disk();
     }
 
     fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
@@ -79,12 +190,15 @@ impl Cluster {
     }
 
     fn power_loss_group(&self, group: &str) {
-        let mut hit: Vec<Name> = Vec::new();
-        for broker in self.brokers.values().filter(|broker| broker.group() == group) {
-            if !hit.contains(broker.machine().name()) {
-                hit.push(Name::clone(broker.machine().name()));
-                broker.machine().power_loss();
-            }
+        let mut machines: BTreeMap<Name, Rc<dyn Machine>> = BTreeMap::new();
+        for broker in self.members_of(group) {
+            let name = Name::clone(broker.machine().name());
+            machines.entry(name).or_insert_with(|| Rc::clone(broker.machine()));
+        }
+        let hit = machines.values().flat_map(|machine| self.beside(&**machine)).collect::<Vec<_>>();
+        self.about_to(Turn::PowerLoss, &hit);
+        for machine in machines.values() {
+            machine.power_loss();
         }
     }
 
@@ -92,13 +206,9 @@ impl Cluster {
     async fn restart(&self, node: &str) {
         let process = self.node(node);
         self.fenced.borrow_mut().retain(|fenced| fenced != node);
-        if process.is_running() {
-            process.stop(STOP_DEADLINE).await;
-        }
+        self.stop_process(&*process).await;
         self.power_on(&*process.machine(), Some(node));
-        if !process.is_running() {
-            process.start();
-        }
+        self.start_process(&*process);
     }
 
     /// Powers a machine on if it is off and starts what ran there, but for fenced processes and `but`.
@@ -109,8 +219,8 @@ impl Cluster {
         machine.power_on();
         for process in machine.processes() {
             let name = process.name();
-            if Some(&**name) != but && !self.is_fenced(name) && !process.is_running() {
-                process.start();
+            if Some(&**name) != but && !self.is_fenced(name) {
+                self.start_process(&*process);
             }
         }
     }
@@ -118,20 +228,20 @@ impl Cluster {
     /// The old master is fenced, then the slave restarted with role and id edited.
     async fn promote(&self, node: &str) -> Result<(), String> {
         let broker = &self.brokers[node];
-        let group = broker.group();
-        if let Some(old) = self.master_of(&group) {
+        if broker.is_master() && !self.is_fenced(node) {
+            return Ok(());
+        }
+        if let Some(old) = self.master_of(&broker.group()) {
             if old.handle().is_running() {
-                old.handle().kill();
+                self.kill(old.name());
             }
             self.fenced.borrow_mut().push(old.name().to_owned());
         }
-        if broker.handle().is_running() {
-            broker.handle().stop(STOP_DEADLINE).await;
-        }
+        self.stop_process(&**broker.handle()).await;
         broker.edit(&[("brokerRole", "ASYNC_MASTER"), ("brokerId", "0")])?;
         broker.tell(&self.ledger);
         self.power_on(&**broker.machine(), Some(node));
-        broker.handle().start();
+        self.start_process(&**broker.handle());
         Ok(())
     }
 
@@ -141,9 +251,7 @@ impl Cluster {
         let group = broker.group();
         let taken: Vec<u64> = self.slaves_of(&group).map(|slave| slave.broker_id()).collect();
         let id = (1..).find(|id| !taken.contains(id)).unwrap_or(1_u64);
-        if broker.handle().is_running() {
-            broker.handle().stop(STOP_DEADLINE).await;
-        }
+        self.stop_process(&**broker.handle()).await;
         broker.edit(&[("brokerRole", "SLAVE"), ("brokerId", &id.to_string())])?;
         broker.tell(&self.ledger);
         self.restart(node).await;
@@ -155,13 +263,17 @@ impl Cluster {
         self.open(OpenFaultKind::Partition, between, fault);
     }
 
+    /// Takes partitions and slow links between two processes away.
     fn heal(&self, between: &[String; 2]) {
         let matches = |open: &OpenFault| {
-            open.kind == OpenFaultKind::Partition
+            !matches!(open.kind, OpenFaultKind::Disk(..))
                 && between.iter().all(|node| open.nodes.contains(node))
         };
         for open in self.take_open(matches) {
-            self.stage.heal(open.fault);
+            match open.kind {
+                OpenFaultKind::SlowLink => self.stage.reset_link(self.addresses_of(between)),
+                _ => self.stage.heal(open.fault),
+            }
         }
     }
 

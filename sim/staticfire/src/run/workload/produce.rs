@@ -10,7 +10,7 @@ use mq_env::Env;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
 use rand::Rng as _;
-use staticfire_judge::history::{Outcome, Place, SendOp, fill_body, message_key};
+use staticfire_judge::history::{Outcome, Place, QueueKey, SendOp, fill_body, message_key};
 use staticfire_world::trace::Name;
 use staticfire_world::world::ProcessContext;
 use tokio::sync::Semaphore;
@@ -22,14 +22,13 @@ use super::Workload;
 /// in trouble is not flooded and the story's messages last.
 const BACK_OFF: Duration = Duration::from_millis(300);
 
-/// Ids of the queues where delayed messages wait, above those of the topic: the offset that a broker tells
-/// of one belongs there.
-const WAITING_QUEUES: u32 = 1 << 16;
+/// Where delayed messages wait: the offset that a broker tells of one belongs there.
+const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 
 /// Main function of a producer process.
 pub async fn run(context: ProcessContext, work: Arc<Workload>) {
     let ProcessContext { env, shutdown, name, .. } = context;
-    let client = work.client(&env, &name);
+    let client = work.traffic.client(&env, &name);
     let mut config = ProducerConfig::new("producers");
     config.send_msg_timeout = work.plan.send_timeout.duration();
     // Compression would hide the size of a body from the plan.
@@ -67,14 +66,14 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Produ
 /// Sends one message and records what became of it; whether it was acknowledged.
 async fn send_one(
     name: &Name,
-    work: &Workload,
+    work: &Arc<Workload>,
     producer: &Producer,
     number: u32,
     len: usize,
     wait: bool,
 ) -> bool {
     let mut body = Vec::with_capacity(len + 8);
-    fill_body(work.seed, number, len, &mut body);
+    fill_body(work.traffic.seed, number, len, &mut body);
     let mut message = Message::new(work.plan.topic.clone(), Bytes::from(body));
     message.properties.insert(MessageConst::KEYS, &message_key(number));
     if !wait {
@@ -83,54 +82,58 @@ async fn send_one(
     if work.plan.delay_level > 0 {
         message.properties.insert_display(MessageConst::DELAY, work.plan.delay_level);
     }
-    work.send_started(name, number);
-    let started = work.trace.now_us();
-    let mut op = match producer.send(message).await {
+    let in_flight = work.send_started(name, number);
+    let op = match producer.send(message).await {
         Ok(result) => stored(work, &result, wait),
         Err(error) => failed(work, &error),
     };
-    (op.number, op.started_us, op.ended_us) = (number, started, work.trace.now_us());
     let acked = op.outcome == Outcome::Acked;
-    work.send_ended(name, op);
+    in_flight.ended(name, op);
     acked
 }
 
 /// A message that a broker stored, with whatever guarantee.
 fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp {
-    let status = work.trace.name(status_name(result.send_status));
+    let trace = work.traffic.trace();
+    let status = trace.name(status_name(result.send_status));
     let acked = result.send_status == SendStatus::SendOk && wait;
-    let group = work.trace.name(&result.message_queue.broker_name);
+    let group = trace.name(&result.message_queue.broker_name);
     let phy_offset = result.offset_msg_id.parse().map_or(0, |id: OffsetMessageId| id.phy_offset);
-    let queue_id = match work.plan.delay_level {
-        0 => result.message_queue.queue_id.unsigned_abs(),
-        level => WAITING_QUEUES + level,
+    let (topic, queue_id) = match work.plan.delay_level {
+        0 => (Name::clone(&work.topic), result.message_queue.queue_id.unsigned_abs()),
+        level => (trace.name(SCHEDULE_TOPIC), level - 1),
     };
     let place = Place {
-        group: Arc::clone(&group),
-        queue_id,
+        queue: QueueKey { group: Name::clone(&group), topic, queue_id },
         queue_offset: result.queue_offset.unsigned_abs(),
         phy_offset: phy_offset.unsigned_abs(),
     };
     let outcome = if acked { Outcome::Acked } else { Outcome::Unknown(Arc::clone(&status)) };
-    blank_op(outcome, status, Some(group), Some(place))
+    blank_op(work, outcome, status, Some(group), Some(place))
 }
 
 fn failed(work: &Workload, error: &SendError) -> SendOp {
-    let text = work.trace.name(&error.cause.to_string());
+    let trace = work.traffic.trace();
+    let text = trace.name(&error.cause.to_string());
     let status = match &error.cause {
-        ClientError::Broker { code, .. } => {
-            ResponseCode::name(*code).map(|name| work.trace.name(name))
-        }
+        ClientError::Broker { code, .. } => ResponseCode::name(*code).map(|name| trace.name(name)),
         _ => None,
     };
     let status = status.unwrap_or_else(|| Arc::clone(&text));
     let outcome = if error.maybe_stored { Outcome::Unknown(text) } else { Outcome::Rejected(text) };
-    blank_op(outcome, status, None, None)
+    blank_op(work, outcome, status, None, None)
 }
 
-fn blank_op(outcome: Outcome, status: Name, group: Option<Name>, place: Option<Place>) -> SendOp {
+fn blank_op(
+    work: &Workload,
+    outcome: Outcome,
+    status: Name,
+    group: Option<Name>,
+    place: Option<Place>,
+) -> SendOp {
     let (number, started_us, ended_us, ordinal) = (0, 0, 0, 0);
-    SendOp { number, started_us, ended_us, ordinal, outcome, status, group, place }
+    let topic = Name::clone(&work.topic);
+    SendOp { number, topic, started_us, ended_us, ordinal, outcome, status, group, place }
 }
 
 /// The status in RocketMQ's spelling.

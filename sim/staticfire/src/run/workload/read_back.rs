@@ -1,19 +1,19 @@
-//! The fresh group: it reads every queue of the topic from minimum to maximum, over the network, and
-//! asks how far the existing group has committed.
+//! The fresh group: it reads every queue of every topic from minimum to maximum, over the network, and asks
+//! how far the groups of the story have committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mq_client::{ClientError, ClientInstance, PullClient, PullStatus};
+use mq_client::{ClientError, PullClient, PullStatus};
 use mq_env::Env;
 use mq_protocol::message::MessageQueue;
-use staticfire_judge::check::offsets::{Committed, QueueKey};
-use staticfire_judge::history::QueueReading;
+use staticfire_judge::check::offsets::Committed;
+use staticfire_judge::history::{QueueKey, QueueReading};
 use staticfire_world::trace::Name;
 use tokio::time::sleep;
 
-use super::{EXISTING_GROUP, FRESH_GROUP, Workload};
+use super::super::traffic::{FRESH_GROUP, Traffic};
 
 /// Attempts at a request that fails, a second apart.
 const ATTEMPTS: u32 = 90;
@@ -26,51 +26,72 @@ const PULL_COUNT: i32 = 32;
 pub struct ReadBack {
     /// The queues.
     pub queues: BTreeMap<QueueKey, QueueReading>,
-    /// Committed offsets of the existing group.
+    /// Committed offsets of the groups of the story.
     pub committed: Committed,
 }
 
-/// Reads everything back in the process of `env`, called `name`.
+/// Reads the topics of all subscriptions back in the process of `env`, called `name`.
 ///
 /// # Errors
 /// The request that kept failing.
-pub async fn run(env: Env, name: Name, work: Arc<Workload>) -> Result<ReadBack, String> {
-    let client = work.client(&env, &name);
-    let reader = Reader { pull: PullClient::new(&client, FRESH_GROUP), name, work };
-    let found = reader.read_all().await;
+pub async fn run(
+    env: Env,
+    name: Name,
+    traffic: Arc<Traffic>,
+    subscriptions: BTreeMap<Name, Vec<Name>>,
+    topics: BTreeSet<Name>,
+) -> Result<ReadBack, String> {
+    let client = traffic.client(&env, &name);
+    let pull = PullClient::new(&client, FRESH_GROUP);
+    let fresh_group = traffic.trace().name(FRESH_GROUP);
+    let reader = Reader { pull, name, fresh_group, traffic, subscriptions };
+    let found = reader.read_all(&topics).await;
     client.shutdown().await;
     found
-}
-
-/// Waits until the topic is known, in the process of `env`.
-pub async fn topic_queues(
-    client: &ClientInstance,
-    topic: &str,
-) -> Result<Vec<MessageQueue>, String> {
-    let pull = PullClient::new(client, FRESH_GROUP);
-    retry(async || pull.fetch_subscribe_message_queues(topic).await).await
 }
 
 struct Reader {
     pull: PullClient,
     name: Name,
-    work: Arc<Workload>,
+    fresh_group: Name,
+    traffic: Arc<Traffic>,
+    subscriptions: BTreeMap<Name, Vec<Name>>,
 }
 
 impl Reader {
-    async fn read_all(&self) -> Result<ReadBack, String> {
+    async fn read_all(&self, topics: &BTreeSet<Name>) -> Result<ReadBack, String> {
         let mut found = ReadBack::default();
-        let topic = &self.work.plan.topic;
-        let queues = retry(async || self.pull.fetch_subscribe_message_queues(topic).await).await?;
-        for queue in queues {
-            let key = (Arc::from(&*queue.broker_name), queue.queue_id.unsigned_abs());
-            found.queues.insert(key.clone(), self.read_queue(&queue).await?);
-            let committed = retry(async || self.pull.query_offset(EXISTING_GROUP, &queue).await);
-            if let Some(offset) = committed.await? {
-                found.committed.insert(key, offset.unsigned_abs());
+        for topic in topics {
+            let queues =
+                retry(async || self.pull.fetch_subscribe_message_queues(topic).await).await?;
+            for queue in queues {
+                self.read_one(topic, &queue, &mut found).await?;
             }
         }
         Ok(found)
+    }
+
+    /// Reads a queue, and how far its subscribers are.
+    async fn read_one(
+        &self,
+        topic: &Name,
+        queue: &MessageQueue,
+        found: &mut ReadBack,
+    ) -> Result<(), String> {
+        let key = QueueKey {
+            group: self.traffic.trace().name(&queue.broker_name),
+            topic: Name::clone(topic),
+            queue_id: queue.queue_id.unsigned_abs(),
+        };
+        found.queues.insert(key.clone(), self.read_queue(queue).await?);
+        let subscribes = |topics: &&Vec<Name>| topics.contains(topic);
+        for (group, _) in self.subscriptions.iter().filter(|(_, topics)| subscribes(topics)) {
+            let committed = retry(async || self.pull.query_offset(group, queue).await);
+            if let Some(offset) = committed.await? {
+                found.committed.insert((Name::clone(group), key.clone()), offset.unsigned_abs());
+            }
+        }
+        Ok(())
     }
 
     async fn read_queue(&self, queue: &MessageQueue) -> Result<QueueReading, String> {
@@ -88,7 +109,8 @@ impl Reader {
                 break;
             }
             for message in result.messages.iter().filter(|message| message.queue_offset < max) {
-                reading.messages.push(self.work.delivery(&self.name, message));
+                let delivery = self.traffic.delivery(&self.name, &self.fresh_group, message);
+                reading.messages.push(delivery);
             }
             offset = result.next_begin_offset;
         }

@@ -1,0 +1,361 @@
+//! What contradicts itself in a plan: names that mean nothing, waits that never end, promises without a
+//! bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mq_broker::config::nearest;
+use staticfire_judge::check::Checker;
+use staticfire_judge::check::bound::Bound;
+use staticfire_judge::duration::Millis;
+
+use super::bounds::Nonsense;
+use super::disturbance::{DisturbancePlan, Trouble};
+use super::event::{EventPlan, START, Trigger};
+use super::expand::{expand, group_of, is_master};
+use super::{Action, Plan, Promise, WorkloadPlan};
+
+/// A disturbance is over by then.
+const LATEST: Millis = Millis(24 * 3_600_000);
+
+/// Refuses what cannot be meant.
+///
+/// # Errors
+/// The first such key.
+pub(super) fn check(plan: &Plan) -> Result<(), Nonsense> {
+    let names = Names::of(plan)?;
+    workloads(plan, &names)?;
+    for (index, event) in plan.events.iter().enumerate() {
+        let checked = names.event(plan, index, event);
+        checked.map_err(|text| Nonsense::new(format!("event {}", index + 1), text).entry(index))?;
+    }
+    for (index, disturbance) in plan.disturbances.iter().enumerate() {
+        let place = || format!("disturbance {}", index + 1);
+        let checked = names.disturbance(disturbance);
+        checked.map_err(|text| Nonsense::new(place(), text).entry(index))?;
+    }
+    waits_end(plan)?;
+    promise(plan)
+}
+
+/// What a plan may name.
+struct Names {
+    brokers: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    /// Every process, and what the present text calls it.
+    processes: BTreeSet<String>,
+    /// Events and disturbances.
+    happenings: BTreeSet<String>,
+}
+
+impl Names {
+    fn of(plan: &Plan) -> Result<Self, Nonsense> {
+        let cluster = expand(&plan.cluster);
+        let complain = |text: &str| Err(Nonsense::new("cluster", text));
+        if cluster.namesrvs.is_empty() {
+            return complain("no name server (set cluster.namesrv)");
+        }
+        if !cluster.brokers.iter().any(is_master) {
+            return complain("no broker with brokerId=0 (add a [[cluster.group]])");
+        }
+        let brokers: Vec<String> = cluster.brokers.iter().map(|it| it.name.clone()).collect();
+        let servers = cluster.namesrvs.iter().map(|it| it.name.clone()).chain(brokers.clone());
+        let clients = plan.workloads.iter().flat_map(WorkloadPlan::client_names);
+        let mut processes = BTreeSet::new();
+        for name in servers.chain(clients).chain(["operator".to_owned(), "reader".to_owned()]) {
+            if let Some(twice) = processes.replace(name) {
+                return complain(&format!("two processes are called {twice:?}"));
+            }
+        }
+        let groups = cluster.brokers.iter().map(|it| group_of(&it.properties).to_owned()).collect();
+        let happenings = happenings(plan)?;
+        Ok(Names { brokers: brokers.into_iter().collect(), groups, processes, happenings })
+    }
+
+    fn is_process(&self, name: &str) -> Result<(), String> {
+        known(&self.processes, name, "process is called")
+    }
+
+    fn is_group(&self, name: &str) -> Result<(), String> {
+        known(&self.groups, name, "broker group")
+    }
+
+    fn event(&self, plan: &Plan, index: usize, event: &EventPlan) -> Result<(), String> {
+        if event.at.is_some() == (event.when.is_some() || event.after.is_some()) {
+            return Err("give either `at` or `when` (or `after`)".to_owned());
+        }
+        let is_relative =
+            matches!(event.when, Some(Trigger::Previous | Trigger::AcksSincePrevious(_)));
+        if index == 0 && is_relative && event.after.is_none() {
+            return Err("no event comes before it".to_owned());
+        }
+        if let Some(after) = event.after.as_ref().filter(|it| *it != START) {
+            known(&self.happenings, after, "event or disturbance is called")?;
+        }
+        match &event.when {
+            Some(Trigger::Recovering(node) | Trigger::SlaveConnected(node)) => {
+                self.is_process(node)?;
+            }
+            Some(Trigger::Replicated(group)) => self.is_group(group)?,
+            _ => {}
+        }
+        event.action.nodes().into_iter().try_for_each(|node| self.is_process(node))?;
+        event.action.group().map_or(Ok(()), |group| self.is_group(group))?;
+        match &event.action {
+            Action::Promote { node } | Action::RejoinAsSlave { node }
+                if !self.brokers.contains(node) =>
+            {
+                Err(format!("{node:?} is no broker"))
+            }
+            Action::FillDisk { free_bytes, .. } if *free_bytes >= plan.cluster.disk_bytes => {
+                Err(format!("free_bytes: the disk has only {}", plan.cluster.disk_bytes))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn disturbance(&self, plan: &DisturbancePlan) -> Result<(), String> {
+        for (key, [shortest, longest]) in [("every", plan.every), ("lasts", plan.lasts)] {
+            if shortest > longest {
+                return Err(format!("{key}: [shortest, longest], and {shortest} is longer"));
+            }
+        }
+        if plan.from > plan.until || plan.until > LATEST {
+            return Err(format!("until: between `from` and {LATEST}"));
+        }
+        if !(1..=10_000).contains(&plan.budget) {
+            return Err("budget: 1 to 10000".to_owned());
+        }
+        let is_empty = match &plan.trouble {
+            Trouble::Attrition { faults, .. } => faults.is_empty(),
+            Trouble::ClientAttrition { nodes, faults } => nodes.is_empty() || faults.is_empty(),
+            Trouble::Clogging { nodes, .. } => nodes.len() < 2,
+            Trouble::FailingDisks { faults, .. } => faults.is_empty(),
+        };
+        if is_empty {
+            return Err("do: it has nothing to strike, or nothing to strike with".to_owned());
+        }
+        match &plan.trouble {
+            Trouble::Attrition { group, .. } | Trouble::FailingDisks { group, .. } => {
+                self.is_group(group)
+            }
+            Trouble::ClientAttrition { nodes, .. } | Trouble::Clogging { nodes, .. } => {
+                nodes.iter().try_for_each(|node| self.is_process(node))
+            }
+        }
+    }
+}
+
+/// Refuses a name that nothing has.
+fn known(names: &BTreeSet<String>, name: &str, what: &str) -> Result<(), String> {
+    if names.contains(name) {
+        return Ok(());
+    }
+    let meant = nearest(name, names.iter().map(String::as_str));
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    Err(format!("no {what} {name:?}{meant}"))
+}
+
+/// The names of events and disturbances.
+fn happenings(plan: &Plan) -> Result<BTreeSet<String>, Nonsense> {
+    let mut names = BTreeSet::new();
+    let events = plan.events.iter().map(|it| &it.name).enumerate().map(|it| ("event", it));
+    let others = plan.disturbances.iter().map(|it| &it.name).enumerate();
+    let all = events.chain(others.map(|it| ("disturbance", it)));
+    for (table, (index, name)) in all.filter(|(_, (_, name))| !name.is_empty()) {
+        if name == START || !names.insert(name.clone()) {
+            let text = format!("name: {name:?} is taken");
+            return Err(Nonsense::new(format!("{table} {}", index + 1), text).entry(index));
+        }
+    }
+    Ok(names)
+}
+
+/// No event waits for itself, by way of others.
+fn waits_end(plan: &Plan) -> Result<(), Nonsense> {
+    let by_name: BTreeMap<&str, usize> =
+        plan.events.iter().enumerate().map(|(index, it)| (&*it.name, index)).collect();
+    for start in 0..plan.events.len() {
+        let mut at = start;
+        for _ in 0..=plan.events.len() {
+            match plan.events[at].awaits(at, &by_name) {
+                Some(next) if next == start => {
+                    let text = "after: it waits for itself";
+                    let nonsense = Nonsense::new(format!("event {}", start + 1), text);
+                    return Err(nonsense.entry(start));
+                }
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn workloads(plan: &Plan, names: &Names) -> Result<(), Nonsense> {
+    let mut groups = BTreeSet::new();
+    for (index, work) in plan.workloads.iter().enumerate() {
+        workload(work, names).map_err(|nonsense| nonsense.entry(index))?;
+        for group in work.all_consumer_groups() {
+            if !groups.insert(group.name.clone()) {
+                let text = format!("there are two consumer groups {:?}", group.name);
+                return Err(Nonsense::new("workload.name", text).entry(index));
+            }
+        }
+    }
+    if plan.workloads.is_empty() {
+        return Err(Nonsense::new("workload", "there is none"));
+    }
+    Ok(())
+}
+
+fn workload(work: &WorkloadPlan, names: &Names) -> Result<(), Nonsense> {
+    let positive = [
+        ("queues", work.queues),
+        ("producers", work.producers),
+        ("window", work.window),
+        ("messages", work.messages),
+        ("rate_per_second", work.rate_per_second),
+    ];
+    let complain = |key: &str, text: &str| Err(Nonsense::new(format!("workload.{key}"), text));
+    if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        return complain(key, "must be at least 1");
+    }
+    if work.body_bytes[0] > work.body_bytes[1] || work.body_bytes[0] < 16 {
+        return complain("body_bytes", "[shortest, longest], at least 16");
+    }
+    if work.wait_false_percent > 100 {
+        return complain("wait_false_percent", "at most 100");
+    }
+    if work.delay_level > 18 {
+        return complain("delay_level", "0 (none) to 18");
+    }
+    if work.topic.is_empty() || work.topic.starts_with(['%', ' ']) {
+        return complain("topic", "a name as RocketMQ allows it");
+    }
+    if !work.group.is_empty() {
+        names.is_group(&work.group).map_err(|text| Nonsense::new("workload.group", text))?;
+    }
+    Ok(())
+}
+
+fn promise(plan: &Plan) -> Result<(), Nonsense> {
+    let check = &plan.check;
+    let complain = |key: &str, text: &str| Err(Nonsense::new(key, text));
+    let bound = check.bound.parse::<Bound>().map_err(Nonsense::from)?;
+    match check.promise {
+        Promise::May if bound.is_empty() => {
+            return complain("check.promise", "a `may` promise needs a bound");
+        }
+        Promise::Never if !bound.is_empty() => {
+            return complain("check.bound", "a `never` promise has no bound");
+        }
+        _ => {}
+    }
+    if check.breaks.is_empty() && check.may_break.is_empty() {
+        return Ok(());
+    }
+    if plan.upstream.is_empty() && plan.plants.is_empty() {
+        return complain("check.breaks", "only what `upstream` switches on may break");
+    }
+    let always = [Checker::Panic, Checker::Counts, Checker::NoPhantom];
+    let mut broken = check.breaks.iter().chain(&check.may_break);
+    match broken.find(|checker| always.contains(checker)) {
+        Some(checker) => complain("check.breaks", &format!("{checker} must hold in every story")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORY: &str = r#"
+title = "sync master, slave cut off"
+holds = "no acknowledged message is lost"
+[cluster]
+namesrv = 2
+[[cluster.group]]
+name = "a"
+role = "SYNC_MASTER"
+flush = "ASYNC_FLUSH"
+slaves = 1
+[[event]]
+at = "3s"
+do = { partition = { between = ["a", "a-s"] } }
+[[event]]
+when = "previous"
+delay = "5s"
+do = { heal = { between = ["a", "a-s"] } }
+[check]
+promise = "never"
+"#;
+
+    #[test]
+    fn contradictions_are_named() {
+        for (from, to, text) in [
+            ("namesrv = 2", "namesrv = 0", "no name server"),
+            ("at = \"3s\"", "at = \"3s\"\nwhen = \"previous\"", "either `at` or `when`"),
+            ("[\"a\", \"a-s\"]", "[\"a\", \"b\"]", "no process is called \"b\""),
+            ("promise = \"never\"", "promise = \"may\"", "needs a bound"),
+            ("promise = \"never\"", "promise = \"never\"\nbound = \"lag\"", "has no bound"),
+            ("promise = \"never\"", "promise = \"may\"\nbound = \"luck\"", "luck"),
+            ("promise = \"never\"", "promise = \"never\"\nbreaks = [\"replicas\"]", "may break"),
+            (
+                "{ partition = { between = [\"a\", \"a-s\"] } }",
+                "{ promote = { node = \"consumer-1\" } }",
+                "no broker",
+            ),
+            ("at = \"3s\"", "when = { recovering = \"b\" }", "no process is called \"b\""),
+            ("at = \"3s\"", "when = { replicated = \"b\" }", "no broker group \"b\""),
+            (
+                "{ partition = { between = [\"a\", \"a-s\"] } }",
+                "{ fill_disk = { node = \"a\", free_bytes = 1099511627776 } }",
+                "free_bytes: the disk has only",
+            ),
+            ("[\"a\", \"a-s\"]", "[\"a\", \"a-z\"]", "did you mean a-s?"),
+            ("at = \"3s\"", "after = \"luck\"", "no event or disturbance is called \"luck\""),
+            ("at = \"3s\"", "name = \"x\"\nafter = \"x\"", "line 11: event 1: after: it waits"),
+            ("at = \"3s\"", "name = \"start\"\nat = \"3s\"", "\"start\" is taken"),
+            (
+                "[check]",
+                "[[disturbance]]\nuntil = \"3s\"\ndo = { clogging = { nodes = [\"a\"], \
+                 latency = [\"1ms\", \"2ms\"] } }\n[check]",
+                "line 18: disturbance 1: do: it has nothing to strike",
+            ),
+            (
+                "[check]",
+                "[[workload]]\nname = \"x\"\n[[workload]]\nname = \"y\"\nqueues = 0\n[check]",
+                "line 22: workload.queues",
+            ),
+            (
+                "[check]",
+                "[[workload]]\n[[workload]]\n[check]",
+                "two processes are called \"producer-1\"",
+            ),
+            ("slaves = 1", "slaves = 1\nslavs = 2", "slavs"),
+            ("at = \"3s\"", "at = \"3\"", "no duration"),
+        ] {
+            let error = Plan::parse(&STORY.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(text), "{text:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_of_a_disk_fault_is_named_with_its_line() {
+        let action = "{ partition = { between = [\"a\", \"a-s\"] } }";
+        for (nonsense, text) in [
+            (
+                "{ read_error = { node = \"a\", file = \"log\", count = 1 } }",
+                "unknown variant `log`",
+            ),
+            ("{ rot = { node = \"a\", file = \"commitlog\", bits = 0 } }", "must be at least 1"),
+            ("{ lost_write = { node = \"a\", count = 0 } }", "must be at least 1"),
+            ("{ flush_error = { node = \"a\", count = 1, mode = \"late\" } }", "`kept_dirty`"),
+            ("{ hang_disk = { node = \"a\", count = 1 } }", "available keys: node"),
+        ] {
+            let error = Plan::parse(&STORY.replacen(action, nonsense, 1)).unwrap_err();
+            assert!(error.contains(text), "{text:?} not in {error:?}");
+            assert!(error.contains("line 13"), "no line in {error:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! [`WorkloadPlan`]: who sends and consumes what. A plan has one, as a table, or several, as an array of
+//! tables that run side by side.
+
+use std::fmt;
+use std::time::Duration;
+
+use mq_store::delay_level::DelayLevels;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use staticfire_judge::duration::Millis;
+
+/// Consumer group of a workload without a name.
+const EXISTING_GROUP: &str = "existing-group";
+
+/// Producers and consumer groups of one topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkloadPlan {
+    /// Its name, with which the names of its processes begin. Only one workload may go without.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The `brokerName` whose queues are used; empty: every group.
+    pub group: String,
+    /// The topic, created on every master of the groups in use before the first send.
+    pub topic: String,
+    /// Queues per broker group.
+    pub queues: u32,
+    /// Producers, each a process on a machine of its own.
+    pub producers: u32,
+    /// Sends that one producer keeps in flight.
+    pub window: u32,
+    /// Messages in all.
+    pub messages: u32,
+    /// Sends started per second and producer.
+    pub rate_per_second: u32,
+    /// Shortest and longest body in bytes.
+    pub body_bytes: [u32; 2],
+    /// Members of its own consumer group, each a process on a machine of its own; 0 for none.
+    pub consumers: u32,
+    /// `sendMsgTimeout`.
+    pub send_timeout: Millis,
+    /// Share of messages with `WAIT=false`, in percent; they are never counted as acknowledged.
+    pub wait_false_percent: u32,
+    /// Delay level of every message; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub delay_level: u32,
+    /// Further consumer groups of the topic.
+    #[serde(rename = "consumer_group", skip_serializing_if = "Vec::is_empty")]
+    pub consumer_groups: Vec<ConsumerGroupPlan>,
+}
+
+/// A consumer group that is there from before the first send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumerGroupPlan {
+    /// Its name, with which the names of its processes begin.
+    pub name: String,
+    /// Its members, each a process on a machine of its own.
+    #[serde(default = "one")]
+    pub consumers: u32,
+    /// What a listener takes for a message.
+    #[serde(default, skip_serializing_if = "is_instant")]
+    pub consume_time: Millis,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_instant(time: &Millis) -> bool {
+    time.0 == 0
+}
+
+impl Default for WorkloadPlan {
+    fn default() -> Self {
+        WorkloadPlan {
+            name: String::new(),
+            group: String::new(),
+            topic: "Orders".to_owned(),
+            queues: 4,
+            producers: 2,
+            window: 4,
+            messages: 500,
+            rate_per_second: 100,
+            body_bytes: [64, 512],
+            consumers: 1,
+            send_timeout: Millis(3_000),
+            wait_false_percent: 0,
+            delay_level: 0,
+            consumer_groups: Vec::new(),
+        }
+    }
+}
+
+impl WorkloadPlan {
+    /// Time from the storing of a message to its delivery, with RocketMQ's own levels.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        let level = self.delay_level as usize;
+        let ms = if level == 0 { 0 } else { DelayLevels::default().deliver_time_ms(level, 0) };
+        Duration::from_millis(ms)
+    }
+
+    /// Names of its producers' processes.
+    pub fn producer_names(&self) -> impl Iterator<Item = String> {
+        (1..=self.producers).map(|n| format!("{}producer-{n}", self.prefix()))
+    }
+
+    /// All its consumer groups, its own first.
+    #[must_use]
+    pub fn all_consumer_groups(&self) -> Vec<ConsumerGroupPlan> {
+        let name = if self.name.is_empty() { EXISTING_GROUP } else { &*self.name }.to_owned();
+        let own = ConsumerGroupPlan { name, consumers: self.consumers, consume_time: Millis(0) };
+        let own = (self.consumers > 0).then_some(own);
+        own.into_iter().chain(self.consumer_groups.iter().cloned()).collect()
+    }
+
+    /// Names of the processes of one of its consumer groups.
+    pub fn consumer_names(&self, group: &ConsumerGroupPlan) -> impl Iterator<Item = String> {
+        let is_own = !self.consumer_groups.contains(group);
+        let stem = if is_own { format!("{}consumer", self.prefix()) } else { group.name.clone() };
+        (1..=group.consumers).map(move |n| format!("{stem}-{n}"))
+    }
+
+    /// Names of the processes of all its clients.
+    #[must_use]
+    pub fn client_names(&self) -> Vec<String> {
+        let groups = self.all_consumer_groups();
+        let consumers = groups.iter().flat_map(|group| self.consumer_names(group));
+        self.producer_names().chain(consumers).collect()
+    }
+
+    /// What the names of its processes begin with.
+    fn prefix(&self) -> String {
+        if self.name.is_empty() { String::new() } else { format!("{}-", self.name) }
+    }
+}
+
+/// `[workload]`, or each `[[workload]]`.
+pub(super) fn one_or_several<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<WorkloadPlan>, D::Error> {
+    deserializer.deserialize_any(OneOrSeveral)
+}
+
+struct OneOrSeveral;
+
+impl<'de> Visitor<'de> for OneOrSeveral {
+    type Value = Vec<WorkloadPlan>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table [workload] or tables [[workload]]")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        WorkloadPlan::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(seq))
+    }
+}
+
+/// The only workload as a table, several as an array of tables.
+pub(super) fn as_one_or_several<S: Serializer>(
+    workloads: &[WorkloadPlan],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match workloads {
+        [only] => only.serialize(serializer),
+        several => several.serialize(serializer),
+    }
+}

@@ -1,0 +1,153 @@
+//! [`Witness`]: tells the ledger what is about to be done to brokers, and notes where their copies stood.
+//!
+//! Every operation that takes a process down, or lets one lead its group, passes through here just before it
+//! is carried out, whoever asked for it: what custody knows depends on no list of events.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use staticfire_judge::check::bound::FaultPositions;
+use staticfire_judge::ledger::custody::Moment;
+use staticfire_judge::ledger::{Processes, Turn};
+
+use super::Cluster;
+use super::broker_process::BrokerProcess;
+use crate::run::stage::Machine;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Witness {
+    /// By group: the process whose log is the group's.
+    leaders: RefCell<BTreeMap<String, String>>,
+    /// By group: where copies stood, per fault that takes one.
+    positions: RefCell<BTreeMap<String, Vec<FaultPositions>>>,
+    /// By process: when its pause began.
+    paused_since_us: RefCell<BTreeMap<String, u64>>,
+    /// By process: how long its pauses were that are over.
+    paused_us: RefCell<BTreeMap<String, u64>>,
+    pub(super) first_fault_us: Cell<Option<u64>>,
+}
+
+impl Cluster {
+    /// Where the copies of a group stood at each fault that took one of them.
+    #[must_use]
+    pub fn positions(&self, group: &str) -> Vec<FaultPositions> {
+        self.witness.positions.borrow().get(group).cloned().unwrap_or_default()
+    }
+
+    /// When the first fault struck.
+    #[must_use]
+    pub fn first_fault_us(&self) -> Option<u64> {
+        self.witness.first_fault_us.get()
+    }
+
+    /// Says that `turn` is about to be done to `processes`; others than brokers are left out.
+    pub(super) fn about_to(&self, turn: Turn, processes: &[String]) {
+        let trace = self.trace();
+        self.ledger.note_damage(trace);
+        let brokers = processes.iter().filter_map(|name| self.brokers.get(name));
+        let mut groups: Vec<String> = brokers.map(BrokerProcess::group).collect();
+        groups.sort();
+        groups.dedup();
+        for group in &groups {
+            self.note_positions(group, turn, processes);
+        }
+        let at = Moment { ordinal: trace.len() as u64, at_us: trace.now_us() };
+        self.ledger.turn(turn, processes, at, self);
+        if turn == Turn::Leads {
+            let leads = processes.iter().filter_map(|name| self.brokers.get(name));
+            let leads = leads.map(|broker| (broker.group(), broker.name().to_owned()));
+            self.witness.leaders.borrow_mut().extend(leads);
+        }
+    }
+
+    /// The brokers on the machine of a process.
+    #[must_use]
+    pub fn beside(&self, machine: &dyn Machine) -> Vec<String> {
+        let there = |broker: &&BrokerProcess| broker.machine().name() == machine.name();
+        self.brokers.values().filter(there).map(|broker| broker.name().to_owned()).collect()
+    }
+
+    /// Notes where the copies of `group` end, if `turn` takes the one that leads, or pages of another.
+    fn note_positions(&self, group: &str, turn: Turn, processes: &[String]) {
+        let Some(leader) = self.witness.leaders.borrow().get(group).cloned() else { return };
+        let is_hit = |name: &str| processes.iter().any(|it| it == name);
+        let takes_pages = matches!(turn, Turn::PowerLoss | Turn::DiskDestroyed);
+        let succeeds = |it: &&String| {
+            turn == Turn::Leads && **it != leader && self.brokers.get(*it).is_some_and(of(group))
+        };
+        let successor = processes.iter().find(succeeds);
+        let hits_leader = successor.is_some() || (turn != Turn::Leads && is_hit(&leader));
+        let others = self.brokers.values().filter(|it| of(group)(it) && it.name() != leader);
+        let others: Vec<&str> = match successor {
+            Some(successor) => vec![successor],
+            None => others.map(BrokerProcess::name).collect(),
+        };
+        let at_us = self.trace().now_us();
+        let hit_others = others.iter().filter(|it| takes_pages && is_hit(it));
+        for slave in hit_others.clone() {
+            self.ledger.slave_will_lose_pages(slave, &leader, at_us);
+        }
+        if !hits_leader && hit_others.clone().next().is_none() {
+            return;
+        }
+        let ordinal = self.trace().len() as u64;
+        // Each of several slaves may be the one that is promoted.
+        let slaves = others.iter().map(|it| Some(*it));
+        let slaves: Vec<Option<&str>> =
+            if others.is_empty() { vec![None] } else { slaves.collect() };
+        for slave in slaves {
+            let all = self.ledger.positions(&leader, slave);
+            let leader_loses_pages = hits_leader && takes_pages;
+            let slave_loses_pages = takes_pages && slave.is_some_and(is_hit);
+            let paused_us = self.paused_us(&leader);
+            let positions = FaultPositions {
+                at_us,
+                ordinal,
+                master_synced_to: all.master_synced_to.filter(|_| leader_loses_pages),
+                master_committed_to: all.master_committed_to.filter(|_| hits_leader),
+                uncommitted_us_max: all.uncommitted_us_max + paused_us,
+                slave_received_to: all.slave_received_to.filter(|_| hits_leader),
+                slave_synced_to: all.slave_synced_to.filter(|_| slave_loses_pages),
+            };
+            self.witness
+                .positions
+                .borrow_mut()
+                .entry(group.to_owned())
+                .or_default()
+                .push(positions);
+        }
+    }
+
+    /// A process is not scheduled from now on.
+    pub(super) fn note_pause(&self, node: &str) {
+        let now_us = self.trace().now_us();
+        self.witness.paused_since_us.borrow_mut().entry(node.to_owned()).or_insert(now_us);
+    }
+
+    /// It is again.
+    pub(super) fn note_resume(&self, node: &str) {
+        let now_us = self.trace().now_us();
+        let since_us = self.witness.paused_since_us.borrow_mut().remove(node).unwrap_or(now_us);
+        *self.witness.paused_us.borrow_mut().entry(node.to_owned()).or_default() +=
+            now_us - since_us;
+    }
+}
+
+/// Whether a broker belongs to `group`.
+fn of(group: &str) -> impl Fn(&BrokerProcess) -> bool {
+    move |broker| broker.group() == group
+}
+
+impl Processes for Cluster {
+    fn is_running(&self, process: &str) -> bool {
+        self.node(process).is_running()
+    }
+
+    fn paused_us(&self, process: &str) -> u64 {
+        let since_us = self.witness.paused_since_us.borrow().get(process).copied();
+        let present_us = since_us.map_or(0, |since_us| self.trace().now_us() - since_us);
+        let past_us = self.witness.paused_us.borrow().get(process).copied();
+        past_us.unwrap_or_default() + present_us
+    }
+}

@@ -1,0 +1,168 @@
+//! The first act: topics, consumer groups and a past are made, and the groups replicate.
+
+use std::time::Duration;
+
+use mq_client::{ClientConfig, ClientInstance, Producer, ProducerConfig};
+use mq_env::Env;
+use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
+use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::fastjson::to_bytes;
+use mq_protocol::header::admin::CreateTopicRequestHeader;
+use mq_protocol::message::Message;
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
+use tokio::time::sleep;
+
+use super::{LOOK_INTERVAL, are_replicas_equal};
+use crate::run::Clients;
+use crate::run::cluster::Cluster;
+use crate::run::traffic::FRESH_GROUP;
+
+/// Time for a slave to copy topics and groups: it asks every ten seconds.
+const METADATA_SYNC: Duration = Duration::from_secs(15);
+
+/// What the groups' past consists of.
+const HISTORY_TOPIC: &str = "History";
+const HISTORY_MESSAGES: u32 = 24;
+
+/// What an operator makes on one master.
+#[derive(Clone)]
+struct Order {
+    address: String,
+    /// Topics with their queues.
+    topics: Vec<(String, u32)>,
+    consumer_groups: Vec<String>,
+}
+
+/// Starts the operator and the consumers, and waits until the groups replicate.
+///
+/// # Errors
+/// What did not come up, in one sentence.
+pub(in crate::run) async fn come_up(
+    cluster: &Cluster,
+    clients: &Clients,
+    groups: &[String],
+) -> Result<(), String> {
+    let orders: Vec<Order> = groups.iter().filter_map(|it| order(cluster, clients, it)).collect();
+    let operator = cluster.add_client("operator", |context| async move {
+        context.shutdown.cancelled().await;
+    });
+    operator.start();
+    let namesrv_addrs = clients.traffic.namesrv_addrs.clone();
+    let created = operator.run(move |env| async move {
+        let remoting = RemotingClientConfig::default();
+        let client = RemotingClient::new(env.clone(), remoting, ProcessorTable::default());
+        for order in orders {
+            carry_out(&client, &order).await?;
+        }
+        client.shutdown().await;
+        write_history(env, namesrv_addrs).await
+    });
+    created.await.map_err(|_| "the operator's process ended".to_owned())??;
+    clients.works.iter().for_each(|work| cluster.start_consumers(work));
+    sleep(METADATA_SYNC).await;
+    for _ in 0..600 {
+        if groups.iter().all(|group| are_replicas_equal(cluster, group)) {
+            return Ok(());
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+    let late = groups.iter().find(|group| !are_replicas_equal(cluster, group));
+    let late = late.map_or("?", String::as_str);
+    Err(format!("the slaves of {late} did not catch up before the workload"))
+}
+
+/// What is to be made on the master of a group.
+fn order(cluster: &Cluster, clients: &Clients, group: &str) -> Option<Order> {
+    let works: Vec<_> = clients.works.iter().filter(|work| work.uses(group)).collect();
+    let topics = works.iter().map(|work| (work.plan.topic.clone(), work.plan.queues));
+    let history = (HISTORY_TOPIC.to_owned(), 1);
+    let consumer_groups = works.iter().flat_map(|work| work.plan.all_consumer_groups());
+    let consumer_groups = consumer_groups.map(|it| it.name).chain([FRESH_GROUP.to_owned()]);
+    Some(Order {
+        address: cluster.master_of(group)?.address(),
+        topics: topics.chain([history]).collect(),
+        consumer_groups: consumer_groups.collect(),
+    })
+}
+
+async fn carry_out(client: &RemotingClient, order: &Order) -> Result<(), String> {
+    let Order { address, topics, consumer_groups } = order;
+    for (topic, queues) in topics {
+        create_topic(client, address, topic, *queues).await?;
+    }
+    for group in consumer_groups {
+        create_group(client, address, group).await?;
+    }
+    Ok(())
+}
+
+/// Gives every group a past: a log that begins with the story's first message could lose even what
+/// master and slave have in common, which no real cluster does.
+async fn write_history(env: Env, namesrv_addrs: Vec<String>) -> Result<(), String> {
+    let config = ClientConfig {
+        namesrv_addrs,
+        instance_name: "operator".to_owned(),
+        ..ClientConfig::default()
+    };
+    let client = ClientInstance::start(env, config);
+    let mut config = ProducerConfig::new("operators");
+    config.send_msg_timeout = Duration::from_secs(10);
+    let producer = Producer::new(&client, config);
+    for _ in 0..HISTORY_MESSAGES {
+        let message = Message::new(HISTORY_TOPIC, vec![b'h'; 256]);
+        // Stored is enough: a SYNC_MASTER whose slave is still coming up has another status.
+        producer.send(message).await.map_err(|error| format!("history: {error}"))?;
+    }
+    client.shutdown().await;
+    Ok(())
+}
+
+/// Creates the topic as an operator does, trying until the broker is up.
+async fn create_topic(
+    client: &RemotingClient,
+    address: &str,
+    topic: &str,
+    queues: u32,
+) -> Result<(), String> {
+    let queue_nums = i32::try_from(queues).unwrap_or(i32::MAX);
+    let header = CreateTopicRequestHeader {
+        topic: topic.to_owned(),
+        default_topic: "TBW102".to_owned(),
+        read_queue_nums: queue_nums,
+        write_queue_nums: queue_nums,
+        perm: 6,
+        topic_filter_type: "SINGLE_TAG".to_owned(),
+        ..CreateTopicRequestHeader::default()
+    };
+    let request = || RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
+    let created = insist(client, address, request).await;
+    created.map_err(|last| format!("topic {topic} cannot be created at {address}: {last}"))
+}
+
+/// Creates a consumer group as an operator does: not every broker lets groups create themselves.
+async fn create_group(client: &RemotingClient, address: &str, group: &str) -> Result<(), String> {
+    let body = to_bytes(&SubscriptionGroupConfig::new(group));
+    let code = RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
+    let request = || RemotingCommand::request(code, &()).with_body(body.clone());
+    let created = insist(client, address, request).await;
+    created.map_err(|last| format!("group {group} cannot be created at {address}: {last}"))
+}
+
+/// Sends a request until the broker is up and carries it out; the last refusal if it does not.
+async fn insist(
+    client: &RemotingClient,
+    address: &str,
+    request: impl Fn() -> RemotingCommand,
+) -> Result<(), String> {
+    let mut last = String::new();
+    for _ in 0..60 {
+        match client.invoke(address, request(), Duration::from_secs(3)).await {
+            Ok(response) if response.code == ResponseCode::SUCCESS => return Ok(()),
+            Ok(response) => last = format!("code {}: {:?}", response.code, response.remark),
+            Err(error) => last = error.to_string(),
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    Err(last)
+}

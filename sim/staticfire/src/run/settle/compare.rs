@@ -1,0 +1,100 @@
+//! What the disks of a group hold: are the copies equal, and are the queues like a rebuild?
+
+use std::collections::BTreeMap;
+
+use staticfire_judge::check::Violation;
+use staticfire_judge::check::replicas::{LogCopy, check_logs, check_queues};
+use staticfire_judge::ledger::{FoundRecord, LogView, LogWalk};
+
+use crate::plan::Plan;
+use crate::run::cluster::Cluster;
+use crate::run::cluster::broker_process::BrokerProcess;
+
+/// Whether every running slave of a group holds exactly its master's log, and every running broker
+/// of the group has dispatched all of its own.
+pub(in crate::run) fn are_replicas_equal(cluster: &Cluster, group: &str) -> bool {
+    let Some(master) = cluster.master_of(group) else { return false };
+    let view = cluster.ledger().view(master.name());
+    let walk = view.walk();
+    let running = |broker: &&BrokerProcess| broker.handle().is_running();
+    master.handle().is_running()
+        && view.queued_records(&walk.gaps) == walk.records.len()
+        && cluster
+            .slaves_of(group)
+            .filter(running)
+            .all(|slave| is_equal_copy(&view, &walk, &cluster.ledger().view(slave.name())))
+}
+
+/// Whether `copy` ends where the log of `view` ends, has the same bytes, and is dispatched.
+fn is_equal_copy(view: &LogView, walk: &LogWalk, copy: &LogView) -> bool {
+    let Some(min) = copy.min() else { return walk.records.is_empty() };
+    let is_common = |found: &&FoundRecord| found.indexed.unit.phy_offset >= min;
+    let common = walk.records.iter().filter(is_common).count();
+    // Where the copy begins earlier, its own records count.
+    let records = if min < walk.min { copy.walk().records.len() } else { common };
+    // Behind the last record there may be the blank of a full file.
+    (copy.ends_at(walk.end) || copy.walk().end == walk.end)
+        && view.same_sound_bytes(copy, walk.min.max(min)..walk.end)
+        && copy.queued_records(&walk.gaps) == records
+}
+
+/// Compares the copies of every group with each other and each with a rebuild.
+pub(in crate::run) fn compare_disks(
+    cluster: &Cluster,
+    plan: &Plan,
+    groups: &[String],
+) -> Vec<Violation> {
+    let running = cluster.brokers().values().filter(|broker| broker.handle().is_running());
+    let copies: BTreeMap<&str, Copied> = running
+        .map(|broker| {
+            let view = cluster.ledger().view(broker.name());
+            (broker.name(), Copied { walk: view.walk(), view })
+        })
+        .collect();
+    let mut violations = Vec::new();
+    for (name, copy) in &copies {
+        let records: Vec<_> = copy.walk.records.iter().map(|r| r.indexed.clone()).collect();
+        let gaps = &copy.walk.gaps;
+        violations.extend(check_queues(name, &records, gaps, &copy.view.queues()));
+    }
+    // Where a slave may refuse to follow (a blank master), nothing is promised of the copies.
+    if plan.check.replicas_equal_within.is_none() {
+        return violations;
+    }
+    for group in groups {
+        let Some(master) = cluster.master_of(group) else { continue };
+        let Some(original) = copies.get(master.name()) else { continue };
+        let slaves = cluster.slaves_of(group).map(BrokerProcess::name);
+        for (slave, copy) in slaves.filter_map(|name| copies.get_key_value(name)) {
+            let expired_to = cluster.ledger().expired_to(slave);
+            violations.extend(compare_logs(master.name(), original, slave, copy, expired_to));
+        }
+    }
+    violations
+}
+
+/// A broker's log on its disk.
+struct Copied {
+    view: LogView,
+    walk: LogWalk,
+}
+
+/// A slave whose old files have expired begins where it may.
+fn compare_logs(
+    master: &str,
+    one: &Copied,
+    slave: &str,
+    other: &Copied,
+    expired_to: u64,
+) -> Option<Violation> {
+    let damaged = one.view.damaged_either(&other.view);
+    let read_one = |range| one.view.read_without(&damaged, range);
+    let read_other = |range| other.view.read_without(&damaged, range);
+    let copy = |name, walk: &LogWalk| (name, walk.min, walk.end);
+    let (name, min, max) = copy(master, &one.walk);
+    let min = min.max(other.walk.min.min(expired_to));
+    let one = LogCopy { name, min, max, read: &read_one };
+    let (name, min, max) = copy(slave, &other.walk);
+    let other = LogCopy { name, min, max, read: &read_other };
+    check_logs(&one, &other, true)
+}

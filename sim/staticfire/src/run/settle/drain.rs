@@ -1,0 +1,149 @@
+//! The consumer groups are given what is stored, then the fresh group reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use staticfire_judge::history::{History, QueueKey};
+use staticfire_judge::ledger::{FoundRecord, Ledger};
+use staticfire_world::trace::Name;
+use tokio::time::{Instant, sleep};
+
+use super::topics;
+use crate::run::Clients;
+use crate::run::cluster::Cluster;
+use crate::run::workload::read_back::{self, ReadBack};
+
+/// Longest wait for the groups to be given everything: the queues of a consumer that vanished are given to
+/// others when the broker has not heard of it for two minutes, and when they rebalance next.
+const DRAIN_LIMIT: Duration = Duration::from_secs(240);
+
+/// Longest wait where nothing is missing but what a group may never get: its position comes back to where
+/// the log ends.
+const REBALANCE_LIMIT: Duration = Duration::from_secs(90);
+
+/// How often it is looked at.
+const DRAIN_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Within this time the last commits have reached the broker.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(6);
+
+/// Listener calls that a consumer has under way at most (`consumeThreadMax`).
+const CONSUME_THREADS: u64 = 20;
+
+/// Where records of the workloads lie, and their numbers.
+pub(in crate::run) type Places = BTreeMap<(QueueKey, u64), u32>;
+
+/// Waits until the consumer groups were given what the masters hold, then lets the fresh group read.
+///
+/// # Errors
+/// A request that kept failing.
+pub(in crate::run) async fn read_back(
+    cluster: &Cluster,
+    clients: &Clients,
+    groups: &[String],
+) -> Result<ReadBack, String> {
+    let reader = cluster.add_client("reader", |context| async move {
+        context.shutdown.cancelled().await;
+    });
+    reader.start();
+    let topics = topics(clients);
+    let masters = groups.iter().filter_map(|group| Some((group, cluster.master_of(group)?)));
+    let stored: Places = masters
+        .flat_map(|(group, it)| stored_places(cluster.ledger(), group, it.name(), &topics))
+        .collect();
+    let limit = DRAIN_LIMIT + consuming(clients, stored.len());
+    let began = Instant::now();
+    loop {
+        let limit = match given(&clients.traffic.history(), &stored) {
+            Given::All => break,
+            Given::AllOwed => REBALANCE_LIMIT,
+            Given::Some => limit,
+        };
+        if began.elapsed() >= limit {
+            break;
+        }
+        sleep(DRAIN_INTERVAL).await;
+    }
+    sleep(COMMIT_INTERVAL).await;
+    let subscriptions = clients.traffic.history().subscriptions.clone();
+    let (traffic, name) = (Arc::clone(&clients.traffic), Arc::clone(reader.name()));
+    let reading =
+        reader.run(move |env| read_back::run(env, name, traffic, subscriptions, topics)).await;
+    reading.map_err(|_| "the reader's process ended".to_owned())?
+}
+
+/// What the slowest listeners take for `messages`, twice over.
+fn consuming(clients: &Clients, messages: usize) -> Duration {
+    let groups = clients.works.iter().flat_map(|work| work.plan.all_consumer_groups());
+    let slow = groups.filter(|group| group.consumers > 0);
+    let ms = slow.map(|group| {
+        let at_a_time = u64::from(group.consumers) * CONSUME_THREADS;
+        2 * group.consume_time.0 * messages as u64 / at_a_time
+    });
+    Duration::from_millis(ms.max().unwrap_or_default())
+}
+
+/// How much of what is stored the groups were given.
+enum Given {
+    /// All of it.
+    All,
+    /// All but what lies where a group had been before.
+    AllOwed,
+    /// Something is missing.
+    Some,
+}
+
+/// How much of what is stored every consumer group was given.
+fn given(history: &History, stored: &Places) -> Given {
+    let mut all = Given::All;
+    for (group, topics) in &history.subscriptions {
+        match given_to(group, topics, history, stored) {
+            Given::All => {}
+            Given::AllOwed => all = Given::AllOwed,
+            Given::Some => return Given::Some,
+        }
+    }
+    all
+}
+
+fn given_to(group: &Name, topics: &[Name], history: &History, stored: &Places) -> Given {
+    let mut given: BTreeSet<u32> = BTreeSet::new();
+    let mut beyond: BTreeMap<&QueueKey, u64> = BTreeMap::new();
+    for delivery in history.deliveries.iter().filter(|it| it.consumer_group == *group) {
+        given.extend(delivery.number);
+        let place = (delivery.queue.clone(), delivery.queue_offset);
+        if stored.get(&place) != delivery.number.as_ref() {
+            let highest = beyond.entry(&delivery.queue).or_default();
+            *highest = (*highest).max(delivery.queue_offset);
+        }
+    }
+    let is_passed = |(queue, offset): &(QueueKey, u64)| {
+        beyond.get(queue).is_some_and(|beyond| offset <= beyond)
+    };
+    let owed = stored.iter().filter(|((queue, _), _)| topics.contains(&queue.topic));
+    let mut missing = owed.filter(|(_, number)| !given.contains(number)).peekable();
+    if missing.peek().is_none() {
+        return Given::All;
+    }
+    if missing.all(|(place, _)| is_passed(place)) { Given::AllOwed } else { Given::Some }
+}
+
+/// The records of the workloads that the disk of a broker of `group` holds.
+pub(in crate::run) fn stored_places(
+    ledger: &Ledger,
+    group: &str,
+    broker: &str,
+    topics: &BTreeSet<Name>,
+) -> Places {
+    let group: Name = Arc::from(group);
+    let walk = ledger.view(broker).walk();
+    let of_topics = walk.records.iter().filter(|record| topics.contains(&record.indexed.topic));
+    let place = |record: &FoundRecord| {
+        let topic = Arc::clone(&record.indexed.topic);
+        let queue =
+            QueueKey { group: Arc::clone(&group), topic, queue_id: record.indexed.queue_id };
+        (queue, record.indexed.queue_offset)
+    };
+    of_topics.filter_map(|record| Some((place(record), record.number?))).collect()
+}

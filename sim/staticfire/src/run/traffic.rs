@@ -1,0 +1,181 @@
+//! [`Traffic`]: what all clients of a run share. They use the real client library, and tell the history
+//! what they saw.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mq_client::{ClientConfig, ClientInstance};
+use mq_env::Env;
+use mq_env::watched::Watched;
+use mq_protocol::message::MessageExt;
+use staticfire_judge::history::{
+    Delivery, History, Outcome, QueueKey, SendOp, fill_body, message_number,
+};
+use staticfire_world::trace::{Name, Trace};
+
+/// Consumer group that reads everything back at the end.
+pub const FRESH_GROUP: &str = "fresh-group";
+
+/// Most sends of a run that is short.
+const SENDS_MAX: u32 = 100_000;
+
+/// Acknowledgements so far.
+#[derive(Clone, Debug, Default)]
+pub struct Acks {
+    /// Of all workloads.
+    pub all: u32,
+    /// By workload, in the order of the plan.
+    pub by_workload: Vec<u32>,
+    /// By broker group.
+    pub by_group: BTreeMap<Name, u32>,
+}
+
+/// What the clients of a run share.
+pub struct Traffic {
+    /// `host:port` of the name servers.
+    pub namesrv_addrs: Vec<String>,
+    /// Seed of the bodies.
+    pub seed: u64,
+    trace: Trace,
+    history: Mutex<History>,
+    /// Numbers of messages are unique in a run.
+    next_number: AtomicU32,
+    sends_max: u32,
+    acks: Watched<Acks>,
+}
+
+impl Traffic {
+    /// Of clients that know `namesrv_addrs` and together want to send `messages`.
+    #[must_use]
+    pub fn new(namesrv_addrs: Vec<String>, messages: u32, seed: u64, trace: Trace) -> Self {
+        Traffic {
+            namesrv_addrs,
+            seed,
+            trace,
+            history: Mutex::default(),
+            next_number: AtomicU32::new(0),
+            // Far more than a story needs: a run has to fit into memory.
+            sends_max: messages.saturating_mul(20).max(SENDS_MAX),
+            acks: Watched::default(),
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// What the clients saw so far.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Acknowledgements, as they come.
+    #[must_use]
+    pub fn acks(&self) -> Watched<Acks> {
+        self.acks.clone()
+    }
+
+    /// Number of sends started.
+    #[must_use]
+    pub fn started(&self) -> u32 {
+        self.next_number.load(Ordering::Relaxed)
+    }
+
+    /// How many sends there were, if producers would have gone on and were not let.
+    #[must_use]
+    pub fn ran_out(&self) -> Option<u32> {
+        let started = self.started();
+        (started >= self.sends_max).then_some(started)
+    }
+
+    /// The number of the next message to send, while there is one.
+    pub(super) fn take_number(&self) -> Option<u32> {
+        let is_left = self.started() < self.sends_max;
+        is_left.then(|| self.next_number.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A client of this run.
+    pub(super) fn client(&self, env: &Env, instance_name: &str) -> ClientInstance {
+        let config = ClientConfig {
+            namesrv_addrs: self.namesrv_addrs.clone(),
+            instance_name: instance_name.to_owned(),
+            ..ClientConfig::default()
+        };
+        ClientInstance::start(env.clone(), config)
+    }
+
+    /// Records the outcome of a send of the `workload`th workload.
+    pub(super) fn send_ended(&self, producer: &Name, workload: usize, mut op: SendOp) {
+        let text = match &op.outcome {
+            Outcome::Acked => &op.status,
+            Outcome::Rejected(text) | Outcome::Unknown(text) => text,
+        };
+        op.ordinal = self.trace.op(producer, u64::from(op.number), text);
+        let acked = op.outcome == Outcome::Acked;
+        let group = op.group.clone();
+        self.history().sends.push(op);
+        if acked {
+            self.acks.modify(|acks| acks.count(workload, group));
+        }
+    }
+
+    /// A delivery as the history keeps it.
+    pub(super) fn delivery(
+        &self,
+        source: &Name,
+        consumer_group: &Name,
+        message: &MessageExt,
+    ) -> Delivery {
+        let key = message.message.keys().next().unwrap_or_default();
+        let number = message_number(key).filter(|number| *number < self.started());
+        let body_intact = number.is_some_and(|number| {
+            let mut sent = Vec::new();
+            fill_body(self.seed, number, message.message.body.len(), &mut sent);
+            sent == message.message.body
+        });
+        let ordinal = self.trace.op(source, u64::from(number.unwrap_or(u32::MAX)), "delivered");
+        Delivery {
+            number,
+            key: Arc::from(key),
+            body_intact,
+            consumer_group: Name::clone(consumer_group),
+            queue: QueueKey {
+                group: self.trace.name(&message.broker_name),
+                topic: self.trace.name(&message.message.topic),
+                queue_id: message.queue_id.unsigned_abs(),
+            },
+            queue_offset: message.queue_offset.unsigned_abs(),
+            phy_offset: message.phy_offset.unsigned_abs(),
+            at_us: self.trace.now_us(),
+            ordinal,
+        }
+    }
+}
+
+impl Acks {
+    fn count(&mut self, workload: usize, group: Option<Name>) {
+        self.all += 1;
+        if self.by_workload.len() <= workload {
+            self.by_workload.resize(workload + 1, 0);
+        }
+        self.by_workload[workload] += 1;
+        if let Some(group) = group {
+            *self.by_group.entry(group).or_default() += 1;
+        }
+    }
+
+    /// Of the `workload`th workload.
+    #[must_use]
+    pub fn of_workload(&self, workload: usize) -> u32 {
+        self.by_workload.get(workload).copied().unwrap_or_default()
+    }
+
+    /// Of a broker group.
+    #[must_use]
+    pub fn of_group(&self, group: &str) -> u32 {
+        self.by_group.get(group).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,159 @@
+//! What the checkers are fed with: the clients' history beside the disks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use staticfire_judge::check::acked_durable::{AckedMessage, Missed};
+use staticfire_judge::check::{Checker, Violation, ack_predicate, offsets};
+use staticfire_judge::history::{Delivery, History, QueueKey, SendOp};
+use staticfire_world::trace::{Name, Trace, TraceEvent};
+
+use crate::run::{GroupStory, Story};
+
+/// What was delivered to whom, once for all broker groups.
+pub(super) struct Delivered {
+    /// Numbers of messages that came back as they were sent, by consumer group.
+    given: BTreeMap<Name, BTreeSet<u32>>,
+    /// Messages that lie where a consumer group had been before they were there.
+    skippable: BTreeSet<(Name, u32)>,
+}
+
+impl Delivered {
+    pub(super) fn of(history: &History) -> Self {
+        let mut given: BTreeMap<Name, BTreeSet<u32>> = BTreeMap::new();
+        for delivery in &history.deliveries {
+            let group = given.entry(Arc::clone(&delivery.consumer_group)).or_default();
+            group.extend(intact(delivery));
+        }
+        let beyond = offsets::stood_beyond(history);
+        let passed = beyond.iter().filter_map(|((group, queue), beyond)| {
+            Some((group, history.read_back.get(queue)?, beyond))
+        });
+        let skippable = passed.flat_map(|(group, reading, beyond)| {
+            let messages = reading.messages.iter().filter(|it| it.queue_offset <= *beyond);
+            messages.filter_map(|it| Some((Arc::clone(group), it.number?)))
+        });
+        Delivered { given, skippable: skippable.collect() }
+    }
+
+    /// The consumer groups that were owed a message and never got it.
+    fn missed(&self, history: &History, send: &SendOp) -> Vec<Missed> {
+        let has_it = |group: &&Name| {
+            self.given.get(*group).is_some_and(|given| given.contains(&send.number))
+        };
+        let missed = history.subscribers(&send.topic).filter(|group| !has_it(group));
+        missed
+            .map(|group| Missed {
+                group: Arc::clone(group),
+                stood_beyond: self.skippable.contains(&(Arc::clone(group), send.number)),
+            })
+            .collect()
+    }
+}
+
+/// The acknowledged messages of a broker group with what is known of each.
+pub(super) fn acked_messages(
+    story: &Story,
+    group: &GroupStory,
+    delivered: &Delivered,
+) -> Vec<AckedMessage> {
+    let history = &story.history;
+    let here = |name: &str| name == group.name;
+    let queues = history.read_back.iter().filter(|(queue, _)| here(&queue.group));
+    let read_back: BTreeSet<u32> =
+        queues.flat_map(|(_, queue)| queue.messages.iter().filter_map(intact)).collect();
+    let keepers = group.replicas.iter().chain([&group.master_then]);
+    let expired_to = keepers.map(|it| story.ledger.expired_to(it)).max().unwrap_or_default();
+    let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));
+    acked
+        .filter(|(_, place)| here(&place.queue.group))
+        .map(|(send, place)| {
+            let fact = story.ledger.ack_fact(&group.name, place.phy_offset, send.ordinal);
+            let end_offset = fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset);
+            let appended_us = fact.map_or(send.ended_us, |fact| fact.appended_us);
+            let record = place.phy_offset..end_offset;
+            let owed = story.ledger.owed(&group.name, place.phy_offset, send.ordinal);
+            AckedMessage {
+                number: send.number,
+                end_offset,
+                appended_us,
+                acked_us: send.ended_us,
+                read_back: read_back.contains(&send.number),
+                stored: group.stored.contains(&send.number),
+                missed_by: delivered.missed(history, send),
+                expired: end_offset <= expired_to,
+                rotten: story.ledger.is_rotten(&group.master_now, &record, appended_us),
+                owed: owed.as_ref().is_some_and(|owed| owed.is_owed_by(&group.master_now)),
+                custody: owed.map_or_else(String::new, |owed| owed.to_string()),
+            }
+        })
+        .collect()
+}
+
+/// The number of a delivery that is what was sent.
+fn intact(delivery: &Delivery) -> Option<u32> {
+    delivery.number.filter(|_| delivery.body_intact)
+}
+
+/// The records of which a device damaged bytes on the disk of their group's present master.
+#[derive(Default)]
+pub(super) struct RottenRecords {
+    phy_offsets: BTreeSet<(Name, u64)>,
+    pub(super) places: BTreeSet<(QueueKey, u64)>,
+}
+
+impl RottenRecords {
+    pub(super) fn is_behind(&self, delivery: &Delivery) -> bool {
+        let place = (Arc::clone(&delivery.queue.group), delivery.phy_offset);
+        !self.phy_offsets.is_empty() && self.phy_offsets.contains(&place)
+    }
+}
+
+pub(super) fn rotten_records(story: &Story, trace: &Trace) -> RottenRecords {
+    let mut rotten = RottenRecords::default();
+    for group in &story.groups {
+        if story.ledger.has_damage(&group.master_now) {
+            add_rotten(story, group, trace, &mut rotten);
+        }
+    }
+    rotten
+}
+
+fn add_rotten(story: &Story, group: &GroupStory, trace: &Trace, rotten: &mut RottenRecords) {
+    let name: Name = Arc::from(&*group.name);
+    trace.read(|records| {
+        for record in records.iter().filter(|record| group.has(&record.source)) {
+            let TraceEvent::Appended {
+                phy_offset, size_bytes, topic, queue_id, queue_offset, ..
+            } = &record.event
+            else {
+                continue;
+            };
+            let bytes = *phy_offset..*phy_offset + u64::from(*size_bytes);
+            if story.ledger.is_rotten(&group.master_now, &bytes, record.at_us) {
+                rotten.phy_offsets.insert((Arc::clone(&name), *phy_offset));
+                let (group, topic) = (Arc::clone(&name), Arc::clone(topic));
+                let queue = QueueKey { group, topic, queue_id: *queue_id };
+                rotten.places.insert((queue, *queue_offset));
+            }
+        }
+    });
+}
+
+/// The ack predicate of every acknowledged message.
+pub(super) fn ack_predicates(story: &Story) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for send in story.history.acked() {
+        let Some(place) = &send.place else { continue };
+        match story.ledger.ack_fact(&place.queue.group, place.phy_offset, send.ordinal) {
+            Some(fact) => {
+                violations.extend(ack_predicate::check(&fact.ack).map(|v| v.of(send.number)));
+            }
+            None => {
+                let text = format!("SEND_OK that no broker gave: message {}", send.number);
+                violations.push(Violation::new(Checker::AckPredicate, text).of(send.number));
+            }
+        }
+    }
+    violations
+}
