@@ -271,6 +271,11 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let director = director::Director::new(&cluster, &clients, plan, &groups[0], seed);
     let directed = director.direct().await.map_err(bad_input)?;
     let healed_us = directed.last_us;
+    // A story of events says what its operator does.
+    let is_drawn = !plan.disturbances.is_empty();
+    let blank = groups.iter().filter(|group| is_drawn && cluster.leads_blank(group)).cloned();
+    let made = settle::make_anew(&cluster, &clients, &blank.collect::<Vec<_>>()).await;
+    made.map_err(|why| Finding::new(Verdict::Undecided, why))?;
     let mut expectations = settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await;
     let ran_out = clients.traffic.ran_out();
     settle::fall_silent(&clients).await;
@@ -294,6 +299,8 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let mut violations = Vec::new();
     let committed = match found {
         Ok(found) => {
+            let unread = found.unread.iter();
+            violations.extend(unread.map(|it| Violation::new(Checker::Served, it.as_str())));
             clients.traffic.history().read_back = found.queues;
             found.committed
         }

@@ -211,9 +211,7 @@ impl<'a> Disturber<'a> {
             }
             DiskTrouble::Hang => (Action::HangDisk { node }, Mend::Acts(vec![calm])),
             DiskTrouble::Full => (Action::FillDisk { node, free_bytes: 0 }, Mend::Acts(vec![calm])),
-            DiskTrouble::NoDescriptors => {
-                (Action::OutOfDescriptors { node }, Mend::Again(again))
-            }
+            DiskTrouble::NoDescriptors => (Action::OutOfDescriptors { node }, Mend::Again(again)),
             // After a failed sync a store waits for a start.
             DiskTrouble::SyncError => {
                 let mode = match self.draw.random_bool(0.5) {

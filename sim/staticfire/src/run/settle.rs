@@ -5,6 +5,7 @@ mod compare;
 mod drain;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -19,8 +20,8 @@ use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::traffic::Acks;
 use crate::run::workload::Workload;
 
-pub(super) use come_up::come_up;
-pub(super) use compare::{are_replicas_equal, compare_disks};
+pub(super) use come_up::{come_up, make_anew};
+pub(super) use compare::{are_replicas_equal, compare_disks, strangers};
 pub(super) use drain::{read_back, stored_places};
 
 /// How often a condition that no event announces is looked at.
@@ -44,7 +45,11 @@ pub(super) async fn life_goes_on(
     let before = acks.get();
     let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
     let is_only = clients.works.len() == 1;
-    let of_works = clients.works.iter().map(|work| {
+    let silent: Vec<&String> = groups.iter().filter(|it| is_estranged(cluster, it)).collect();
+    let has_use = |work: &&Arc<Workload>| {
+        groups.iter().any(|group| work.uses(group) && !silent.contains(&group))
+    };
+    let of_works = clients.works.iter().filter(has_use).map(|work| {
         let (before, index) = (before.clone(), work.index());
         let more = move |now: &Acks| now.of_workload(index) > before.of_workload(index);
         let what = match is_only {
@@ -65,6 +70,7 @@ pub(super) async fn life_goes_on(
     let resumed: Vec<&Workload> = clients
         .works
         .iter()
+        .filter(has_use)
         .zip(&of_works)
         .filter_map(|(work, it)| it.1.is_some().then_some(&**work))
         .collect();
@@ -108,8 +114,18 @@ async fn go_on(clients: &Clients, work: &Workload, before: &Acks) {
     }
 }
 
+/// Whether a group has a SYNC_MASTER that every slave refuses to follow, for good.
+fn is_estranged(cluster: &Cluster, group: &str) -> bool {
+    let strangers = strangers(cluster, group);
+    let is_sync = cluster.master_of(group).is_some_and(BrokerProcess::is_sync_master);
+    is_sync && cluster.slaves_of(group).all(|slave| strangers.contains(slave.name()))
+}
+
 /// Whether a group has a master that may say SEND_OK.
 fn can_acknowledge(cluster: &Cluster, group: &str) -> bool {
+    if is_estranged(cluster, group) {
+        return false;
+    }
     let running = |broker: &BrokerProcess| broker.handle().is_running();
     let master = cluster.master_of(group).filter(|master| running(master));
     master.is_some_and(|master| !master.is_sync_master() || cluster.slaves_of(group).any(running))

@@ -4,7 +4,7 @@
 //! is carried out, whoever asked for it: what custody knows depends on no list of events.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::bound::FaultPositions;
 use staticfire_judge::ledger::custody::Moment;
@@ -26,6 +26,10 @@ pub(super) struct Witness {
     /// By process: how long its pauses were that are over.
     paused_us: RefCell<BTreeMap<String, u64>>,
     pub(super) first_fault_us: Cell<Option<u64>>,
+    /// Groups of which a disk was destroyed.
+    blanked: RefCell<BTreeSet<String>>,
+    /// Groups whose log began anew, on an empty disk.
+    begun_anew: RefCell<BTreeSet<String>>,
 }
 
 impl Cluster {
@@ -33,6 +37,29 @@ impl Cluster {
     #[must_use]
     pub fn positions(&self, group: &str) -> Vec<FaultPositions> {
         self.witness.positions.borrow().get(group).cloned().unwrap_or_default()
+    }
+
+    /// Whether the disk of a copy of a group was destroyed: what that copy holds now may have nothing in common
+    /// with the others, which then rightly refuse to follow it, or are refused.
+    #[must_use]
+    pub fn was_blanked(&self, group: &str) -> bool {
+        self.witness.blanked.borrow().contains(group)
+    }
+
+    /// Whether the log of a group began anew because its master's disk was destroyed: topics and consumer
+    /// groups are gone with it, until an operator makes them.
+    #[must_use]
+    pub fn leads_blank(&self, group: &str) -> bool {
+        self.witness.begun_anew.borrow().contains(group)
+    }
+
+    fn note_leader(&self, broker: &BrokerProcess) {
+        let group = broker.group();
+        let is_empty = self.ledger.view(broker.name()).min().is_none();
+        if self.was_blanked(&group) && is_empty {
+            self.witness.begun_anew.borrow_mut().insert(group.clone());
+        }
+        self.witness.leaders.borrow_mut().insert(group, broker.name().to_owned());
     }
 
     /// When the first fault struck.
@@ -52,12 +79,16 @@ impl Cluster {
         for group in &groups {
             self.note_positions(group, turn, processes);
         }
+        if turn == Turn::DiskDestroyed {
+            self.witness.blanked.borrow_mut().extend(groups.iter().cloned());
+        }
         let at = Moment { ordinal: trace.len() as u64, at_us: trace.now_us() };
         self.ledger.turn(turn, processes, at, self);
         if turn == Turn::Leads {
             let leads = processes.iter().filter_map(|name| self.brokers.get(name));
-            let leads = leads.map(|broker| (broker.group(), broker.name().to_owned()));
-            self.witness.leaders.borrow_mut().extend(leads);
+            for broker in leads {
+                self.note_leader(broker);
+            }
         }
     }
 

@@ -26,7 +26,6 @@ const HISTORY_TOPIC: &str = "History";
 const HISTORY_MESSAGES: u32 = 24;
 
 /// What an operator makes on one master.
-#[derive(Clone)]
 struct Order {
     address: String,
     /// Topics with their queues.
@@ -50,12 +49,7 @@ pub(in crate::run) async fn come_up(
     operator.start();
     let namesrv_addrs = clients.traffic.namesrv_addrs.clone();
     let created = operator.run(move |env| async move {
-        let remoting = RemotingClientConfig::default();
-        let client = RemotingClient::new(env.clone(), remoting, ProcessorTable::default());
-        for order in orders {
-            carry_out(&client, &order).await?;
-        }
-        client.shutdown().await;
+        carry_out_all(&env, &orders).await?;
         write_history(env, namesrv_addrs).await
     });
     created.await.map_err(|_| "the operator's process ended".to_owned())??;
@@ -70,6 +64,35 @@ pub(in crate::run) async fn come_up(
     let late = groups.iter().find(|group| !are_replicas_equal(cluster, group));
     let late = late.map_or("?", String::as_str);
     Err(format!("the slaves of {late} did not catch up before the workload"))
+}
+
+/// Makes topics and consumer groups anew on the masters of `groups`, which lost all of theirs with their
+/// disks, as an operator does.
+///
+/// # Errors
+/// What could not be made.
+pub(in crate::run) async fn make_anew(
+    cluster: &Cluster,
+    clients: &Clients,
+    groups: &[String],
+) -> Result<(), String> {
+    let orders: Vec<Order> = groups.iter().filter_map(|it| order(cluster, clients, it)).collect();
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let operator = cluster.node("operator");
+    let made = operator.run(move |env| async move { carry_out_all(&env, &orders).await });
+    made.await.map_err(|_| "the operator's process ended".to_owned())?
+}
+
+async fn carry_out_all(env: &Env, orders: &[Order]) -> Result<(), String> {
+    let remoting = RemotingClientConfig::default();
+    let client = RemotingClient::new(env.clone(), remoting, ProcessorTable::default());
+    for order in orders {
+        carry_out(&client, order).await?;
+    }
+    client.shutdown().await;
+    Ok(())
 }
 
 /// What is to be made on the master of a group.

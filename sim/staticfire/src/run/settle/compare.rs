@@ -1,6 +1,6 @@
 //! What the disks of a group hold: are the copies equal, and are the queues like a rebuild?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::Violation;
 use staticfire_judge::check::replicas::{LogCopy, check_logs, check_queues};
@@ -17,12 +17,38 @@ pub(in crate::run) fn are_replicas_equal(cluster: &Cluster, group: &str) -> bool
     let view = cluster.ledger().view(master.name());
     let walk = view.walk();
     let running = |broker: &&BrokerProcess| broker.handle().is_running();
+    let strangers = strangers(cluster, group);
+    let follows = |broker: &&BrokerProcess| !strangers.contains(broker.name());
     master.handle().is_running()
         && view.queued_records(&walk.gaps) == walk.records.len()
         && cluster
             .slaves_of(group)
             .filter(running)
+            .filter(follows)
             .all(|slave| is_equal_copy(&view, &walk, &cluster.ledger().view(slave.name())))
+}
+
+/// The slaves of a group that have nothing in common with its master, because a disk was destroyed and what
+/// was left of it leads now: a slave refuses such a log.
+pub(in crate::run) fn strangers(cluster: &Cluster, group: &str) -> BTreeSet<String> {
+    let Some(master) = cluster.master_of(group).filter(|_| cluster.was_blanked(group)) else {
+        return BTreeSet::new();
+    };
+    let view = cluster.ledger().view(master.name());
+    let is_stranger =
+        |slave: &&BrokerProcess| !has_common_history(&view, &cluster.ledger().view(slave.name()));
+    cluster.slaves_of(group).filter(is_stranger).map(|slave| slave.name().to_owned()).collect()
+}
+
+/// Whether the first record of `copy` is one of `view` too; an empty copy has nothing that differs.
+fn has_common_history(view: &LogView, copy: &LogView) -> bool {
+    let min = view.min().unwrap_or_default();
+    let records = copy.walk().records;
+    let first = records.iter().find(|record| record.indexed.unit.phy_offset >= min);
+    first.is_none_or(|first| {
+        let range = first.indexed.unit.phy_offset..first.end_offset();
+        view.common_end(copy, range.clone()) == range.end
+    })
 }
 
 /// Whether `copy` ends where the log of `view` ends, has the same bytes, and is dispatched.
@@ -64,7 +90,9 @@ pub(in crate::run) fn compare_disks(
     for group in groups {
         let Some(master) = cluster.master_of(group) else { continue };
         let Some(original) = copies.get(master.name()) else { continue };
+        let strangers = strangers(cluster, group);
         let slaves = cluster.slaves_of(group).map(BrokerProcess::name);
+        let slaves = slaves.filter(|slave| !strangers.contains(*slave));
         for (slave, copy) in slaves.filter_map(|name| copies.get_key_value(name)) {
             let expired_to = cluster.ledger().expired_to(slave);
             violations.extend(compare_logs(master.name(), original, slave, copy, expired_to));

@@ -28,6 +28,8 @@ pub struct ReadBack {
     pub queues: BTreeMap<QueueKey, QueueReading>,
     /// Committed offsets of the groups of the story.
     pub committed: Committed,
+    /// Queues that could not be read, and why.
+    pub unread: Vec<String>,
 }
 
 /// Reads the topics of all subscriptions back in the process of `env`, called `name`.
@@ -65,7 +67,10 @@ impl Reader {
             let queues =
                 retry(async || self.pull.fetch_subscribe_message_queues(topic).await).await?;
             for queue in queues {
-                self.read_one(topic, &queue, &mut found).await?;
+                if let Err(why) = self.read_one(topic, &queue, &mut found).await {
+                    let MessageQueue { broker_name, queue_id, .. } = queue;
+                    found.unread.push(format!("{broker_name} {topic} queue {queue_id}: {why}"));
+                }
             }
         }
         Ok(found)
