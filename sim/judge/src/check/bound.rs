@@ -17,6 +17,9 @@ pub enum Promise {
     May,
     /// Everything is expected to be lost: the only readable copy is gone.
     All,
+    /// What the group's log owes is not lost ([`custody`](crate::ledger::custody)), and nothing more is
+    /// asked: for stories in which no bound can know which copy counts.
+    Owed,
 }
 
 /// One term of a bound. All are byte ranges of the group's log at the instant of a fault.

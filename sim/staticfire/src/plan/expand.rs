@@ -148,6 +148,9 @@ pub fn validate(plan: &Plan) -> Result<(), String> {
         Promise::Never if !bound.is_empty() => {
             Err("check: a `never` promise has no bound".to_owned())
         }
+        Promise::Owed if !bound.is_empty() => {
+            Err("check: an `owed` promise has no bound".to_owned())
+        }
         _ => Ok(()),
     }
 }
