@@ -7,6 +7,7 @@
 //! Java, a lone backslash on the last line is no entry.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::slice::Iter;
 
@@ -16,6 +17,23 @@ use crate::steps::{self, Counted};
 
 /// The line number of a value that did not come from the file ([`PropertiesFile::set`]).
 pub const NOT_FROM_FILE: usize = 0;
+
+/// A key or value as its writer sees it. Bytes are ISO-8859-1 to Java, but files are written in UTF-8:
+/// where the characters are the bytes of such text, that text is shown, and of other bytes above ASCII
+/// their numbers.
+#[must_use]
+pub fn as_written(text: &str) -> String {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    let Some(bytes) = bytes else { return text.to_owned() };
+    let mut shown = String::with_capacity(text.len());
+    for chunk in bytes.utf8_chunks() {
+        shown.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(shown, "\\x{byte:02X}");
+        }
+    }
+    shown
+}
 
 /// One key with its value and the place where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -324,6 +342,18 @@ mod tests {
     fn bytes_are_latin_1() {
         let file = PropertiesFile::parse(b"a=\xe9").expect("readable");
         assert_eq!(file.entries()[0].value, "é");
+    }
+
+    #[test]
+    fn what_is_shown_is_what_the_writer_sees() {
+        let shown = |bytes: &[u8]| {
+            let file = PropertiesFile::parse(bytes).expect("readable");
+            as_written(&file.entries()[0].value)
+        };
+        assert_eq!(shown("a=0 # 主节点".as_bytes()), "0 # 主节点");
+        assert_eq!(shown("a=\\u4e3b".as_bytes()), "主", "an escape is a character already");
+        assert_eq!(shown(b"a=x\xd6\xf7 y"), "x\\xD6\\xF7 y", "another encoding");
+        assert_eq!(shown(b"a=plain"), "plain");
     }
 
     #[test]

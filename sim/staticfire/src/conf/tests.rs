@@ -1,6 +1,7 @@
 //! Every rule with a directory that breaks it, and the published set-ups.
 
 mod pool;
+mod several;
 
 use super::*;
 use crate::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
@@ -383,7 +384,7 @@ fn placement_lines_that_fit_nothing() {
         ("placement", "10.3.0.5 broker-a brokr-a\n10.3.0.6 broker-a\n"),
     ];
     insta::assert_snapshot!(rendered(&files, &[]), @r"
-    error: there is no brokr-a.properties
+    error: there is no brokr-a.properties or brokr-a.conf
       placement:1  10.3.0.5 broker-a brokr-a
       did you mean broker-a?
     error: broker-a is placed twice, on line 1 and on line 2
@@ -480,5 +481,5 @@ fn directories_that_cannot_be_read() {
     assert!(text.starts_with("error: no/such/directory cannot be read\n"), "{text}");
     let empty = tempfile::tempdir().expect("a directory");
     let text = all_findings(&load_dir(empty.path(), &[]).unwrap_err(), Colour::Off);
-    assert!(text.contains("has no .properties file"), "{text}");
+    assert!(text.contains("has no .properties and no .conf file"), "{text}");
 }
