@@ -290,7 +290,7 @@ fn comment_behind(value: &str) -> Option<&str> {
 fn unfilled(key: &ConfigKey, entry: &PropertyEntry, placeholder: &str) -> ConfigFinding {
     let severity = if key.is_obeyed() { Severity::Error } else { Severity::Warning };
     let text = format!(
-        "{} = {:?}: {} is a placeholder that nobody filled in",
+        "{} = \"{}\": {} is a placeholder that nobody filled in",
         key.name,
         as_written(entry.value.trim_end()),
         as_written(placeholder)
@@ -299,12 +299,14 @@ fn unfilled(key: &ConfigKey, entry: &PropertyEntry, placeholder: &str) -> Config
         ValueType::Text | ValueType::Directory => "take it as it stands".to_owned(),
         _ => upstream_of_invalid(key),
     };
-    ConfigFinding::new(severity, ConfigFindingKind::Placeholder, entry, text).upstream(upstream)
+    ConfigFinding::new(severity, ConfigFindingKind::Placeholder, entry, text)
+        .allowed("the value itself")
+        .upstream(upstream)
 }
 
 fn inline_comment(entry: &PropertyEntry) -> ConfigFinding {
     let text = format!(
-        "{} = {:?}: # behind a value is part of it, not a comment",
+        "{} = \"{}\": # behind a value is part of it, not a comment",
         entry.key,
         as_written(entry.value.trim_end())
     );
@@ -342,7 +344,7 @@ fn empty_value(entry: &PropertyEntry) -> ConfigFinding {
 
 fn invalid_value(key: &ConfigKey, entry: &PropertyEntry, invalid: Invalid) -> ConfigFinding {
     let written = entry.value.trim_end();
-    let mut text = format!("{} = {:?} {}", key.name, as_written(written), invalid.text);
+    let mut text = format!("{} = \"{}\" {}", key.name, as_written(written), invalid.text);
     let mut meant = invalid.suggestion;
     if let Some(value) = comment_behind(written) {
         text += ": # behind a value is part of it, not a comment";
@@ -359,7 +361,7 @@ fn invalid_value(key: &ConfigKey, entry: &PropertyEntry, invalid: Invalid) -> Co
 
 fn trailing_blank(key: &ConfigKey, entry: &PropertyEntry) -> ConfigFinding {
     let value = as_written(&entry.value);
-    let text = format!("{} = {value:?} ends in a blank, which is dropped here", key.name);
+    let text = format!("{} = \"{value}\" ends in a blank, which is dropped here", key.name);
     ConfigFinding::new(Severity::Warning, ConfigFindingKind::TrailingBlank, entry, text)
         .upstream(upstream_of_invalid(key))
 }

@@ -352,11 +352,11 @@ fn placeholders_that_nobody_filled_in_are_named() {
     check(
         "listenPort=${PORT}\nstorePathRootDir=/data/${I}\nrocketmqHome=$HOME/mq\nbrokerName={{ name }}\n\
          brokerIP1=<your address>\nregionId=costs 5$ or less",
-        "error:1 listenPort = \"${PORT}\": ${PORT} is a placeholder that nobody filled in | 4.9 would ignore this line and keep 10911
-         error:2 storePathRootDir = \"/data/${I}\": ${I} is a placeholder that nobody filled in | 4.9 would take it as it stands
-         warning:3 rocketmqHome = \"$HOME/mq\": $HOME is a placeholder that nobody filled in | 4.9 would take it as it stands
-         error:4 brokerName = \"{{ name }}\": {{ name }} is a placeholder that nobody filled in | 4.9 would take it as it stands
-         error:5 brokerIP1 = \"<your address>\": <your address> is a placeholder that nobody filled in | 4.9 would take it as it stands",
+        "error:1 listenPort = \"${PORT}\": ${PORT} is a placeholder that nobody filled in | allowed: the value itself | 4.9 would ignore this line and keep 10911
+         error:2 storePathRootDir = \"/data/${I}\": ${I} is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands
+         warning:3 rocketmqHome = \"$HOME/mq\": $HOME is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands
+         error:4 brokerName = \"{{ name }}\": {{ name }} is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands
+         error:5 brokerIP1 = \"<your address>\": <your address> is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands",
     );
 }
 

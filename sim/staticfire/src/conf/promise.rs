@@ -95,6 +95,9 @@ fn with_several_slaves(mut row: MatrixRow, group: &BrokerGroup) -> MatrixRow {
             (false, _) => "SEND_OK did not wait for any slave",
         };
         why.clone_into(&mut row.why);
+    } else if is_sync && group.beside_master > 0 && *row.fault == [FaultStep::PartitionMasterSlave]
+    {
+        "the slave on the master's machine confirms meanwhile".clone_into(&mut row.why);
     } else if is_sync
         && let [FaultStep::KillSlave | FaultStep::PowerSlave | FaultStep::FlushErrorSlave] =
             *row.fault

@@ -87,7 +87,7 @@ fn of_slave(
                 "the slave is sent to {sent}, which is {}: {}{}",
                 whose(sent, brokers),
                 consequence(master),
-                way_out(sent, master)
+                way_out(sent, master, brokers)
             ),
             vec![master.place("brokerIP2", ""), Place::of_file(&slave.file_name, "")],
         ),
@@ -125,8 +125,8 @@ fn consequence(master: &BrokerConf) -> &'static str {
 }
 
 /// How to say that a machine has a second address.
-fn way_out(sent: IpAddr, master: &BrokerConf) -> String {
-    if sent.is_loopback() {
+fn way_out(sent: IpAddr, master: &BrokerConf, brokers: &[BrokerConf]) -> String {
+    if sent.is_loopback() || brokers.iter().any(|broker| broker.address == sent) {
         return String::new();
     }
     format!(

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
+use staticfire_judge::check::Checker;
 
 use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Overlay};
-use crate::plan::{Action, ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan};
+use crate::plan::{
+    Action, BrokerPlan, ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan,
+};
 use crate::stories::matrix_rows::{FaultStep, MatrixRow, Ours};
 use crate::stories::rows;
 use crate::stories::story::Roles;
@@ -139,13 +142,14 @@ impl ConfRow {
     pub fn plan(&self, seed: u64) -> Plan {
         let roles =
             Roles { group: &self.group, master: &self.master, slave: self.slave.as_deref() };
-        let cluster = ClusterPlan::clone(&self.cluster);
+        let mut cluster = ClusterPlan::clone(&self.cluster);
+        if self.row.ours == Ours::All {
+            cluster.brokers.iter_mut().for_each(begin_anew);
+        }
         let mut plan = rows::plan_on(cluster, self.workload(), &self.row, roles, seed);
         plan.title = self.place();
         plan.events = plan.events.into_iter().flat_map(|event| self.on_this_group(event)).collect();
-        if self.on_one_machine {
-            self.restart_the_other(&mut plan.events);
-        }
+        self.restart_what_shares_the_disk(&mut plan.events);
         if self.row.ours == Ours::Owed
             && let Some(promoted) = &self.promoted
         {
@@ -154,6 +158,11 @@ impl ConfRow {
         // Name servers share machines with brokers. A client that lost its name server asks the next
         // one at its second poll, 30 s later each, plus time-outs.
         plan.check.sends_within = plan.check.sends_within.map(|_| SENDS_WITHIN);
+        if self.row.ours == Ours::All && self.on_one_machine {
+            // The topics went with the last disk: clients that knew another master find nothing to send to
+            // until somebody makes them again.
+            plan.check.may_break.push(Checker::Liveness);
+        }
         if self.is_sync_alone {
             plan.check.sends_within = None;
             plan.events.iter_mut().for_each(without_acks);
@@ -226,18 +235,28 @@ impl ConfRow {
         action
     }
 
-    /// A sync error of a shared disk may strike either broker: whoever looks after one restarts both.
-    fn restart_the_other(&self, events: &mut Vec<EventPlan>) {
-        let is_error =
-            self.has(FaultStep::FlushErrorMaster) || self.has(FaultStep::FlushErrorSlave);
-        let (Some(slave), true) = (&self.slave, is_error) else { return };
+    /// A sync error strikes whichever broker of the machine syncs next: whoever looks after one of them
+    /// restarts all.
+    fn restart_what_shares_the_disk(&self, events: &mut Vec<EventPlan>) {
         let Some(EventPlan { action: Action::Restart { node, .. }, .. }) = events.last() else {
             return;
         };
-        let other = if *node == self.master { slave } else { &self.master };
-        let action = Action::Restart { node: other.clone(), salvage: false };
-        let when = Some(Trigger::Previous);
-        events.push(EventPlan { at: None, when, delay: Millis(500), action });
+        let is_hit = self.has(FaultStep::FlushErrorMaster)
+            || self.has(FaultStep::FlushErrorSlave) && self.on_one_machine;
+        // Power that comes back starts them all.
+        let is_hit = is_hit && !self.has(FaultStep::PowerMaster);
+        let slave = self.slave.iter().filter(|_| self.on_one_machine);
+        let beside = self.others.iter().filter(|it| it.beside_master).map(|it| &it.process);
+        let members = slave.chain(beside).chain([&self.master]);
+        let others = members.filter(|member| is_hit && *member != node).cloned();
+        let restart = |node| EventPlan {
+            at: None,
+            when: Some(Trigger::Previous),
+            delay: Millis(500),
+            action: Action::Restart { node, salvage: false },
+        };
+        let restarts: Vec<EventPlan> = others.map(restart).collect();
+        events.extend(restarts);
     }
 
     fn is_slave(&self, node: &str) -> bool {
@@ -246,6 +265,16 @@ impl ConfRow {
 
     fn has(&self, step: FaultStep) -> bool {
         self.row.fault.contains(&step)
+    }
+}
+
+/// On a blank disk topics and groups are made again, by an operator where brokers do not make them. Here
+/// brokers do.
+fn begin_anew(broker: &mut BrokerPlan) {
+    for key in ["autoCreateTopicEnable", "autoCreateSubscriptionGroup"] {
+        if let Some(makes) = broker.properties.get_mut(key) {
+            "true".clone_into(makes);
+        }
     }
 }
 

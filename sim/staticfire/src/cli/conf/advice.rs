@@ -82,6 +82,10 @@ fn owed(row: &ConfRow) -> Vec<Advice> {
     if row.row.replication == Replication::Async {
         advice.push(set(&row.master, "brokerRole=SYNC_MASTER"));
     }
+    // What the master alone held went before the promotion.
+    if row.row.flush == Flush::Async && row.row.fault.contains(&FaultStep::Restart) {
+        advice.push(set(&row.master, "flushDiskType=SYNC_FLUSH"));
+    }
     let is_power = |step: &FaultStep| matches!(step, FaultStep::PowerAll | FaultStep::PowerSlave);
     if row.row.slave_flush == Some(Flush::Async)
         && row.row.fault.iter().any(is_power)

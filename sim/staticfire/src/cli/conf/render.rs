@@ -85,7 +85,6 @@ pub(super) fn why(tried: &Tried, figures: &Figures) -> String {
     if let Some(run) = tried.outcome.first_loss() {
         let reason = match run.report.lost_keys.first() {
             _ if row.ours == Ours::All && !row.why.is_empty() => row.why.as_str(),
-            _ if row.ours == Ours::Owed => row.why.as_str(),
             Some(lost) => lost.reason.as_str(),
             None => "",
         };
@@ -143,6 +142,7 @@ pub(super) fn summary(tried: &[Tried]) -> String {
     text += &format!(" ({} vacuous).", grouped(vacuous));
     let lost = sum(|f| f.lost);
     text += &match lost {
+        0 if sum(|f| f.acked) == 0 => " Nothing was acknowledged that could be lost.\n".to_owned(),
         0 => " No acknowledged message was lost.\n".to_owned(),
         _ if broken > 0 => format!(" {} lost.\n", count(lost, "acknowledged message")),
         _ => format!(" {} lost where the mode permits it.\n", count(lost, "acknowledged message")),

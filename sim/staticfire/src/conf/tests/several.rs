@@ -94,17 +94,16 @@ fn one_machine_for_all_copies_takes_all_of_them() {
 #[test]
 fn a_slave_beside_its_master_is_struck_and_promoted_last() {
     let beside = second("10.3.0.1").replace("brokerId=2", "brokerId=3");
-    let files = [
-        ("a.properties", SYNC),
-        ("a-0.properties", &*beside),
-        ("a-s.properties", SLAVE),
-    ];
+    let files = [("a.properties", SYNC), ("a-0.properties", &*beside), ("a-s.properties", SLAVE)];
     let rows = rows(&files, &[]);
     let cut = row(&rows, "partition_master_slave/promote");
     assert_eq!(story(&cut.plan(1)), ["partition a | a-s", "promote a-s", "heal a | a-s"]);
     assert!(cut.row.why.contains("perhaps for the one on the master's machine"));
     let both = row(&rows, "power_slave+disk_master/promote");
     assert_eq!(both.promoted.as_deref(), Some("a-s"), "the other is on the destroyed disk");
+    let error = row(&rows, "flush_error_master/restart").plan(1);
+    assert_eq!(story(&error), ["flush_error a (1)", "calm a", "restart a", "restart a-0"]);
+    assert_eq!(story(&row(&rows, "flush_error_slave/restart").plan(1)).len(), 3);
 }
 
 #[test]
