@@ -160,12 +160,21 @@ impl ClusterConf {
         (0..self.brokers.len()).filter(move |index| !is_cut_off(index)).map(|it| &self.brokers[it])
     }
 
+    /// The name servers that know every master, or all where none does: clients ask them.
+    fn namesrvs_of_clients(&self) -> impl Iterator<Item = &NamesrvConf> {
+        let masters = || self.groups.iter().map(|group| self.master(group));
+        let is_known =
+            move |it: &NamesrvConf| masters().all(|m| m.namesrv_addrs.contains(&it.address));
+        let any = self.namesrvs.iter().any(&is_known);
+        self.namesrvs.iter().filter(move |it| !any || is_known(it))
+    }
+
     /// The cluster as part of a plan. Every process gets the addresses of the simulated machines:
     /// host names are resolved, and a machine has one address, so `brokerIP1` and `brokerIP2` are
     /// both that one.
     #[must_use]
     pub fn plan(&self) -> ClusterPlan {
-        let namesrvs = self.namesrvs.iter().map(|namesrv| NamesrvPlan {
+        let namesrvs = self.namesrvs_of_clients().map(|namesrv| NamesrvPlan {
             name: namesrv.name.clone(),
             address: namesrv.address.ip().to_string(),
             port: namesrv.address.port(),

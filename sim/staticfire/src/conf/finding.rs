@@ -46,6 +46,8 @@ pub enum FindingKind {
     SlaveWithoutMaster,
     /// Master and slave register with different name servers.
     NoCommonNameServer,
+    /// A name server that a master does not register with.
+    UnknownMaster,
     /// Two listeners on one port of a machine.
     PortCollision,
     /// Two stores in one directory, or one inside the other.

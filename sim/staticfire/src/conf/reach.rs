@@ -48,8 +48,7 @@ pub(super) fn check(brokers: &[BrokerConf], groups: &[BrokerGroup], findings: &m
             findings.extend(astray(slave, master).map(|how| of_slave(how, slave, master, brokers)));
         }
         if let Some(sent) = master.elsewhere.filter(|_| group.cut_off.is_empty()) {
-            let text =
-                format!("slaves of {} would be sent to {sent}: it has none there", master.stem);
+            let text = format!("slaves would be sent to {sent}, which is {}", whose(sent, brokers));
             let places = vec![master.place("brokerIP2", "")];
             findings.push(Finding::note(FindingKind::SecondAddress, text, places));
         }

@@ -187,10 +187,15 @@ impl ConfRow {
 
     /// An event of a story about one slave, for all slaves of the group.
     fn on_this_group(&self, mut event: EventPlan) -> Vec<EventPlan> {
+        let is_link = matches!(
+            event.action,
+            Action::Partition { .. } | Action::Heal { .. } | Action::SlowLink { .. }
+        );
+        if is_link && self.on_one_machine {
+            return Vec::new();
+        }
         let others: Vec<&Other> = match &event.action {
-            Action::Partition { .. } | Action::Heal { .. } | Action::SlowLink { .. } => {
-                self.others.iter().filter(|other| !other.beside_master).collect()
-            }
+            _ if is_link => self.others.iter().filter(|other| !other.beside_master).collect(),
             Action::Calm { node } if self.is_slave(node) && self.has(FaultStep::LagSlave) => {
                 self.others.iter().filter(|other| !other.beside_master).collect()
             }

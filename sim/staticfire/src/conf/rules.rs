@@ -22,6 +22,34 @@ pub(super) fn check(
     for group in groups {
         check_group(group, brokers, findings);
     }
+    if group::is_complete(brokers) {
+        check_namesrvs(brokers, groups, findings);
+    }
+}
+
+/// A client that asks a name server learns of the masters that register with it, and of no other.
+fn check_namesrvs(brokers: &[BrokerConf], groups: &[BrokerGroup], findings: &mut Vec<Finding>) {
+    let masters: Vec<&BrokerConf> = groups.iter().map(|group| &brokers[group.master]).collect();
+    for (index, broker) in brokers.iter().enumerate() {
+        for address in &broker.namesrv_addrs {
+            let knows = |master: &&&BrokerConf| master.namesrv_addrs.contains(address);
+            let unknown: Vec<&str> =
+                masters.iter().filter(|it| !knows(it)).map(|it| it.stem.as_str()).collect();
+            let is_said = brokers[..index].iter().any(|it| it.namesrv_addrs.contains(address));
+            let is_bad = masters.iter().any(|master| !master.is_sound(&["namesrvAddr"]));
+            if unknown.is_empty() || is_said || is_bad {
+                continue;
+            }
+            let text = format!(
+                "{} {} not register with {address}: clients that ask this name server do not find {}",
+                unknown.join(" and "),
+                if unknown.len() == 1 { "does" } else { "do" },
+                if unknown.len() == 1 { "it" } else { "them" }
+            );
+            let places = vec![broker.place("namesrvAddr", "")];
+            findings.push(Finding::warning(FindingKind::UnknownMaster, text, places));
+        }
+    }
 }
 
 /// A port that a process listens on, and why.
