@@ -13,6 +13,9 @@ use crate::conf::{BrokerConf, Machine, NamesrvConf};
 /// The address of a broker that has no machine yet.
 pub(super) const UNPLACED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+/// The machine of all brokers whose `brokerIP1` is a loopback address: clients stand on others.
+const LOOPBACK_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 100, 0, 1));
+
 type Hosts = [(String, IpAddr)];
 
 /// Gives every broker its machine and its resolved name servers.
@@ -49,6 +52,9 @@ pub(super) fn place(
         }
     }
     own_machines(brokers, hosts, findings);
+    for broker in brokers.iter_mut().filter(|broker| broker.address.is_loopback()) {
+        broker.address = LOOPBACK_MACHINE;
+    }
     for broker in brokers.iter_mut() {
         resolve_namesrvs(broker, hosts, findings);
         let placed = placement.get(&broker.stem).map(|(_, address)| *address);
@@ -182,7 +188,11 @@ fn check_addresses(
         broker.told_master = host.zip(port).map(|(host, port)| SocketAddr::new(host, port));
     }
     if broker.config.broker_ip1.as_deref().is_some_and(is_loopback) {
-        let text = "brokerIP1 is a loopback address: clients on other machines do not reach it";
+        let text = format!(
+            "brokerIP1 is a loopback address: clients on other machines do not reach it; the rows take {} for \
+             it",
+            broker.address
+        );
         let places = vec![broker.place("brokerIP1", "")];
         findings.push(Finding::warning(FindingKind::LoopbackAddress, text, places));
     }

@@ -347,7 +347,7 @@ fn findings_that_are_no_errors() {
     ");
     let local = "brokerIP1=127.0.0.1\nnamesrvAddr=localhost:9876\nbrokerIP2=10.0.0.7\n";
     insta::assert_snapshot!(rendered(&[("a.properties", local)], &[]), @r#"
-    warning  a.properties:1  brokerIP1 is a loopback address: clients on other machines do not reach it
+    warning  a.properties:1  brokerIP1 is a loopback address: clients on other machines do not reach it; the rows take 10.100.0.1 for it
     note     a.properties  brokerName is not written; "a" is used (4.9 would use the host name)
     note     a.properties:3  slaves would be sent to 10.0.0.7, which is no machine of this cluster
     "#);

@@ -220,3 +220,16 @@ fn the_tables_say_whose_they_are_and_what_upstream_would_do() {
     let row = rows_with(&text, "never    may ").next();
     assert!(row.is_some(), "4.9 may lose: {text}");
 }
+
+#[test]
+fn brokers_on_a_loopback_address_stand_on_one_machine() {
+    let local =
+        |file: String| file.replace("10.1.1.1:9876", "localhost:9876") + "brokerIP1=127.0.0.1\n";
+    let master = local(broker(0, "SYNC_MASTER", "ASYNC_FLUSH"));
+    let slave = local(broker(1, "SLAVE", "ASYNC_FLUSH"));
+    let slave = slave + "listenPort=10921\nstorePathRootDir=/s\n";
+    let files = [("broker-a.properties", &*master), ("broker-a-s.properties", &*slave)];
+    let text = conf(&files, &["--fault", "kill_master", "--seeds", "0..2"], 0, "");
+    assert!(text.contains("on 1 machine\n  10.100.0.1  namesrv   broker-a "), "{text}");
+    assert!(text.contains("kept in 4 runs (0 vacuous)"), "{text}");
+}

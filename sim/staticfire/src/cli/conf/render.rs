@@ -139,7 +139,10 @@ pub(super) fn summary(tried: &[Tried]) -> String {
     } else {
         format!("A promise was broken in {} of {}", grouped(broken), count(runs, "run"))
     };
-    text += &format!(" ({} vacuous).", grouped(vacuous));
+    text += &match sum(|f| f.undecided) {
+        0 => format!(" ({} vacuous).", grouped(vacuous)),
+        open => format!(" ({} vacuous, {} undecided).", grouped(vacuous), grouped(open)),
+    };
     let lost = sum(|f| f.lost);
     text += &match lost {
         0 if sum(|f| f.acked) == 0 => " Nothing was acknowledged that could be lost.\n".to_owned(),
