@@ -1,9 +1,7 @@
 //! `conf` on directories as operators have them: several slaves, shared machines, addresses that lead nowhere,
 //! files that are not quite Java properties.
 
-use std::path::Path;
-
-use super::{check, scratch};
+use super::{check, scratch, write};
 
 /// A broker's file without `brokerIP1`.
 fn broker(id: u32, role: &str, flush: &str) -> String {
@@ -21,17 +19,12 @@ fn slave(id: u32, flush: &str) -> String {
     broker(id, "SLAVE", flush) + &format!("brokerIP1=10.1.1.{}\n", 2 + id)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of the test's, not a simulated one")]
-fn write(path: &Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).expect("the directory is ours");
-}
-
 /// Writes the files and runs `conf` on them; returns stdout.
 #[track_caller]
-fn conf(files: &[(&str, &str)], args: &[&str], code: i32, stderr: &str) -> String {
+fn conf(files: &[(&str, String)], args: &[&str], code: i32, stderr: &str) -> String {
     let dir = scratch();
     for (name, text) in files {
-        write(&dir.path().join(name), text.as_bytes());
+        write(&dir.path().join(name), text);
     }
     let dir = dir.path().to_str().expect("UTF-8");
     check(&[&["conf", dir], args].concat(), code, stderr)
@@ -45,9 +38,9 @@ fn rows_with<'a>(text: &'a str, part: &'a str) -> impl Iterator<Item = &'a str> 
 #[test]
 fn whoever_of_two_slaves_earned_an_acknowledgement_no_promise_is_broken() {
     let files = [
-        ("broker-a.properties", &*master("SYNC_MASTER", "ASYNC_FLUSH")),
-        ("broker-a-s1.properties", &slave(1, "SYNC_FLUSH")),
-        ("broker-a-s2.properties", &slave(2, "ASYNC_FLUSH")),
+        ("broker-a.properties", master("SYNC_MASTER", "ASYNC_FLUSH")),
+        ("broker-a-s1.properties", slave(1, "SYNC_FLUSH")),
+        ("broker-a-s2.properties", slave(2, "ASYNC_FLUSH")),
     ];
     let faults = ["--fault", "kill_master", "--fault", "power_slave+disk_master"];
     let more = ["--fault", "partition_master_slave", "--fault", "power_all", "--seeds", "0..4"];
@@ -70,7 +63,7 @@ fn one_server_for_both_copies_promises_what_a_server_can_hold() {
     let slave = broker(1, "SLAVE", "ASYNC_FLUSH")
         + address
         + "storePathRootDir=/opt/a-s\nlistenPort=10921\n";
-    let files = [("broker-a.properties", &*master), ("broker-a-s.properties", &*slave)];
+    let files = [("broker-a.properties", master), ("broker-a-s.properties", slave)];
     let lint = conf(&files, &["--lint"], 0, "");
     let warning = "broker-a-s and its master broker-a stand on one machine, 10.1.1.1: one disk and one \
                    power supply for both copies";
@@ -88,7 +81,7 @@ fn one_server_for_both_copies_promises_what_a_server_can_hold() {
 fn a_slave_that_is_sent_elsewhere_does_not_replicate() {
     let master = master("SYNC_MASTER", "ASYNC_FLUSH") + "brokerIP2=172.17.0.1\n";
     let files =
-        [("broker-a.properties", &*master), ("broker-a-s.properties", &slave(1, "ASYNC_FLUSH"))];
+        [("broker-a.properties", master), ("broker-a-s.properties", slave(1, "ASYNC_FLUSH"))];
     let text = conf(&files, &["--fault", "kill_master", "--seeds", "0..2"], 0, "");
     let warning = "the slave is sent to 172.17.0.1, which is no machine of this cluster: it would replicate \
                    nothing, every send SLAVE_NOT_AVAILABLE";
@@ -100,7 +93,8 @@ fn a_slave_that_is_sent_elsewhere_does_not_replicate() {
     let why = "nothing was acknowledged: broker-a-s does not find its master";
     assert!(text.contains(why), "{text}");
     assert!(text.contains("Nothing was acknowledged that could be lost.\n"), "{text}");
-    let second = [files[0], files[1], ("placement", "172.17.0.1 broker-a\n")];
+    let mut second = files.to_vec();
+    second.push(("placement", "172.17.0.1 broker-a\n".to_owned()));
     let text = conf(&second, &["--fault", "kill_master", "--seeds", "0..2"], 0, "");
     assert!(text.contains("  process kill of master  restart     never"), "{text}");
     assert!(text.contains("SEND_OK waited for the slave"), "{text}");
@@ -109,10 +103,10 @@ fn a_slave_that_is_sent_elsewhere_does_not_replicate() {
 #[test]
 fn files_of_either_suffix_are_read() {
     let files = [
-        ("broker-a.properties", &*master("SYNC_MASTER", "ASYNC_FLUSH")),
-        ("broker-a-s.conf", &slave(1, "ASYNC_FLUSH")),
-        ("broker-a.conf", "brokerName=another\n"),
-        ("logback.conf", "level=info\n"),
+        ("broker-a.properties", master("SYNC_MASTER", "ASYNC_FLUSH")),
+        ("broker-a-s.conf", slave(1, "ASYNC_FLUSH")),
+        ("broker-a.conf", "brokerName=another\n".to_owned()),
+        ("logback.conf", "level=info\n".to_owned()),
     ];
     let text = conf(&files, &["--lint"], 0, "");
     assert!(text.contains("broker-a: SYNC_MASTER + ASYNC_FLUSH, slave ASYNC_FLUSH\n"), "{text}");
@@ -126,7 +120,7 @@ fn files_of_either_suffix_are_read() {
 fn comments_behind_values_are_quoted_as_they_are_written() {
     let text = "brokerName=broker-a\nbrokerId=0 # 主节点\nnamesrvAddr=10.1.1.1:9876 # 地址\n\
                 brokerRole=SLAVE       #角色\n名称\n";
-    let text = conf(&[("broker-a.properties", text)], &["--lint"], 64, "");
+    let text = conf(&[("broker-a.properties", text.to_owned())], &["--lint"], 64, "");
     let error = "error: brokerId = \"0 # 主节点\" is no whole number: # behind a value is part of it, not a \
                  comment\n  broker-a.properties:2  brokerId=0 # 主节点\n";
     assert!(text.contains(error), "{text}");
@@ -139,7 +133,7 @@ fn placeholders_are_named_wherever_they_stand() {
     let text = "brokerName=broker-a\nlistenPort=${BROKERSERVER_PORT}\nnamesrvAddr=${NAMESERVERS}\n\
                 storePathRootDir=/data/node0${INDEX}\nflushDiskType=$FLUSH\nbrokerIP1=<address>\n\
                 rocketmqHome={{ home }}\n";
-    let text = conf(&[("broker-a.properties", text)], &["--lint"], 64, "");
+    let text = conf(&[("broker-a.properties", text.to_owned())], &["--lint"], 64, "");
     for placeholder in
         ["${BROKERSERVER_PORT}", "${NAMESERVERS}", "${INDEX}", "$FLUSH", "<address>", "{{ home }}"]
     {
@@ -154,7 +148,7 @@ fn brokers_on_ipv6_addresses_replicate() {
     let ns = "namesrvAddr=[2001:db8:608::1]:9876\nbrokerName=broker-a\n";
     let master = format!("{ns}brokerIP1=2001:db8:608::2\nbrokerRole=SYNC_MASTER\naclEnable=true\n");
     let slave = format!("{ns}brokerIP1=10.1.1.3\nbrokerId=1\nbrokerRole=SLAVE\n");
-    let files = [("broker-a.properties", &*master), ("broker-a-s.properties", &*slave)];
+    let files = [("broker-a.properties", master), ("broker-a-s.properties", slave)];
     let faults = ["--fault", "kill_master", "--fault", "partition_master_slave", "--seeds", "0..2"];
     let text = conf(&files, &faults, 0, "");
     assert!(
@@ -169,8 +163,8 @@ fn groups_that_do_not_make_themselves_change_nothing() {
     let table = |makes: &str| {
         let key = format!("autoCreateTopicEnable={makes}\nautoCreateSubscriptionGroup={makes}\n");
         let files = [
-            ("broker-a.properties", &*(master("SYNC_MASTER", "SYNC_FLUSH") + &key)),
-            ("broker-a-s.properties", &*(slave(1, "SYNC_FLUSH") + &key)),
+            ("broker-a.properties", master("SYNC_MASTER", "SYNC_FLUSH") + &key),
+            ("broker-a-s.properties", slave(1, "SYNC_FLUSH") + &key),
         ];
         let faults = ["--fault", "power_all", "--fault", "disk_master", "--seeds", "0..2"];
         conf(&files, &faults, 0, "")
@@ -194,7 +188,7 @@ fn a_store_path_from_the_start_directory_runs_like_any_other() {
     ] {
         let master = master("ASYNC_MASTER", "ASYNC_FLUSH") + &format!("storePathRootDir={path}\n");
         let args = ["--fault", "power_master", "--seeds", "0..2"];
-        let text = conf(&[("broker-a.properties", &master)], &args, 0, "");
+        let text = conf(&[("broker-a.properties", master)], &args, 0, "");
         assert!(text.contains(says), "{text}");
         assert!(text.contains("(0 vacuous)"), "{text}");
     }
@@ -205,14 +199,14 @@ fn a_sync_error_strikes_before_what_follows_it_however_seldom_a_disk_syncs() {
     let slow = "flushCommitLogLeastPages=6400\nflushCommitLogThoroughInterval=120000\n";
     let master = master("ASYNC_MASTER", "ASYNC_FLUSH") + slow;
     let args = ["--fault", "flush_error_master+power_master", "--seeds", "0..2"];
-    let text = conf(&[("broker-a.properties", &master)], &args, 0, "");
+    let text = conf(&[("broker-a.properties", master)], &args, 0, "");
     assert!(text.contains("kept in 2 runs (0 vacuous)"), "{text}");
 }
 
 #[test]
 fn the_tables_say_whose_they_are_and_what_upstream_would_do() {
     let args = ["--fault", "flush_error_master+power_master", "--seeds", "0..1"];
-    let files = [("broker-a.properties", &*master("ASYNC_MASTER", "SYNC_FLUSH"))];
+    let files = [("broker-a.properties", master("ASYNC_MASTER", "SYNC_FLUSH"))];
     let text = conf(&files, &args, 0, "");
     assert!(text.starts_with("What Staticfire's own engine loses on these files"), "{text}");
     let header = text.lines().find(|line| line.starts_with("  fault ")).expect("a header");
@@ -228,7 +222,7 @@ fn brokers_on_a_loopback_address_stand_on_one_machine() {
     let master = local(broker(0, "SYNC_MASTER", "ASYNC_FLUSH"));
     let slave = local(broker(1, "SLAVE", "ASYNC_FLUSH"));
     let slave = slave + "listenPort=10921\nstorePathRootDir=/s\n";
-    let files = [("broker-a.properties", &*master), ("broker-a-s.properties", &*slave)];
+    let files = [("broker-a.properties", master), ("broker-a-s.properties", slave)];
     let text = conf(&files, &["--fault", "kill_master", "--seeds", "0..2"], 0, "");
     assert!(text.contains("on 1 machine\n  10.100.0.1  namesrv   broker-a "), "{text}");
     assert!(text.contains("kept in 4 runs (0 vacuous)"), "{text}");

@@ -98,8 +98,10 @@ fn one_machine_for_all_copies_takes_all_of_them() {
 
 #[test]
 fn a_slave_beside_its_master_is_struck_and_promoted_last() {
-    let beside = second("10.3.0.1").replace("brokerId=2", "brokerId=3");
-    let files = [("a.properties", SYNC), ("a-0.properties", &*beside), ("a-s.properties", SLAVE)];
+    let beside = second("10.3.0.1");
+    let elsewhere = SLAVE.replace("brokerId=1", "brokerId=3");
+    let files =
+        [("a.properties", SYNC), ("a-0.properties", &*beside), ("a-s.properties", &*elsewhere)];
     let rows = rows(&files, &[]);
     let cut = row(&rows, "partition_master_slave/promote");
     assert_eq!(story(&cut.plan(1)), ["partition a | a-s", "promote a-s", "heal a | a-s"]);
