@@ -17,6 +17,31 @@ use crate::steps::{self, Counted};
 /// The line number of a value that did not come from the file ([`PropertiesFile::set`]).
 pub const NOT_FROM_FILE: usize = 0;
 
+/// A key or value as its writer sees it. Bytes are ISO-8859-1 to Java, but files are written in UTF-8:
+/// where the characters are the bytes of such text, that text is shown; where they are not, the numbers of
+/// all bytes above ASCII. Control characters are shown as escapes.
+#[must_use]
+pub fn as_written(text: &str) -> String {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    let chars = match bytes.map(String::from_utf8) {
+        // An escape has made a character that is no byte.
+        None => text.to_owned(),
+        Some(Ok(utf_8)) => utf_8,
+        Some(Err(other)) => {
+            let shown = |byte: &u8| match byte.is_ascii() {
+                true => char::from(*byte).to_string(),
+                false => format!("\\x{byte:02X}"),
+            };
+            other.as_bytes().iter().map(shown).collect()
+        }
+    };
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    chars.chars().map(shown).collect()
+}
+
 /// One key with its value and the place where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropertyEntry {
@@ -324,6 +349,18 @@ mod tests {
     fn bytes_are_latin_1() {
         let file = PropertiesFile::parse(b"a=\xe9").expect("readable");
         assert_eq!(file.entries()[0].value, "é");
+    }
+
+    #[test]
+    fn what_is_shown_is_what_the_writer_sees() {
+        let shown = |bytes: &[u8]| {
+            let file = PropertiesFile::parse(bytes).expect("readable");
+            as_written(&file.entries()[0].value)
+        };
+        assert_eq!(shown("a=0 # 主节点".as_bytes()), "0 # 主节点");
+        assert_eq!(shown("a=\\u4e3b".as_bytes()), "主", "an escape is a character already");
+        assert_eq!(shown(b"a=x\xd6\xf7 y"), "x\\xD6\\xF7 y", "another encoding");
+        assert_eq!(shown(b"a=x\\ny"), "x\\ny");
     }
 
     #[test]

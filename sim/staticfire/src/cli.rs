@@ -59,7 +59,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What a cluster, given as a directory of .properties files, loses under which fault
+    /// What a cluster, given as a directory of its brokers' files, loses under which fault
     Conf(ConfArgs),
     /// Run scenario files, or all below a directory
     Run(RunArgs),
@@ -152,7 +152,7 @@ struct StoreRecoverArgs {
 /// Arguments of `conf`.
 #[derive(Debug, clap::Args)]
 struct ConfArgs {
-    /// Directories with one .properties file per broker, and `hosts` and `placement` where needed
+    /// Directories with one .properties or .conf file per broker, and `hosts` and `placement` where needed
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathBuf>,
     /// Only this fault, such as power_all or disk_master/promote [default: all that fit]

@@ -1,19 +1,24 @@
 //! [`ClusterConf`]: a directory of `.properties` files, read as one cluster and checked across files.
 //!
-//! The directory holds one `.properties` file per broker, optionally `hosts` (address, then names)
+//! The directory holds one `.properties` or `.conf` file per broker, optionally `hosts` (address, then names)
 //! and `placement` (address, then the files that run there, without suffix). Name servers stand at
 //! the addresses of `namesrvAddr`; brokers where `brokerIP1` says, else where `placement` says, else
 //! each on a machine of its own.
 //!
 //! Modules in reading order: `source` (what lies in the directory), `overlay` (`--set`), `finding`,
-//! `machines` (who runs where), `group` (masters, slaves and modes), `rules` (what must agree between
-//! files), `render` (what the user sees).
+//! `machines` (who runs where), `paths` (where stores lie), `reach` (which slave finds its master), `group`
+//! (masters, slaves and modes), `promise` (what the rows of a group promise), `rules` (what must agree between
+//! files), [`row`] (a row on a group as a plan), `render` (what the user sees).
 
 pub mod finding;
 mod group;
 mod machines;
 pub mod overlay;
+mod paths;
+mod promise;
+mod reach;
 pub mod render;
+pub mod row;
 mod rules;
 pub mod source;
 
@@ -87,6 +92,10 @@ pub struct BrokerConf {
     pub address: IpAddr,
     /// Its name servers, resolved.
     pub namesrv_addrs: Vec<SocketAddr>,
+    /// Where it sends its slaves, if not to its machine: `brokerIP2`.
+    elsewhere: Option<IpAddr>,
+    /// Where it looks for its master without asking a name server: `haMasterAddress`.
+    told_master: Option<SocketAddr>,
     /// Keys whose values have errors and stand at their defaults.
     bad_keys: Vec<String>,
 }
@@ -117,7 +126,9 @@ impl ClusterConf {
         machines::place(source, &hosts, &mut brokers, &mut findings);
         let namesrvs = machines::namesrvs(&brokers);
         let machines = machines::gather(&brokers, &namesrvs);
+        paths::check(&brokers, &mut findings);
         let groups = group::gather(&brokers, &mut findings);
+        reach::check(&brokers, &groups, &mut findings);
         rules::check(&brokers, &groups, &machines, &mut findings);
 
         finding::merge_set_findings(&mut findings);
@@ -138,9 +149,24 @@ impl ClusterConf {
         &self.brokers[group.master]
     }
 
-    /// The slaves of a group, by id.
+    /// The slaves of a group that find their master, by id.
     pub fn slaves<'a>(&'a self, group: &'a BrokerGroup) -> impl Iterator<Item = &'a BrokerConf> {
         group.slaves.iter().map(|slave| &self.brokers[*slave])
+    }
+
+    /// The brokers but for slaves that do not find their master: they would do nothing.
+    fn in_service(&self) -> impl Iterator<Item = &BrokerConf> {
+        let is_cut_off = |index: &usize| self.groups.iter().any(|it| it.cut_off.contains(index));
+        (0..self.brokers.len()).filter(move |index| !is_cut_off(index)).map(|it| &self.brokers[it])
+    }
+
+    /// The name servers that know every master, or all where none does: clients ask them.
+    fn namesrvs_of_clients(&self) -> impl Iterator<Item = &NamesrvConf> {
+        let masters = || self.groups.iter().map(|group| self.master(group));
+        let is_known =
+            move |it: &NamesrvConf| masters().all(|m| m.namesrv_addrs.contains(&it.address));
+        let any = self.namesrvs.iter().any(&is_known);
+        self.namesrvs.iter().filter(move |it| !any || is_known(it))
     }
 
     /// The cluster as part of a plan. Every process gets the addresses of the simulated machines:
@@ -148,7 +174,7 @@ impl ClusterConf {
     /// both that one.
     #[must_use]
     pub fn plan(&self) -> ClusterPlan {
-        let namesrvs = self.namesrvs.iter().map(|namesrv| NamesrvPlan {
+        let namesrvs = self.namesrvs_of_clients().map(|namesrv| NamesrvPlan {
             name: namesrv.name.clone(),
             address: namesrv.address.ip().to_string(),
             port: namesrv.address.port(),
@@ -156,7 +182,7 @@ impl ClusterConf {
         let hosts = self.hosts.iter().map(|(name, address)| (name.clone(), address.to_string()));
         ClusterPlan {
             namesrvs: namesrvs.collect(),
-            brokers: self.brokers.iter().map(BrokerConf::plan).collect(),
+            brokers: self.in_service().map(BrokerConf::plan).collect(),
             hosts: hosts.collect(),
             ..ClusterPlan::default()
         }
@@ -178,6 +204,8 @@ impl BrokerConf {
             store,
             address: machines::UNPLACED,
             namesrv_addrs: Vec::new(),
+            elsewhere: None,
+            told_master: None,
             bad_keys,
         }
     }
@@ -198,6 +226,8 @@ impl BrokerConf {
     fn plan(&self) -> BrokerPlan {
         let address = self.address.to_string();
         let namesrvs: Vec<String> = self.namesrv_addrs.iter().map(SocketAddr::to_string).collect();
+        let root = paths::absolute(&self.store.store_path_root_dir);
+        let log = paths::absolute(&self.store.commit_log_dir());
         let mut properties: std::collections::BTreeMap<String, String> = self
             .file
             .entries()
@@ -209,6 +239,8 @@ impl BrokerConf {
             ("brokerIP1", &address),
             ("brokerIP2", &address),
             ("namesrvAddr", &namesrvs.join(";")),
+            ("storePathRootDir", &root),
+            ("storePathCommitLog", &log),
         ] {
             properties.insert(key.to_owned(), value.clone());
         }

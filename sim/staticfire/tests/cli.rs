@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[path = "cli/conf.rs"]
+mod conf;
 #[path = "cli/store.rs"]
 mod store;
 

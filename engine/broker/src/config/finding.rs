@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use mq_protocol::properties_file::{PropertyEntry, as_written};
+
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -40,6 +42,10 @@ pub enum ConfigFindingKind {
     Clamped,
     /// A blank ends the value.
     TrailingBlank,
+    /// What was to be a comment belongs to the value.
+    InlineComment,
+    /// A placeholder that nobody filled in.
+    Placeholder,
     /// The value is empty.
     EmptyValue,
     /// A later line sets the same key.
@@ -84,14 +90,14 @@ impl ConfigFinding {
     pub(crate) fn new(
         severity: Severity,
         kind: ConfigFindingKind,
-        entry: &mq_protocol::properties_file::PropertyEntry,
+        entry: &PropertyEntry,
         text: impl Into<String>,
     ) -> Self {
         ConfigFinding {
             severity,
             kind,
-            key: entry.key.clone(),
-            value: entry.value.clone(),
+            key: as_written(&entry.key),
+            value: as_written(&entry.value),
             line: entry.line,
             text: text.into(),
             allowed: None,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mq_protocol::properties_file::PropertyEntry;
+use mq_protocol::properties_file::{PropertyEntry, as_written};
 use mq_store::config::{BrokerRole, FlushDiskType};
 use mq_store::delay_level::DelayLevels;
 
@@ -21,6 +21,9 @@ enum Value {
     List(Vec<String>),
     Delays(DelayLevels),
 }
+
+/// U+FEFF in UTF-8, as ISO-8859-1: Java takes it for the beginning of the first key.
+const BYTE_ORDER_MARK: &str = "\u{ef}\u{bb}\u{bf}";
 
 /// Why a value is not of its type.
 #[derive(Debug)]
@@ -50,9 +53,16 @@ pub(super) fn apply(
         findings.push(empty_value(entry));
         return;
     }
+    if let Some(placeholder) = placeholder(written) {
+        findings.push(unfilled(key, entry, placeholder));
+        return;
+    }
     match parse_value(key.value_type, written) {
         Err(invalid) => findings.push(invalid_value(key, entry, invalid)),
         Ok(value) => {
+            if comment_behind(written).is_some() {
+                findings.push(inline_comment(entry));
+            }
             if written.len() < entry.value.len() {
                 findings.push(trailing_blank(key, entry));
             }
@@ -247,9 +257,65 @@ fn set(field: Field, value: Value, settings: &mut Settings) {
     }
 }
 
+/// The first placeholder in a value: `${NAME}`, `$NAME`, `$(NAME)`, `{{NAME}}` or `<NAME>`.
+fn placeholder(value: &str) -> Option<&str> {
+    let closed = |open: &str, close: &str| {
+        let begin = value.find(open)?;
+        let end = value[begin + open.len()..].find(close)?;
+        (end > 0).then(|| &value[begin..begin + open.len() + end + close.len()])
+    };
+    let variable = || {
+        let begin = value.find('$')?;
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = &value[begin + 1..];
+        let len = name.find(|c| !is_part(c)).unwrap_or(name.len());
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        is_name.then(|| &value[begin..=begin + len])
+    };
+    closed("${", "}")
+        .or_else(|| closed("$(", ")"))
+        .or_else(|| closed("{{", "}}"))
+        .or_else(|| closed("<", ">"))
+        .or_else(variable)
+}
+
+/// What stands before a `#` behind a blank, as if that began a comment.
+fn comment_behind(value: &str) -> Option<&str> {
+    let at = value.match_indices('#').map(|(at, _)| at);
+    let mut behind_blanks = at.filter(|at| value[..*at].ends_with(char::is_whitespace));
+    behind_blanks.next().map(|at| value[..at].trim_end())
+}
+
+/// What the engine obeys must be known; what it does not is only mentioned.
+fn unfilled(key: &ConfigKey, entry: &PropertyEntry, placeholder: &str) -> ConfigFinding {
+    let severity = if key.is_obeyed() { Severity::Error } else { Severity::Warning };
+    let text = format!(
+        "{} = \"{}\": {} is a placeholder that nobody filled in",
+        key.name,
+        as_written(entry.value.trim_end()),
+        as_written(placeholder)
+    );
+    let upstream = match key.value_type {
+        ValueType::Text | ValueType::Directory => "take it as it stands".to_owned(),
+        _ => upstream_of_invalid(key),
+    };
+    ConfigFinding::new(severity, ConfigFindingKind::Placeholder, entry, text)
+        .allowed("the value itself")
+        .upstream(upstream)
+}
+
+fn inline_comment(entry: &PropertyEntry) -> ConfigFinding {
+    let text = format!(
+        "{} = \"{}\": # behind a value is part of it, not a comment",
+        entry.key,
+        as_written(entry.value.trim_end())
+    );
+    ConfigFinding::new(Severity::Warning, ConfigFindingKind::InlineComment, entry, text)
+}
+
 /// A protection that is counted on and not there.
 fn not_protected(entry: &PropertyEntry, what: &str) -> ConfigFinding {
-    let text = format!("{} = {} {what}", entry.key, entry.value.trim_end());
+    let text = format!("{} = {} {what}", entry.key, as_written(entry.value.trim_end()));
     ConfigFinding::new(Severity::Warning, ConfigFindingKind::NotProtected, entry, text)
 }
 
@@ -257,8 +323,14 @@ fn unknown_key(entry: &PropertyEntry) -> ConfigFinding {
     if entry.key.to_ascii_lowercase().starts_with("tls") {
         return not_protected(entry, keys::TLS);
     }
-    let meant = nearest(&entry.key, keys::obeyed_by_someone().map(|key| key.name));
-    let text = format!("{} is no key of RocketMQ 4.9", entry.key);
+    let (key, text) = match entry.key.strip_prefix(BYTE_ORDER_MARK) {
+        Some(key) => (
+            key,
+            "a byte order mark at the beginning of the file makes this line another key".to_owned(),
+        ),
+        None => (&*entry.key, format!("{} is no key of RocketMQ 4.9", as_written(&entry.key))),
+    };
+    let meant = nearest(key, keys::obeyed_by_someone().map(|key| key.name));
     ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnknownKey, entry, text)
         .suggestion(meant)
         .upstream("ignore this line")
@@ -271,10 +343,16 @@ fn empty_value(entry: &PropertyEntry) -> ConfigFinding {
 }
 
 fn invalid_value(key: &ConfigKey, entry: &PropertyEntry, invalid: Invalid) -> ConfigFinding {
-    let text = format!("{} = {:?} {}", key.name, entry.value.trim_end(), invalid.text);
+    let written = entry.value.trim_end();
+    let mut text = format!("{} = \"{}\" {}", key.name, as_written(written), invalid.text);
+    let mut meant = invalid.suggestion;
+    if let Some(value) = comment_behind(written) {
+        text += ": # behind a value is part of it, not a comment";
+        meant = parse_value(key.value_type, value).is_ok().then_some(value);
+    }
     let finding = ConfigFinding::new(Severity::Error, invalid.kind, entry, text)
         .allowed(invalid.allowed)
-        .suggestion(invalid.suggestion);
+        .suggestion(meant);
     match invalid.kind {
         ConfigFindingKind::InvalidValue => finding.upstream(upstream_of_invalid(key)),
         _ => finding,
@@ -282,7 +360,8 @@ fn invalid_value(key: &ConfigKey, entry: &PropertyEntry, invalid: Invalid) -> Co
 }
 
 fn trailing_blank(key: &ConfigKey, entry: &PropertyEntry) -> ConfigFinding {
-    let text = format!("{} = {:?} ends in a blank, which is dropped here", key.name, entry.value);
+    let value = as_written(&entry.value);
+    let text = format!("{} = \"{value}\" ends in a blank, which is dropped here", key.name);
     ConfigFinding::new(Severity::Warning, ConfigFindingKind::TrailingBlank, entry, text)
         .upstream(upstream_of_invalid(key))
 }

@@ -1,6 +1,6 @@
 //! Rules over several keys of one file, and what happens instead of obeying a key.
 
-use mq_protocol::properties_file::{PropertiesFile, PropertyEntry};
+use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, as_written};
 use mq_store::config::{BrokerRole, FlushDiskType};
 
 use crate::config::finding::{ConfigFinding, ConfigFindingKind, Severity};
@@ -36,8 +36,8 @@ fn has_error(findings: &[ConfigFinding], keys: &[&str]) -> bool {
 fn overridden_lines(file: &PropertiesFile) -> impl Iterator<Item = ConfigFinding> + '_ {
     file.overridden().iter().map(|overridden| {
         let entry = &overridden.entry;
-        let text =
-            format!("{} is written again on line {}, which wins", entry.key, overridden.by_line);
+        let key = as_written(&entry.key);
+        let text = format!("{key} is written again on line {}, which wins", overridden.by_line);
         ConfigFinding::new(Severity::Warning, ConfigFindingKind::OverriddenLine, entry, text)
     })
 }

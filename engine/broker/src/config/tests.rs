@@ -336,3 +336,34 @@ fn nearest_words() {
     assert_eq!(nearest("flu", keys), None);
     assert_eq!(nearest("listenPort", keys), None);
 }
+
+#[test]
+fn what_was_to_be_a_comment_is_said_to_belong_to_the_value() {
+    check(
+        "brokerId=0 # 主\nbrokerName=b # the first\nregionId=a#b\nlistenPort=x # y",
+        "error:1 brokerId = \"0 # 主\" is no whole number: # behind a value is part of it, not a comment | allowed: a whole number from 0 to 9223372036854775807 | meant: 0 | 4.9 would ignore this line and keep 0
+         warning:2 brokerName = \"b # the first\": # behind a value is part of it, not a comment
+         error:4 listenPort = \"x # y\" is no whole number: # behind a value is part of it, not a comment | allowed: a whole number from 3 to 65534 | 4.9 would ignore this line and keep 10911",
+    );
+}
+
+#[test]
+fn placeholders_that_nobody_filled_in_are_named() {
+    check(
+        "listenPort=${PORT}\nstorePathRootDir=/data/${I}\nrocketmqHome=$HOME/mq\nbrokerName={{ name }}\n\
+         brokerIP1=<your address>\nregionId=costs 5$ or less",
+        "error:1 listenPort = \"${PORT}\": ${PORT} is a placeholder that nobody filled in | allowed: the value itself | 4.9 would ignore this line and keep 10911
+         error:2 storePathRootDir = \"/data/${I}\": ${I} is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands
+         warning:3 rocketmqHome = \"$HOME/mq\": $HOME is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands
+         error:4 brokerName = \"{{ name }}\": {{ name }} is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands
+         error:5 brokerIP1 = \"<your address>\": <your address> is a placeholder that nobody filled in | allowed: the value itself | 4.9 would take it as it stands",
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    check(
+        "\u{feff}brokerRole=SLAVE\nlistenPort=10911",
+        "warning:1 a byte order mark at the beginning of the file makes this line another key | meant: brokerRole | 4.9 would ignore this line",
+    );
+}

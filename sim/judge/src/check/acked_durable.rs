@@ -295,9 +295,17 @@ mod tests {
         let mut owed = message(1, 600, false);
         owed.owed = true;
         owed.custody = "a holds it".to_owned();
-        for (promise, bound) in [(Promise::May, "master_unflushed"), (Promise::All, "")] {
+        for (promise, bound) in
+            [(Promise::May, "master_unflushed"), (Promise::All, ""), (Promise::Owed, "")]
+        {
             let violations = run(&[owed.clone()], promise, bound).1;
             assert!(violations[0].text.contains("nothing took it: a holds it"), "{violations:?}");
         }
+    }
+
+    #[test]
+    fn where_nothing_is_asked_but_what_is_owed_the_rest_may_go() {
+        let (losses, violations) = run(&[message(1, 400, false)], Promise::Owed, "");
+        assert_eq!((losses.lost, violations), (vec![1], vec![]));
     }
 }

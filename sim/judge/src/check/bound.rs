@@ -17,8 +17,8 @@ pub enum Promise {
     May,
     /// Everything is expected to be lost: the only readable copy is gone.
     All,
-    /// What the copies in service owe ([`custody`](crate::ledger::custody)) is not lost; the story asks
-    /// for nothing beyond that.
+    /// What the group's log owes is not lost ([`custody`](crate::ledger::custody)), and nothing more is
+    /// asked: for stories in which no bound can know which copy counts.
     Owed,
 }
 

@@ -9,22 +9,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use mq_store::config::BrokerRole;
-
-use crate::conf::{self, ClusterConf, Finding, Overlay};
-use crate::plan::{ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan};
+use crate::conf::row::ConfRow;
+use crate::conf::{self, Finding, Overlay};
+use crate::plan::Plan;
 use crate::stories::matrix_rows::{self, MatrixRow};
-use crate::stories::story::Roles;
 use crate::stories::{rows, swarm};
 
 const MATRIX: &str = "matrix:";
 const CONF: &str = "conf:";
 const SWARM: &str = "swarm";
-
-/// Time after the last recovery within which sends to a directory's cluster are acknowledged again.
-const SENDS_WITHIN: Millis = Millis(120_000);
 
 /// Something that runs under seeds.
 #[derive(Clone, Debug)]
@@ -47,27 +41,6 @@ pub enum Subject {
     Conf(Box<ConfRow>),
     /// Drawn plans.
     Swarm,
-}
-
-/// A row of the expected matrix on a group of a directory's cluster.
-#[derive(Clone, Debug)]
-pub struct ConfRow {
-    /// The directory.
-    pub dir: PathBuf,
-    /// What `--set` changed in its files.
-    pub overlays: Arc<[Overlay]>,
-    /// The whole cluster.
-    pub cluster: Arc<ClusterPlan>,
-    /// `brokerName` of the group under fault.
-    pub group: String,
-    /// Process of its master.
-    pub master: String,
-    /// Process of the slave that would be promoted.
-    pub slave: Option<String>,
-    /// The master is a SYNC_MASTER without a slave: it stores, and acknowledges nothing.
-    pub is_sync_alone: bool,
-    /// The row.
-    pub row: MatrixRow,
 }
 
 /// Why a text names nothing that can run.
@@ -200,65 +173,6 @@ impl Subject {
     }
 }
 
-impl ConfRow {
-    /// Every row that fits a group of the cluster in `dir`, group by group.
-    #[must_use]
-    pub fn all(dir: &Path, overlays: &[Overlay], cluster: &ClusterConf) -> Vec<ConfRow> {
-        let plan = Arc::new(cluster.plan());
-        let overlays: Arc<[Overlay]> = overlays.into();
-        let groups = cluster.groups.iter();
-        let rows = groups.flat_map(|group| group.rows().into_iter().map(move |row| (group, row)));
-        rows.map(|(group, row)| ConfRow {
-            dir: dir.to_owned(),
-            overlays: Arc::clone(&overlays),
-            cluster: Arc::clone(&plan),
-            group: group.name.clone(),
-            master: cluster.master(group).stem.clone(),
-            slave: cluster.slaves(group).next().map(|slave| slave.stem.clone()),
-            is_sync_alone: group.slaves.is_empty()
-                && cluster.master(group).store.broker_role == BrokerRole::SyncMaster,
-            row,
-        })
-        .collect()
-    }
-
-    /// `GROUP/FAULT/RECOVERY`.
-    #[must_use]
-    pub fn place(&self) -> String {
-        format!("{}/{}/{}", self.group, self.row.fault_name(), self.row.recovery)
-    }
-
-    fn plan(&self, seed: u64) -> Plan {
-        let roles =
-            Roles { group: &self.group, master: &self.master, slave: self.slave.as_deref() };
-        let cluster = ClusterPlan::clone(&self.cluster);
-        let mut plan = rows::plan_on(cluster, WorkloadPlan::default(), &self.row, roles, seed);
-        plan.title = self.place();
-        // Name servers share machines with brokers. A client that lost its name server asks the next
-        // one at its second poll, 30 s later each, plus time-outs.
-        plan.check.sends_within = plan.check.sends_within.map(|_| SENDS_WITHIN);
-        if self.is_sync_alone {
-            plan.check.sends_within = None;
-            plan.events.iter_mut().for_each(without_acks);
-        }
-        plan
-    }
-}
-
-/// Lets time trigger what acknowledgements would: there are none.
-fn without_acks(event: &mut EventPlan) {
-    match event.when.take() {
-        Some(Trigger::Acks(count) | Trigger::UnreplicatedAckAfter(count)) => {
-            event.at = Some(Millis(u64::from(count) * 10));
-        }
-        Some(Trigger::AcksSincePrevious(count)) => {
-            event.when = Some(Trigger::Previous);
-            event.delay = Millis(u64::from(count) * 10);
-        }
-        other => event.when = other,
-    }
-}
-
 /// `--set` options as they follow a command.
 #[must_use]
 pub fn set_options(overlays: &[Overlay]) -> String {
@@ -312,6 +226,7 @@ fn read(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Millis, Trigger};
 
     const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/conf/hosts-2m-2s-sync");
 
@@ -379,7 +294,7 @@ mod tests {
         }));
         assert_eq!(plan.check.sends_within, None);
         let before = Subject::parse(&name, &[], &[]).unwrap().plan(1);
-        assert_eq!(before.check.sends_within, Some(SENDS_WITHIN));
+        assert_eq!(before.check.sends_within, Some(Millis(120_000)));
     }
 
     #[test]

@@ -3,14 +3,16 @@
 mod advice;
 mod filter;
 mod render;
+mod tables;
 mod what_if;
 
 use std::io;
 use std::path::Path;
 
-use staticfire::campaign::subject::{ConfRow, Subject};
+use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
+use staticfire::conf::row::ConfRow;
 use staticfire::conf::{self, ClusterConf, Finding, Overlay};
 use staticfire::run::report::Verdict;
 
@@ -18,6 +20,14 @@ use crate::cli::{ConfArgs, Exit, failures, output};
 
 pub(crate) use filter::FaultFilter;
 pub(crate) use render::{fault, lost, promise, recovery, rpo, unavailable};
+use tables::Tables;
+
+/// What the tables are about; the first lines.
+const ABOUT: &str = "\
+What Staticfire's own engine loses on these files, run in the simulator; it is right by default.
+Column 4.9: what Apache RocketMQ 4.9 would do by the expected matrix (it was not run; `same` as promised).
+
+";
 
 /// A row of the table and what its runs gave.
 struct Tried {
@@ -102,17 +112,20 @@ fn measured(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Result<
         }
     };
     let shown = what_if.as_ref().map_or(&now, |(then, _)| then);
+    output::result(ABOUT);
     output::result(&topology(shown));
     output::result(&first_findings(&shown.findings, output::colour(&io::stdout())));
     output::result("\n");
 
     let colour = output::colour(&io::stdout());
-    let now_tried = try_rows(now_rows, dir, args, json);
     let Some((then, then_rows)) = what_if else {
-        output::result(&render::tables(&now, &now_tried, args.seeds.count(), args.all));
+        let mut tables = Tables::new(&now, &now_rows, args.seeds.count(), args.all);
+        let shown = |tried: &Tried| output::result(&tables.add(tried));
+        let now_tried = try_rows(&now_rows, dir, args, json, shown);
         return Ok(conclude(&now_tried, None, args, colour));
     };
-    let then_tried = try_rows(then_rows, dir, args, json);
+    let now_tried = try_rows(&now_rows, dir, args, json, |_| ());
+    let then_tried = try_rows(&then_rows, dir, args, json, |_| ());
     output::result(&what_if::table(&now, &then, &now_tried, &then_tried));
     Ok(conclude(&now_tried, Some(&then_tried), args, colour))
 }
@@ -129,23 +142,31 @@ fn wanted(rows: Vec<ConfRow>, filters: &[FaultFilter]) -> Result<Vec<ConfRow>, S
     Ok(rows.into_iter().filter(is_wanted).collect())
 }
 
+/// Runs row after row and shows each one as it gets done.
 fn try_rows(
-    rows: Vec<ConfRow>,
+    rows: &[ConfRow],
     dir: &Path,
     args: &ConfArgs,
     json: &mut output::JsonFile,
+    mut show: impl FnMut(&Tried),
 ) -> Vec<Tried> {
-    let subjects: Vec<Subject> =
-        rows.iter().cloned().map(|row| Subject::Conf(Box::new(row))).collect();
-    let jobs: Vec<_> = subjects.iter().map(|subject| (subject, args.seeds.clone())).collect();
-    let options = campaign::Options {
-        jobs: args.jobs,
-        progress: Some(dir.display().to_string()),
-        json: json.is_wanted(),
-    };
-    let outcomes = campaign::run(&jobs, &options);
-    json.write(&outcomes);
-    rows.into_iter().zip(outcomes).map(|(row, outcome)| Tried { row, outcome }).collect()
+    let mut tried = Vec::new();
+    for (number, row) in (1..).zip(rows) {
+        let subject = Subject::Conf(Box::new(row.clone()));
+        let options = campaign::Options {
+            jobs: args.jobs,
+            progress: Some(format!("{}: row {number} of {}", dir.display(), rows.len())),
+            json: json.is_wanted(),
+        };
+        let outcomes = campaign::run(&[(&subject, args.seeds.clone())], &options);
+        json.write(&outcomes);
+        for outcome in outcomes {
+            let one = Tried { row: row.clone(), outcome };
+            show(&one);
+            tried.push(one);
+        }
+    }
+    tried
 }
 
 /// Broken runs, limits, the summary and the exit code. With `--set` the cluster as it would be is

@@ -48,7 +48,7 @@ fn story(plan: &Plan, seed: u64) -> String {
         Promise::Never => "never loses".to_owned(),
         Promise::May => format!("may lose {}", plan.check.bound),
         Promise::All => "loses all".to_owned(),
-        Promise::Owed => "never loses what the copies in service owe".to_owned(),
+        Promise::Owed => "loses nothing that the group's log owes".to_owned(),
     };
     let mut text = format!("{}  seed {seed}\n  {}\n  promise: {promise}\n", plan.title, plan.holds);
     for (name, list) in [("upstream", &plan.upstream), ("plants", &plan.plants)] {

@@ -1,36 +1,92 @@
-//! [`Table`]: columns without lines, two blanks apart, and the words of its cells.
+//! [`Table`]: columns without lines, two blanks apart, and the words of its cells. A [`Layout`] prints rows
+//! that are not known yet when the first one is.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement};
+/// Where columns stand.
+pub(crate) struct Layout {
+    widths: Vec<usize>,
+    to_the_right: Vec<bool>,
+}
+
+impl Layout {
+    /// Columns as wide as the widest cell; one whose title begins with `>` is aligned to the right.
+    pub(crate) fn of<T: AsRef<str>>(header: &[T], rows: &[Vec<String>]) -> Layout {
+        let width = |cell: &str| cell.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        let widths = header.iter().enumerate().map(|(column, title)| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            let widest = cells.map(|cell| width(cell)).max().unwrap_or(0);
+            widest.max(width(title.as_ref().trim_start_matches('>')))
+        });
+        let to_the_right = header.iter().map(|title| title.as_ref().starts_with('>'));
+        Layout { widths: widths.collect(), to_the_right: to_the_right.collect() }
+    }
+
+    /// A row, each line of it indented by two blanks and without blanks at its end.
+    pub(crate) fn row<T: AsRef<str>>(&self, cells: &[T]) -> String {
+        let height = cells.iter().map(|cell| cell.as_ref().lines().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        for number in 0..height {
+            let mut line = String::new();
+            for (column, cell) in cells.iter().enumerate() {
+                let part = cell.as_ref().lines().nth(number).unwrap_or_default();
+                let width = self.widths[column];
+                line += &match self.to_the_right[column] {
+                    true => format!("  {part:>width$}"),
+                    false => format!("  {part:width$}"),
+                };
+            }
+            text += line.trim_end();
+            text += "\n";
+        }
+        text
+    }
+
+    /// The titles.
+    pub(crate) fn header<T: AsRef<str>>(&self, header: &[T]) -> String {
+        let titles: Vec<&str> =
+            header.iter().map(|it| it.as_ref().trim_start_matches('>')).collect();
+        self.row(&titles)
+    }
+}
 
 /// A table under construction. Cells may have several lines.
-pub(crate) struct Table(comfy_table::Table);
+pub(crate) struct Table {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
 
 impl Table {
     /// A table with `header`; a column whose title begins with `>` is aligned to the right.
     pub(crate) fn new<T: AsRef<str>>(header: &[T]) -> Table {
-        let mut table = comfy_table::Table::new();
-        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        let title = |title: &T| title.as_ref().trim_start_matches('>').to_owned();
-        table.set_header(header.iter().map(title).collect::<Vec<String>>());
-        for (column, title) in table.column_iter_mut().zip(header) {
-            column.set_padding((2, 0));
-            if title.as_ref().starts_with('>') {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        Table(table)
+        let header = header.iter().map(|title| title.as_ref().to_owned()).collect();
+        Table { header, rows: Vec::new() }
     }
 
     /// Adds a row.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.0.add_row(cells);
+        self.rows.push(cells);
     }
 
     /// The lines, each indented by two blanks and without blanks at its end.
     pub(crate) fn render(&self) -> String {
-        self.0.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        let layout = Layout::of(&self.header, &self.rows);
+        let rows: String = self.rows.iter().map(|row| layout.row(row)).collect();
+        layout.header(&self.header) + &rows
     }
+}
+
+/// Breaks a text between words so that no line is longer than `width`, where words are not.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 /// A number with its thousands apart.
@@ -68,6 +124,15 @@ mod tests {
         let lines = ["  fault         lost  why", "  kill        12 345  first"];
         let rest = ["                      → second", "  power loss       0", ""];
         assert_eq!(table.render(), [&lines[..], &rest[..]].concat().join("\n"));
+    }
+
+    #[test]
+    fn texts_break_between_words() {
+        assert_eq!(
+            wrapped("never where the page cache keeps", 10),
+            "never\nwhere the\npage cache\nkeeps"
+        );
+        assert_eq!(wrapped("same", 3), "same");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! [`Finding`]: one thing to say about a directory, with every place it is about.
 
 use mq_broker::config::{ConfigFinding, ConfigFindingKind, Severity};
-use mq_protocol::properties_file::NOT_FROM_FILE;
+use mq_protocol::properties_file::{NOT_FROM_FILE, as_written};
 
 use crate::conf::source::stem;
 
@@ -10,6 +10,8 @@ use crate::conf::source::stem;
 pub enum FindingKind {
     /// The directory or a file in it cannot be read.
     Unreadable,
+    /// A file that looks like a broker's and is not read.
+    NotRead,
     /// A `--set` that fits nothing.
     Overlay,
     /// A line of `hosts`.
@@ -30,6 +32,12 @@ pub enum FindingKind {
     PublicAddress,
     /// `brokerIP2` names another address than the machine's.
     SecondAddress,
+    /// A slave is sent where its master is not.
+    OutOfReach,
+    /// A store path that depends on where the broker is started.
+    RelativePath,
+    /// Copies of one group on one machine.
+    SharedMachine,
     /// The placement is this program's choice.
     OwnMachine,
     /// Two brokers of one name and id.
@@ -38,6 +46,8 @@ pub enum FindingKind {
     SlaveWithoutMaster,
     /// Master and slave register with different name servers.
     NoCommonNameServer,
+    /// A name server that a master does not register with.
+    UnknownMaster,
     /// Two listeners on one port of a machine.
     PortCollision,
     /// Two stores in one directory, or one inside the other.
@@ -62,7 +72,7 @@ pub struct Place {
 impl Place {
     /// An entry of a file.
     pub(super) fn of_entry(file: &str, line: usize, key: &str, value: &str) -> Place {
-        let text = format!("{key}={value}");
+        let text = format!("{key}={}", as_written(value));
         if line == NOT_FROM_FILE {
             Place { file: format!("{file} (--set)"), line: None, text }
         } else {

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use mq_broker::config::nearest;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
-use staticfire_judge::check::bound::Term;
 
-use crate::conf::BrokerConf;
 use crate::conf::finding::{Finding, FindingKind};
-use crate::stories::matrix_rows::{self, FaultStep, Flush, MatrixRow, Ours, Recovery, Replication};
+use crate::conf::{BrokerConf, promise, reach};
+use crate::stories::matrix_rows::{Flush, MatrixRow, Replication};
 
 /// The keys that decide who belongs to which group.
 const GROUP_KEYS: [&str; 4] = ["brokerName", "brokerId", "brokerRole", "enableDLegerCommitLog"];
@@ -20,8 +19,12 @@ pub struct BrokerGroup {
     pub name: String,
     /// The master: index into the cluster's brokers.
     pub master: usize,
-    /// The slaves by id: indices into the cluster's brokers.
+    /// The slaves that find their master, by id: indices into the cluster's brokers.
     pub slaves: Vec<usize>,
+    /// The slaves that do not: they replicate nothing.
+    pub cut_off: Vec<usize>,
+    /// How many of `slaves` stand on the master's machine.
+    pub beside_master: usize,
     /// The effective mode, such as `SYNC_MASTER + SYNC_FLUSH, slave ASYNC_FLUSH`.
     pub mode: String,
     /// How the master flushes.
@@ -36,15 +39,16 @@ pub struct BrokerGroup {
 }
 
 impl BrokerGroup {
-    /// The rows of the expected matrix that fit the group. The matrix has none for the transient store
-    /// pool: whatever takes the master's process also takes what only that process had.
+    /// The rows of the expected matrix that fit the group, with what they promise there.
     #[must_use]
     pub fn rows(&self) -> Vec<MatrixRow> {
-        let rows = matrix_rows::rows_for(self.flush, self.replication, self.slave_flush);
-        rows.into_iter().map(|row| if self.acks_from_pool { with_pool(row) } else { row }).collect()
+        promise::rows(self)
     }
 
     fn new(name: &str, master: usize, slaves: Vec<usize>, brokers: &[BrokerConf]) -> BrokerGroup {
+        let finds = |slave: &usize| reach::finds(&brokers[*slave], &brokers[master]);
+        let (slaves, cut_off): (Vec<usize>, Vec<usize>) = slaves.into_iter().partition(finds);
+        let is_beside = |slave: &&usize| brokers[**slave].address == brokers[master].address;
         let store = &brokers[master].store;
         let flushes: Vec<FlushDiskType> =
             slaves.iter().map(|slave| brokers[*slave].store.flush_disk_type).collect();
@@ -56,7 +60,8 @@ impl BrokerGroup {
         BrokerGroup {
             name: name.to_owned(),
             master,
-            mode: mode(store, &flushes),
+            beside_master: slaves.iter().filter(is_beside).count(),
+            mode: mode(store, &flushes) + &where_slaves_are(&slaves, &cut_off, brokers, master),
             acks_from_pool: store.is_transient_store_pool_enable()
                 && replication != Replication::Sync,
             flush: flush(store.flush_disk_type),
@@ -64,6 +69,7 @@ impl BrokerGroup {
             // ASYNC_FLUSH is the greater one and the weaker promise.
             slave_flush: flushes.into_iter().max().map(flush),
             slaves,
+            cut_off,
         }
     }
 }
@@ -133,26 +139,26 @@ fn flush(flush: FlushDiskType) -> Flush {
     }
 }
 
-/// The row of a group that acknowledges what only the master's process has.
-fn with_pool(mut row: MatrixRow) -> MatrixRow {
-    let takes_process = |step: &FaultStep| {
-        matches!(
-            step,
-            FaultStep::KillMaster
-                | FaultStep::PowerMaster
-                | FaultStep::PowerAll
-                | FaultStep::Promote
-                | FaultStep::OldMasterReturnsAsSlave
-        )
+/// What the mode's text says of slaves that share the master's machine or do not find it.
+fn where_slaves_are(
+    slaves: &[usize],
+    cut_off: &[usize],
+    brokers: &[BrokerConf],
+    master: usize,
+) -> String {
+    let names = |of: &mut dyn Iterator<Item = &usize>| -> String {
+        of.map(|slave| brokers[*slave].stem.as_str()).collect::<Vec<_>>().join(" and ")
     };
-    // Whoever promotes a slave kills its master first.
-    let is_hit = row.recovery == Recovery::Promote || row.fault.iter().any(takes_process);
-    if is_hit && row.ours != Ours::All {
-        row.ours = Ours::May;
-        row.bound = row.bound.and(Term::MasterUncommitted);
-        row.why = format!("{}; and what waits in the transient store pool goes", row.why);
+    let is_beside = |slave: &&usize| brokers[**slave].address == brokers[master].address;
+    let mut text = String::new();
+    if slaves.iter().any(|slave| is_beside(&slave)) {
+        let beside = names(&mut slaves.iter().filter(is_beside));
+        text += &format!(", {beside} on its master's machine");
     }
-    row
+    if !cut_off.is_empty() {
+        text += &format!(", {} out of reach", names(&mut cut_off.iter()));
+    }
+    text
 }
 
 fn mode(store: &StoreConfig, slaves: &[FlushDiskType]) -> String {

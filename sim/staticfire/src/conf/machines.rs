@@ -13,6 +13,9 @@ use crate::conf::{BrokerConf, Machine, NamesrvConf};
 /// The address of a broker that has no machine yet.
 pub(super) const UNPLACED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+/// The machine of all brokers whose `brokerIP1` is a loopback address: clients stand on others.
+const LOOPBACK_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 100, 0, 1));
+
 type Hosts = [(String, IpAddr)];
 
 /// Gives every broker its machine and its resolved name servers.
@@ -28,8 +31,12 @@ pub(super) fn place(
         let written = broker.config.broker_ip1.clone();
         let by_key =
             written.and_then(|host| resolve_key(broker, "brokerIP1", &host, hosts, findings));
+        // The second address of a machine may stand there.
+        let second =
+            broker.config.broker_ip2.as_deref().and_then(|it| resolve(it, hosts, UNPLACED));
         if let (Some(address), Some((line, placed))) = (by_key, by_file)
             && address != *placed
+            && second != Some(*placed)
         {
             findings.push(Finding::warning(
                 FindingKind::Placement,
@@ -45,9 +52,13 @@ pub(super) fn place(
         }
     }
     own_machines(brokers, hosts, findings);
+    for broker in brokers.iter_mut().filter(|broker| broker.address.is_loopback()) {
+        broker.address = LOOPBACK_MACHINE;
+    }
     for broker in brokers.iter_mut() {
         resolve_namesrvs(broker, hosts, findings);
-        check_addresses(broker, hosts, findings);
+        let placed = placement.get(&broker.stem).map(|(_, address)| *address);
+        check_addresses(broker, placed, hosts, findings);
     }
 }
 
@@ -97,7 +108,7 @@ fn read_placement(
         for stem in &words[1..] {
             if !brokers.iter().any(|broker| broker.stem == *stem) {
                 let stems = brokers.iter().map(|broker| broker.stem.as_str());
-                let text = format!("there is no {stem}.properties");
+                let text = format!("there is no {stem}.properties or {stem}.conf");
                 findings.push(
                     Finding::error(FindingKind::Placement, text, vec![place.clone()])
                         .suggestion(nearest(stem, stems)),
@@ -163,28 +174,34 @@ fn resolve_namesrvs(broker: &mut BrokerConf, hosts: &Hosts, findings: &mut Vec<F
     }
 }
 
-/// What `brokerIP1`, `brokerIP2` and `haMasterAddress` mean for other machines.
-fn check_addresses(broker: &mut BrokerConf, hosts: &Hosts, findings: &mut Vec<Finding>) {
-    if let Some(address) = broker.store.ha_master_address.clone() {
-        resolve_key(broker, "haMasterAddress", host_of(&address), hosts, findings);
+/// What `brokerIP1`, `brokerIP2` and `haMasterAddress` mean for other machines. `placed` may be a second
+/// address of the broker's machine.
+fn check_addresses(
+    broker: &mut BrokerConf,
+    placed: Option<IpAddr>,
+    hosts: &Hosts,
+    findings: &mut Vec<Finding>,
+) {
+    if let Some(written) = broker.store.ha_master_address.clone() {
+        let port = written.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let host = resolve_key(broker, "haMasterAddress", host_of(&written), hosts, findings);
+        broker.told_master = host.zip(port).map(|(host, port)| SocketAddr::new(host, port));
     }
     if broker.config.broker_ip1.as_deref().is_some_and(is_loopback) {
-        let text = "brokerIP1 is a loopback address: clients on other machines do not reach it";
+        let text = format!(
+            "brokerIP1 is a loopback address: clients on other machines do not reach it; the rows take {} for \
+             it",
+            broker.address
+        );
         let places = vec![broker.place("brokerIP1", "")];
         findings.push(Finding::warning(FindingKind::LoopbackAddress, text, places));
     }
     match broker.config.broker_ip2.clone() {
+        // Whoever is sent to a loopback address is sent to itself.
+        Some(written) if is_loopback(&written) => broker.elsewhere = Some(LOCALHOST),
         Some(written) => {
             let address = resolve_key(broker, "brokerIP2", &written, hosts, findings);
-            if address.is_some_and(|address| address != broker.address) {
-                let text = format!(
-                    "brokerIP2 is another address than {}; a simulated machine has one, and \
-                     replication uses that",
-                    broker.address
-                );
-                let places = vec![broker.place("brokerIP2", "")];
-                findings.push(Finding::note(FindingKind::SecondAddress, text, places));
-            }
+            broker.elsewhere = address.filter(|it| *it != broker.address && Some(*it) != placed);
         }
         None if broker.config.broker_ip1.is_some() && is_public(broker.address) => {
             let text = "brokerIP1 is a public address while brokerIP2 (replication) is not set: \
@@ -232,7 +249,8 @@ fn resolve(host: &str, hosts: &Hosts, own: IpAddr) -> Option<IpAddr> {
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Neither private (RFC 1918), shared (RFC 6598), loopback, link-local nor for documentation.
@@ -248,7 +266,8 @@ fn is_public(address: IpAddr) -> bool {
                 || v4.is_documentation()
                 || v4.is_unspecified())
         }
-        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
+        // Nobody translates these.
+        IpAddr::V6(_) => false,
     }
 }
 

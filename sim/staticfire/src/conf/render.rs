@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use mq_broker::config::Severity;
 
 use crate::conf::finding::{Finding, FindingKind, Place};
-use crate::conf::{BrokerConf, ClusterConf, Machine};
+use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Machine};
 
 /// The port of a name server that needs no mention.
 const NAMESRV_PORT: u16 = 9876;
@@ -37,7 +37,8 @@ impl Colour {
 /// The cluster in one line, then a line for each machine.
 #[must_use]
 pub fn topology(cluster: &ClusterConf) -> String {
-    let slaves = cluster.groups.iter().map(|group| group.slaves.len()).sum();
+    let slaves_of = |group: &BrokerGroup| group.slaves.len() + group.cut_off.len();
+    let slaves = cluster.groups.iter().map(slaves_of).sum();
     let mut text = format!(
         "{}: {}, {}, {} on {}\n",
         cluster.names.join(", "),

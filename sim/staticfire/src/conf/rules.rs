@@ -22,6 +22,34 @@ pub(super) fn check(
     for group in groups {
         check_group(group, brokers, findings);
     }
+    if group::is_complete(brokers) {
+        check_namesrvs(brokers, groups, findings);
+    }
+}
+
+/// A client that asks a name server learns of the masters that register with it, and of no other.
+fn check_namesrvs(brokers: &[BrokerConf], groups: &[BrokerGroup], findings: &mut Vec<Finding>) {
+    let masters: Vec<&BrokerConf> = groups.iter().map(|group| &brokers[group.master]).collect();
+    for (index, broker) in brokers.iter().enumerate() {
+        for address in &broker.namesrv_addrs {
+            let knows = |master: &&&BrokerConf| master.namesrv_addrs.contains(address);
+            let unknown: Vec<&str> =
+                masters.iter().filter(|it| !knows(it)).map(|it| it.stem.as_str()).collect();
+            let is_said = brokers[..index].iter().any(|it| it.namesrv_addrs.contains(address));
+            let is_bad = masters.iter().any(|master| !master.is_sound(&["namesrvAddr"]));
+            if unknown.is_empty() || is_said || is_bad {
+                continue;
+            }
+            let text = format!(
+                "{} {} not register with {address}: clients that ask this name server do not find {}",
+                unknown.join(" and "),
+                if unknown.len() == 1 { "does" } else { "do" },
+                if unknown.len() == 1 { "it" } else { "them" }
+            );
+            let places = vec![broker.place("namesrvAddr", "")];
+            findings.push(Finding::warning(FindingKind::UnknownMaster, text, places));
+        }
+    }
 }
 
 /// A port that a process listens on, and why.
@@ -147,7 +175,8 @@ fn normal(path: &Path) -> PathBuf {
 fn check_group(group: &BrokerGroup, brokers: &[BrokerConf], findings: &mut Vec<Finding>) {
     let master = &brokers[group.master];
     let role = master.store.broker_role;
-    let has_no_slave = group.slaves.is_empty() && group::is_complete(brokers);
+    let has_no_slave =
+        group.slaves.is_empty() && group.cut_off.is_empty() && group::is_complete(brokers);
     if role == BrokerRole::SyncMaster && has_no_slave {
         let text = format!(
             "{} is SYNC_MASTER without a slave: every send is stored and answered with \
@@ -159,7 +188,7 @@ fn check_group(group: &BrokerGroup, brokers: &[BrokerConf], findings: &mut Vec<F
     }
     for slave in group.slaves.iter().map(|slave| &brokers[*slave]) {
         findings.extend(flush_modes(group, master, slave));
-        findings.extend(name_servers(master, slave));
+        findings.extend(shared_machine(master, slave));
     }
 }
 
@@ -181,21 +210,17 @@ fn flush_modes(group: &BrokerGroup, master: &BrokerConf, slave: &BrokerConf) -> 
     Some(Finding::warning(FindingKind::FlushModesDiffer, text, vec![place(master), place(slave)]))
 }
 
-/// A slave learns its master's address from a name server that both register with.
-fn name_servers(master: &BrokerConf, slave: &BrokerConf) -> Option<Finding> {
-    let sound = |broker: &BrokerConf| broker.is_sound(&["namesrvAddr"]);
-    let (ours, theirs) = (&master.namesrv_addrs, &slave.namesrv_addrs);
-    let either_empty = ours.is_empty() || theirs.is_empty();
-    if either_empty || !sound(master) || !sound(slave) || slave.store.ha_master_address.is_some() {
+/// Two copies on one machine are one copy for whatever takes the machine.
+fn shared_machine(master: &BrokerConf, slave: &BrokerConf) -> Option<Finding> {
+    if master.address != slave.address {
         return None;
     }
-    if ours.iter().any(|address| theirs.contains(address)) {
-        return None;
-    }
-    let text = format!("{} and its master register with different name servers", slave.stem);
-    let places = vec![slave.place("namesrvAddr", ""), master.place("namesrvAddr", "")];
-    Some(
-        Finding::warning(FindingKind::NoCommonNameServer, text, places)
-            .upstream("replicate nothing, without a word"),
-    )
+    let text = format!(
+        "{} and its master {} stand on one machine, {}: one disk and one power supply for both copies, so \
+         whatever takes one takes the other",
+        slave.stem, master.stem, slave.address
+    );
+    let default = slave.address.to_string();
+    let places = vec![slave.place("brokerIP1", &default), master.place("brokerIP1", &default)];
+    Some(Finding::warning(FindingKind::SharedMachine, text, places))
 }

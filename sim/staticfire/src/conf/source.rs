@@ -4,18 +4,20 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use mq_broker::config::Severity;
 use mq_protocol::properties_file::PropertiesFile;
 
 use crate::conf::finding::{Finding, FindingKind, Place};
 
-const SUFFIX: &str = ".properties";
+/// What the name of a broker's file may end in; where two files have one stem, the first is read.
+const SUFFIXES: [&str; 2] = [".properties", ".conf"];
 const HOSTS: &str = "hosts";
 pub(super) const PLACEMENT: &str = "placement";
 
 /// The files of a cluster directory.
 #[derive(Clone, Debug, Default)]
 pub struct DirectorySource {
-    /// Name and bytes of every `.properties` file, by stem.
+    /// Name and bytes of every `.properties` and `.conf` file, by stem.
     pub properties: Vec<(String, Vec<u8>)>,
     /// The text of `hosts`.
     pub hosts: Option<String>,
@@ -23,7 +25,7 @@ pub struct DirectorySource {
     pub placement: Option<String>,
 }
 
-/// A `.properties` file.
+/// A broker's file.
 pub(super) struct ParsedFile {
     pub(super) name: String,
     pub(super) stem: String,
@@ -34,7 +36,7 @@ impl DirectorySource {
     /// Reads a directory; subdirectories and files of other names are left alone.
     ///
     /// # Errors
-    /// One finding when something cannot be read or there is no `.properties` file.
+    /// One finding when something cannot be read or there is no broker's file.
     pub fn read(dir: &Path) -> Result<DirectorySource, Vec<Finding>> {
         let unreadable = |path: &Path, error: io::Error| {
             let text = format!("{} cannot be read", path.display());
@@ -45,22 +47,23 @@ impl DirectorySource {
         for name in list(dir).map_err(|error| unreadable(dir, error))? {
             let path = dir.join(&name);
             let is_hosts = name == HOSTS;
-            if !is_hosts && name != PLACEMENT && !name.ends_with(SUFFIX) {
+            if !is_hosts && name != PLACEMENT && stem(&name) == name {
                 continue;
             }
             let bytes = read(&path).map_err(|error| unreadable(&path, error))?;
+            let text = || String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned();
             if is_hosts {
-                source.hosts = Some(String::from_utf8_lossy(&bytes).into_owned());
+                source.hosts = Some(text());
             } else if name == PLACEMENT {
-                source.placement = Some(String::from_utf8_lossy(&bytes).into_owned());
+                source.placement = Some(text());
             } else {
                 source.properties.push((name, bytes));
             }
         }
         if source.properties.is_empty() {
             let name = dir.display().to_string();
-            let text = format!("{name} has no {SUFFIX} file");
-            let place = Place::of_file(&name, format!("one {SUFFIX} file per broker is expected"));
+            let text = format!("{name} has no .properties and no .conf file");
+            let place = Place::of_file(&name, "one such file per broker is expected");
             return Err(vec![Finding::error(FindingKind::Unreadable, text, vec![place])]);
         }
         Ok(source)
@@ -68,9 +71,22 @@ impl DirectorySource {
 
     /// The files that Java could read; an error for each other one.
     pub(super) fn parse_files(&self, findings: &mut Vec<Finding>) -> Vec<ParsedFile> {
-        let mut files = Vec::new();
+        let mut files: Vec<ParsedFile> = Vec::new();
         for (name, bytes) in &self.properties {
+            let first = self.properties.iter().find(|(other, _)| stem(other) == stem(name));
+            if let Some((first, _)) = first.filter(|(first, _)| first != name) {
+                findings.push(not_read(name, format!("{name} is not read: {first} is")));
+                continue;
+            }
+            if matches!(bytes.get(..2), Some([0xFF, 0xFE] | [0xFE, 0xFF])) {
+                findings.push(in_utf_16(name));
+                continue;
+            }
             match PropertiesFile::parse(bytes) {
+                Ok(properties) if is_of_other_program(name, &properties) => {
+                    let why = format!("{name} is not read: it has no key of a broker's identity");
+                    findings.push(not_read(name, why));
+                }
                 Ok(properties) => {
                     let (name, stem) = (name.clone(), stem(name).to_owned());
                     files.push(ParsedFile { name, stem, properties });
@@ -87,6 +103,11 @@ impl DirectorySource {
                     );
                 }
             }
+        }
+        if files.is_empty() && findings.iter().all(|it| it.severity != Severity::Error) {
+            let places = findings.iter().map(|finding| finding.places[0].clone()).collect();
+            let text = "no file of a broker is among these";
+            findings.push(Finding::error(FindingKind::Unreadable, text, places));
         }
         files
     }
@@ -123,9 +144,34 @@ impl DirectorySource {
     }
 }
 
-/// The name of a `.properties` file without its suffix.
+/// The name of a broker's file without its suffix.
 pub(super) fn stem(name: &str) -> &str {
-    name.strip_suffix(SUFFIX).unwrap_or(name)
+    SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+/// Many programs have `.conf` files: a broker's says whose it is.
+fn is_of_other_program(name: &str, properties: &PropertiesFile) -> bool {
+    const IDENTITY: [&str; 6] = [
+        "brokerName",
+        "brokerId",
+        "brokerRole",
+        "brokerClusterName",
+        "namesrvAddr",
+        "flushDiskType",
+    ];
+    name.ends_with(SUFFIXES[1]) && IDENTITY.iter().all(|key| properties.get(key).is_none())
+}
+
+fn not_read(name: &str, text: String) -> Finding {
+    Finding::warning(FindingKind::NotRead, text, vec![Place::of_file(name, "")])
+}
+
+fn in_utf_16(name: &str) -> Finding {
+    let text = format!("{name} is written in UTF-16");
+    let place = Place::of_file(name, "begins with the byte order mark of UTF-16");
+    Finding::error(FindingKind::Unreadable, text, vec![place])
+        .allowed("ISO-8859-1, or UTF-8 in comments")
+        .upstream("find none of its keys")
 }
 
 /// The words of every line that is neither empty nor a comment, with its number.
@@ -147,8 +193,8 @@ fn list(dir: &Path) -> io::Result<Vec<String>> {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    // By stem, so that `broker-a` comes before `broker-a-s`.
-    names.sort_by(|one, two| stem(one).cmp(stem(two)));
+    // By stem, so that `broker-a` comes before `broker-a-s`; of one stem `.properties` first.
+    names.sort_by_key(|name| (stem(name).to_owned(), name.ends_with(SUFFIXES[1])));
     Ok(names)
 }
 

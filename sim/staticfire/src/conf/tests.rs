@@ -1,6 +1,7 @@
 //! Every rule with a directory that breaks it, and the published set-ups.
 
 mod pool;
+mod several;
 
 use super::*;
 use crate::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
@@ -342,12 +343,13 @@ fn findings_that_are_no_errors() {
     let slave = SLAVE.replace("10.3.0.9", "10.3.0.8");
     insta::assert_snapshot!(rendered(&[("a.properties", MASTER), ("a-s.properties", &slave)], &[]), @r"
     warning  a-s.properties:5, a.properties:3  a-s and its master register with different name servers (4.9 would replicate nothing, without a word)
+    warning  a-s.properties:5  a does not register with 10.3.0.8:9876: clients that ask this name server do not find it
     ");
     let local = "brokerIP1=127.0.0.1\nnamesrvAddr=localhost:9876\nbrokerIP2=10.0.0.7\n";
     insta::assert_snapshot!(rendered(&[("a.properties", local)], &[]), @r#"
-    warning  a.properties:1  brokerIP1 is a loopback address: clients on other machines do not reach it
+    warning  a.properties:1  brokerIP1 is a loopback address: clients on other machines do not reach it; the rows take 10.100.0.1 for it
     note     a.properties  brokerName is not written; "a" is used (4.9 would use the host name)
-    note     a.properties:3  brokerIP2 is another address than 127.0.0.1; a simulated machine has one, and replication uses that
+    note     a.properties:3  slaves would be sent to 10.0.0.7, which is no machine of this cluster
     "#);
 }
 
@@ -371,6 +373,8 @@ fn placement_by_file_and_by_choice() {
       10.100.1.1  namesrv   b (ASYNC_MASTER, ASYNC_FLUSH)
     ");
     insta::assert_snapshot!(all_findings(&cluster.findings, Colour::Off), @r"
+    warning  a.properties:2  b does not register with 10.3.0.9:9876: clients that ask this name server do not find it
+    warning  b.properties:2  a and c do not register with 10.100.1.1:9876: clients that ask this name server do not find them
     warning  c.properties:3, placement:2  c stands at its brokerIP1 10.3.0.7, not at 10.3.0.5
     note     b.properties  b runs on a machine of its own, 10.100.1.1: neither brokerIP1 nor placement says where
     ");
@@ -383,7 +387,7 @@ fn placement_lines_that_fit_nothing() {
         ("placement", "10.3.0.5 broker-a brokr-a\n10.3.0.6 broker-a\n"),
     ];
     insta::assert_snapshot!(rendered(&files, &[]), @r"
-    error: there is no brokr-a.properties
+    error: there is no brokr-a.properties or brokr-a.conf
       placement:1  10.3.0.5 broker-a brokr-a
       did you mean broker-a?
     error: broker-a is placed twice, on line 1 and on line 2
@@ -480,5 +484,5 @@ fn directories_that_cannot_be_read() {
     assert!(text.starts_with("error: no/such/directory cannot be read\n"), "{text}");
     let empty = tempfile::tempdir().expect("a directory");
     let text = all_findings(&load_dir(empty.path(), &[]).unwrap_err(), Colour::Off);
-    assert!(text.contains("has no .properties file"), "{text}");
+    assert!(text.contains("has no .properties and no .conf file"), "{text}");
 }

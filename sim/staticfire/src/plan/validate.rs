@@ -246,8 +246,8 @@ fn promise(plan: &Plan) -> Result<(), Nonsense> {
         Promise::May if bound.is_empty() => {
             return complain("check.promise", "a `may` promise needs a bound");
         }
-        Promise::Never if !bound.is_empty() => {
-            return complain("check.bound", "a `never` promise has no bound");
+        Promise::Never | Promise::Owed if !bound.is_empty() => {
+            return complain("check.bound", "only a `may` promise has a bound");
         }
         _ => {}
     }
@@ -297,7 +297,11 @@ promise = "never"
             ("at = \"3s\"", "at = \"3s\"\nwhen = \"previous\"", "either `at` or `when`"),
             ("[\"a\", \"a-s\"]", "[\"a\", \"b\"]", "no process is called \"b\""),
             ("promise = \"never\"", "promise = \"may\"", "needs a bound"),
-            ("promise = \"never\"", "promise = \"never\"\nbound = \"lag\"", "has no bound"),
+            (
+                "promise = \"never\"",
+                "promise = \"never\"\nbound = \"lag\"",
+                "only a `may` promise has a bound",
+            ),
             ("promise = \"never\"", "promise = \"may\"\nbound = \"luck\"", "luck"),
             ("promise = \"never\"", "promise = \"never\"\nbreaks = [\"replicas\"]", "may break"),
             (

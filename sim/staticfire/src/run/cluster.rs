@@ -7,7 +7,7 @@ mod witness;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -149,7 +149,7 @@ impl Cluster {
     #[must_use]
     pub fn namesrv_addrs(&self) -> Vec<String> {
         let servers = self.plan.namesrvs.iter();
-        servers.map(|server| format!("{}:{}", server.address, server.port)).collect()
+        servers.map(|server| host_port(&server.address, server.port)).collect()
     }
 
     /// Starts name servers, masters and slaves.
@@ -233,4 +233,24 @@ impl Cluster {
 
 fn parse_address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is no address"))
+}
+
+/// `host:port` as clients take it: an IPv6 address in brackets.
+fn host_port(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_before_its_port() {
+        assert_eq!(host_port("2001:db8::1", 9876), "[2001:db8::1]:9876");
+        assert_eq!(host_port("10.0.0.1", 9876), "10.0.0.1:9876");
+        assert_eq!(host_port("ns1", 9876), "ns1:9876");
+    }
 }

@@ -145,6 +145,8 @@ pub enum Ours {
     May,
     /// Everything is lost: the only readable copy is gone.
     All,
+    /// What the group's log owes in the end is not lost: which copies count is known only in the run.
+    Owed,
 }
 
 impl fmt::Display for Ours {
@@ -153,6 +155,7 @@ impl fmt::Display for Ours {
             Ours::Never => "never",
             Ours::May => "may",
             Ours::All => "all",
+            Ours::Owed => "owed",
         })
     }
 }

@@ -152,6 +152,7 @@ pub fn check_plan(row: &MatrixRow) -> CheckPlan {
             Ours::Never => Promise::Never,
             Ours::May => Promise::May,
             Ours::All => Promise::All,
+            Ours::Owed => Promise::Owed,
         },
         bound: if row.ours == Ours::May { row.bound.to_string() } else { String::new() },
         // A blank master whose slave refuses to follow it never has a second copy.
@@ -171,6 +172,7 @@ fn holds(row: &MatrixRow) -> String {
     match row.ours {
         Ours::Never => "no acknowledged message is lost".to_owned(),
         Ours::May => format!("acknowledged messages are lost only inside {}", row.bound),
+        Ours::Owed => "nothing is lost that the group's log owes".to_owned(),
         Ours::All => "the master comes back empty; the slave keeps its log".to_owned(),
     }
 }

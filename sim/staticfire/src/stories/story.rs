@@ -62,7 +62,20 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
+    /// A sync error strikes before the next step or not at all: one that has not come by then would strike
+    /// a start, which is another story.
     fn push(&mut self, when: When, action: Action) {
+        if let Some(EventPlan { action: Action::FlushError { node, .. }, .. }) = self.events.last()
+        {
+            let calm = Action::Calm { node: node.clone() };
+            self.put(when, calm);
+            self.put(When::After(Millis(0)), action);
+        } else {
+            self.put(when, action);
+        }
+    }
+
+    fn put(&mut self, when: When, action: Action) {
         let (trigger, delay) = match when {
             When::On(trigger) => (trigger, Millis(0)),
             When::After(delay) => (Trigger::Previous, delay),
@@ -219,6 +232,9 @@ mod tests {
         assert_eq!(names(&[PauseMaster], Recovery::None, 1), ["Pause", "Resume"]);
         assert_eq!(names(&[PowerAll], Recovery::Restart, 1).len(), 3);
         assert_eq!(names(&[DiskSlave], Recovery::Restart, 1), ["DestroyDisk", "Restart"]);
+        let error = [FlushErrorMaster, PowerMaster];
+        let story = ["FlushError", "Calm", "PowerLoss", "Restart"];
+        assert_eq!(names(&error, Recovery::Restart, 1), story, "no start meets the error");
     }
 
     #[test]

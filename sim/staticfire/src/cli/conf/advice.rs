@@ -1,7 +1,7 @@
 //! Which setting would change a row: from the terms of its bound to keys and brokers.
 
-use staticfire::campaign::subject::ConfRow;
-use staticfire::stories::matrix_rows::{Ours, Recovery};
+use staticfire::conf::row::ConfRow;
+use staticfire::stories::matrix_rows::{FaultStep, Flush, Ours, Recovery, Replication};
 use staticfire_judge::check::bound::Term;
 
 /// A change that takes a row's loss away, or as much of it as one setting can.
@@ -41,10 +41,17 @@ pub(super) fn advice(row: &ConfRow) -> Vec<Advice> {
     let set = |broker: &str, setting| Advice::Set { broker: broker.to_owned(), setting };
     match (row.row.ours, &row.slave) {
         (Ours::Never, _) => Vec::new(),
+        (Ours::All, Some(slave)) if row.on_one_machine => {
+            vec![Advice::Act(format!("put {slave} on a machine of its own"))]
+        }
         (Ours::All, Some(slave)) if row.row.recovery != Recovery::Promote => {
             vec![Advice::Act(format!("promote {slave}, which has a copy"))]
         }
+        (Ours::All, _) if !row.cut_off.is_empty() => {
+            vec![Advice::Act(format!("let {} find its master", row.cut_off.join(" and ")))]
+        }
         (Ours::All, _) => vec![Advice::Act(format!("give {} a slave", row.group))],
+        (Ours::Owed, _) => owed(row),
         (Ours::May, slave) => {
             let mut advice = Vec::new();
             if row.row.bound.has(Term::Lag) {
@@ -66,4 +73,26 @@ pub(super) fn advice(row: &ConfRow) -> Vec<Advice> {
             advice
         }
     }
+}
+
+/// What would change a promotion among several slaves.
+fn owed(row: &ConfRow) -> Vec<Advice> {
+    let set = |broker: &str, setting| Advice::Set { broker: broker.to_owned(), setting };
+    let mut advice = Vec::new();
+    if row.row.replication == Replication::Async {
+        advice.push(set(&row.master, "brokerRole=SYNC_MASTER"));
+    }
+    // What the master alone held went before the promotion.
+    if row.row.flush == Flush::Async && row.row.fault.contains(&FaultStep::Restart) {
+        advice.push(set(&row.master, "flushDiskType=SYNC_FLUSH"));
+    }
+    let is_power = |step: &FaultStep| matches!(step, FaultStep::PowerAll | FaultStep::PowerSlave);
+    if row.row.slave_flush == Some(Flush::Async)
+        && row.row.fault.iter().any(is_power)
+        && let Some(promoted) = &row.promoted
+    {
+        advice.push(set(promoted, "flushDiskType=SYNC_FLUSH"));
+    }
+    advice.push(Advice::Act("promote the slave that received most".to_owned()));
+    advice
 }

@@ -1,85 +1,14 @@
-//! The tables of `conf`: per group a row for each fault and recovery, then what the runs add up to.
+//! What `conf` says of a row, and what the runs of all rows add up to.
 
 use staticfire::campaign::{Figures, Unavailable};
-use staticfire::conf::{BrokerGroup, ClusterConf};
+use staticfire::conf::row::ConfRow;
 use staticfire::run::report::Verdict;
 use staticfire::stories::matrix_rows::{MatrixRow, Ours, Recovery};
 
 use super::Tried;
 use super::advice::advice;
 use crate::cli::failures;
-use crate::cli::table::{Table, count, grouped, seconds};
-
-/// A table for each group; groups of the same mode that fared alike are shown once unless `all`.
-pub(super) fn tables(cluster: &ClusterConf, tried: &[Tried], seeds: u64, all: bool) -> String {
-    let of = |group: &BrokerGroup| -> Vec<&Tried> {
-        tried.iter().filter(|tried| tried.row.group == group.name).collect()
-    };
-    let mut text = String::new();
-    let mut shown: Vec<&BrokerGroup> = Vec::new();
-    for group in &cluster.groups {
-        let rows = of(group);
-        if rows.is_empty() {
-            continue;
-        }
-        let twin = shown.iter().find(|other| other.mode == group.mode && alike(&of(other), &rows));
-        if let Some(twin) = twin.filter(|_| !all) {
-            let same = format!("as {}: same modes, same results (--all shows them)", twin.name);
-            text += &format!("{}: {same}\n", group.name);
-        } else {
-            let messages = rows[0].subject().plan(0).messages();
-            let (seeds, messages) = (count(seeds, "seed"), count(messages.into(), "message"));
-            text += &format!("{}: {} · {seeds} a row, {messages} a seed\n", group.name, group.mode);
-            text += &table(&rows);
-            shown.push(group);
-        }
-        text += "\n";
-    }
-    text
-}
-
-/// Whether two groups fared alike row by row.
-fn alike(a: &[&Tried], b: &[&Tried]) -> bool {
-    let same = |(a, b): (&&Tried, &&Tried)| {
-        a.row.row.id == b.row.row.id && a.outcome.figures().agrees_with(&b.outcome.figures())
-    };
-    a.len() == b.len() && a.iter().zip(b).all(same)
-}
-
-fn table(rows: &[&Tried]) -> String {
-    let mut table = Table::new(&[
-        "fault",
-        "recover by",
-        "promise",
-        ">acked",
-        ">lost",
-        ">skipped",
-        ">unknown",
-        ">RPO",
-        ">unavailable",
-        "why",
-    ]);
-    let mut last = "";
-    for tried in rows {
-        let row = &tried.row.row;
-        let figures = tried.outcome.figures();
-        let fault = if row.fault_name() == last { String::new() } else { fault(row) };
-        last = row.fault_name();
-        table.row(vec![
-            fault,
-            recovery(row).to_owned(),
-            promise(row),
-            grouped(figures.acked),
-            lost(&figures),
-            grouped(figures.skipped),
-            grouped(figures.unknown),
-            rpo(&figures),
-            unavailable(&figures),
-            why(tried, &figures),
-        ]);
-    }
-    table.render()
-}
+use crate::cli::table::{count, grouped, seconds};
 
 /// The fault in words, a line for each step.
 pub(crate) fn fault(row: &MatrixRow) -> String {
@@ -101,6 +30,15 @@ pub(crate) fn promise(row: &MatrixRow) -> String {
         Ours::Never => "never".to_owned(),
         Ours::May => format!("may ≤ {}", row.bound),
         Ours::All => "all".to_owned(),
+        Ours::Owed => "owed".to_owned(),
+    }
+}
+
+/// The promise in words, with the slave on whose log it rests.
+pub(super) fn promised(row: &ConfRow) -> String {
+    match (row.row.ours, &row.promoted) {
+        (Ours::Owed, Some(promoted)) => format!("owed by {promoted}"),
+        _ => promise(&row.row),
     }
 }
 
@@ -134,9 +72,11 @@ pub(super) fn why(tried: &Tried, figures: &Figures) -> String {
         );
     }
     if tried.row.is_sync_alone && figures.acked == 0 {
-        let text =
-            "nothing was acknowledged: without a slave every send ends as SLAVE_NOT_AVAILABLE";
-        return text.to_owned();
+        let why = match tried.row.cut_off.as_slice() {
+            [] => "without a slave".to_owned(),
+            astray => format!("{} does not find its master, and", astray.join(" and ")),
+        };
+        return format!("nothing was acknowledged: {why} every send ends as SLAVE_NOT_AVAILABLE");
     }
     if figures.is_vacuous() {
         let why = tried.outcome.runs.first().map_or("", failures::why_unproven);
@@ -155,7 +95,11 @@ pub(super) fn why(tried: &Tried, figures: &Figures) -> String {
         let text = "the existing group was past these queue offsets when they were used again";
         return format!("seed {}: {text}", run.report.seed);
     }
-    if row.ours == Ours::Never { row.why.clone() } else { "no seed lost anything".to_owned() }
+    match row.ours {
+        Ours::Never => row.why.clone(),
+        Ours::Owed => format!("no seed lost anything; {}", row.why),
+        Ours::May | Ours::All => "no seed lost anything".to_owned(),
+    }
 }
 
 /// The first run that passed each limit; empty when none did.
@@ -195,9 +139,13 @@ pub(super) fn summary(tried: &[Tried]) -> String {
     } else {
         format!("A promise was broken in {} of {}", grouped(broken), count(runs, "run"))
     };
-    text += &format!(" ({} vacuous).", grouped(vacuous));
+    text += &match sum(|f| f.undecided) {
+        0 => format!(" ({} vacuous).", grouped(vacuous)),
+        open => format!(" ({} vacuous, {} undecided).", grouped(vacuous), grouped(open)),
+    };
     let lost = sum(|f| f.lost);
     text += &match lost {
+        0 if sum(|f| f.acked) == 0 => " Nothing was acknowledged that could be lost.\n".to_owned(),
         0 => " No acknowledged message was lost.\n".to_owned(),
         _ if broken > 0 => format!(" {} lost.\n", count(lost, "acknowledged message")),
         _ => format!(" {} lost where the mode permits it.\n", count(lost, "acknowledged message")),
@@ -213,7 +161,7 @@ pub(super) fn summary(tried: &[Tried]) -> String {
 
 /// Commands to go on with: the greatest loss replayed, and the settings that would change it.
 pub(super) fn commands(tried: &[Tried]) -> String {
-    let may = tried.iter().filter(|tried| tried.row.row.ours == Ours::May);
+    let may = tried.iter().filter(|tried| matches!(tried.row.row.ours, Ours::May | Ours::Owed));
     let worst = may
         .filter_map(|tried| tried.outcome.figures().most_lost.map(|worst| (tried, worst)))
         .reduce(|a, b| if b.1.value > a.1.value { b } else { a });

@@ -4,7 +4,7 @@ use staticfire::campaign::Figures;
 use staticfire::conf::ClusterConf;
 
 use super::Tried;
-use super::render::{fault, lost, promise, recovery, rpo, unavailable, why};
+use super::render::{fault, lost, promised, recovery, rpo, unavailable, why};
 use crate::cli::table::{Table, count};
 
 /// The rows that differ, with `now` and `then` columns; then how many stayed the same.
@@ -68,7 +68,7 @@ fn rows(now: &[&Tried], then: &[&Tried]) -> String {
         };
         let both = |of: &dyn Fn(&Tried, &Figures) -> String| [cell(now, of), cell(then, of)];
         let mut cells = vec![fault(&either.row.row), recovery(&either.row.row).to_owned()];
-        cells.extend(both(&|tried, _| promise(&tried.row.row)));
+        cells.extend(both(&|tried, _| promised(&tried.row)));
         cells.extend(both(&|_, figures| lost(figures)));
         cells.extend(both(&|_, figures| rpo(figures)));
         cells.extend(both(&|_, figures| unavailable(figures)));
@@ -87,7 +87,7 @@ fn rows(now: &[&Tried], then: &[&Tried]) -> String {
 /// anywhere shifts every schedule a little).
 fn is_different(now: &Tried, then: &Tried) -> bool {
     let (a, b) = (now.outcome.figures(), then.outcome.figures());
-    promise(&now.row.row) != promise(&then.row.row)
+    promised(&now.row) != promised(&then.row)
         || !a.agrees_with(&b)
         || a.lost.abs_diff(b.lost) * 4 > a.lost.max(b.lost)
 }

@@ -109,7 +109,7 @@ impl BrokerProcess {
         let configured = lock(&self.configured);
         let ip = configured.broker.broker_ip1.clone();
         let ip = ip.unwrap_or_else(|| self.machine.ip().to_string());
-        format!("{ip}:{}", configured.broker.listen_port)
+        super::host_port(&ip, configured.broker.listen_port)
     }
 
     /// Edits the file: takes effect with the next start.

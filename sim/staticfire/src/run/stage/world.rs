@@ -1,6 +1,6 @@
 //! Our own world as a stage. It tells everything.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,19 @@ fn ids(world: &WorldHandle, addresses: [IpAddr; 2]) -> [MachineId; 2] {
     })
 }
 
+/// A second address for the `nth` machine, so that machines of both families speak to each other: real
+/// ones have both. No server of the world uses 240.0.0.0/4 or this part of fd00::/8.
+fn of_other_family(address: IpAddr, nth: usize) -> IpAddr {
+    let [.., high, low] = nth.to_be_bytes();
+    match address {
+        IpAddr::V4(_) => {
+            Ipv6Addr::new(0xfd5f, 0x7374, 0x6174, 0, 0, 0, 0, u16::from_be_bytes([high, low]))
+                .into()
+        }
+        IpAddr::V6(_) => Ipv4Addr::new(240, 0, high, low).into(),
+    }
+}
+
 impl Stage for WorldHandle {
     fn refuses(&self, _plan: &Plan) -> Option<String> {
         None
@@ -43,7 +56,8 @@ impl Stage for WorldHandle {
     }
 
     fn add_machine(&self, address: IpAddr, disk: SimDiskConfig) -> Rc<dyn Machine> {
-        let config = MachineConfig { addrs: vec![address], disk, ..MachineConfig::default() };
+        let addrs = vec![address, of_other_family(address, self.machines().len())];
+        let config = MachineConfig { addrs, disk, ..MachineConfig::default() };
         Rc::new(WorldHandle::add_machine(self, &address.to_string(), config))
     }
 

@@ -1,0 +1,108 @@
+//! What the rows of the expected matrix promise on a group of a directory. A row knows one master and one
+//! slave, each on a machine of its own; a group may have a transient store pool, copies that share a machine,
+//! and several slaves.
+
+use staticfire_judge::check::bound::Term;
+
+use crate::conf::group::BrokerGroup;
+use crate::stories::matrix_rows::{self, FaultStep, MatrixRow, Ours, Recovery, Replication};
+
+/// The rows that fit the group, with what they promise there.
+pub(super) fn rows(group: &BrokerGroup) -> Vec<MatrixRow> {
+    let mut rows = matrix_rows::rows_for(group.flush, group.replication, group.slave_flush);
+    if group.acks_from_pool {
+        rows = rows.into_iter().map(with_pool).collect();
+    }
+    if group.beside_master > 0 && group.beside_master == group.slaves.len() {
+        rows = on_one_machine(&rows);
+    }
+    if group.slaves.len() > 1 {
+        rows = rows.into_iter().map(|row| with_several_slaves(row, group)).collect();
+    }
+    rows
+}
+
+/// The row of a group that acknowledges what only the master's process has: whatever takes the process also
+/// takes what only that process had.
+fn with_pool(mut row: MatrixRow) -> MatrixRow {
+    let takes_process = |step: &FaultStep| {
+        matches!(
+            step,
+            FaultStep::KillMaster
+                | FaultStep::PowerMaster
+                | FaultStep::PowerAll
+                | FaultStep::Promote
+                | FaultStep::OldMasterReturnsAsSlave
+        )
+    };
+    // Whoever promotes a slave kills its master first.
+    let is_hit = row.recovery == Recovery::Promote || row.fault.iter().any(takes_process);
+    if is_hit && row.ours != Ours::All {
+        row.ours = Ours::May;
+        row.bound = row.bound.and(Term::MasterUncommitted);
+        row.why = format!("{}; and what waits in the transient store pool goes", row.why);
+        "same".clone_into(&mut row.upstream);
+    }
+    row
+}
+
+/// The rows of a group whose copies all stand on one machine: a power loss of one is a power loss of all, a
+/// destroyed disk leaves nothing, and no link between them can fail.
+fn on_one_machine(rows: &[MatrixRow]) -> Vec<MatrixRow> {
+    let is_link =
+        |step: &FaultStep| matches!(step, FaultStep::LagSlave | FaultStep::PartitionMasterSlave);
+    let is_offered = |row: &&MatrixRow| !row.fault.iter().any(is_link);
+    rows.iter().filter(is_offered).map(|row| sharing(row, rows)).collect()
+}
+
+fn sharing(row: &MatrixRow, rows: &[MatrixRow]) -> MatrixRow {
+    let has = |steps: &[FaultStep]| row.fault.iter().any(|step| steps.contains(step));
+    let mut shared = row.clone();
+    if has(&[FaultStep::DiskMaster, FaultStep::DiskSlave]) {
+        shared.ours = Ours::All;
+        shared.bound = staticfire_judge::check::bound::Bound::default();
+        "same".clone_into(&mut shared.upstream);
+        "all copies are on the disk of one machine".clone_into(&mut shared.why);
+    } else if has(&[FaultStep::PowerMaster, FaultStep::PowerSlave]) {
+        let of_all = |other: &&MatrixRow| {
+            other.fault == [FaultStep::PowerAll] && other.recovery == row.recovery
+        };
+        if let Some(all) = rows.iter().find(of_all) {
+            (shared.ours, shared.bound) = (all.ours, all.bound.clone());
+            shared.upstream.clone_from(&all.upstream);
+            shared.why = format!("all copies stand on one machine: {}", all.why);
+        }
+    }
+    shared
+}
+
+/// The row of a group with several slaves. Which of them earned an acknowledgement is known only when it is
+/// given, so that a promotion promises what the promoted one's log owes; while one slave is away, others
+/// confirm.
+fn with_several_slaves(mut row: MatrixRow, group: &BrokerGroup) -> MatrixRow {
+    let is_sync = group.replication == Replication::Sync;
+    if row.recovery == Recovery::Promote && row.ours != Ours::All {
+        row.ours = Ours::Owed;
+        row.bound = staticfire_judge::check::bound::Bound::default();
+        if row.upstream == "never" {
+            "same".clone_into(&mut row.upstream);
+        }
+        let why = match (is_sync, group.beside_master) {
+            (true, 0) => "SEND_OK waited for one of the slaves, whichever was first",
+            (true, _) => {
+                "SEND_OK waited for one of the slaves, perhaps for the one on the master's machine"
+            }
+            (false, _) => "SEND_OK did not wait for any slave",
+        };
+        why.clone_into(&mut row.why);
+    } else if is_sync && group.beside_master > 0 && *row.fault == [FaultStep::PartitionMasterSlave]
+    {
+        "the slave on the master's machine confirms meanwhile".clone_into(&mut row.why);
+    } else if is_sync
+        && let [FaultStep::KillSlave | FaultStep::PowerSlave | FaultStep::FlushErrorSlave] =
+            *row.fault
+    {
+        "the other slaves confirm meanwhile".clone_into(&mut row.why);
+    }
+    row
+}
