@@ -63,10 +63,8 @@ async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Failure::INPUT } else { 0 });
         }
     };
-    let filter = tracing_subscriber::EnvFilter::new("info");
     let is_terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal);
-    subscriber.with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_ansi(is_terminal).with_writer(std::io::stderr).init();
     match run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, sentence }) => {

@@ -11,12 +11,14 @@
 //! (bytes of a mapped file) is the concrete [`disk::MappedRegion`].
 //!
 //! Modules in reading order: [`disk`], [`net`], [`clock`], [`rng`], [`task`], [`probe`],
-//! [`watched`], [`collections`]; `os` holds the operating system's side of each.
+//! [`watched`], [`collections`]; `os` holds the operating system's side of each. The target decides whether
+//! `os` is there; nothing else does.
 
 pub mod clock;
 pub mod collections;
 pub mod disk;
 pub mod net;
+#[cfg(not(target_family = "wasm"))]
 mod os;
 pub mod probe;
 pub mod rng;
@@ -52,8 +54,11 @@ impl Env {
     /// The operating system's backends: mmap and msync, tokio sockets, the real clock, randomness
     /// from the operating system, tasks on the current tokio runtime, probe events to `tracing`.
     ///
+    /// WebAssembly has none of these: there the only backends are the simulator's.
+    ///
     /// # Panics
     /// When called outside a tokio runtime.
+    #[cfg(not(target_family = "wasm"))]
     #[must_use]
     pub fn os() -> Self {
         Env {
