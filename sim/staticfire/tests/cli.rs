@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[path = "cli/stories.rs"]
+mod stories;
 #[path = "cli/store.rs"]
 mod store;
 
