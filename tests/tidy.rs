@@ -98,19 +98,6 @@ fn nothing_banned_is_said() {
     });
 }
 
-/// A `select!` without `biased` asks the runtime for a random number, which no seed decides.
-#[test]
-fn every_select_is_biased() {
-    assert_none(|source| {
-        let lines: Vec<&str> = source.text.lines().collect();
-        let selects = lines.windows(2).enumerate().filter(|(_, pair)| {
-            let opens = pair[0].trim_end().ends_with(concat!("select", "! {"));
-            source.has_extension("rs") && opens && pair[1].trim() != "biased;"
-        });
-        selects.map(|(index, _)| format!("{}:{}: not biased", source.path, index + 1)).collect()
-    });
-}
-
 #[test]
 fn links_lead_somewhere() {
     assert_none(|source| {

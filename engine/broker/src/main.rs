@@ -204,8 +204,7 @@ fn total_memory_bytes(meminfo: &str) -> Option<u64> {
 /// Resolves on ctrl-c and SIGTERM.
 async fn stop_asked() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        biased;
+    mq_env::select! {
         result = tokio::signal::ctrl_c() => result,
         _ = terminate.recv() => Ok(()),
     }

@@ -11,7 +11,7 @@
 //! (bytes of a mapped file) is the concrete [`disk::MappedRegion`].
 //!
 //! Modules in reading order: [`disk`], [`net`], [`clock`], [`rng`], [`task`], [`probe`],
-//! [`watched`], [`collections`]; `os` holds the operating system's side of each. The target decides whether
+//! [`watched`], [`select!`], [`collections`]; `os` holds the operating system's side of each. The target decides whether
 //! `os` is there; nothing else does.
 
 pub mod clock;
@@ -22,10 +22,15 @@ pub mod net;
 mod os;
 pub mod probe;
 pub mod rng;
+mod select;
 pub mod task;
 pub mod watched;
 
 use std::sync::Arc;
+
+/// For [`select!`]: whoever uses it need not name tokio.
+#[doc(hidden)]
+pub use tokio;
 
 /// A boxed future of the seam's asynchronous calls.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

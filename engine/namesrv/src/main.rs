@@ -161,8 +161,7 @@ impl StopSignals {
     }
 
     async fn asked(&mut self) {
-        tokio::select! {
-            biased;
+        mq_env::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
