@@ -107,10 +107,27 @@ fn every_expectation_has_a_reason() {
     assert_none(|source| {
         let is_rust = source.has_extension("rs");
         let expected = source.text.split(concat!("[exp", "ect(")).skip(1).filter(|_| is_rust);
-        let bare = expected.filter_map(|rest| rest.split_once(")]")).filter(|(inside, _)| {
-            !inside.contains("reason = \"")
-        });
+        let bare = expected
+            .filter_map(|rest| rest.split_once(")]"))
+            .filter(|(inside, _)| !inside.contains("reason = \""));
         bare.map(|(inside, _)| format!("{}: {inside} without a reason", source.path)).collect()
+    });
+}
+
+/// A `select!` of tokio's draws the branch that it tries first, and no seed decides which.
+#[test]
+fn every_select_is_in_order() {
+    assert_none(|source| {
+        let is_ours = source.path == "engine/env/src/select.rs" || source.path == "tests/tidy.rs";
+        let lines = source.text.lines().enumerate();
+        let lines = lines.filter(|_| source.has_extension("rs") && !is_ours);
+        let selects = lines.filter(|(_, line)| {
+            let code = line.split("//").next().unwrap_or("");
+            code.replace("mq_env::select!", "").contains("select!")
+        });
+        selects
+            .map(|(index, _)| format!("{}:{}: mq_env::select!", source.path, index + 1))
+            .collect()
     });
 }
 

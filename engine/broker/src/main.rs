@@ -180,6 +180,7 @@ fn say(name: &str, finding: &ConfigFinding) {
 }
 
 /// What the machine says of itself.
+#[expect(clippy::disallowed_methods, reason = "storePathRootDir is below the home directory")]
 fn local_defaults(env: &Env) -> LocalDefaults {
     let read = |path: &str| {
         let content = env.disk.read(Path::new(path)).unwrap_or_default();

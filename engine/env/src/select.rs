@@ -1,7 +1,7 @@
 //! [`select!`](crate::select!): waits for the first of several futures, in the order in which they are written.
 
 /// `tokio::select!` that always tries its branches from the first to the last. Without `biased` tokio draws
-/// where to begin, which no seed decides; `clippy.toml` therefore bans the original. A branch that is ready
+/// where to begin, which no seed decides; `tests/tidy.rs` therefore bans the original. A branch that is ready
 /// again and again starves those below it: what must not starve stands first.
 #[macro_export]
 macro_rules! select {

@@ -54,10 +54,7 @@ fn broken_run(subject: &Subject, run: &Summary, colour: Colour) -> String {
 
 /// The chains of lost messages.
 #[must_use]
-pub fn chains<'a>(
-    lost: impl Iterator<Item = (&'a LostKey, &'a Fate)>,
-    indent: &str,
-) -> String {
+pub fn chains<'a>(lost: impl Iterator<Item = (&'a LostKey, &'a Fate)>, indent: &str) -> String {
     let mut text = String::new();
     for (key, fate) in lost {
         let verdict = if key.permitted { "permitted" } else { "NOT PERMITTED" };

@@ -142,6 +142,7 @@ fn lasts_ms(plan: &Plan) -> u64 {
     events.fold(delay_ms, u64::saturating_add)
 }
 
+#[expect(clippy::disallowed_methods, reason = "what a run costs, outside the world")]
 fn conclude(
     plan: &Plan,
     repro: &str,

@@ -1,6 +1,7 @@
 //! The same stories in the machine's own code and in WebAssembly under Node: equal reports, digests of the
 //! traces included. A pointer has 32 bits there, nothing maps memory, and there is no second thread.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+#![expect(clippy::disallowed_methods, reason = "runs programs")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use super::SimDisk;
 use super::errno::Errno;
 use super::faults::FlushErrorMode;
