@@ -52,12 +52,12 @@ fn collect(dir: &Path, sources: &mut Vec<Source>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
+        // Built, fetched or git's own (a file, in a worktree).
+        if matches!(name, "target" | ".git") {
+            continue;
+        }
         if path.is_dir() {
-            // Built, fetched or git's own.
-            let is_ours = !matches!(name, "target" | ".git");
-            if is_ours {
-                collect(&path, sources);
-            }
+            collect(&path, sources);
         } else if let Ok(text) = fs::read_to_string(&path) {
             let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
             sources.push(Source { path, text });
