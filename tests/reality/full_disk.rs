@@ -1,4 +1,5 @@
 //! A real file system without space: a small tmpfs that the test mounts, fills and empties again.
+#![expect(clippy::disallowed_methods, reason = "mounts file systems and fills them")]
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};

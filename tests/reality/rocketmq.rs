@@ -1,6 +1,7 @@
 //! Apache RocketMQ 4.9.7 itself, run with the machine's Java, where somebody asks for it: nothing is
 //! fetched by a test that nobody told to. `STATICFIRE_JAVA=fetch` fetches the jars with Maven, once per
 //! target folder; `STATICFIRE_JAVA=DIR` takes the jars of a release that is there already.
+#![expect(clippy::disallowed_methods, reason = "runs Java")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! What `mqbroker` says when it does not start, and how it ends.
+#![expect(clippy::disallowed_methods, reason = "the program itself, and ports of this machine")]
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! [`BrokerProcess`]: a broker (or name server) as a child process, and [`BrokerSettings`], a broker's
 //! configuration file.
+#![expect(clippy::disallowed_methods, reason = "the program itself, and ports of this machine")]
 
 use std::fs::OpenOptions;
 use std::io::Write;

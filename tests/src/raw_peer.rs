@@ -23,6 +23,7 @@ impl RawPeer {
     /// # Panics
     /// When nobody listens there.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a peer outside of the engine")]
     pub fn connect(addr: &str) -> Self {
         let stream = TcpStream::connect(addr).unwrap_or_else(|error| panic!("{addr}: {error}"));
         stream.set_nodelay(true).unwrap();

@@ -6,10 +6,10 @@
 //! - `controller` start and shutdown, `context` what everything shares, `limits` how much is kept;
 //! - `processor` the requests it answers, `waiting_sends` those that wait for the store;
 //! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
-//!   `consumer_offset_manager`, `delay_offset_manager`: its tables; `topic_validator` names;
+//!   `consumer_offset_manager`, `delay_offset_manager` over `offset_file`: its tables; `topic_validator` names;
 //!   `offset_guard` offsets beyond a queue's end;
 //! - `schedule_message_service` delivers delayed messages; `transactional_message`: how the messages of
-//!   transactions are stored;
+//!   transactions are stored; `real_message`: what waits under a topic of the broker's own;
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
 //!   `client_housekeeping`: its clients;
 //!   `rebalance_lock_manager` who of them may consume in order;

@@ -63,10 +63,8 @@ async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Failure::INPUT } else { 0 });
         }
     };
-    let filter = tracing_subscriber::EnvFilter::new("info");
     let is_terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal);
-    subscriber.with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_ansi(is_terminal).with_writer(std::io::stderr).init();
     match run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, sentence }) => {
@@ -182,6 +180,7 @@ fn say(name: &str, finding: &ConfigFinding) {
 }
 
 /// What the machine says of itself.
+#[expect(clippy::disallowed_methods, reason = "storePathRootDir is below the home directory")]
 fn local_defaults(env: &Env) -> LocalDefaults {
     let read = |path: &str| {
         let content = env.disk.read(Path::new(path)).unwrap_or_default();
@@ -206,8 +205,7 @@ fn total_memory_bytes(meminfo: &str) -> Option<u64> {
 /// Resolves on ctrl-c and SIGTERM.
 async fn stop_asked() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        biased;
+    mq_env::select! {
         result = tokio::signal::ctrl_c() => result,
         _ = terminate.recv() => Ok(()),
     }

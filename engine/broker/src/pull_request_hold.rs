@@ -157,8 +157,7 @@ impl PullRequestHoldService {
             if swept_max_offset.is_some() {
                 deadline = deadline.map(|deadline| deadline.min(next_sweep));
             }
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = self.work.notified() => {}
                 () = tokio::time::sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
             }

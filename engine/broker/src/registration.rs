@@ -69,8 +69,7 @@ impl RegistrationService {
             let is_idle = state.get() == FollowState::Idle;
             let is_seeking = self.context.is_slave() && is_idle;
             let at = if is_seeking { next.min(seeking) } else { next };
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tokio::time::sleep_until(at) => return is_seeking,
                 _ = state.wait_for(|state| (*state == FollowState::Idle) != is_idle) => {}
             }

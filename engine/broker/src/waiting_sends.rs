@@ -81,8 +81,7 @@ impl WaitingSends {
         if channel.is_closed() {
             return put.give_up();
         }
-        tokio::select! {
-            biased;
+        mq_env::select! {
             result = &mut put => result,
             _ = &mut wait.ended => put.give_up(),
         }

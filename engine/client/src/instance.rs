@@ -333,8 +333,7 @@ impl ClientInstance {
     async fn send_heartbeats(self) {
         let mut next = Instant::now() + FIRST_HEARTBEAT_AFTER;
         loop {
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = self.inner.signals.heartbeat.notified() => {}
                 () = tokio::time::sleep_until(next) => {
                     next += self.inner.config.heartbeat_broker_interval;
@@ -348,8 +347,7 @@ impl ClientInstance {
     async fn rebalance(self) {
         loop {
             self.wait_for_consumer().await;
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = self.inner.signals.rebalance.notified() => {}
                 () = tokio::time::sleep(REBALANCE_INTERVAL) => {}
             }

@@ -91,8 +91,7 @@ impl ProcessQueue {
             if !batch.is_empty() {
                 return Some(batch);
             }
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = self.dropped.cancelled() => return None,
                 () = self.arrived.notified() => {}
             }
@@ -122,8 +121,7 @@ impl ProcessQueue {
     /// Waits until less is cached than `limits` allow, or the queue is dropped.
     pub(crate) async fn wait_for_room(&self, limits: FlowControl) {
         while !self.has_room(limits) {
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = self.dropped.cancelled() => return,
                 () = self.drained.notified() => {}
             }

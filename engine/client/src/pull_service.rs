@@ -43,8 +43,7 @@ impl ConsumerInner {
     ) {
         while !process_queue.is_dropped() {
             process_queue.wait_for_room(self.config.flow_control).await;
-            let result = tokio::select! {
-                biased;
+            let result = mq_env::select! {
                 () = process_queue.dropped() => return,
                 result = self.pull_once(&queue, next_offset) => result,
             };
@@ -59,8 +58,7 @@ impl ConsumerInner {
                 }
                 Err(error) => {
                     tracing::debug!(?queue, %error, "pull failed");
-                    tokio::select! {
-                        biased;
+                    mq_env::select! {
                         () = process_queue.dropped() => return,
                         () = tokio::time::sleep(pause_after(&error)) => {}
                     }

@@ -16,6 +16,7 @@
 //! * [`Disk::list`] is sorted by name.
 
 mod layer;
+mod zeroed;
 
 use std::any::Any;
 use std::fmt;
@@ -25,17 +26,12 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use memmap2::{MmapOptions, MmapRaw};
-
 use crate::BoxFuture;
 pub use layer::DiskLayer;
+pub use zeroed::ZeroedMemory;
 
 /// Page size in bytes assumed by flush thresholds and by the simulated page cache.
 pub const PAGE_SIZE: usize = 4096;
-
-/// Memory from this size on is kept out of huge pages, which would take up 2 MiB for one byte.
-#[cfg(target_os = "linux")]
-const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// The files of one machine. Every call is at least one system call in production.
 pub trait Disk: Send + Sync {
@@ -270,24 +266,18 @@ impl MappedRegion {
         MappedRegion { base, len, tracker, owner }
     }
 
-    /// A region of zeros that belongs to no file and dies with the process. It takes up memory only
-    /// where it is written.
+    /// A region of zeros that belongs to no file and dies with the process; see
+    /// [`ZeroedMemory`].
     ///
     /// # Errors
     /// What the operating system says.
-    #[expect(unsafe_code, reason = "a region over a fresh mapping")]
+    #[expect(unsafe_code, reason = "a region over fresh memory")]
     pub fn anonymous(len: usize) -> io::Result<Self> {
-        let map = MmapOptions::new().len(len.max(1)).no_reserve_swap().map_anon()?;
-        #[cfg(target_os = "linux")]
-        if map.len() >= HUGE_PAGE_BYTES {
-            map.advise(memmap2::Advice::NoHugePage)?;
-        }
-        let map = Arc::new(MmapRaw::from(map));
-        let base =
-            NonNull::new(map.as_mut_ptr()).ok_or_else(|| io::Error::other("mmap returned null"))?;
-        // SAFETY: `base` points at `len` mapped bytes that live as long as `map`, the owner, and
-        // nothing else looks at them.
-        Ok(unsafe { MappedRegion::new(base, len, None, map) })
+        let memory = Arc::new(ZeroedMemory::new(len)?);
+        let base = memory.base();
+        // SAFETY: `base` points at `len` bytes that live as long as `memory`, the owner, and nothing
+        // else looks at them.
+        Ok(unsafe { MappedRegion::new(base, len, None, memory) })
     }
 
     /// Length in bytes.

@@ -11,19 +11,26 @@
 //! (bytes of a mapped file) is the concrete [`disk::MappedRegion`].
 //!
 //! Modules in reading order: [`disk`], [`net`], [`clock`], [`rng`], [`task`], [`probe`],
-//! [`watched`], [`collections`]; `os` holds the operating system's side of each.
+//! [`watched`], [`select!`], [`collections`]; `os` holds the operating system's side of each. The target decides whether
+//! `os` is there; nothing else does.
 
 pub mod clock;
 pub mod collections;
 pub mod disk;
 pub mod net;
+#[cfg(not(target_family = "wasm"))]
 mod os;
 pub mod probe;
 pub mod rng;
+mod select;
 pub mod task;
 pub mod watched;
 
 use std::sync::Arc;
+
+/// For [`select!`]: whoever uses it need not name tokio.
+#[doc(hidden)]
+pub use tokio;
 
 /// A boxed future of the seam's asynchronous calls.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -52,8 +59,11 @@ impl Env {
     /// The operating system's backends: mmap and msync, tokio sockets, the real clock, randomness
     /// from the operating system, tasks on the current tokio runtime, probe events to `tracing`.
     ///
+    /// WebAssembly has none of these: there the only backends are the simulator's.
+    ///
     /// # Panics
     /// When called outside a tokio runtime.
+    #[cfg(not(target_family = "wasm"))]
     #[must_use]
     pub fn os() -> Self {
         Env {

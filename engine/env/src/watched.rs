@@ -139,6 +139,10 @@ mod tests {
             if looks == 1 {
                 // As another thread would do it.
                 let watched = watched.clone();
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a thread of the test's, not of the engine"
+                )]
                 std::thread::scope(|scope| {
                     let _ = scope.spawn(move || watched.set(2)).join();
                 });

@@ -6,6 +6,10 @@
 //! promises, and what a failed one means, is said at [`MappedFile::flush`]. With a
 //! [`TransientStorePool`] new files take appends in memory of the process until they are committed.
 //!
+//! Modules in reading order: `error` (why a file cannot be loaded or synced), `mapped_file` (one file and
+//! its positions), `erase` (zeros behind an end), `transient_store_pool` (buffers before files),
+//! `mapped_file_queue` (the sequence: loading, rolling, the file ahead, cutting, retiring).
+//!
 //! Java origin: `MappedFile`, `MappedFileQueue`, `TransientStorePool` and `SelectMappedBufferResult` of RocketMQ 4.9.
 //! Reference counting became `Arc`: whoever holds a [`SelectedBuffer`] keeps the bytes mapped.
 

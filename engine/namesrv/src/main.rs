@@ -106,6 +106,7 @@ fn not_listening(port: u16, error: &std::io::Error) -> String {
     format!("port {port} cannot be listened on ({error}): {what_to_do}")
 }
 
+#[expect(clippy::disallowed_methods, reason = "kvConfigPath is below the home directory")]
 fn read_config(env: &Env, args: &Args) -> Result<NamesrvConfig, Failure> {
     let mut config = NamesrvConfig::default();
     if let Some(home) = std::env::home_dir() {
@@ -161,8 +162,7 @@ impl StopSignals {
     }
 
     async fn asked(&mut self) {
-        tokio::select! {
-            biased;
+        mq_env::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }

@@ -1,5 +1,6 @@
 //! `mqnamesrv` as operators start it: what it takes, what it says, how it ends.
 #![expect(clippy::unwrap_used, reason = "in fixtures of tests a panic is the right end")]
+#![expect(clippy::disallowed_methods, reason = "the program itself, and ports of this machine")]
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::Path;

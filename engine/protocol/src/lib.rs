@@ -3,14 +3,15 @@
 //! Nothing here waits, reads a clock or touches a file. Modules in reading order:
 //!
 //! - [`codes`] numbers of requests, responses, languages and versions; [`sys_flag`] bit sets;
-//! - [`ext_fields`] the flattened custom header, [`header`] its typed views,
+//! - `text_map` texts by texts; [`ext_fields`] the flattened custom header, [`header`] its typed views,
 //!   [`remoting_command`] the command around it;
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
 //! - [`ha_frame`] the two streams of replication;
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
 //! - [`consume_queue_unit`] the unit of ConsumeQueue files;
-//! - [`properties_file`] the `.properties` files of brokers and name servers.
+//! - [`properties_file`] the `.properties` files of brokers and name servers;
+//! - `steps` what decoders did, counted for tests.
 
 pub mod body;
 pub mod codes;

@@ -197,8 +197,7 @@ impl Inner {
     async fn connect(&self, addr: &str) -> Result<Stream, CloseReason> {
         let connecting =
             tokio::time::timeout(self.config.connect_timeout, self.env.net.connect(addr));
-        tokio::select! {
-            biased;
+        mq_env::select! {
             () = self.tasks.cancelled() => Err(CloseReason::Requested),
             result = connecting => match result {
                 Ok(Ok(stream)) => Ok(stream),

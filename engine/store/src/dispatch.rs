@@ -186,8 +186,7 @@ impl ReputMessageService {
             match self.catch_up().await {
                 Ok(()) => {
                     self.flags.clear(Refusal::LogicsError);
-                    tokio::select! {
-                        biased;
+                    mq_env::select! {
                         () = tasks.cancelled() => return,
                         _ = growth.changed() => {}
                     }
@@ -195,8 +194,7 @@ impl ReputMessageService {
                 Err(error) => {
                     tracing::error!(%error, "ConsumeQueue or index cannot be written");
                     self.flags.set(Refusal::LogicsError);
-                    tokio::select! {
-                        biased;
+                    mq_env::select! {
                         () = tasks.cancelled() => return,
                         () = tokio::time::sleep(RETRY_PAUSE) => {}
                     }

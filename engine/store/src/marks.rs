@@ -46,14 +46,12 @@ impl Marks {
     pub(crate) async fn run_watermark(self: Arc<Self>, tasks: TaskGroup) {
         let mut flushed = self.log.watch_flushed_offset();
         loop {
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tasks.cancelled() => return,
                 _ = flushed.changed() => {}
             }
             self.write_watermark().await;
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tasks.cancelled() => return,
                 () = tokio::time::sleep(WATERMARK_INTERVAL) => {}
             }
@@ -70,8 +68,7 @@ impl Marks {
             self.config.flush_consume_queue_thorough_interval_ms,
         );
         loop {
-            let is_thorough = tokio::select! {
-                biased;
+            let is_thorough = mq_env::select! {
                 () = tasks.cancelled() => return,
                 is_thorough = self.next_tick(&grid, least_pages) => is_thorough,
             };
@@ -86,8 +83,7 @@ impl Marks {
     /// Syncs index files as they become full.
     pub(crate) async fn run_flush_index(self: Arc<Self>, tasks: TaskGroup) {
         loop {
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tasks.cancelled() => return,
                 () = self.index.rolled() => {}
             }
@@ -166,8 +162,7 @@ impl Marks {
             }
             let has_pages = self.queues.is_able_to_flush(least_pages);
             let due = if has_pages { grid.next() } else { grid.next_thorough() };
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tokio::time::sleep_until(due.at) => return due.is_thorough,
                 () = self.dispatcher.dispatched(), if !has_pages => {}
             }

@@ -121,8 +121,7 @@ impl CleanService {
                 self.clean(&mut progress, &usage, is_manual, &tasks).await;
                 usage = self.look_at_disk();
             }
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tasks.cancelled() => return,
                 () = tokio::time::sleep_until(self.next_pass(&progress, &usage)) => {}
                 () = self.log.rolled() => {}
@@ -324,8 +323,7 @@ impl CleanService {
 
     /// Waits; an error when the group is cancelled.
     async fn pause(&self, pause_ms: u64, tasks: &TaskGroup) -> Result<(), ()> {
-        tokio::select! {
-            biased;
+        mq_env::select! {
             () = tasks.cancelled() => Err(()),
             () = tokio::time::sleep(Duration::from_millis(pause_ms)) => Ok(()),
         }

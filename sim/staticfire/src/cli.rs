@@ -6,7 +6,6 @@
 
 mod conf;
 mod determinism;
-mod failures;
 mod matrix;
 mod output;
 mod replay;
@@ -25,6 +24,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use mq_store::config::UpstreamSwitch;
 use staticfire::campaign::seeds::SeedRange;
 use staticfire::conf::Overlay;
+use staticfire::failures;
 use staticfire::run::report::Verdict;
 
 const EXAMPLES: &str = "\

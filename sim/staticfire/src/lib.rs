@@ -8,12 +8,16 @@
 //! | [`conf`] | directories of RocketMQ's `.properties`, as clusters |
 //! | [`run`] | one plan, one seed, one verdict: stage, cluster, workload, acts |
 //! | [`campaign`] | many runs: subjects, seeds, sweeps, figures, repeatability |
+//! | [`failures`] | what is said about runs that did not keep their promise |
+//! | [`testing`] | stories in the tests of other crates |
 //!
 //! Each knows only those above it. The world that runs are told in is `staticfire-world`, what judges
 //! them `staticfire-judge`; the command line stands on all of it, in the binary.
 
 pub mod campaign;
 pub mod conf;
+pub mod failures;
 pub mod plan;
 pub mod run;
 pub mod stories;
+pub mod testing;

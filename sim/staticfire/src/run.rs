@@ -229,6 +229,7 @@ fn lasts_ms(plan: &Plan) -> u64 {
     events.fold(delay_ms.saturating_add(disturbed), u64::saturating_add)
 }
 
+#[expect(clippy::disallowed_methods, reason = "what a run costs, outside the world")]
 fn conclude(
     plan: &Plan,
     repro: &str,

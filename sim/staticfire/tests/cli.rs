@@ -5,10 +5,13 @@ use std::process::{Command, Output};
 
 #[path = "cli/conf.rs"]
 mod conf;
+#[path = "cli/stories.rs"]
+mod stories;
 #[path = "cli/store.rs"]
 mod store;
 
 /// Runs `staticfire` in the repository's root.
+#[expect(clippy::disallowed_methods, reason = "the command itself")]
 fn staticfire(args: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new(env!("CARGO_BIN_EXE_staticfire"));

@@ -34,11 +34,12 @@
 //! ([`SimDisk::fail_opens`]); bits that rot ([`SimDisk::rot`]); a
 //! disk that fills up ([`SimDisk::set_capacity`]).
 //!
-//! Modules in reading order: `tree`, `journal`, `memory`, `blocks`, `region`, `state`, `flush`, `ticket`, `faults`,
+//! Modules in reading order: `errno`, `tree`, `journal`, `memory`, `blocks`, `region`, `state`, `flush`, `ticket`, `faults`,
 //! `damage`, `power`, `image`, `observe`, `handle`, `inspect`.
 
 mod blocks;
 mod damage;
+mod errno;
 mod faults;
 mod flush;
 mod handle;

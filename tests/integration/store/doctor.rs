@@ -60,6 +60,7 @@ pub(super) const DLEDGER_SETS: [GoldenSet; 3] = [
 ];
 
 /// A directory of the operating system's with the set, file lengths and times included.
+#[expect(clippy::disallowed_methods, reason = "file times are set on the file itself")]
 pub(super) fn unpacked(set: &GoldenSet) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");

@@ -235,8 +235,7 @@ impl TurmoilStage {
         let mut scenario = pin!(scenario(TurmoilStage { core: Rc::clone(&core) }));
         let value = loop {
             let turn = async {
-                tokio::select! {
-                    biased;
+                mq_env::select! {
                     value = scenario.as_mut() => Some(value),
                     () = sleep(TICK) => None,
                 }

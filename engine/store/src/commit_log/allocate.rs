@@ -64,8 +64,7 @@ impl AllocateMappedFileService {
             let retry_at = self.has_failed.then(|| log.queue.max_offset() + 1);
             let next = retry_at.unwrap_or_else(|| log.queue.next_ahead_at());
             trigger.at.store(next, Ordering::Relaxed);
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tasks.cancelled() => return,
                 () = trigger.reached.notified() => {}
             }

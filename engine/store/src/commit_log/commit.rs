@@ -140,8 +140,7 @@ impl CommitRealTimeService {
     pub(crate) async fn run(self, tasks: TaskGroup) {
         let Some(transient) = &self.log.transient else { return };
         loop {
-            let least_pages = tokio::select! {
-                biased;
+            let least_pages = mq_env::select! {
                 () = tasks.cancelled() => return,
                 least_pages = self.next_commit(transient) => least_pages,
             };
@@ -158,8 +157,7 @@ impl CommitRealTimeService {
             if self.log.queue.is_able_to_commit(self.least_pages) {
                 return self.least_pages;
             }
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tokio::time::sleep_until(self.grid.next_thorough().at) => return 0,
                 () = transient.buffered.notified() => {}
             }

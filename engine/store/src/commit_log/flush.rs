@@ -69,8 +69,7 @@ impl GroupCommitService {
                 return;
             }
             if !self.log.is_dirty() {
-                tokio::select! {
-                    biased;
+                mq_env::select! {
                     () = tasks.cancelled() => return,
                     () = self.log.appended() => continue,
                 }
@@ -82,8 +81,7 @@ impl GroupCommitService {
                 return;
             }
             let pause = async {
-                tokio::select! {
-                    biased;
+                mq_env::select! {
                     () = tasks.cancelled() => {}
                     () = tokio::time::sleep(RETRY_PAUSE) => {}
                 }
@@ -127,8 +125,7 @@ impl GroupCommitService {
                     None => self.submitted.notified().await,
                 }
             };
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 outcome = &mut work => return outcome,
                 () = expired => self.expire(),
             }
@@ -180,8 +177,7 @@ impl FlushRealTimeService {
     pub(crate) async fn run(self, tasks: TaskGroup) {
         // A flush that was begun is ended: only waiting is given up.
         loop {
-            let is_thorough = tokio::select! {
-                biased;
+            let is_thorough = mq_env::select! {
                 () = tasks.cancelled() => return,
                 is_thorough = self.next_tick() => is_thorough,
             };
@@ -192,8 +188,7 @@ impl FlushRealTimeService {
             if self.log.is_poisoned() {
                 return;
             }
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tasks.cancelled() => return,
                 () = tokio::time::sleep(RETRY_PAUSE) => {}
             }
@@ -212,8 +207,7 @@ impl FlushRealTimeService {
                 return false;
             }
             let due = if has_pages { self.grid.next() } else { self.grid.next_thorough() };
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 () = tokio::time::sleep_until(due.at) => return due.is_thorough,
                 () = self.log.appended(), if !has_pages => {}
             }

@@ -104,8 +104,7 @@ impl HaClient {
             return fixed.clone();
         }
         loop {
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 address = self.master_address.wait_for(Option::is_some) => {
                     return address.unwrap_or_default();
                 }
@@ -248,8 +247,7 @@ impl<'a> Session<'a> {
                     None => std::future::pending().await,
                 }
             };
-            let step = tokio::select! {
-                biased;
+            let step = mq_env::select! {
                 read = self.stream.read_buf(self.decoder.buffer(READ_BYTES)) => match read {
                     Err(error) => Err(error.to_string()),
                     Ok(0) => Err("closed by the master".to_owned()),

@@ -40,8 +40,7 @@ impl HaConnection {
     pub(crate) async fn serve(&self, stream: Stream) -> String {
         let (read_half, write_half) = tokio::io::split(stream);
         let (request, requested) = oneshot::channel();
-        tokio::select! {
-            biased;
+        mq_env::select! {
             reason = self.read_reports(read_half, request) => reason,
             reason = self.transfer(write_half, requested) => reason,
         }
@@ -135,8 +134,7 @@ impl HaConnection {
             if next > self.log.max_offset() && !counts_beyond_end(&self.config) {
                 return Ok(format!("this log was cut below {next}"));
             }
-            tokio::select! {
-                biased;
+            mq_env::select! {
                 _ = growth.changed() => {}
                 () = tokio::time::sleep_until(writer.heartbeat_due()) => {
                     writer.heartbeat(next).await?;

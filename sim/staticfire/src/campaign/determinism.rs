@@ -48,6 +48,7 @@ pub struct Repeated {
 /// # Panics
 /// When the harness does.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "a world of its own on each thread")]
 pub fn check(subject: &Subject, seed: u64) -> Repeated {
     let once = || {
         let outcome = run::run(&subject.plan(seed), seed, &subject.explain(seed));

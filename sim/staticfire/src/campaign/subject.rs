@@ -104,6 +104,7 @@ impl Subject {
     ///
     /// # Errors
     /// The first file that cannot be read or is no plan; a directory without any.
+    #[expect(clippy::disallowed_methods, reason = "the user's files, not simulated ones")]
     pub fn below(paths: &[PathBuf]) -> Result<Vec<Subject>, String> {
         let mut files = Vec::new();
         for path in paths {

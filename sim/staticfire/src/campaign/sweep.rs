@@ -30,6 +30,7 @@ impl SweepOptions {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "outside of the worlds")]
 fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
@@ -38,6 +39,7 @@ fn cores() -> NonZeroUsize {
 ///
 /// # Panics
 /// When `run` does: a run reports its own failures, so a panic here is a fault of the harness.
+#[expect(clippy::disallowed_methods, reason = "each thread runs worlds of its own")]
 pub fn sweep<J: Sync, R: Send>(
     jobs: &[J],
     options: &SweepOptions,

@@ -27,6 +27,7 @@ pub(crate) fn bad_input(why: &str) -> Exit {
 }
 
 /// Colour for a stream that a person looks at, unless `NO_COLOR` says no.
+#[expect(clippy::disallowed_methods, reason = "what a terminal shows")]
 pub(crate) fn colour(stream: &impl IsTerminal) -> Colour {
     let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if stream.is_terminal() && !is_refused { Colour::On } else { Colour::Off }

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use staticfire::campaign::seeds::SeedRange;
 use staticfire::campaign::subject::Subject;
-use staticfire::campaign::{self, Figures, Outcome, Summary};
+use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::run::report::Verdict;
+use staticfire::testing;
 
 use crate::cli::table::{Table, count, grouped, seconds};
 use crate::cli::{Exit, RunArgs, failures, output};
@@ -22,7 +22,8 @@ fn tried(args: &RunArgs) -> Result<Exit, String> {
     let scenarios = Subject::below(&args.paths)?;
     let mut jobs = Vec::new();
     for scenario in &scenarios {
-        jobs.push((scenario, seeds(scenario, args.seeds.as_ref())?));
+        let seeds = args.seeds.clone().map_or_else(|| testing::own_seeds(scenario), Ok)?;
+        jobs.push((scenario, seeds));
     }
     let mut json = output::JsonFile::create(args.json.as_deref())?;
     let options = campaign::Options {
@@ -36,20 +37,10 @@ fn tried(args: &RunArgs) -> Result<Exit, String> {
     output::result(&table(&scenarios, &outcomes));
     let colour = output::colour(&io::stdout());
     for (scenario, outcome) in scenarios.iter().zip(&outcomes) {
-        output::result(&failures::broken(scenario, outcome, colour));
-        output::result(&unproven(scenario, outcome));
+        output::result(&failures::told(scenario, outcome, colour));
     }
     output::result(&format!("\n{}\n", summary(&outcomes)));
     Ok(exit(&outcomes))
-}
-
-/// The seeds of the command line, else those that the scenario names.
-fn seeds(scenario: &Subject, given: Option<&SeedRange>) -> Result<SeedRange, String> {
-    let in_file = scenario.plan(0).seeds;
-    given
-        .cloned()
-        .map_or_else(|| in_file.parse(), Ok)
-        .map_err(|why: String| format!("{}: seeds = {in_file:?}: {why}", scenario.name()))
 }
 
 /// A line for each scenario.
@@ -107,14 +98,6 @@ fn verdict(figures: &Figures) -> String {
     }
 }
 
-/// The runs that proved nothing, each with why and how to see it again.
-fn unproven(scenario: &Subject, outcome: &Outcome) -> String {
-    let is_unproven =
-        |run: &&Summary| !matches!(run.report.verdict, Verdict::Kept | Verdict::Broken);
-    let runs = outcome.runs.iter().filter(is_unproven);
-    runs.map(|run| failures::unproven(scenario, run)).collect()
-}
-
 fn summary(outcomes: &[Outcome]) -> String {
     let figures: Vec<Figures> = outcomes.iter().map(Outcome::figures).collect();
     let sum = |field: fn(&Figures) -> u64| -> u64 { figures.iter().map(field).sum() };
@@ -153,8 +136,7 @@ mod tests {
         let outcomes = [samples::outcome(&[0, 12]), samples::broken(), samples::vacuous()];
         let mut text = table(&scenarios, &outcomes);
         for (scenario, outcome) in scenarios.iter().zip(&outcomes) {
-            text += &failures::broken(scenario, outcome, Colour::Off);
-            text += &unproven(scenario, outcome);
+            text += &failures::told(scenario, outcome, Colour::Off);
         }
         text += &summary(&outcomes);
         insta::assert_snapshot!("run", text);

@@ -1,4 +1,5 @@
 //! `store`: what it prints, and its exit codes.
+#![expect(clippy::disallowed_methods, reason = "the command itself, and files of the tests")]
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;

@@ -9,10 +9,10 @@ use mq_env::BoxFuture;
 use mq_env::disk::{
     DirEntry, Disk, DiskSpace, FileLock, FileStat, MappedRegion, PAGE_SIZE, not_attempted,
 };
-use rustix::io::Errno;
 
 use super::SimDisk;
 use super::blocks::Blocks;
+use super::errno::Errno;
 use super::faults;
 use super::flush::page_range;
 use super::journal::Place;
@@ -22,7 +22,7 @@ use super::state::{Lock, State};
 use super::ticket::Ticket;
 use super::tree::{Body, NodeId, pages_of};
 
-/// A process's way to its machine's disk. Errors are those of Linux, errno included.
+/// A process's way to its machine's disk. Errors are those of Linux, in kind and words.
 pub struct DiskHandle {
     disk: Arc<SimDisk>,
     epoch: Arc<Epoch>,
@@ -198,7 +198,7 @@ impl DiskHandle {
             blocks: state.tree.file(id).blocks.as_ref().map(Blocks::share),
         });
         state.mapped(id, &mapping);
-        mapping.region()
+        Ok(mapping.region())
     }
 
     fn begin_flush(&self, region: &MappedRegion, range: Range<usize>) -> io::Result<Ticket> {

@@ -1,7 +1,7 @@
-//! The page cache's copy of one file: an anonymous mapping and three bitmaps over its pages.
+//! The page cache's copy of one file: zeroed memory and three bitmaps over its pages.
 //!
-//! The mapping is private, reserved but not backed: a file of 1 GiB costs address space and 96 KiB of
-//! bitmaps until its pages are touched. *Dirty* pages are those a flush would write. *Unsynced* pages
+//! The memory is reserved but not backed where the target can do that: a file of 1 GiB costs address
+//! space and 96 KiB of bitmaps until its pages are touched (see [`ZeroedMemory`]). *Dirty* pages are those a flush would write. *Unsynced* pages
 //! are those that may differ from the platter; a failed flush leaves pages unsynced that are no longer
 //! dirty, which is why power loss looks at the second map and never at the first. *Used* pages are those
 //! that may hold something: readers pass over the rest without touching it.
@@ -14,8 +14,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memmap2::{MmapOptions, MmapRaw};
-use mq_env::disk::PAGE_SIZE;
+use mq_env::disk::{PAGE_SIZE, ZeroedMemory};
 
 /// The bytes of one page.
 pub(super) type Page = [u8; PAGE_SIZE];
@@ -23,12 +22,9 @@ pub(super) type Page = [u8; PAGE_SIZE];
 /// What a page holds that was never written.
 pub(super) static ZERO_PAGE: Page = [0; PAGE_SIZE];
 
-/// Mappings from this size on are kept out of huge pages, which would touch 2 MiB for one byte.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
-
 /// Live bytes of a file with their bitmaps.
 pub(super) struct Memory {
-    map: MmapRaw,
+    live: ZeroedMemory,
     dirty: Bitmap,
     unsynced: Bitmap,
     used: Bitmap,
@@ -38,23 +34,19 @@ impl Memory {
     /// Zeroed memory for `len` bytes, rounded up to whole pages, at least one.
     pub(super) fn new(len: usize) -> io::Result<Self> {
         let pages = len.div_ceil(PAGE_SIZE).max(1);
-        let map = MmapOptions::new().len(pages * PAGE_SIZE).no_reserve_swap().map_anon()?;
-        #[cfg(target_os = "linux")]
-        if map.len() >= HUGE_PAGE_BYTES {
-            map.advise(memmap2::Advice::NoHugePage)?;
-        }
+        let live = ZeroedMemory::new(pages * PAGE_SIZE)?;
         let [dirty, unsynced, used] = [(); 3].map(|()| Bitmap::new(pages));
-        Ok(Memory { map: map.into(), dirty, unsynced, used })
+        Ok(Memory { live, dirty, unsynced, used })
     }
 
     /// Bytes that fit.
     pub(super) fn capacity(&self) -> usize {
-        self.map.len()
+        self.live.len()
     }
 
     /// First byte.
-    pub(super) fn base(&self) -> Option<NonNull<u8>> {
-        NonNull::new(self.map.as_mut_ptr())
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.live.base()
     }
 
     /// Notes that `len > 0` bytes at `offset` were written.
@@ -66,29 +58,29 @@ impl Memory {
     }
 
     /// Copies `data` to `offset` without marking anything.
-    #[expect(unsafe_code, reason = "a copy into the mapping")]
+    #[expect(unsafe_code, reason = "a copy into live memory")]
     pub(super) fn fill(&self, offset: usize, data: &[u8]) {
-        assert!(offset + data.len() <= self.capacity(), "fill beyond the mapping");
+        assert!(offset + data.len() <= self.capacity(), "fill beyond the memory");
         if !data.is_empty() {
             self.used.set_range(offset / PAGE_SIZE, (offset + data.len() - 1) / PAGE_SIZE);
         }
-        // SAFETY: the range was checked and `data` is not part of this mapping. The engine holds no
+        // SAFETY: the range was checked and `data` is not part of this memory. The engine holds no
         // view of the target: it is filled before the region exists, or under a reader whom a real
         // page cache would surprise as well (a file rewritten or reverted while mapped).
         unsafe {
-            let target = self.map.as_mut_ptr().add(offset);
+            let target = self.base().as_ptr().add(offset);
             std::ptr::copy_nonoverlapping(data.as_ptr(), target, data.len());
         }
     }
 
     /// The bytes of `range`, which must not be kept across a write.
-    #[expect(unsafe_code, reason = "a view of the mapping")]
+    #[expect(unsafe_code, reason = "a view of live memory")]
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
-        assert!(range.start <= range.end && range.end <= self.capacity(), "beyond the mapping");
+        assert!(range.start <= range.end && range.end <= self.capacity(), "beyond the memory");
         // SAFETY: the range was checked and lives as long as `self`; the callers in this module
         // compare or copy it at once, before the world's only thread can write again.
         unsafe {
-            let start = self.map.as_ptr().add(range.start);
+            let start = self.base().as_ptr().add(range.start);
             std::slice::from_raw_parts(start, range.end - range.start)
         }
     }

@@ -62,16 +62,15 @@ pub(super) struct Mapping {
 impl Mapping {
     /// The region that the engine sees.
     #[expect(unsafe_code, reason = "a region over the page cache's memory")]
-    pub(super) fn region(self: &Arc<Self>) -> io::Result<MappedRegion> {
+    pub(super) fn region(self: &Arc<Self>) -> MappedRegion {
         assert!(self.len <= self.memory.capacity(), "a region longer than its memory");
-        let base =
-            self.memory.base().ok_or_else(|| io::Error::other("anonymous mmap returned null"))?;
+        let base = self.memory.base();
         // SAFETY: `base` points at no less than `len` readable and writable bytes that live as long
         // as the mapping, the owner. The disk makes references to them only for the length of a
         // comparison or copy, while the world's only thread cannot write.
-        Ok(unsafe {
+        unsafe {
             MappedRegion::new(base, self.len, Some(Arc::clone(self) as _), Arc::clone(self) as _)
-        })
+        }
     }
 }
 

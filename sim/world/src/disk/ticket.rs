@@ -6,9 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
 use super::SimDisk;
+use super::errno::Errno;
 use super::faults::FlushErrorMode;
 use super::flush::{Begun, Landed};
 use super::observe::{DiskEvent, FlushOutcome, MicroOp};

@@ -12,10 +12,10 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use mq_env::disk::PAGE_SIZE;
-use rustix::io::Errno;
 
 use super::blocks::Blocks;
 use super::damage::DeviceDamage;
+use super::errno::Errno;
 use super::journal::Entry;
 use super::memory::Page;
 

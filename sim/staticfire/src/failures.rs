@@ -1,17 +1,28 @@
-//! What is said about a run that broke a promise: what, the chains of its messages, and how to see it
-//! again.
+//! What is said about runs that did not keep their promise: what happened, the chains of their messages,
+//! and how to see it again. The command line and [`testing`](crate::testing) say the same.
 
-use staticfire::campaign::subject::Subject;
-use staticfire::campaign::{Outcome, Summary};
-use staticfire::conf::render::Colour;
-use staticfire::run::report::{Finding, LostKey, Verdict};
+use crate::campaign::subject::Subject;
+use crate::campaign::{Outcome, Summary};
+use crate::conf::render::Colour;
+use crate::run::report::{Finding, LostKey, Verdict};
 use staticfire_judge::forensics::Fate;
 
 /// Violations told of one run.
 const VIOLATIONS: usize = 5;
 
+/// What `staticfire run` says, below its table, of the runs of a subject; empty where all of them are kept.
+#[must_use]
+pub fn told(subject: &Subject, outcome: &Outcome, colour: Colour) -> String {
+    let is_unproven =
+        |run: &&Summary| !matches!(run.report.verdict, Verdict::Kept | Verdict::Broken);
+    let unproven: String =
+        outcome.runs.iter().filter(is_unproven).map(|run| unproven(subject, run)).collect();
+    broken(subject, outcome, colour) + &unproven
+}
+
 /// Tells the first broken run of a subject in full and names the seeds of the others.
-pub(crate) fn broken(subject: &Subject, outcome: &Outcome, colour: Colour) -> String {
+#[must_use]
+pub fn broken(subject: &Subject, outcome: &Outcome, colour: Colour) -> String {
     let mut runs = outcome.with(Verdict::Broken);
     let Some(first) = runs.next() else { return String::new() };
     let mut text = broken_run(subject, first, colour);
@@ -42,10 +53,8 @@ fn broken_run(subject: &Subject, run: &Summary, colour: Colour) -> String {
 }
 
 /// The chains of lost messages.
-pub(crate) fn chains<'a>(
-    lost: impl Iterator<Item = (&'a LostKey, &'a Fate)>,
-    indent: &str,
-) -> String {
+#[must_use]
+pub fn chains<'a>(lost: impl Iterator<Item = (&'a LostKey, &'a Fate)>, indent: &str) -> String {
     let mut text = String::new();
     for (key, fate) in lost {
         let verdict = if key.permitted { "permitted" } else { "NOT PERMITTED" };
@@ -58,14 +67,16 @@ pub(crate) fn chains<'a>(
 }
 
 /// Why a run proves nothing.
-pub(crate) fn why_unproven(run: &Summary) -> &str {
+#[must_use]
+pub fn why_unproven(run: &Summary) -> &str {
     let decides = |it: &&Finding| it.verdict == run.report.verdict;
     run.report.findings.iter().find(decides).map_or("nothing happened", |it| &it.text)
 }
 
 /// The first run that met a limit, could not be carried out or made Staticfire contradict itself, and how
 /// many others did.
-pub(crate) fn unanswered(subject: &Subject, outcome: &Outcome) -> String {
+#[must_use]
+pub fn unanswered(subject: &Subject, outcome: &Outcome) -> String {
     let asks = [Verdict::Undecided, Verdict::BadInput, Verdict::OwnFault];
     let mut runs = outcome.runs.iter().filter(|run| asks.contains(&run.report.verdict));
     let Some(first) = runs.next() else { return String::new() };
@@ -78,7 +89,8 @@ pub(crate) fn unanswered(subject: &Subject, outcome: &Outcome) -> String {
 }
 
 /// A run that proves nothing: why, and how to see it again.
-pub(crate) fn unproven(subject: &Subject, run: &Summary) -> String {
+#[must_use]
+pub fn unproven(subject: &Subject, run: &Summary) -> String {
     let (seed, verdict) = (run.report.seed, run.report.verdict);
     let (why, name) = (why_unproven(run), subject.name());
     let send_in = if verdict == Verdict::OwnFault {
@@ -94,7 +106,8 @@ pub(crate) fn unproven(subject: &Subject, run: &Summary) -> String {
 }
 
 /// A word in red where colour is allowed.
-pub(crate) fn painted(word: &str, colour: Colour) -> String {
+#[must_use]
+pub fn painted(word: &str, colour: Colour) -> String {
     match colour {
         Colour::On => format!("\x1b[31;1m{word}\x1b[0m"),
         Colour::Off => word.to_owned(),
