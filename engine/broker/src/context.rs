@@ -25,6 +25,7 @@ use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::delay_offset_manager::DelayOffsetManager;
 use crate::limits::{LimitReached, RareLog};
 use crate::lock;
+use crate::offset_guard::OffsetGuard;
 use crate::outer_api::BrokerOuterApi;
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
@@ -54,6 +55,7 @@ pub(crate) struct BrokerContext {
     pub(crate) store_host: SocketAddr,
     /// The main address of a slave's master, as the name servers know it.
     pub(crate) master_addr: Arc<Mutex<Option<String>>>,
+    pub(crate) guard: Arc<OffsetGuard>,
     /// Draws queues for messages that name none.
     pub(crate) queue_rng: Mutex<ChaCha8Rng>,
     /// Woken when a client appears: the housekeeping waits on it.
@@ -98,7 +100,7 @@ impl CommitRefused {
 impl BrokerContext {
     /// The role.
     pub(crate) fn role(&self) -> BrokerRole {
-        self.store.config().broker_role
+        self.store.role().get()
     }
 
     /// Whether this broker copies a master.

@@ -18,7 +18,7 @@ pub use retire::Retired;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mq_env::disk::Disk;
@@ -39,6 +39,7 @@ pub struct MappedFileQueue {
     /// Made before it is wanted. Locked before `files`.
     ahead: Mutex<Ahead>,
     pool: Option<Arc<TransientStorePool>>,
+    lends_buffers: AtomicBool,
     /// Nothing below waits in a write buffer.
     committed_where: AtomicU64,
     flushed_where: AtomicU64,
@@ -61,6 +62,7 @@ impl MappedFileQueue {
             retired: Mutex::default(),
             ahead: Mutex::default(),
             pool: None,
+            lends_buffers: AtomicBool::new(true),
             committed_where: AtomicU64::new(0),
             flushed_where: AtomicU64::new(0),
             unsynced: UnsyncedEntries::default(),
@@ -81,6 +83,17 @@ impl MappedFileQueue {
     pub fn with_transient_store_pool(mut self, pool: Option<Arc<TransientStorePool>>) -> Self {
         self.pool = pool;
         self
+    }
+
+    /// Whether files that are begun from now on get buffers, where there is a pool.
+    pub fn lend_buffers(&self, lends: bool) {
+        self.lends_buffers.store(lends, Ordering::Release);
+    }
+
+    /// Whether files that are begun get buffers, where there is a pool.
+    #[must_use]
+    pub fn lends_buffers(&self) -> bool {
+        self.lends_buffers.load(Ordering::Acquire)
     }
 
     /// Files take disk as they fill. Whoever appends has [room made](MappedFileQueue::make_room)
@@ -177,7 +190,8 @@ impl MappedFileQueue {
         }
         let mut ahead = self.ahead();
         let file = self.take_or_map(&mut ahead, from)?;
-        let write_buffer = self.pool.as_ref().and_then(TransientStorePool::borrow_buffer);
+        let pool = self.pool.as_ref().filter(|_| self.lends_buffers());
+        let write_buffer = pool.and_then(TransientStorePool::borrow_buffer);
         let file = Arc::new(file.with_write_buffer(write_buffer));
         if is_first {
             self.set_flushed_where(from);

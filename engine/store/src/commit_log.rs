@@ -41,6 +41,7 @@ use crate::error::StoreError;
 use crate::index_service::local_time;
 use crate::log_end::{LogEnd, LogEndWatch};
 use crate::plant::Plant;
+use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
@@ -61,6 +62,7 @@ pub struct CommitLog {
     env: Env,
     config: Arc<StoreConfig>,
     flags: Arc<RunningFlags>,
+    role: RoleWatch,
     queue: MappedFileQueue,
     pub(crate) damage: Damage,
     pub(crate) put_side: PutSide,
@@ -109,7 +111,12 @@ impl PutState {
 
 impl CommitLog {
     /// An empty log over the configured directory; recovery fills it.
-    pub(crate) fn new(env: Env, config: Arc<StoreConfig>, flags: Arc<RunningFlags>) -> Self {
+    pub(crate) fn new(
+        env: Env,
+        config: Arc<StoreConfig>,
+        flags: Arc<RunningFlags>,
+        role: RoleWatch,
+    ) -> Self {
         let flush_errors_as_done = config.upstream(UpstreamSwitch::FlushErrorCountsAsDone)
             || config.planted(Plant::SyncedOnFlushError);
         let transient = Transient::of(&config);
@@ -121,12 +128,14 @@ impl CommitLog {
         )
         .with_flush_errors_as_done(flush_errors_as_done)
         .with_transient_store_pool(transient.as_ref().map(|it| Arc::clone(&it.pool)));
+        queue.lend_buffers(role.is_master());
         let damaged = config.store_path_root_dir.join("damaged.json");
         CommitLog {
             damage: Damage::new(Arc::clone(&env.disk), damaged),
             env,
             config,
             flags,
+            role,
             queue,
             put_side: PutSide::default(),
             max_offset: LogEnd::default(),

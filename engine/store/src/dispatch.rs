@@ -23,12 +23,13 @@ use mq_protocol::message_codec::{
 use tokio::sync::Notify;
 
 use crate::commit_log::{CommitLog, counts_in_queue};
-use crate::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
 use crate::delay_level::{DelayLevels, SCHEDULE_TOPIC};
 use crate::index_service::IndexService;
 use crate::log_end::LogEndWatch;
 use crate::plant::Plant;
+use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
@@ -49,6 +50,7 @@ pub(crate) struct ReputMessageService {
     index: Arc<IndexService>,
     config: Arc<StoreConfig>,
     flags: Arc<RunningFlags>,
+    role: RoleWatch,
     probe: Probe,
     progress: Mutex<DispatchProgress>,
     listener: OnceLock<MessageArrivingListener>,
@@ -81,6 +83,7 @@ impl ReputMessageService {
         index: Arc<IndexService>,
         config: Arc<StoreConfig>,
         flags: Arc<RunningFlags>,
+        role: RoleWatch,
         probe: Probe,
     ) -> Self {
         ReputMessageService {
@@ -89,6 +92,7 @@ impl ReputMessageService {
             index,
             config,
             flags,
+            role,
             probe,
             progress: Mutex::default(),
             listener: OnceLock::new(),
@@ -337,7 +341,7 @@ impl ReputMessageService {
         queue.put_message_position_info(unit, queue_offset)?;
         self.index.put_record(record, phy_offset)?;
         self.probe.emit(&Event::Dispatched { phy_offset, topic: &topic, queue_id, queue_offset });
-        if self.config.broker_role != BrokerRole::Slave
+        if self.role.is_master()
             && let Some(listener) = self.listener.get()
         {
             listener(&topic, queue_id, queue_offset + 1, tags_code);
@@ -350,7 +354,7 @@ impl ReputMessageService {
     fn pass_over(&self, bad: &RecordCheck<'_>, phy_offset: u64, progress: &mut DispatchProgress) {
         tracing::error!(phy_offset, ?bad, "no record where one should be");
         let next_file = self.log.roll_next_file(phy_offset);
-        if self.config.broker_role != BrokerRole::Slave && next_file < self.log.max_offset() {
+        if self.role.is_master() && next_file < self.log.max_offset() {
             progress.reput_from_offset = next_file;
         }
     }

@@ -11,12 +11,13 @@ use mq_env::task::TaskGroup;
 
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::CommitLog;
-use crate::config::{BrokerRole, StoreConfig};
+use crate::config::StoreConfig;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::ReputMessageService;
 use crate::durable_mark::{DurableMark, Mark};
 use crate::index_service::{IndexFlushed, IndexMark, IndexService};
 use crate::plant::Plant;
+use crate::role::RoleWatch;
 use crate::tick_grid::TickGrid;
 
 /// How often the watermark follows the flushed end.
@@ -31,6 +32,7 @@ pub(crate) struct Marks {
     pub(crate) checkpoint: StoreCheckpoint,
     pub(crate) durable: DurableMark,
     pub(crate) config: Arc<StoreConfig>,
+    pub(crate) role: RoleWatch,
     /// Held from sampling to writing, and by whoever lowers what is sampled.
     pub(crate) marking: tokio::sync::Mutex<()>,
 }
@@ -152,10 +154,10 @@ impl Marks {
     /// of records; what is dispatched is whole.
     fn durable_log_end(&self) -> u64 {
         let flushed = self.log.flushed_offset();
-        match self.config.broker_role {
-            BrokerRole::Slave => flushed.min(self.dispatcher.progress().reput_from_offset),
-            BrokerRole::AsyncMaster | BrokerRole::SyncMaster => flushed,
+        if self.role.is_master() {
+            return flushed;
         }
+        flushed.min(self.dispatcher.progress().reput_from_offset)
     }
 
     /// Waits for the next tick that has work; whether it is a thorough one.

@@ -29,6 +29,9 @@ impl CommitLog {
         records: &mut EncodedRecords,
     ) -> Result<AppendMessageResult, PutMessageStatus> {
         let mut put = self.lock_put();
+        if !self.role.is_master() {
+            return Err(PutMessageStatus::ServiceNotAvailable);
+        }
         let PutState { table, last } = &mut *put;
         let store_timestamp_ms = self.env.clock.now_millis();
         let _timer = PutLockTimer::start(self, store_timestamp_ms);

@@ -53,8 +53,11 @@ impl GroupCommitService {
         let (done, outcome) = oneshot::channel();
         let deadline = Instant::now() + self.timeout;
         let mut requests = lock(&self.requests);
-        // Seen under the lock: whoever poisons the log empties the list afterwards.
-        if !self.log.is_poisoned() {
+        // Seen under the lock: whoever syncs or poisons the log looks through the list afterwards.
+        if end_offset <= self.log.flushed_offset() {
+            // Nobody waits for it yet.
+            let _ = done.send(PutMessageStatus::PutOk);
+        } else if !self.log.is_poisoned() {
             requests.push_back(GroupCommitRequest { end_offset, deadline, done });
             self.submitted.notify_one();
         }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::replicas::{ConnectionId, Replicas, counts_beyond_end};
 use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::role::RoleWatch;
 
 /// Reports are 8 bytes; a slave that sends more of them at once is read in several turns.
 const READ_BYTES: usize = 1 << 10;
@@ -30,6 +31,7 @@ pub(crate) struct HaConnection {
     pub(crate) probe: Probe,
     pub(crate) log: Arc<CommitLog>,
     pub(crate) replicas: Arc<Replicas>,
+    pub(crate) role: RoleWatch,
     pub(crate) id: ConnectionId,
     /// The slave's address, for people.
     pub(crate) slave: String,
@@ -42,6 +44,9 @@ impl HaConnection {
         let (request, requested) = oneshot::channel();
         tokio::select! {
             biased;
+            () = self.role.changed_since(self.id.role_changes()) => {
+                "this broker's role has changed".to_owned()
+            }
             reason = self.read_reports(read_half, request) => reason,
             reason = self.transfer(write_half, requested) => reason,
         }

@@ -28,7 +28,8 @@ impl GroupTransferService {
 
     /// The replication status of a record that ends at `end_offset`: SLAVE_NOT_AVAILABLE at once
     /// when no slave is near, else PUT_OK when one confirms it within `slaveTimeout` of this call,
-    /// else FLUSH_SLAVE_TIMEOUT. The record stays stored whatever comes out.
+    /// else FLUSH_SLAVE_TIMEOUT, at once when this store becomes a slave. The record stays stored whatever
+    /// comes out.
     pub(crate) fn submit(&self, end_offset: u64) -> BoxFuture<'static, PutMessageStatus> {
         if !self.replicas.is_slave_ok(end_offset) {
             return Box::pin(std::future::ready(PutMessageStatus::SlaveNotAvailable));
@@ -37,8 +38,8 @@ impl GroupTransferService {
         let replicas = Arc::clone(&self.replicas);
         Box::pin(async move {
             match tokio::time::timeout_at(deadline, replicas.confirmed(end_offset)).await {
-                Ok(()) => PutMessageStatus::PutOk,
-                Err(_) => PutMessageStatus::FlushSlaveTimeout,
+                Ok(true) => PutMessageStatus::PutOk,
+                Ok(false) | Err(_) => PutMessageStatus::FlushSlaveTimeout,
             }
         })
     }
@@ -49,11 +50,13 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::config::BrokerRole;
+    use crate::role::RoleWatch;
 
     fn service() -> (GroupTransferService, Arc<Replicas>) {
         let mut config = StoreConfig::at("unused");
         config.ha_slave_fallbehind_max = 1_000;
-        let replicas = Arc::new(Replicas::new(&config));
+        let replicas = Arc::new(Replicas::new(&config, RoleWatch::new(BrokerRole::SyncMaster)));
         (GroupTransferService::new(Arc::clone(&replicas), &config), replicas)
     }
 

@@ -11,7 +11,6 @@ use mq_protocol::message_codec::{
 
 use super::MessageStore;
 use crate::big_endian::{i32_at, i64_at};
-use crate::config::BrokerRole;
 use crate::consume_queue::ConsumeQueue;
 use crate::consume_queue_store::is_directory_name;
 use crate::get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
@@ -117,8 +116,7 @@ impl MessageStore {
 
     /// A slave leaves a consumer's offset alone unless told to check.
     fn correct_offset(&self, asked: u64, corrected: u64) -> u64 {
-        let corrects =
-            self.config.broker_role != BrokerRole::Slave || self.config.offset_check_in_slave;
+        let corrects = self.role.is_master() || self.config.offset_check_in_slave;
         if corrects { corrected } else { asked }
     }
 }

@@ -24,6 +24,7 @@ use crate::plant::Plant;
 use crate::preflight::Preflight;
 use crate::replica_gate::ReplicaGate;
 use crate::retention::CleanService;
+use crate::role::RoleWatch;
 use crate::running_flags::RunningFlags;
 use crate::topic_queue_table::TopicQueueTable;
 
@@ -31,11 +32,17 @@ use crate::topic_queue_table::TopicQueueTable;
 pub(super) async fn open(
     env: Env,
     config: Arc<StoreConfig>,
+    role: RoleWatch,
 ) -> Result<Arc<MessageStore>, StoreError> {
     let file_lock = lock_root(&env, &config).await?;
     let found = Preflight::look(&env.disk, &config)?;
     let flags = Arc::new(RunningFlags::default());
-    let log = Arc::new(CommitLog::new(env.clone(), Arc::clone(&config), Arc::clone(&flags)));
+    let log = Arc::new(CommitLog::new(
+        env.clone(),
+        Arc::clone(&config),
+        Arc::clone(&flags),
+        role.clone(),
+    ));
     let looked = log.look(&found)?;
     // Whatever refuses a start has done so: from here on files change.
     let root = &config.store_path_root_dir;
@@ -45,7 +52,7 @@ pub(super) async fn open(
         .map_err(StoreError::io("open the checkpoint"))?;
     let (durable, _) = DurableMark::open(Arc::clone(&env.disk), &root.join("durable"))
         .map_err(StoreError::io("open the durable watermark"))?;
-    let store = build(env, log, flags, checkpoint, durable, file_lock);
+    let store = build(env, log, flags, role, checkpoint, durable, file_lock);
     store.recover(&found, looked).await?;
     store.mark_running().await?;
     store.start_services();
@@ -74,6 +81,7 @@ fn build(
     env: Env,
     log: Arc<CommitLog>,
     flags: Arc<RunningFlags>,
+    role: RoleWatch,
     checkpoint: StoreCheckpoint,
     durable: DurableMark,
     file_lock: FileLock,
@@ -87,6 +95,7 @@ fn build(
         Arc::clone(&index),
         Arc::clone(&config),
         Arc::clone(&flags),
+        role.clone(),
         env.probe.clone(),
     ));
     let marks = Arc::new(Marks {
@@ -98,6 +107,7 @@ fn build(
         checkpoint,
         durable,
         config: Arc::clone(&config),
+        role: role.clone(),
     });
     MessageStore {
         tasks: env.tasks.child(),
@@ -114,6 +124,9 @@ fn build(
         env,
         config,
         flags,
+        role,
+        role_changing: tokio::sync::Mutex::default(),
+        following: tokio::sync::Mutex::default(),
         log,
         queues,
         index,
@@ -162,7 +175,7 @@ impl MessageStore {
             self.queues.correct_min_offset(self.log.min_offset());
         }
         let table = self.queues.topic_queue_table();
-        let table = self.planted_table(table).await?;
+        let table = self.planted_table(table, self.role.get()).await?;
         self.log.lock_put().reset(table);
         Ok(())
     }
@@ -281,14 +294,18 @@ impl MessageStore {
 
     /// The table as it should be, unless the plant puts back what it was when this store last
     /// started as a slave.
-    async fn planted_table(&self, table: TopicQueueTable) -> Result<TopicQueueTable, StoreError> {
+    pub(super) async fn planted_table(
+        &self,
+        table: TopicQueueTable,
+        role: BrokerRole,
+    ) -> Result<TopicQueueTable, StoreError> {
         if !self.config.planted(Plant::StaleQueueOffsetsOnPromotion) {
             return Ok(table);
         }
         let (disk, path) =
             (&*self.env.disk, self.config.store_path_root_dir.join("planted-queue-offsets"));
         let what = || StoreError::io("the planted queue offsets");
-        if self.config.broker_role == BrokerRole::Slave {
+        if role == BrokerRole::Slave {
             disk.write(&path, table.to_text().as_bytes()).map_err(what())?;
             disk.sync(&path).await.map_err(what())?;
             return Ok(table);

@@ -42,7 +42,7 @@ impl MessageStore {
         Box::pin(async move { store.reset(min_phy_offset, &aside).await })
     }
 
-    async fn truncate(&self, phy_offset: u64, reason: &str) -> Result<(), StoreError> {
+    pub(super) async fn truncate(&self, phy_offset: u64, reason: &str) -> Result<(), StoreError> {
         self.log.commit(0);
         let from = self.log.max_offset();
         if phy_offset >= from {
