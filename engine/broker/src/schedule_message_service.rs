@@ -18,6 +18,7 @@ use mq_env::task::TaskGroup;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::decode_record;
 use mq_store::delay_level::SCHEDULE_TOPIC;
+use mq_store::plant::Plant;
 use mq_store::{ConsumeQueue, MessageInner, MessageStore};
 use tokio::sync::Notify;
 
@@ -140,6 +141,10 @@ impl ScheduleMessageService {
         let Some(appended) = put.append else {
             let (topic, status) = (&message.topic, put.status.name());
             tracing::warn!(level, offset, topic, status, "delivery is tried again");
+            if self.store.config().planted(Plant::DelayCursorWithoutPut) {
+                self.offsets.advance(level, offset + 1, 0);
+                return None;
+            }
             return Some(Next::Sleep(RETRY_PAUSE));
         };
         self.offsets.advance(level, offset + 1, appended.end_offset());

@@ -11,13 +11,14 @@
 //! (bytes of a mapped file) is the concrete [`disk::MappedRegion`].
 //!
 //! Modules in reading order: [`disk`], [`net`], [`clock`], [`rng`], [`task`], [`probe`],
-//! [`watched`], [`collections`]; `os` holds the operating system's side of each.
+//! [`watched`], [`collections`], [`plant`]; `os` holds the operating system's side of each.
 
 pub mod clock;
 pub mod collections;
 pub mod disk;
 pub mod net;
 mod os;
+pub mod plant;
 pub mod probe;
 pub mod rng;
 pub mod task;

@@ -12,18 +12,22 @@ use tokio::time::Instant;
 
 use super::replicas::Replicas;
 use crate::config::StoreConfig;
+use crate::plant::Plant;
 use crate::put_result::PutMessageStatus;
 
 /// Answers whether a slave has a record (RocketMQ 4.9 `GroupTransferService`).
 pub(crate) struct GroupTransferService {
     replicas: Arc<Replicas>,
     slave_timeout: Duration,
+    /// A planted bug.
+    times_out_well: bool,
 }
 
 impl GroupTransferService {
     pub(crate) fn new(replicas: Arc<Replicas>, config: &StoreConfig) -> Self {
         let slave_timeout = Duration::from_millis(config.slave_timeout_ms);
-        GroupTransferService { replicas, slave_timeout }
+        let times_out_well = config.planted(Plant::SendOkAfterSlaveTimeout);
+        GroupTransferService { replicas, slave_timeout, times_out_well }
     }
 
     /// The replication status of a record that ends at `end_offset`: SLAVE_NOT_AVAILABLE at once
@@ -35,10 +39,11 @@ impl GroupTransferService {
             return Box::pin(std::future::ready(PutMessageStatus::SlaveNotAvailable));
         }
         let deadline = Instant::now() + self.slave_timeout;
-        let replicas = Arc::clone(&self.replicas);
+        let (replicas, times_out_well) = (Arc::clone(&self.replicas), self.times_out_well);
         Box::pin(async move {
             match tokio::time::timeout_at(deadline, replicas.confirmed(end_offset)).await {
                 Ok(true) => PutMessageStatus::PutOk,
+                Err(_) if times_out_well => PutMessageStatus::PutOk,
                 Ok(false) | Err(_) => PutMessageStatus::FlushSlaveTimeout,
             }
         })
