@@ -10,7 +10,7 @@ use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::ConsumerData;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::retry_topic;
-use mq_remoting::{ChannelId, ProcessError};
+use mq_remoting::{ChannelId, LogLimit, ProcessError};
 use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, UpstreamSwitch};
 use mq_store::ha::HaService;
@@ -23,7 +23,7 @@ use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::delay_offset_manager::DelayOffsetManager;
-use crate::limits::{LimitReached, RareLog};
+use crate::limits::LimitReached;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
 use crate::outer_api::BrokerOuterApi;
@@ -63,7 +63,7 @@ pub(crate) struct BrokerContext {
     /// Topics that the name servers have not heard of.
     pub(crate) new_topics: NewTopics,
     /// Of refused commits.
-    pub(crate) commit_log: RareLog,
+    pub(crate) refused_commit_log: LogLimit,
 }
 
 /// Why a commit is refused.
@@ -136,8 +136,8 @@ impl BrokerContext {
             self.offsets.commit_offset(group, topic, queue_id, offset).map_err(CommitRefused::from)
         });
         if let Err(error) = committed {
-            if let Some(times) = self.commit_log.due() {
-                tracing::warn!(times, group, topic, queue_id, "offset not committed: {error}");
+            if let Some(suppressed) = self.refused_commit_log.pass() {
+                tracing::warn!(suppressed, group, topic, queue_id, "offset not committed: {error}");
             }
             return Err(error);
         }

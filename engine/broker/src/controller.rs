@@ -40,7 +40,7 @@ use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
 use crate::delay_offset_manager::DelayOffsetManager;
 use crate::error::BrokerError;
-use crate::limits::RareLog;
+use crate::limits::log_limit;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
 use crate::outer_api::{BrokerIdentity, BrokerOuterApi, OuterError, join_addr};
@@ -217,7 +217,7 @@ async fn start(
         guard,
         client_appeared: Notify::new(),
         new_topics: NewTopics::default(),
-        commit_log: RareLog::default(),
+        refused_commit_log: log_limit(),
     });
     if !context.is_slave() {
         context.guard.master_starts(&context.outer_api).await;
