@@ -196,7 +196,16 @@ impl MappedFileQueue {
         if is_first {
             self.set_flushed_where(from);
         }
-        self.write_files().push(Arc::clone(&file));
+        assert_eq!(
+            self.position(file.file_from_offset()),
+            0,
+            "files begin at multiples of their size"
+        );
+        let mut files = self.write_files();
+        let follows = files.last().is_none_or(|last| last.file_end_offset() == from);
+        assert!(follows && file.file_from_offset() == from, "files lie behind one another");
+        files.push(Arc::clone(&file));
+        drop(files);
         Ok(file)
     }
 
@@ -246,7 +255,9 @@ impl MappedFileQueue {
         let mut end = self.committed_where.load(Ordering::Acquire);
         for file in self.files_from(end) {
             file.commit(least_pages);
-            end = file.file_from_offset() + file.read_position() as u64;
+            let committed = file.file_from_offset() + file.read_position() as u64;
+            assert!(committed >= end, "what is committed stays so: {end} to {committed}");
+            end = committed;
             if end < file.file_end_offset() {
                 break;
             }
@@ -296,8 +307,11 @@ impl MappedFileQueue {
                 Ok(flushed) => flushed,
             };
             end = file.file_from_offset() + flushed as u64;
-            self.flushed_where.store(end, Ordering::Release);
+            assert!(end <= file.file_end_offset(), "a file is synced to its end at most: {end}");
+            let before = self.flushed_where.swap(end, Ordering::AcqRel);
+            assert!(end >= before, "what is synced stays so: {before} to {end}");
         }
+        assert!(start <= end, "syncs only go forward");
         Ok(start..end)
     }
 
@@ -323,6 +337,10 @@ impl MappedFileQueue {
                 break;
             }
             let end = range.end.min(from + file.read_position() as u64).max(start);
+            assert!(
+                from <= start && start <= end && end <= file.file_end_offset(),
+                "{start}..{end}"
+            );
             file.touch((start - from) as usize..(end - from) as usize);
             let written = self.disk.sync(file.path()).await;
             written.map_err(|source| FlushError { from: start, to: end, source })?;

@@ -105,6 +105,11 @@ impl Marks {
     pub(crate) async fn write_watermark(&self) {
         let _marking = self.lock_marking().await;
         let mark = Mark { log_end: self.durable_log_end(), ..Mark::default() };
+        // The flushed end is lowered by nobody who does not hold the lock.
+        assert!(
+            mark.log_end <= self.log.flushed_offset(),
+            "the watermark is not above what is synced"
+        );
         if let Err(error) = self.durable.advance(mark).await {
             tracing::warn!(%error, "the durable watermark was not written");
         }
@@ -129,6 +134,9 @@ impl Marks {
         }
         let flushed = self.index.flush(false).await;
         let log_end = self.durable_log_end();
+        assert!(log_end <= self.log.flushed_offset(), "the watermark is not above what is synced");
+        let is_claimed = |end: u64| end <= self.dispatcher.progress().reput_from_offset;
+        assert!(is_claimed(dispatched.reput_from_offset), "what is dispatched stays so meanwhile");
         let mark = Mark {
             log_end,
             logics_end: dispatched.reput_from_offset,
@@ -136,6 +144,7 @@ impl Marks {
             index: flushed.as_ref().map_or(IndexMark::default(), |flushed| flushed.mark),
         };
         let logics_ms = dispatched.store_timestamp_ms;
+        assert!(mark.index.end <= self.index.indexed_to(), "nor is that of the index");
         let physic_ms = if log_end >= dispatched.reput_from_offset { logics_ms } else { 0 };
         self.write(mark, physic_ms, logics_ms, flushed.as_ref().map_or(0, index_ms)).await;
     }

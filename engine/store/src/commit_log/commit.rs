@@ -70,6 +70,8 @@ impl CommitLog {
         let Some(transient) = &self.transient else { return };
         let _committing = lock(&transient.committing);
         let (from, to) = (self.max_offset(), self.queue.commit(least_pages));
+        assert!(from <= to || self.queue.is_empty(), "a commit leads from {from} to {to}");
+        assert!(to <= self.queue.max_offset(), "only what was appended is committed");
         if to > from {
             self.env.probe.emit(&Event::Committed { from, to });
             self.publish_max(to);
@@ -78,6 +80,8 @@ impl CommitLog {
 
     /// Publishes what was appended to `file`, up to `end`, or leaves that to the commit.
     pub(super) fn publish_appended(&self, file: &MappedFile, end: u64) {
+        let appended = file.file_from_offset() + file.wrote_position() as u64;
+        assert_eq!(end, appended, "what is published is what was appended");
         self.ahead_trigger.appended(end);
         let Some(transient) = &self.transient else { return self.publish_max(end) };
         if file.read_position() < file.wrote_position() {
@@ -116,6 +120,7 @@ impl CommitLog {
         }
         self.commit(0);
         if let Some(last) = self.queue.last() {
+            assert_eq!(last.read_position(), last.wrote_position(), "all is committed");
             self.without_commits(|| last.drop_uncommitted());
         }
     }

@@ -336,6 +336,8 @@ impl<'a> Session<'a> {
         }
         self.log.append_raw(from, body)?;
         let to = from + body.len() as u64;
+        assert_eq!(self.log.max_offset(), to, "nobody else appends to a slave's log");
+        assert!(self.reports.reported <= to, "no more is reported than is there");
         self.client.env.probe.emit(&Event::HaReceived { from, to });
         Ok(())
     }

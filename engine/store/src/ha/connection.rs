@@ -130,7 +130,9 @@ impl HaConnection {
                 let Some(data) = self.log.data(next) else {
                     return Ok(format!("offset {next} cannot be read"));
                 };
-                let slice = data.truncated(room.min(self.config.ha_transfer_batch_size));
+                let slice = data.truncated(room.min(self.config.ha_transfer_batch_size.max(1)));
+                assert!(!slice.is_empty() && slice.start_offset() == next, "slices join");
+                assert!(next + slice.len() as u64 <= end, "no more is sent than may be");
                 writer.send(next, &slice).await?;
                 let from = next;
                 next += slice.len() as u64;

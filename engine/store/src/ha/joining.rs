@@ -166,6 +166,7 @@ impl Joining {
         let root = &self.config.store_path_root_dir;
         let quarantine = copy_aside(&self.env, log, root, range, reason, master).await?;
         self.store.truncate_to(common, reason).await?;
+        assert_eq!(self.log().max_offset(), common, "the tail is cut");
         self.report(quarantine);
         Ok(())
     }
@@ -190,6 +191,7 @@ impl Joining {
         log.flush(0).await?;
         let quarantine = begin_aside(&self.env, log, root, reason, master).await?;
         self.store.reset_to(master_min, &quarantine.dir).await?;
+        assert_eq!(self.log().min_offset(), master_min, "the log begins at its master's minimum");
         finish_aside(&self.env, &quarantine).await?;
         if start < end {
             self.report(quarantine);

@@ -94,6 +94,7 @@ impl Replicas {
         if book.role_changes != role_changes {
             // Numbers are not given twice: who held one before must not be taken for another.
             let Book { next_connection, next_wait, .. } = *book;
+            assert!(role_changes > book.role_changes, "changes are counted upwards");
             *book = Book { role_changes, next_connection, next_wait, ..Book::default() };
         }
         book
@@ -104,7 +105,8 @@ impl Replicas {
         let mut book = self.book();
         let id = ConnectionId { role_changes: book.role_changes, number: book.next_connection };
         book.next_connection += 1;
-        book.connections.insert(id, Connected { peer, ack: None });
+        let other = book.connections.insert(id, Connected { peer, ack: None });
+        assert!(other.is_none(), "a connection has a number of its own");
         id
     }
 
@@ -116,6 +118,10 @@ impl Replicas {
     /// Enters a report of `offset` while the own log ends at `own_end`; what it counts for.
     pub(crate) fn report(&self, id: ConnectionId, offset: u64, own_end: u64) -> u64 {
         let counted = if self.counts_beyond_end { offset } else { offset.min(own_end) };
+        assert!(
+            self.counts_beyond_end || counted <= own_end,
+            "{counted} of {own_end} bytes confirmed"
+        );
         let mut book = self.book();
         let Some(connected) = book.connections.get_mut(&id) else {
             // It is ending, and what it says was said to what this store was before.
@@ -128,6 +134,10 @@ impl Replicas {
             book.push2_slave_max_offset = counted;
             // Everything from here on waits for more than `counted`.
             let still_waiting = book.waiting.split_off(&(counted + 1, 0));
+            assert!(
+                book.waiting.keys().all(|(end, _)| *end <= counted),
+                "who is confirmed is woken"
+            );
             for (_, done) in std::mem::replace(&mut book.waiting, still_waiting) {
                 // Whoever stopped waiting needs no answer.
                 let _ = done.send(());
@@ -180,7 +190,8 @@ impl Replicas {
             let (done, confirmed) = oneshot::channel();
             let key = (end_offset, book.next_wait);
             book.next_wait += 1;
-            book.waiting.insert(key, done);
+            let other = book.waiting.insert(key, done);
+            assert!(other.is_none(), "nobody waits in another's place");
             (book.role_changes, key, confirmed)
         };
         let _entry = WaitEntry { replicas: self, key };

@@ -66,6 +66,16 @@ impl MessageStore {
         };
         let mut scan = Scan::new(self, max_msg_nums, max_phy_offset);
         scan.run(&units, filter);
+        let (found, scanned) = (scan.messages.len(), scan.units_scanned);
+        assert!(found as u64 <= scanned, "{found} messages of {scanned} units");
+        assert!(found <= max_msg_nums.max(1), "{found} messages, {max_msg_nums} wanted at most");
+        assert!(
+            scanned * CQ_STORE_UNIT_BYTES as u64 <= units.len() as u64,
+            "a read stays in its file"
+        );
+        let is_found = scan.status == GetMessageStatus::Found;
+        assert_eq!(is_found, found > 0, "a read that found something says so");
+        debug_assert_eq!(scan.total_bytes, scan.messages.iter().map(|it| it.len()).sum::<usize>());
         GetMessageResult {
             status: scan.status,
             next_begin_offset: offset + scan.units_scanned,

@@ -152,9 +152,15 @@ impl MessageStore {
         if self.config.planted(Plant::DispatchFromLogEnd) {
             reput_from = end;
         }
+        assert!(walked_from <= end && unsure.end == end, "a walk from {walked_from} to {end}");
+        assert!(self.log.min_offset() <= end, "a log begins before it ends");
         report.queues_rebuilt = rebuilt;
         let _ = self.recovery.set(report);
         let index_cut = self.load_index(from, was_aborted)?;
+        assert!(
+            reput_from <= end || self.config.planted(Plant::QueuesNotCut),
+            "{reput_from} of {end}"
+        );
         let mark = Mark {
             log_end: end,
             logics_end: reput_from,
@@ -168,6 +174,7 @@ impl MessageStore {
         }
         let synced = self.log.sync_unsure(unsure);
         tokio::try_join!(synced, self.make_visible(index_cut, reput_from, end))?;
+        assert_eq!(self.log.flushed_offset(), end, "a start syncs what it found");
         if self.marks.durable.mark() != mark {
             self.set_mark(mark).await?;
         }
@@ -177,6 +184,7 @@ impl MessageStore {
         let table = self.queues.topic_queue_table();
         let table = self.planted_table(table, self.role.get()).await?;
         self.log.lock_put().reset(table);
+        self.log.assert_positions();
         Ok(())
     }
 
@@ -192,7 +200,11 @@ impl MessageStore {
         self.index.settle(index_change).await.map_err(StoreError::io("cut the index"))?;
         self.dispatcher.index_up_to(reput_from).await.map_err(write_index)?;
         self.dispatcher.pause(|progress| progress.reput_from_offset = reput_from);
-        self.dispatcher.catch_up_to(end).await.map_err(StoreError::io("write a ConsumeQueue"))
+        let caught_up = self.dispatcher.catch_up_to(end).await;
+        caught_up.map_err(StoreError::io("write a ConsumeQueue"))?;
+        let dispatched = self.dispatched_offset();
+        assert!(dispatched >= reput_from, "dispatching only goes forward: {dispatched}");
+        Ok(())
     }
 
     /// Writes the watermark.

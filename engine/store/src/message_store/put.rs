@@ -143,6 +143,8 @@ impl MessageStore {
                 return Either::Left(ready(PutMessageResult::refused(status)));
             }
         };
+        assert!(role != BrokerRole::Slave, "a slave takes no puts");
+        assert!(appended.wrote_bytes > 0, "what was appended has an end behind its begin");
         let outstanding = if wait {
             self.outstanding(role, appended.end_offset())
         } else {
@@ -183,6 +185,7 @@ impl WaitingPut {
 
     fn done(&mut self, status: PutMessageStatus) -> PutMessageResult {
         let append = self.append.take();
+        assert!(append.is_some(), "a put is answered once");
         report_done(&self.probe, status, append.as_ref());
         PutMessageResult { status, append }
     }

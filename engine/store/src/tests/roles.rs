@@ -1,5 +1,7 @@
 //! A store whose role changes while it runs.
 
+use mq_protocol::message_codec::patch_queue_offset;
+
 use super::*;
 use crate::PutMessageStatus::*;
 use crate::config::{BrokerRole, FlushDiskType};
@@ -136,4 +138,23 @@ async fn a_new_slave_keeps_nothing_in_the_transient_store_pool() {
         log.remain_transient_store_buffer_numbs() < 2,
         "files that are begun have buffers again"
     );
+}
+
+#[tokio::test]
+async fn a_record_without_a_queue_offset_leads_no_queue() {
+    let master = Machine::new();
+    let of_master = master.open().await;
+    put_numbers(&of_master, 0..3).await;
+    let mut bytes = of_master.commit_log().data(0).unwrap().to_vec();
+    let len = record_len(100) as usize;
+    patch_queue_offset(&mut bytes[len..2 * len], -1);
+    let machine = slave_machine();
+    let store = machine.open().await;
+    store.commit_log().append_raw(0, &bytes).unwrap();
+    until_dispatched(&store).await;
+    store.truncate_to(2 * len as u64, "test").await.unwrap();
+    store.change_role(BrokerRole::AsyncMaster).await.unwrap();
+    assert_eq!(put(&store, &numbered(9)).await.append.unwrap().queue_offset, 1);
+    until_dispatched(&store).await;
+    assert_eq!(read_numbers(&store), [0, 9]);
 }
