@@ -3,22 +3,22 @@
 //!
 //! Needs the feature `plants`: `cargo test -p mq-tests --features plants --test plants`. What is
 //! shipped is built without it: `StoreConfig::plant` refuses (a test of mq-store), and the names of
-//! the plants stand in no release binary:
+//! the plants stand in no binary (`the_command_knows_no_plant` of the command's own tests looks for each).
 //!
-//! ```text
-//! cargo build --release -p staticfire && ! grep -qaE 'send-ok-before-flush|synced-on-flush-error|dispatch-above-synced|truncate-in-memory-only|stale-queue-offsets-on-promotion|planted-queue-offsets|send-ok-before-replica|garbled-tags-code|queue-offset-before-append|marks-before-sync|dispatch-from-log-end|queues-not-cut|empty-file-refused|queue-minimum-not-moved|metadata-renamed-before-sync|metadata-removed-first' target/release/staticfire
-//! ```
+//! Who must find a plant its row says (`Plant::ROWS`); here each finder takes its own.
 //!
 //! `PLANT_FREE_SEEDS` says how many seeds run without a plant (nightly: 5000).
-#![expect(clippy::disallowed_methods, reason = "tests read variables")]
+#![expect(clippy::disallowed_methods, reason = "tests read variables and stories")]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use mq_store::config::FlushDiskType;
-use mq_store::plant::Plant;
+use mq_store::plant::{Finder, Plant, PlantRow};
 use mq_tests::crash::{OPERATIONS, Size, enumerate, model};
 use mq_tests::shapes;
 use staticfire::campaign::sweep::{SweepOptions, sweep};
+use staticfire::plan::Plan;
 use staticfire::run;
 use staticfire::run::report::Verdict;
 use staticfire::stories::matrix_rows::{self, Defence};
@@ -68,101 +68,114 @@ fn search(plant: Plant) -> Option<Found> {
     })
 }
 
-/// The rule of the engine that a plant takes away.
-fn defence(plant: Plant) -> &'static str {
-    match plant {
-        Plant::SendOkBeforeFlush => "under SYNC_FLUSH a put is answered after its sync",
-        Plant::SyncedOnFlushError => "a failed sync is final",
-        Plant::DispatchAboveSynced => "under SYNC_FLUSH only what is synced is consumable",
-        Plant::TruncateInMemoryOnly => "truncation is durable",
-        Plant::AckBeyondLogEnd => "a report counts up to the master's own end, of a proven prefix",
-        Plant::StaleQueueOffsetsOnPromotion => "a promoted slave recomputes its queue offsets",
-        Plant::SendOkBeforeReplica => "a SYNC_MASTER answers after a slave has the record",
-        Plant::GarbledTagsCode => "ConsumeQueues are what a rebuild from the log gives",
-        Plant::QueueOffsetBeforeAppend => "a refused message takes no queue offset",
-        Plant::MarksBeforeSync => "marks speak of what was synced",
-        Plant::DispatchFromLogEnd => "a start dispatches from where the queues end",
-        Plant::QueuesNotCut => "units beyond what is durable are made again",
-        Plant::EmptyFileRefused => "a file without a record is the log's end",
-        Plant::QueueMinimumNotMoved => "queues begin where the log does",
-        Plant::MetadataRenamedBeforeSync => "metadata is synced before it is renamed",
-        Plant::MetadataRemovedFirst => "metadata is replaced, not removed",
-    }
+/// The plants that a finder must find.
+fn of(is_finder: impl Fn(&Finder) -> bool) -> Vec<Plant> {
+    Plant::all().filter(|plant| plant.row().finders.iter().any(&is_finder)).collect()
 }
 
-/// Plants of the store alone: looked for at crash points and by its model, without a cluster.
-const OF_THE_STORE: [Plant; 10] = [
-    Plant::DispatchAboveSynced,
-    Plant::QueueOffsetBeforeAppend,
-    Plant::MarksBeforeSync,
-    Plant::DispatchFromLogEnd,
-    Plant::QueuesNotCut,
-    Plant::TruncateInMemoryOnly,
-    Plant::EmptyFileRefused,
-    Plant::MetadataRenamedBeforeSync,
-    Plant::MetadataRemovedFirst,
-    Plant::QueueMinimumNotMoved,
-];
-
-/// Those of them that plans are to find as well.
-const OF_BOTH: [Plant; 2] = [Plant::DispatchAboveSynced, Plant::TruncateInMemoryOnly];
+/// Tells of a plant before what was found.
+fn introduce(plant: Plant) {
+    let PlantRow { place, defence, .. } = plant.row();
+    println!("{plant} ({place}), takes away: {defence}");
+}
 
 /// Lists of steps per mode.
 const MODEL_CASES: u32 = 150;
 
 #[test]
-fn every_plant_of_the_store_is_found_at_a_crash_point_or_by_the_model() {
+fn the_enumerator_finds_what_it_must() {
     let mut hidden = Vec::new();
-    for plant in OF_THE_STORE {
+    for plant in of(|finder| *finder == Finder::Enumerator) {
+        introduce(plant);
         let plants = [plant.name().to_owned()];
         let tried = OPERATIONS.iter().map(|operation| enumerate(operation, Size::SMALL, &plants));
-        let at_point = tried.filter_map(Result::err).next();
-        let by_model = FlushDiskType::ALL
-            .into_iter()
-            .find_map(|mode| Some((mode, model::find(mode, MODEL_CASES, &plants)?)));
-        println!("{plant}, takes away: {}", defence(plant));
-        match &at_point {
+        match tried.filter_map(Result::err).next() {
             Some(finding) => println!("  crash points: {finding}"),
-            None => println!("  crash points: nothing"),
-        }
-        match &by_model {
-            Some((mode, finding)) => {
-                println!("  model, {mode:?}, case {}: {finding}", finding.cases);
-            }
-            None => println!("  model: nothing in 2 × {MODEL_CASES} cases"),
-        }
-        if at_point.is_none() && by_model.is_none() {
-            hidden.push(plant.name());
+            None => hidden.push(plant.name()),
         }
     }
     assert!(hidden.is_empty(), "not found: {hidden:?}");
 }
 
 #[test]
-fn every_plant_is_found() {
+fn the_model_finds_what_it_must() {
     let mut hidden = Vec::new();
-    let by_plans = |plant: &Plant| !OF_THE_STORE.contains(plant) || OF_BOTH.contains(plant);
-    for plant in Plant::ALL.into_iter().filter(by_plans) {
-        let Some(found) = search(plant) else {
-            println!("{plant}: not found in {SEEDS} runs");
-            hidden.push(plant.name());
-            continue;
-        };
-        let Found { seed, row, checkers, first } = found;
-        println!("{plant}: found by seed {seed} (run {} of {SEEDS}), row {row}", seed + 1);
-        println!("  takes away: {}\n  checkers: {checkers:?}\n  {first}", defence(plant));
+    for plant in of(|finder| *finder == Finder::Model) {
+        introduce(plant);
+        let plants = [plant.name().to_owned()];
+        let found = FlushDiskType::ALL
+            .into_iter()
+            .find_map(|mode| Some((mode, model::find(mode, MODEL_CASES, &plants)?)));
+        match found {
+            Some((mode, finding)) => {
+                println!("  model, {mode:?}, case {}: {finding}", finding.cases);
+            }
+            None => hidden.push(plant.name()),
+        }
     }
     assert!(hidden.is_empty(), "not found: {hidden:?}");
 }
 
+#[test]
+fn plans_find_what_they_must() {
+    let mut hidden = Vec::new();
+    for plant in of(|finder| *finder == Finder::Fuzz) {
+        introduce(plant);
+        let Some(found) = search(plant) else {
+            println!("  not found in {SEEDS} runs");
+            hidden.push(plant.name());
+            continue;
+        };
+        let Found { seed, row, checkers, first } = found;
+        println!("  found by seed {seed} (run {} of {SEEDS}), row {row}", seed + 1);
+        println!("  checkers: {checkers:?}\n  {first}");
+    }
+    assert!(hidden.is_empty(), "not found: {hidden:?}");
+}
+
+/// Under most seeds, so that it is the story that finds the plant and not chance; and under none without.
+#[test]
+fn stories_find_what_they_must() {
+    let mut hidden = Vec::new();
+    for row in Plant::ROWS {
+        for finder in row.finders {
+            let Finder::Story(path) = finder else { continue };
+            introduce(row.plant);
+            let red = |plants: &[String]| {
+                let seeds: Vec<u64> = (0..ROW_SEEDS).collect();
+                let told = sweep(&seeds, &SweepOptions::quiet(), |seed| {
+                    let mut plan = story(path);
+                    plan.plants = plants.to_vec();
+                    let report = run::run(&plan, *seed, "-").report;
+                    let first = report.findings.first().map(ToString::to_string);
+                    (report.verdict == Verdict::Broken).then(|| first.unwrap_or_default())
+                });
+                told.into_iter().flatten().collect::<Vec<_>>()
+            };
+            let (with, without) = (red(&[row.name.to_owned()]), red(&[]));
+            println!("  {path}: red under {} seeds of {ROW_SEEDS}, {:?}", with.len(), with.first());
+            if with.len() as u64 * 2 <= ROW_SEEDS || !without.is_empty() {
+                hidden.push(row.name);
+            }
+        }
+    }
+    assert!(hidden.is_empty(), "not found, or found where they are not: {hidden:?}");
+}
+
+/// The plan of a story, by its path from the repository's root.
+fn story(path: &str) -> Plan {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join(path)).expect("the story is there");
+    Plan::parse(&text).expect("the story is a plan")
+}
+
 /// The plant that takes a rule away by which rows of the matrix hold.
 fn plant_against(defence: Defence) -> Plant {
-    match defence {
-        Defence::AnsweredAfterSync => Plant::SendOkBeforeFlush,
-        Defence::AnsweredAfterReplica => Plant::SendOkBeforeReplica,
-        Defence::QueueOffsetsRecomputed => Plant::StaleQueueOffsetsOnPromotion,
-        Defence::QueuesLikeARebuild => Plant::GarbledTagsCode,
-    }
+    let name = format!("{defence:?}");
+    let [plant] = of(|finder| matches!(finder, Finder::Matrix(of) if **of == *name))[..] else {
+        panic!("one plant takes {name} away");
+    };
+    plant
 }
 
 #[test]

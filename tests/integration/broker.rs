@@ -8,6 +8,7 @@ mod limits;
 mod offsets;
 mod pulling;
 mod recorded;
+mod roles;
 mod sending;
 mod slaves;
 mod transactions;

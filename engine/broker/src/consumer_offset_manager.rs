@@ -15,11 +15,12 @@ use bytes::Bytes;
 use mq_env::Env;
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
+use mq_remoting::LogLimit;
 use mq_store::config::StoreConfig;
 use mq_store::metadata_file::MetadataError;
 
 use crate::config::BrokerConfig;
-use crate::limits::{Limit, LimitReached, RareLog};
+use crate::limits::{Limit, LimitReached, log_limit};
 use crate::lock;
 use crate::offset_file::OffsetFile;
 
@@ -41,7 +42,7 @@ pub(crate) struct ConsumerOffsetManager {
     file: OffsetFile,
     limit: Limit,
     /// Of offsets that go back.
-    back_log: RareLog,
+    back_log: LogLimit,
     /// What slaves or the file got last, with its change count.
     encoded: Mutex<Option<(u64, Bytes)>>,
     state: Mutex<State>,
@@ -76,7 +77,7 @@ impl ConsumerOffsetManager {
         Ok(ConsumerOffsetManager {
             file,
             limit,
-            back_log: RareLog::default(),
+            back_log: log_limit(),
             encoded: Mutex::default(),
             state: Mutex::new(state),
         })
@@ -111,9 +112,9 @@ impl ConsumerOffsetManager {
         }
         drop(state);
         if let Some(before) = before.filter(|before| offset < *before)
-            && let Some(times) = self.back_log.due()
+            && let Some(suppressed) = self.back_log.pass()
         {
-            tracing::warn!(times, group, topic, queue_id, before, offset, "offset goes back");
+            tracing::warn!(suppressed, group, topic, queue_id, before, offset, "offset goes back");
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::ConsumerData;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::retry_topic;
-use mq_remoting::{ChannelId, ProcessError};
+use mq_remoting::{ChannelId, LogLimit, ProcessError};
 use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, UpstreamSwitch};
 use mq_store::ha::HaService;
@@ -23,8 +23,9 @@ use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::delay_offset_manager::DelayOffsetManager;
-use crate::limits::{LimitReached, RareLog};
+use crate::limits::LimitReached;
 use crate::lock;
+use crate::offset_guard::OffsetGuard;
 use crate::outer_api::BrokerOuterApi;
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
@@ -54,6 +55,7 @@ pub(crate) struct BrokerContext {
     pub(crate) store_host: SocketAddr,
     /// The main address of a slave's master, as the name servers know it.
     pub(crate) master_addr: Arc<Mutex<Option<String>>>,
+    pub(crate) guard: Arc<OffsetGuard>,
     /// Draws queues for messages that name none.
     pub(crate) queue_rng: Mutex<ChaCha8Rng>,
     /// Woken when a client appears: the housekeeping waits on it.
@@ -61,7 +63,7 @@ pub(crate) struct BrokerContext {
     /// Topics that the name servers have not heard of.
     pub(crate) new_topics: NewTopics,
     /// Of refused commits.
-    pub(crate) commit_log: RareLog,
+    pub(crate) refused_commit_log: LogLimit,
 }
 
 /// Why a commit is refused.
@@ -98,7 +100,7 @@ impl CommitRefused {
 impl BrokerContext {
     /// The role.
     pub(crate) fn role(&self) -> BrokerRole {
-        self.store.config().broker_role
+        self.store.role().get()
     }
 
     /// Whether this broker copies a master.
@@ -134,8 +136,8 @@ impl BrokerContext {
             self.offsets.commit_offset(group, topic, queue_id, offset).map_err(CommitRefused::from)
         });
         if let Err(error) = committed {
-            if let Some(times) = self.commit_log.due() {
-                tracing::warn!(times, group, topic, queue_id, "offset not committed: {error}");
+            if let Some(suppressed) = self.refused_commit_log.pass() {
+                tracing::warn!(suppressed, group, topic, queue_id, "offset not committed: {error}");
             }
             return Err(error);
         }

@@ -1,5 +1,7 @@
 //! [`BrokerController`]: a broker in operation (RocketMQ 4.9 `BrokerController`).
 //!
+//! `role` makes a master a slave, or the other way round, meanwhile.
+//!
 //! Start: topics, groups and offsets are read; the store opens and recovers; a master asks the
 //! slaves for consumer offsets; both client ports are listened on; replication starts; the broker
 //! registers at all name servers; then periodically.
@@ -8,6 +10,8 @@
 //! it takes too long; client connections close; replication ends; consumer and delay offsets are
 //! written; the store makes everything durable; last, when nothing depends on a name server's answer any
 //! more, the broker takes itself out of the routes.
+
+mod role;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +30,7 @@ use mq_store::config::{BrokerRole, StoreConfig};
 use mq_store::ha::HaService;
 use mq_store::ha::prefix::{PrefixError, PrefixOracle};
 use mq_store::metadata_file::settle_metadata;
+use mq_store::role::RoleWatch;
 use tokio::sync::Notify;
 
 use crate::client_housekeeping::ClientHousekeepingService;
@@ -35,7 +40,7 @@ use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
 use crate::delay_offset_manager::DelayOffsetManager;
 use crate::error::BrokerError;
-use crate::limits::RareLog;
+use crate::limits::log_limit;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
 use crate::outer_api::{BrokerIdentity, BrokerOuterApi, OuterError, join_addr};
@@ -45,7 +50,6 @@ use crate::pull_request_hold::PullRequestHoldService;
 use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::registration::{NewTopics, RegistrationService, register_new_topics};
 use crate::schedule_message_service::ScheduleMessageService;
-use crate::slave_synchronize::SlaveSynchronize;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use crate::waiting_sends::WaitingSends;
@@ -54,8 +58,11 @@ use crate::waiting_sends::WaitingSends;
 pub struct BrokerController {
     context: Arc<BrokerContext>,
     server: RemotingServer,
-    /// Everything but store, replication and connections.
+    /// Everything but store, replication and connections, whatever the role is.
     tasks: TaskGroup,
+    /// Of the present role. Locked while it changes.
+    role_services: tokio::sync::Mutex<TaskGroup>,
+    schedule: Arc<ScheduleMessageService>,
 }
 
 impl BrokerController {
@@ -134,6 +141,7 @@ impl BrokerController {
     async fn stop(&self) {
         let context = &self.context;
         context.env.probe.emit(&Event::Life { what: "stopping" });
+        self.role_services.lock().await.shutdown().await;
         self.tasks.shutdown().await;
         context.waiting_sends.stop().await;
         self.server.shutdown().await;
@@ -164,16 +172,18 @@ async fn start(
         return Err(BrokerError::ListenPort(port));
     }
     store_config.ha_listen_port = port + 1;
-    let topics = TopicConfigManager::load(&env, &config, &store_config)?;
-    let groups = SubscriptionGroupManager::load(&env, &config, &store_config)?;
+    let role = RoleWatch::new(store_config.broker_role);
+    let topics = TopicConfigManager::load(&env, &config, &store_config, &role)?;
+    let groups = SubscriptionGroupManager::load(&env, &config, &store_config, &role)?;
     let offsets = Arc::new(ConsumerOffsetManager::load(&env, &config, &store_config)?);
     let delay_offsets = Arc::new(DelayOffsetManager::load(&env, &store_config)?);
-    let store = MessageStore::open(env.clone(), Arc::new(store_config)).await?;
+    let store = MessageStore::open_as(env.clone(), Arc::new(store_config), role).await?;
     settle_tables(&env, &store).await;
 
     let outer_api = Arc::new(BrokerOuterApi::new(
         &env,
         identity(&env, &config),
+        config.broker_id,
         config.namesrv_addrs.clone(),
         Duration::from_millis(config.register_broker_timeout_ms),
     ));
@@ -204,12 +214,13 @@ async fn start(
         waiting_sends: WaitingSends::new(&limits),
         outer_api,
         master_addr,
+        guard,
         client_appeared: Notify::new(),
         new_topics: NewTopics::default(),
-        commit_log: RareLog::default(),
+        refused_commit_log: log_limit(),
     });
     if !context.is_slave() {
-        guard.master_starts(&context.outer_api).await;
+        context.guard.master_starts(&context.outer_api).await;
     }
     match serve(&context).await {
         Ok(controller) => Ok(controller),
@@ -253,16 +264,15 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     }
     let tasks = context.env.tasks.child();
     start_services(context, &tasks, pulls, housekeeping);
-    if !context.is_slave() {
-        start_schedule(context, &tasks, &schedule);
-    }
+    let role_services = role::start_role_services(context, &tasks, &schedule);
     let mut registration = RegistrationService::new(Arc::clone(context));
     registration.register_first().await;
     tasks.spawn_until_cancelled("broker registration", registration.run());
     tasks.spawn_until_cancelled("topic registration", register_new_topics(Arc::clone(context)));
     context.env.probe.emit(&Event::Life { what: "serving" });
     let context = Arc::clone(context);
-    Ok(Arc::new(BrokerController { context, server, tasks }))
+    let role_services = tokio::sync::Mutex::new(role_services);
+    Ok(Arc::new(BrokerController { context, server, tasks, role_services, schedule }))
 }
 
 async fn listen(
@@ -307,33 +317,15 @@ fn start_services(
     housekeeping: Arc<ClientHousekeepingService>,
 ) {
     let hold = Arc::clone(&context.pull_hold);
-    let swept = context.is_slave().then(|| {
-        let context = Arc::clone(context);
-        move |topic: &str, queue_id| context.max_offset(topic, queue_id)
-    });
-    let holding = hold.run(swept, move |pull| pulls.execute_again(pull));
+    let (role, swept) = (context.store.role().clone(), Arc::clone(context));
+    let max_offset = move |topic: &str, queue_id| swept.max_offset(topic, queue_id);
+    let holding = hold.run(role, max_offset, move |pull| pulls.execute_again(pull));
     tasks.spawn_until_cancelled("pull request hold", holding);
 
     let interval = Duration::from_millis(context.config.flush_consumer_offset_interval_ms);
     let offsets = Arc::clone(&context.offsets);
     tasks.spawn_until_cancelled("consumer offset persist", offsets.run(interval));
     tasks.spawn_until_cancelled("client housekeeping", housekeeping.run());
-    if context.is_slave() {
-        let synchronize = SlaveSynchronize::new(Arc::clone(context));
-        tasks.spawn_until_cancelled("slave synchronize", synchronize.run());
-    }
-}
-
-/// A master delivers delayed messages, and writes down how far it has come.
-fn start_schedule(
-    context: &BrokerContext,
-    tasks: &TaskGroup,
-    schedule: &Arc<ScheduleMessageService>,
-) {
-    schedule.start(tasks);
-    let interval = Duration::from_millis(context.config.flush_delay_offset_interval_ms);
-    let persisting = Arc::clone(&context.delay_offsets).run(Arc::clone(&context.store), interval);
-    tasks.spawn_until_cancelled("delay offset persist", persisting);
 }
 
 /// How a slave asks its master about its log: at the master's main port. What is then beyond the
@@ -373,7 +365,6 @@ fn identity(env: &Env, config: &BrokerConfig) -> BrokerIdentity {
     BrokerIdentity {
         cluster_name: config.broker_cluster_name.clone(),
         broker_name: config.broker_name.clone(),
-        broker_id: i64::try_from(config.broker_id).unwrap_or(i64::MAX),
         broker_addr: join_addr(host(&config.broker_ip1), config.listen_port),
         ha_server_addr: join_addr(host(&config.broker_ip2), config.listen_port + 1),
     }

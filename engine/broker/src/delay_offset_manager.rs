@@ -58,7 +58,9 @@ impl DelayOffsetManager {
     /// The level goes on at `offset`; what was delivered ends at `delivered_end` in the CommitLog.
     pub(crate) fn advance(&self, level: i32, offset: u64, delivered_end: u64) {
         let mut state = lock(&self.state);
-        state.offsets.insert(level, i64::try_from(offset).unwrap_or(i64::MAX));
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+        let before = state.offsets.insert(level, offset);
+        assert!(before.is_none_or(|before| before <= offset), "deliveries go forward: {before:?}");
         state.delivered_end = state.delivered_end.max(delivered_end);
         self.note_change(&mut state);
     }

@@ -1,4 +1,4 @@
-//! [`BrokerError`]: why a broker does not start.
+//! [`BrokerError`]: why a broker does not start, and [`RoleError`]: why it keeps its role.
 
 use std::io;
 
@@ -32,4 +32,22 @@ pub enum BrokerError {
         "listenPort {0} leaves no room for the ports 2 below and 1 above it: set one from 3 to 65534"
     )]
     ListenPort(u16),
+}
+
+/// Why a broker does not become what it was told to be.
+#[derive(Debug, thiserror::Error)]
+pub enum RoleError {
+    /// A role that does not go with the id.
+    #[error(
+        "brokerId {broker_id} does not go with brokerRole {role}: a master has 0, a slave another one"
+    )]
+    BrokerId {
+        /// The role.
+        role: &'static str,
+        /// The id.
+        broker_id: u64,
+    },
+    /// The store cannot be a master's: it stays a slave's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

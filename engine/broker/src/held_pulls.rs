@@ -116,7 +116,8 @@ impl<T> HeldPulls<T> {
         of_channel.ids.insert(id);
         of_channel.count += pull.count();
         self.count += pull.count();
-        self.pulls.insert(id, Waiting { topic, queue_id, pull });
+        let other = self.pulls.insert(id, Waiting { topic, queue_id, pull });
+        assert!(other.is_none(), "a pull has an id of its own");
     }
 
     /// Takes the pulls of a queue that have something to read now that it ends at `max_offset`, in the
@@ -171,7 +172,11 @@ impl<T> HeldPulls<T> {
         {
             self.looks += 1;
         }
-        self.by_deadline.remove(&(pull.deadline, id));
+        let was_due = self.by_deadline.remove(&(pull.deadline, id));
+        assert!(
+            was_due && self.count >= pull.count(),
+            "a pull that waits has a deadline and counts"
+        );
         self.count -= pull.count();
         if let Some(of_channel) = self.by_channel.get_mut(&pull.channel) {
             of_channel.ids.remove(&id);
@@ -191,6 +196,8 @@ impl<T> HeldPulls<T> {
                 self.by_queue.remove(&topic);
             }
         }
+        assert_eq!(self.by_deadline.len(), self.pulls.len(), "each pull has one deadline");
+        assert!(!self.pulls.is_empty() || self.count == 0, "nothing counts for nothing");
         Some(pull)
     }
 }

@@ -77,7 +77,7 @@ mod slave_synchronize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use controller::BrokerController;
-pub use error::BrokerError;
+pub use error::{BrokerError, RoleError};
 
 /// Takes a lock. A panic of another holder ends the process anyway, so its mark is ignored.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

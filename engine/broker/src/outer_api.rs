@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::net::Ipv6Addr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -59,7 +60,6 @@ pub(crate) enum OuterError {
 pub(crate) struct BrokerIdentity {
     pub(crate) cluster_name: String,
     pub(crate) broker_name: String,
-    pub(crate) broker_id: i64,
     /// `ip:port` of the main port.
     pub(crate) broker_addr: String,
     /// `ip:port` of replication.
@@ -81,6 +81,8 @@ pub(crate) struct RegisterBrokerResult {
 pub(crate) struct BrokerOuterApi {
     client: RemotingClient,
     identity: BrokerIdentity,
+    /// 0 is a master's.
+    broker_id: AtomicI64,
     namesrv_addrs: Vec<String>,
     register_timeout: Duration,
 }
@@ -89,12 +91,31 @@ impl BrokerOuterApi {
     pub(crate) fn new(
         env: &Env,
         identity: BrokerIdentity,
+        broker_id: u64,
         namesrv_addrs: Vec<String>,
         register_timeout: Duration,
     ) -> Self {
         let processors = ProcessorTable::default();
         let client = RemotingClient::new(env.clone(), RemotingClientConfig::default(), processors);
-        BrokerOuterApi { client, identity, namesrv_addrs, register_timeout }
+        let api = BrokerOuterApi {
+            client,
+            identity,
+            broker_id: AtomicI64::default(),
+            namesrv_addrs,
+            register_timeout,
+        };
+        api.set_broker_id(broker_id);
+        api
+    }
+
+    /// Goes by this id from now on.
+    pub(crate) fn set_broker_id(&self, broker_id: u64) {
+        self.broker_id.store(i64::try_from(broker_id).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// The id by which this broker goes.
+    pub(crate) fn broker_id(&self) -> i64 {
+        self.broker_id.load(Ordering::Relaxed)
     }
 
     /// How this broker calls itself.
@@ -253,7 +274,7 @@ impl BrokerOuterApi {
             broker_addr: identity.broker_addr.clone(),
             cluster_name: identity.cluster_name.clone(),
             ha_server_addr: identity.ha_server_addr.clone(),
-            broker_id: identity.broker_id,
+            broker_id: self.broker_id(),
             compressed: false,
             body_crc32: register_body_crc32(&body),
         };
@@ -266,7 +287,7 @@ impl BrokerOuterApi {
             broker_name: identity.broker_name.clone(),
             broker_addr: identity.broker_addr.clone(),
             cluster_name: identity.cluster_name.clone(),
-            broker_id: identity.broker_id,
+            broker_id: self.broker_id(),
         }
     }
 }

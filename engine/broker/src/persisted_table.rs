@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mq_env::disk::Disk;
-use mq_store::metadata_file::store_metadata;
+use mq_store::metadata_file::replace_metadata;
 use tokio::time::Instant;
 
 use crate::lock;
@@ -156,7 +156,9 @@ impl<T: Clone> PersistedTable<T> {
         let content = version.content.get_or_init(|| (self.encode)(&version.table));
         let pause_ms = content.len() as u64 * 1_000 / BYTES_PER_SECOND;
         let not_before = (pause_ms > 0).then(|| Instant::now() + Duration::from_millis(pause_ms));
-        let written = store_metadata(&*self.disk, &self.path, content).await;
+        let published = self.published();
+        let before = published.content.get().map(|content| &**content);
+        let written = replace_metadata(&*self.disk, &self.path, before, content).await;
         let outcome = match written {
             Ok(()) => {
                 *self.published.write().unwrap_or_else(PoisonError::into_inner) = version;

@@ -3,7 +3,7 @@
 //!
 //! RocketMQ looks through all held pulls every 5 s; here a deadline of its own wakes each of them,
 //! and nothing wakes while nothing is held. A slave hears of no arrivals, as in RocketMQ: there the
-//! sweep stays, as long as something is held.
+//! sweep stays, as long as something is held, and one more comes when it becomes master.
 //!
 //! The service knows nothing of reading messages: whoever runs it says how a pull is answered. So
 //! the store may hold it as its listener without holding itself.
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_remoting::{ChannelId, Responder};
+use mq_store::config::BrokerRole;
+use mq_store::role::RoleWatch;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -131,22 +133,26 @@ impl PullRequestHoldService {
         }
     }
 
-    /// Lets `answer` answer woken and overdue pulls. With `swept_max_offset`, which tells where a
-    /// queue ends, held pulls are looked through every 5 s.
+    /// Lets `answer` answer woken and overdue pulls. On a slave held pulls are looked through every 5 s;
+    /// `max_offset` tells where a queue ends.
     pub(crate) async fn run(
         self: Arc<Self>,
-        swept_max_offset: Option<impl Fn(&str, i32) -> i64 + Send>,
+        role: RoleWatch,
+        max_offset: impl Fn(&str, i32) -> i64 + Send,
         answer: impl Fn(PullRequest) + Send,
     ) {
+        let mut was_slave = role.is_slave();
         let mut next_sweep = Instant::now() + SLAVE_SWEEP_INTERVAL;
         loop {
             let now = Instant::now();
-            if let Some(max_offset) = &swept_max_offset
-                && now >= next_sweep
-            {
-                self.sweep(max_offset);
+            let is_slave = role.is_slave();
+            if was_slave && (!is_slave || now >= next_sweep) {
+                self.sweep(&max_offset);
+            }
+            if now >= next_sweep {
                 next_sweep = now + SLAVE_SWEEP_INTERVAL;
             }
+            was_slave = is_slave;
             let (woken, mut deadline) = self.take_woken(now);
             for (index, pull) in woken.into_iter().enumerate() {
                 if index % ANSWERS_PER_TURN == ANSWERS_PER_TURN - 1 {
@@ -154,11 +160,12 @@ impl PullRequestHoldService {
                 }
                 answer(pull.payload);
             }
-            if swept_max_offset.is_some() {
+            if is_slave {
                 deadline = deadline.map(|deadline| deadline.min(next_sweep));
             }
             mq_env::select! {
                 () = self.work.notified() => {}
+                _ = role.wait_for(|role| (role == BrokerRole::Slave) != is_slave) => {}
                 () = tokio::time::sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
             }
         }

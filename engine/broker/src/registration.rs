@@ -1,5 +1,5 @@
-//! How a broker keeps itself in the name servers' tables: at its start, when a topic changes, and
-//! every `registerNameServerPeriod` (RocketMQ 4.9 `BrokerController.registerBrokerAll`).
+//! How a broker keeps itself in the name servers' tables: at its start, when a topic or its role changes,
+//! and every `registerNameServerPeriod` (RocketMQ 4.9 `BrokerController.registerBrokerAll`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mq_env::probe::Event;
 use mq_protocol::body::topic_config::RegisterBrokerBody;
+use mq_store::config::BrokerRole;
 use mq_store::ha::follow_state::FollowState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -30,11 +31,14 @@ pub(crate) struct RegistrationService {
     context: Arc<BrokerContext>,
     /// What came of the last registration at each name server; changes are worth a word.
     outcomes: BTreeMap<String, Result<(), String>>,
+    /// What it was when it registered last.
+    was_slave: bool,
 }
 
 impl RegistrationService {
     pub(crate) fn new(context: Arc<BrokerContext>) -> Self {
-        RegistrationService { context, outcomes: BTreeMap::new() }
+        let was_slave = context.is_slave();
+        RegistrationService { context, outcomes: BTreeMap::new(), was_slave }
     }
 
     /// Registers every topic at every name server, whatever versions they have.
@@ -47,11 +51,11 @@ impl RegistrationService {
         let period = Duration::from_millis(self.context.config.register_name_server_period_ms);
         let mut next = Instant::now() + FIRST_PERIOD;
         loop {
-            let is_seeking = self.due(next).await;
+            let is_urgent = self.due(next).await;
             next = Instant::now() + period;
             let context = &self.context;
             let version = context.topics.data_version();
-            if is_seeking
+            if is_urgent
                 || context.config.force_register
                 || context.outer_api.need_register(version).await
             {
@@ -61,23 +65,29 @@ impl RegistrationService {
     }
 
     /// Resolves at `next`; on a slave that looks for its master, [`SEEKING_PERIOD`] from now if that is
-    /// sooner. Whether it is such a one.
+    /// sooner; at once when the role has changed. Whether it is because of one of these.
     async fn due(&self, next: Instant) -> bool {
         let seeking = Instant::now() + SEEKING_PERIOD;
         let state = self.context.ha.watch_follow_state();
+        let role = self.context.store.role();
         loop {
+            if self.context.is_slave() != self.was_slave {
+                return true;
+            }
             let is_idle = state.get() == FollowState::Idle;
             let is_seeking = self.context.is_slave() && is_idle;
             let at = if is_seeking { next.min(seeking) } else { next };
             mq_env::select! {
                 () = tokio::time::sleep_until(at) => return is_seeking,
                 _ = state.wait_for(|state| (*state == FollowState::Idle) != is_idle) => {}
+                _ = role.wait_for(|role| (role == BrokerRole::Slave) != self.was_slave) => {}
             }
         }
     }
 
     async fn register(&mut self) {
         let context = Arc::clone(&self.context);
+        self.was_slave = context.is_slave();
         let body = register_body(&context, None);
         let mut answers = Vec::new();
         for (addr, answer) in context.outer_api.register_broker_all(&body).await {
@@ -185,6 +195,10 @@ fn follow_master(context: &BrokerContext, answers: Vec<RegisterBrokerResult>) {
     let named = answers.into_iter().find(|answer| answer.master_addr.is_some());
     // While nobody names one, a master that comes back is looked for where it was.
     let Some(RegisterBrokerResult { master_addr, ha_server_addr, .. }) = named else { return };
+    if master_addr.as_deref() == Some(&context.outer_api.identity().broker_addr) {
+        // A name server still has this broker as the master that it was.
+        return;
+    }
     if *lock(&context.master_addr) != master_addr {
         let what = format!("master is {}", master_addr.as_deref().unwrap_or_default());
         tracing::info!("{what}");

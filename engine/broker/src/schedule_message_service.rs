@@ -9,7 +9,7 @@
 //! As in RocketMQ the wall clock decides: a message that is due later than one stored now would be,
 //! because the clock was set back or the level's delay was shortened, is delivered at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +18,12 @@ use mq_env::task::TaskGroup;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::decode_record;
 use mq_store::delay_level::SCHEDULE_TOPIC;
+use mq_store::plant::Plant;
 use mq_store::{ConsumeQueue, MessageInner, MessageStore};
 use tokio::sync::Notify;
 
 use crate::delay_offset_manager::DelayOffsetManager;
+use crate::lock;
 use crate::real_message::real_message;
 use crate::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 
@@ -43,7 +45,7 @@ pub(crate) struct ScheduleMessageService {
 /// Wakes the task of a level when a message comes. It does not own the store, whose listener it is.
 pub(crate) struct DelayedArrivals {
     /// Per queue of the topic.
-    arrived: Vec<Notify>,
+    arrived: Mutex<Vec<Arc<Notify>>>,
 }
 
 /// What a level's task does next.
@@ -58,25 +60,26 @@ enum Next {
 }
 
 impl ScheduleMessageService {
-    /// The service of a store that is open. It serves the levels of `messageDelayLevel`, and those
-    /// that still have messages from when there were more.
+    /// The service of a store that is open.
     pub(crate) fn new(
         env: Env,
         store: Arc<MessageStore>,
         offsets: Arc<DelayOffsetManager>,
     ) -> Arc<Self> {
-        let present = store.consume_queues().queue_ids(SCHEDULE_TOPIC).into_iter();
-        let present = present.map(|queue_id| queue_id as usize + 1).max().unwrap_or(0);
-        let levels = store.config().message_delay_level.max_level().max(present);
-        let arrived = (0..levels).map(|_| Notify::new()).collect();
-        let arrivals = Arc::new(DelayedArrivals { arrived });
+        let arrivals = Arc::new(DelayedArrivals { arrived: Mutex::default() });
         Arc::new(ScheduleMessageService { env, store, offsets, arrivals })
     }
 
-    /// Starts the task of each level.
+    /// Starts the task of each level: those of `messageDelayLevel`, and those that still have messages from
+    /// when there were more, or from a master that has more.
     pub(crate) fn start(self: &Arc<Self>, tasks: &TaskGroup) {
-        for queue_id in 0..self.arrivals.arrived.len() {
-            let level = Arc::clone(self).run_level(queue_id);
+        let present = self.store.consume_queues().queue_ids(SCHEDULE_TOPIC).into_iter();
+        let present = present.map(|queue_id| queue_id as usize + 1).max().unwrap_or(0);
+        let levels = self.store.config().message_delay_level.max_level().max(present);
+        let arrived: Vec<_> = (0..levels).map(|_| Arc::new(Notify::new())).collect();
+        lock(&self.arrivals.arrived).clone_from(&arrived);
+        for (queue_id, arrived) in arrived.into_iter().enumerate() {
+            let level = Arc::clone(self).run_level(queue_id as u32, arrived);
             tasks.spawn_until_cancelled("schedule message", level);
         }
     }
@@ -86,10 +89,9 @@ impl ScheduleMessageService {
         Arc::clone(&self.arrivals)
     }
 
-    async fn run_level(self: Arc<Self>, queue_id: usize) {
-        let arrived = &self.arrivals.arrived[queue_id];
+    async fn run_level(self: Arc<Self>, queue_id: u32, arrived: Arc<Notify>) {
         loop {
-            match self.turn(queue_id as u32).await {
+            match self.turn(queue_id).await {
                 Next::Turn => tokio::task::yield_now().await,
                 Next::Arrival => arrived.notified().await,
                 Next::Sleep(duration) => tokio::time::sleep(duration).await,
@@ -139,6 +141,10 @@ impl ScheduleMessageService {
         let Some(appended) = put.append else {
             let (topic, status) = (&message.topic, put.status.name());
             tracing::warn!(level, offset, topic, status, "delivery is tried again");
+            if self.store.config().planted(Plant::DelayCursorWithoutPut) {
+                self.offsets.advance(level, offset + 1, 0);
+                return None;
+            }
             return Some(Next::Sleep(RETRY_PAUSE));
         };
         self.offsets.advance(level, offset + 1, appended.end_offset());
@@ -169,7 +175,7 @@ impl DelayedArrivals {
     /// A message became visible.
     pub(crate) fn notify_message_arriving(&self, topic: &str, queue_id: u32) {
         if topic == SCHEDULE_TOPIC
-            && let Some(arrived) = self.arrived.get(queue_id as usize)
+            && let Some(arrived) = lock(&self.arrived).get(queue_id as usize)
         {
             arrived.notify_one();
         }

@@ -12,8 +12,9 @@ use mq_protocol::body::subscription_group::{SubscriptionGroupConfig, Subscriptio
 use mq_protocol::body::topic_config::DataVersion;
 use mq_protocol::fastjson::{from_slice, to_bytes};
 use mq_remoting::ProcessError;
-use mq_store::config::{BrokerRole, StoreConfig};
+use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
+use mq_store::role::RoleWatch;
 
 use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached};
@@ -58,7 +59,7 @@ pub(crate) struct SubscriptionGroupManager {
     limit: Limit,
     auto_create_subscription_group: bool,
     /// A slave's own additions do not count as a version: its master's table replaces them.
-    is_slave: bool,
+    role: RoleWatch,
     table: PersistedTable<GroupTable>,
 }
 
@@ -77,6 +78,7 @@ impl SubscriptionGroupManager {
         env: &Env,
         config: &BrokerConfig,
         store_config: &StoreConfig,
+        role: &RoleWatch,
     ) -> Result<Self, MetadataError> {
         let name = "subscriptionGroup.json";
         let mut table = GroupTable::default();
@@ -92,7 +94,7 @@ impl SubscriptionGroupManager {
             clock: Arc::clone(&env.clock),
             limit: Limit::new("maxSubscriptionGroupNums", config.limits.subscription_group_nums),
             auto_create_subscription_group: config.auto_create_subscription_group,
-            is_slave: store_config.broker_role == BrokerRole::Slave,
+            role: role.clone(),
             table: PersistedTable::new(Arc::clone(&env.disk), path, GroupTable::encode, table),
         })
     }
@@ -150,7 +152,7 @@ impl SubscriptionGroupManager {
                     return (table.groups.len() > count_before, Err(reached));
                 }
                 table.put(SubscriptionGroupConfig::new(*group));
-                if !self.is_slave {
+                if self.role.is_master() {
                     table.data_version.next(now_ms);
                 }
             }
@@ -261,6 +263,8 @@ fn now_ms(clock: &dyn Clock) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use mq_store::config::BrokerRole;
+
     use super::*;
     use crate::persisted_table::tests::Counting;
 
@@ -271,9 +275,9 @@ mod tests {
     ) -> SubscriptionGroupManager {
         let mut config = BrokerConfig::new("broker-a");
         config.auto_create_subscription_group = auto_create;
-        let mut store_config = StoreConfig::at(dir);
-        store_config.broker_role = role;
-        SubscriptionGroupManager::load(&Env::os(), &config, &store_config).unwrap()
+        let store_config = StoreConfig::at(dir);
+        let role = RoleWatch::new(role);
+        SubscriptionGroupManager::load(&Env::os(), &config, &store_config, &role).unwrap()
     }
 
     fn wrapper(manager: &SubscriptionGroupManager) -> SubscriptionGroupWrapper {
@@ -286,7 +290,9 @@ mod tests {
         let mut config = BrokerConfig::new("broker-a");
         config.limits.subscription_group_nums = SYSTEM_GROUPS.len() + 2;
         let store_config = StoreConfig::at(dir.path());
-        let manager = SubscriptionGroupManager::load(&Env::os(), &config, &store_config).unwrap();
+        let role = RoleWatch::new(BrokerRole::AsyncMaster);
+        let manager =
+            SubscriptionGroupManager::load(&Env::os(), &config, &store_config, &role).unwrap();
         let created = manager.create_missing(&["A", "a b", "A", "B", "C"]).await;
         assert!(created.unwrap_err().to_string().contains("maxSubscriptionGroupNums=9"));
         assert!(["A", "B"].iter().all(|group| manager.find(group).is_some()));
@@ -301,8 +307,9 @@ mod tests {
             let (dir, disk) = (tempfile::tempdir().unwrap(), Counting::new());
             let env = Env { disk: disk.clone(), ..Env::os() };
             let config = BrokerConfig::new("broker-a");
+            let role = RoleWatch::new(BrokerRole::AsyncMaster);
             let manager =
-                SubscriptionGroupManager::load(&env, &config, &StoreConfig::at(dir.path()))
+                SubscriptionGroupManager::load(&env, &config, &StoreConfig::at(dir.path()), &role)
                     .unwrap();
             let names: Vec<String> = (0..count).map(|n| format!("group-{n}")).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -18,8 +18,9 @@ use mq_protocol::body::topic_config::{
 };
 use mq_protocol::fastjson::{from_slice, to_bytes};
 use mq_protocol::sys_flag::PermName;
-use mq_store::config::{BrokerRole, StoreConfig};
+use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
+use mq_store::role::RoleWatch;
 
 use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached};
@@ -74,7 +75,7 @@ pub(crate) struct TopicConfigManager {
     limits: Limits,
     auto_create_topic_enable: bool,
     /// A slave's own additions do not count as a version: its master's table replaces them.
-    is_slave: bool,
+    role: RoleWatch,
     /// Topics of this broker's own that belong to the system.
     own_system_topics: BTreeSet<String>,
     table: PersistedTable<TopicTable>,
@@ -103,6 +104,7 @@ impl TopicConfigManager {
         env: &Env,
         config: &BrokerConfig,
         store_config: &StoreConfig,
+        role: &RoleWatch,
     ) -> Result<Self, MetadataError> {
         let name = "topics.json";
         let mut table = TopicTable::default();
@@ -127,7 +129,7 @@ impl TopicConfigManager {
                 queues: Limit::new("maxQueueNums", config.limits.queue_nums),
             },
             auto_create_topic_enable: config.auto_create_topic_enable,
-            is_slave: store_config.broker_role == BrokerRole::Slave,
+            role: role.clone(),
             own_system_topics,
             table: PersistedTable::new(Arc::clone(&env.disk), path, TopicTable::encode, table),
         })
@@ -254,7 +256,7 @@ impl TopicConfigManager {
                     break;
                 }
                 table.put(config);
-                if !self.is_slave {
+                if self.role.is_master() {
                     table.data_version.next(now_ms);
                 }
                 is_changed = true;

@@ -50,15 +50,31 @@ struct State {
     queue_offset_max: Option<i64>,
 }
 
+impl State {
+    /// A broker may send a message twice: it is here once.
+    fn cache(&mut self, message: &Arc<MessageExt>) {
+        self.forget(message.queue_offset);
+        self.cached.insert(message.queue_offset, Arc::clone(message));
+        self.size_bytes += message.message.body.len();
+    }
+
+    fn forget(&mut self, offset: i64) {
+        let Some(message) = self.cached.remove(&offset) else { return };
+        let len = message.message.body.len();
+        assert!(self.size_bytes >= len, "{len} bytes of {} leave", self.size_bytes);
+        self.size_bytes -= len;
+        assert!(!self.cached.is_empty() || self.size_bytes == 0, "nothing has no size");
+    }
+}
+
 impl ProcessQueue {
     /// Adds what was pulled.
     pub(crate) fn put(&self, messages: Vec<Arc<MessageExt>>) {
         let mut state = self.state();
         for message in messages {
             let offset = message.queue_offset;
-            state.size_bytes += message.message.body.len();
             state.queue_offset_max = state.queue_offset_max.max(Some(offset));
-            state.cached.insert(offset, Arc::clone(&message));
+            state.cache(&message);
             state.waiting.push_back(message);
         }
         drop(state);
@@ -69,7 +85,7 @@ impl ProcessQueue {
     pub(crate) fn put_back(&self, messages: Vec<Arc<MessageExt>>) {
         let mut state = self.state();
         for message in messages {
-            state.cached.insert(message.queue_offset, Arc::clone(&message));
+            state.cache(&message);
             state.waiting.push_back(message);
         }
         drop(state);
@@ -102,12 +118,15 @@ impl ProcessQueue {
     pub(crate) fn remove(&self, messages: &[Arc<MessageExt>]) -> Option<i64> {
         let mut state = self.state();
         for message in messages {
-            if state.cached.remove(&message.queue_offset).is_some() {
-                state.size_bytes -= message.message.body.len();
-            }
+            state.forget(message.queue_offset);
         }
         let first = state.cached.keys().next().copied();
         let commit = first.or(state.queue_offset_max.map(|offset| offset + 1));
+        let is_at_most = |max: i64| commit.is_some_and(|commit| commit <= max.saturating_add(1));
+        assert!(
+            state.queue_offset_max.is_none_or(is_at_most),
+            "nothing is committed that was not seen"
+        );
         drop(state);
         self.drained.notify_one();
         commit
@@ -155,5 +174,48 @@ impl ProcessQueue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mq_protocol::message::Message;
+
+    use super::*;
+
+    fn message(queue_offset: i64, len: usize) -> Arc<MessageExt> {
+        let host = ([10, 0, 0, 1], 1).into();
+        Arc::new(MessageExt {
+            message: Message::new("T".to_owned(), vec![0; len]),
+            broker_name: "a".to_owned(),
+            queue_id: 0,
+            store_size: len as i32,
+            queue_offset,
+            sys_flag: 0,
+            born_timestamp: 1,
+            born_host: host,
+            store_timestamp: 1,
+            store_host: host,
+            phy_offset: queue_offset,
+            body_crc: 0,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+        })
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_takes_its_room_once() {
+        let queue = ProcessQueue::default();
+        let limits = FlowControl { size_bytes_max: 100, ..FlowControl::default() };
+        for _ in 0..3 {
+            queue.put(vec![message(5, 60)]);
+        }
+        assert!(queue.has_room(limits), "sixty bytes are here");
+        queue.put(vec![message(6, 60)]);
+        assert!(!queue.has_room(limits));
+        assert_eq!(queue.remove(&[message(5, 60)]), Some(6));
+        queue.put_back(vec![message(6, 60)]);
+        assert_eq!(queue.remove(&[message(6, 60)]), Some(7));
+        assert_eq!(queue.state().size_bytes, 0);
     }
 }

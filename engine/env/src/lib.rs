@@ -11,8 +11,8 @@
 //! (bytes of a mapped file) is the concrete [`disk::MappedRegion`].
 //!
 //! Modules in reading order: [`disk`], [`net`], [`clock`], [`rng`], [`task`], [`probe`],
-//! [`watched`], [`select!`], [`collections`]; `os` holds the operating system's side of each. The target decides whether
-//! `os` is there; nothing else does.
+//! [`watched`], [`select!`], [`collections`], [`plant`]; `os` holds the operating system's side of each. The
+//! target decides whether `os` is there; nothing else does.
 
 pub mod clock;
 pub mod collections;
@@ -20,6 +20,7 @@ pub mod disk;
 pub mod net;
 #[cfg(not(target_family = "wasm"))]
 mod os;
+pub mod plant;
 pub mod probe;
 pub mod rng;
 mod select;

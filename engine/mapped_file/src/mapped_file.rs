@@ -185,6 +185,10 @@ impl MappedFile {
         let least = (start + len).next_multiple_of(PAGE_SIZE).min(self.file_size());
         let ahead = start.clamp(RESERVED_BYTES_MIN, RESERVED_BYTES_MAX);
         let most = least.max((start + ahead).next_multiple_of(PAGE_SIZE).min(self.file_size()));
+        assert!(
+            start <= least && least <= most && most <= self.file_size(),
+            "{start} {least} {most}"
+        );
         let end = match disk.reserve(&self.region, start..most) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull && least < most => {
                 disk.reserve(&self.region, start..least)?;
@@ -200,6 +204,7 @@ impl MappedFile {
     /// the first one, or nothing when they do not fit. One appender at a time.
     pub fn append(&self, bytes: &[u8]) -> Option<usize> {
         let position = self.wrote_position();
+        assert!(position <= self.file_size(), "{position} bytes of {}", self.file_size());
         if bytes.len() > self.file_size() - position {
             return None;
         }
@@ -232,9 +237,11 @@ impl MappedFile {
         else {
             return;
         };
-        let wrote = self.wrote_position();
-        buffer.copy_to(&self.region, self.read_position(), wrote);
-        self.appended.committed_position.store(wrote, Ordering::Release);
+        let (wrote, committed) = (self.wrote_position(), self.read_position());
+        assert!(committed <= wrote, "{committed} bytes committed of {wrote}");
+        buffer.copy_to(&self.region, committed, wrote);
+        let before = self.appended.committed_position.swap(wrote, Ordering::AcqRel);
+        assert_eq!(before, committed, "one commits at a time");
         if wrote == self.file_size() {
             buffer.give_back();
         }
@@ -247,6 +254,7 @@ impl MappedFile {
             self.appended.wrote_position.store(self.read_position(), Ordering::Release);
             buffer.give_back();
         }
+        assert!(!self.has_write_buffer(), "a buffer that was given back takes nothing");
     }
 
     /// Sets all positions, as recovery finds them.
@@ -257,6 +265,7 @@ impl MappedFile {
         assert!(position <= self.file_size(), "position {position} leaves {}", self.path.display());
         self.publish(position);
         self.flushed_position.store(position, Ordering::Release);
+        self.assert_positions();
     }
 
     /// Ends the file at `position`: what lies behind, and what was not committed, is neither appended
@@ -266,6 +275,19 @@ impl MappedFile {
         self.appended.wrote_position.fetch_min(position, Ordering::AcqRel);
         self.appended.committed_position.fetch_min(position, Ordering::AcqRel);
         self.flushed_position.fetch_min(position, Ordering::AcqRel);
+        assert!(self.wrote_position() <= position, "nothing is left behind {position}");
+        self.assert_positions();
+    }
+
+    /// `flushed <= read <= wrote <= size`. Nobody lowers them meanwhile.
+    fn assert_positions(&self) {
+        // The smaller one first: each may grow meanwhile.
+        let flushed = self.flushed_position();
+        let read = self.read_position();
+        let wrote = self.wrote_position();
+        assert!(flushed <= read, "{flushed} bytes synced of {read} in {}", self.path.display());
+        assert!(read <= wrote, "{read} bytes readable of {wrote} in {}", self.path.display());
+        assert!(wrote <= self.file_size(), "{wrote} bytes in {}", self.path.display());
     }
 
     /// The `len` bytes at `position`, or nothing when they are not all readable.
@@ -320,7 +342,9 @@ impl MappedFile {
         let (flushed, readable) = (self.flushed_position(), self.read_position());
         if readable > flushed {
             disk.flush(&self.region, flushed..readable).await?;
-            self.flushed_position.fetch_max(readable, Ordering::AcqRel);
+            let before = self.flushed_position.fetch_max(readable, Ordering::AcqRel);
+            assert_eq!(before, flushed, "one syncs at a time, and nothing is cut meanwhile");
+            self.assert_positions();
         }
         Ok(readable)
     }
@@ -330,12 +354,17 @@ impl MappedFile {
     pub fn pretend_flushed(&self) -> usize {
         let readable = self.read_position();
         self.flushed_position.fetch_max(readable, Ordering::AcqRel);
+        self.assert_positions();
         readable
     }
 
     /// Writes a byte of every page of `range` over itself: the pages are dirty again, and the next sync
     /// covers them.
     pub fn touch(&self, range: Range<usize>) {
+        assert!(
+            range.start <= range.end && range.end <= self.file_size(),
+            "{range:?} lies in the file"
+        );
         let mut position = range.start;
         while position < range.end {
             let byte = self.region.slice(position..position + 1)[0];
@@ -373,6 +402,8 @@ impl MappedFile {
     }
 
     fn write(&self, position: usize, bytes: &[u8], end: usize) {
+        assert!(position + bytes.len() <= end && end <= self.file_size(), "{position}..{end}");
+        debug_assert!(end >= self.wrote_position(), "appends only go forward");
         if let Some(buffer) = self.lent_buffer() {
             buffer.write(position, bytes);
             self.appended.wrote_position.store(end, Ordering::Release);

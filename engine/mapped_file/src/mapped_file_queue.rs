@@ -18,7 +18,7 @@ pub use retire::Retired;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mq_env::disk::Disk;
@@ -39,6 +39,7 @@ pub struct MappedFileQueue {
     /// Made before it is wanted. Locked before `files`.
     ahead: Mutex<Ahead>,
     pool: Option<Arc<TransientStorePool>>,
+    lends_buffers: AtomicBool,
     /// Nothing below waits in a write buffer.
     committed_where: AtomicU64,
     flushed_where: AtomicU64,
@@ -61,6 +62,7 @@ impl MappedFileQueue {
             retired: Mutex::default(),
             ahead: Mutex::default(),
             pool: None,
+            lends_buffers: AtomicBool::new(true),
             committed_where: AtomicU64::new(0),
             flushed_where: AtomicU64::new(0),
             unsynced: UnsyncedEntries::default(),
@@ -81,6 +83,17 @@ impl MappedFileQueue {
     pub fn with_transient_store_pool(mut self, pool: Option<Arc<TransientStorePool>>) -> Self {
         self.pool = pool;
         self
+    }
+
+    /// Whether files that are begun from now on get buffers, where there is a pool.
+    pub fn lend_buffers(&self, lends: bool) {
+        self.lends_buffers.store(lends, Ordering::Release);
+    }
+
+    /// Whether files that are begun get buffers, where there is a pool.
+    #[must_use]
+    pub fn lends_buffers(&self) -> bool {
+        self.lends_buffers.load(Ordering::Acquire)
     }
 
     /// Files take disk as they fill. Whoever appends has [room made](MappedFileQueue::make_room)
@@ -177,12 +190,22 @@ impl MappedFileQueue {
         }
         let mut ahead = self.ahead();
         let file = self.take_or_map(&mut ahead, from)?;
-        let write_buffer = self.pool.as_ref().and_then(TransientStorePool::borrow_buffer);
+        let pool = self.pool.as_ref().filter(|_| self.lends_buffers());
+        let write_buffer = pool.and_then(TransientStorePool::borrow_buffer);
         let file = Arc::new(file.with_write_buffer(write_buffer));
         if is_first {
             self.set_flushed_where(from);
         }
-        self.write_files().push(Arc::clone(&file));
+        assert_eq!(
+            self.position(file.file_from_offset()),
+            0,
+            "files begin at multiples of their size"
+        );
+        let mut files = self.write_files();
+        let follows = files.last().is_none_or(|last| last.file_end_offset() == from);
+        assert!(follows && file.file_from_offset() == from, "files lie behind one another");
+        files.push(Arc::clone(&file));
+        drop(files);
         Ok(file)
     }
 
@@ -232,7 +255,9 @@ impl MappedFileQueue {
         let mut end = self.committed_where.load(Ordering::Acquire);
         for file in self.files_from(end) {
             file.commit(least_pages);
-            end = file.file_from_offset() + file.read_position() as u64;
+            let committed = file.file_from_offset() + file.read_position() as u64;
+            assert!(committed >= end, "what is committed stays so: {end} to {committed}");
+            end = committed;
             if end < file.file_end_offset() {
                 break;
             }
@@ -282,8 +307,11 @@ impl MappedFileQueue {
                 Ok(flushed) => flushed,
             };
             end = file.file_from_offset() + flushed as u64;
-            self.flushed_where.store(end, Ordering::Release);
+            assert!(end <= file.file_end_offset(), "a file is synced to its end at most: {end}");
+            let before = self.flushed_where.swap(end, Ordering::AcqRel);
+            assert!(end >= before, "what is synced stays so: {before} to {end}");
         }
+        assert!(start <= end, "syncs only go forward");
         Ok(start..end)
     }
 
@@ -309,6 +337,10 @@ impl MappedFileQueue {
                 break;
             }
             let end = range.end.min(from + file.read_position() as u64).max(start);
+            assert!(
+                from <= start && start <= end && end <= file.file_end_offset(),
+                "{start}..{end}"
+            );
             file.touch((start - from) as usize..(end - from) as usize);
             let written = self.disk.sync(file.path()).await;
             written.map_err(|source| FlushError { from: start, to: end, source })?;

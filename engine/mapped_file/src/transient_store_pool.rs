@@ -54,6 +54,7 @@ impl TransientStorePool {
                 .ok()?,
         };
         buffers.lent += 1;
+        assert!(buffers.lent <= self.pool_size, "no more is lent than there is");
         Some(WriteBuffer {
             region,
             pool: Arc::clone(self),
@@ -64,6 +65,7 @@ impl TransientStorePool {
 
     fn take_back(&self, region: MappedRegion) {
         let mut buffers = self.buffers();
+        assert!(buffers.lent > 0, "only what was lent comes back");
         buffers.lent -= 1;
         buffers.free.push(region);
     }
@@ -91,12 +93,14 @@ impl WriteBuffer {
     }
 
     pub(crate) fn write(&self, position: usize, bytes: &[u8]) {
+        assert!(self.is_lent(), "nobody writes to a buffer that was given back");
         self.region.write(position, bytes);
         self.filled.store(position + bytes.len(), Ordering::Release);
     }
 
     /// Copies what was put at `from..to` into `target`, at the same place.
     pub(crate) fn copy_to(&self, target: &MappedRegion, from: usize, to: usize) {
+        assert!(from <= to && to <= target.len(), "{from}..{to} is copied to the same place");
         let end = self.filled.load(Ordering::Acquire).min(to);
         if from < end {
             target.write(from, self.region.slice(from..end));

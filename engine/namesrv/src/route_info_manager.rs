@@ -309,6 +309,11 @@ impl RouteInfoManager {
             data.broker_addrs.remove(&other_id);
         }
         let old = data.broker_addrs.insert(id, addr.clone());
+        debug_assert_eq!(
+            data.broker_addrs.values().filter(|present| *present == addr).count(),
+            1,
+            "an address has one id"
+        );
         if let Some(old) = old.as_ref().filter(|old| *old != addr) {
             self.ids_of_addr.remove(&(old.clone(), name.clone()));
         }
@@ -353,6 +358,7 @@ impl RouteInfoManager {
     fn remove_queue_data(&mut self, topic: &str, broker_name: &str) {
         let Some(queues) = self.topic_queue_table.get_mut(topic) else { return };
         if queues.remove(broker_name).is_some() {
+            assert!(self.topic_count > 0, "what is removed was counted");
             self.topic_count -= 1;
         }
         if queues.is_empty() {

@@ -99,7 +99,13 @@ impl StoreCheckpoint {
         if self.region.slice(0..24) == times {
             return Ok(());
         }
+        let before = [PHYSIC_AT, LOGICS_AT, INDEX_AT].map(|at| self.get(at));
         self.region.write(0, &times);
+        let after = [PHYSIC_AT, LOGICS_AT, INDEX_AT].map(|at| self.get(at));
+        assert!(
+            before.iter().zip(after).all(|(before, after)| after >= *before),
+            "times only advance"
+        );
         self.disk.flush(&self.region, 0..PAGE_SIZE).await
     }
 

@@ -41,6 +41,7 @@ use crate::error::StoreError;
 use crate::index_service::local_time;
 use crate::log_end::{LogEnd, LogEndWatch};
 use crate::plant::Plant;
+use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
@@ -61,6 +62,7 @@ pub struct CommitLog {
     env: Env,
     config: Arc<StoreConfig>,
     flags: Arc<RunningFlags>,
+    role: RoleWatch,
     queue: MappedFileQueue,
     pub(crate) damage: Damage,
     pub(crate) put_side: PutSide,
@@ -109,7 +111,12 @@ impl PutState {
 
 impl CommitLog {
     /// An empty log over the configured directory; recovery fills it.
-    pub(crate) fn new(env: Env, config: Arc<StoreConfig>, flags: Arc<RunningFlags>) -> Self {
+    pub(crate) fn new(
+        env: Env,
+        config: Arc<StoreConfig>,
+        flags: Arc<RunningFlags>,
+        role: RoleWatch,
+    ) -> Self {
         let flush_errors_as_done = config.upstream(UpstreamSwitch::FlushErrorCountsAsDone)
             || config.planted(Plant::SyncedOnFlushError);
         let transient = Transient::of(&config);
@@ -121,12 +128,14 @@ impl CommitLog {
         )
         .with_flush_errors_as_done(flush_errors_as_done)
         .with_transient_store_pool(transient.as_ref().map(|it| Arc::clone(&it.pool)));
+        queue.lend_buffers(role.is_master());
         let damaged = config.store_path_root_dir.join("damaged.json");
         CommitLog {
             damage: Damage::new(Arc::clone(&env.disk), damaged),
             env,
             config,
             flags,
+            role,
             queue,
             put_side: PutSide::default(),
             max_offset: LogEnd::default(),
@@ -261,7 +270,9 @@ impl CommitLog {
 
     /// Start of the file in which `phy_offset` lies or would lie.
     pub(crate) fn file_start(&self, phy_offset: u64) -> u64 {
-        phy_offset - self.queue.position(phy_offset) as u64
+        let start = phy_offset - self.queue.position(phy_offset) as u64;
+        debug_assert!(start <= phy_offset && phy_offset - start < self.queue.file_size() as u64);
+        start
     }
 
     /// Start of the file behind the one that contains `phy_offset` (RocketMQ 4.9 `rollNextFile`).
@@ -282,8 +293,8 @@ impl CommitLog {
             return Err(StoreError::Poisoned);
         }
         match self.queue.flush(least_pages).await {
-            Ok(range) => {
-                self.publish_flushed(range);
+            Ok(_) => {
+                self.publish_flushed();
                 if self.is_sync_postponed.swap(false, Ordering::AcqRel) {
                     tracing::info!(
                         flushed = self.flushed_offset(),
@@ -294,7 +305,7 @@ impl CommitLog {
             }
             Err(error) => {
                 // Whole files before the failed one may have been synced.
-                self.publish_flushed(self.flushed_offset()..error.from);
+                self.publish_flushed();
                 if error.is_final() {
                     self.poison(&error);
                 } else if !self.is_sync_postponed.swap(true, Ordering::AcqRel) {
@@ -341,10 +352,11 @@ impl CommitLog {
         let erase = !self.truncates_in_memory();
         let cut = self.without_commits(|| {
             let cut = self.queue.cut(phy_offset, erase);
-            self.max_offset.set(phy_offset);
+            self.max_offset.cut_to(phy_offset);
             cut
         });
-        self.flushed_offset.set(phy_offset.min(self.flushed_offset()));
+        self.flushed_offset.cut_to(phy_offset.min(self.flushed_offset()));
+        self.assert_positions();
         cut
     }
 
@@ -352,19 +364,23 @@ impl CommitLog {
     pub(crate) fn cut_all(&self) -> Cut {
         let cut = self.without_commits(|| {
             let cut = self.queue.cut_all();
-            self.max_offset.set(0);
+            self.max_offset.cut_to(0);
             cut
         });
-        self.flushed_offset.set(0);
+        self.flushed_offset.cut_to(0);
+        assert!(self.queue.is_empty(), "a log without its files is empty");
         cut
     }
 
     /// Begins an empty log with the file that starts at `phy_offset`, durably.
     pub(crate) async fn begin_at(&self, phy_offset: u64) -> Result<(), StoreError> {
+        assert!(self.queue.is_empty(), "only an empty log begins anew");
+        assert_eq!(self.queue.position(phy_offset), 0, "a log begins with a file");
         self.queue.last_or_create(phy_offset).map_err(StoreError::io("create a file"))?;
         self.queue.rewrite(phy_offset..phy_offset, |_| ()).await?;
-        self.max_offset.set(phy_offset);
-        self.flushed_offset.set(phy_offset);
+        self.max_offset.advance_to(phy_offset);
+        self.flushed_offset.advance_to(phy_offset);
+        assert_eq!(self.min_offset(), phy_offset, "the log begins where it was told to");
         Ok(())
     }
 
@@ -419,19 +435,36 @@ impl CommitLog {
     }
 
     fn publish_max(&self, max_offset: u64) {
-        self.max_offset.set(max_offset);
+        debug_assert!(max_offset <= self.queue.max_offset(), "readable is what was appended");
+        self.max_offset.advance_to(max_offset);
         self.put_side.appended.notify_one();
     }
 
     fn set_flushed(&self, offset: u64) {
+        assert!(offset <= self.max_offset(), "what is not in the log is not synced");
         self.queue.set_flushed_where(offset);
-        self.flushed_offset.set(offset);
+        self.flushed_offset.advance_to(offset);
     }
 
-    fn publish_flushed(&self, range: Range<u64>) {
-        if range.start < range.end {
-            self.flushed_offset.set(range.end);
-            self.env.probe.emit(&Event::Synced { from: range.start, to: range.end });
+    /// Publishes what is synced of what is published itself: a sync may find bytes whose append has not
+    /// told of them yet. The next one publishes those.
+    fn publish_flushed(&self) {
+        let from = self.flushed_offset();
+        let to = self.queue.flushed_where().min(self.max_offset());
+        if from < to {
+            self.flushed_offset.advance_to(to);
+            self.env.probe.emit(&Event::Synced { from, to });
         }
+        assert!(to >= from, "what is synced stays so: {from} to {to}");
+    }
+
+    /// `flushed_offset <= max_offset`, and what is readable was appended. The caller excludes cuts.
+    pub(crate) fn assert_positions(&self) {
+        // The smaller one first: both may grow meanwhile.
+        let flushed = self.flushed_offset();
+        let max = self.max_offset();
+        let appended = self.queue.max_offset();
+        assert!(flushed <= max, "{flushed} synced of {max} readable bytes");
+        assert!(max <= appended || self.queue.is_empty(), "{max} readable of {appended}");
     }
 }

@@ -155,7 +155,7 @@ pub struct StoreConfig {
     pub mapped_file_size_consume_queue: usize,
     /// `flushDiskType`.
     pub flush_disk_type: FlushDiskType,
-    /// `brokerRole`.
+    /// `brokerRole`: what a store begins as ([`crate::role::RoleWatch`]).
     pub broker_role: BrokerRole,
     /// `flushIntervalCommitLog`.
     pub flush_interval_commit_log_ms: u64,
@@ -351,9 +351,12 @@ impl StoreConfig {
     /// ASYNC_FLUSH, whatever the file says (RocketMQ 4.9 `isTransientStorePoolEnable`).
     #[must_use]
     pub fn is_transient_store_pool_enable(&self) -> bool {
-        self.transient_store_pool_enable
-            && self.flush_disk_type == FlushDiskType::AsyncFlush
-            && self.broker_role != BrokerRole::Slave
+        self.wants_transient_store_pool() && self.broker_role != BrokerRole::Slave
+    }
+
+    /// The same for whenever the store is a master.
+    pub(crate) fn wants_transient_store_pool(&self) -> bool {
+        self.transient_store_pool_enable && self.flush_disk_type == FlushDiskType::AsyncFlush
     }
 
     /// For how long at most a message that was appended waits in the transient store pool, milliseconds:

@@ -103,7 +103,9 @@ impl ConsumeQueue {
     #[must_use]
     pub fn roll_next_file(&self, queue_offset: u64) -> u64 {
         let units_per_file = self.queue.file_size() as u64 / UNIT;
-        queue_offset - queue_offset % units_per_file + units_per_file
+        let next = queue_offset - queue_offset % units_per_file + units_per_file;
+        assert!(next > queue_offset, "the next file lies behind");
+        next
     }
 
     /// Adds the unit of the record at `unit.phy_offset` with queue offset `queue_offset`. A record
@@ -133,6 +135,7 @@ impl ConsumeQueue {
             );
             return Ok(());
         }
+        assert!(unit.size > 0 && unit.phy_offset >= 0, "a unit points at a record: {unit:?}");
         let expected = queue_offset * UNIT;
         let file = self.queue.last_or_create(expected)?;
         if self.queue.max_offset() == file.file_from_offset() && self.is_first(&file) {
@@ -160,14 +163,24 @@ impl ConsumeQueue {
             return self.fill_gap_and_append(expected, unit, end_offset);
         }
         self.append(&file, unit)?;
-        self.max_physic_offset.store(end_offset, Ordering::Release);
+        self.note_last(expected, end_offset);
         Ok(())
     }
 
-    /// Adds a unit to `file`, which takes disk as it fills; whether it fits.
-    fn append(&self, file: &MappedFile, unit: ConsumeQueueUnit) -> io::Result<bool> {
+    /// Adds a unit to `file`, which takes disk as it fills and has room.
+    fn append(&self, file: &MappedFile, unit: ConsumeQueueUnit) -> io::Result<()> {
+        assert!(file.wrote_position().is_multiple_of(CQ_STORE_UNIT_BYTES), "units are whole");
         self.queue.make_room(file, CQ_STORE_UNIT_BYTES)?;
-        Ok(file.append(&unit.encode()).is_some())
+        let appended = file.append(&unit.encode());
+        assert!(appended.is_some(), "a file that is not full takes a whole unit");
+        Ok(())
+    }
+
+    /// The unit at `offset` is the last one now, of a record that ends at `end_offset`.
+    fn note_last(&self, offset: u64, end_offset: u64) {
+        assert_eq!(self.queue.max_offset(), offset + UNIT, "queue offsets are dense");
+        let before = self.max_physic_offset.swap(end_offset, Ordering::AcqRel);
+        assert!(end_offset > before, "units ascend: {end_offset} behind {before}");
     }
 
     /// What [`ConsumeQueue::load`] is to do. Changes nothing.
@@ -196,6 +209,7 @@ impl ConsumeQueue {
     pub(crate) fn recover(&self, phy_offset: u64, erase: bool) -> Cut {
         let cut = self.truncate(phy_offset, erase);
         self.queue.set_flushed_where(self.queue.max_offset());
+        assert!(self.queue.max_offset().is_multiple_of(UNIT), "what is kept are whole units");
         cut
     }
 
@@ -220,6 +234,7 @@ impl ConsumeQueue {
         };
         let (sound, max_physic_offset) =
             sound_units(last.raw(0..last.wrote_position()), phy_offset);
+        assert!(sound.is_multiple_of(CQ_STORE_UNIT_BYTES), "a cut leaves whole units");
         self.max_physic_offset.store(max_physic_offset, Ordering::Release);
         self.queue.cut(last.file_from_offset() + sound as u64, erase)
     }
@@ -267,6 +282,8 @@ impl ConsumeQueue {
             Some(file.file_from_offset() + index as u64 * UNIT)
         });
         let min_logic_offset = found.unwrap_or_else(|| self.queue.max_offset());
+        assert!(min_logic_offset.is_multiple_of(UNIT), "a queue begins with a unit");
+        assert!(min_logic_offset <= self.queue.max_offset(), "a queue begins before it ends");
         self.min_logic_offset.store(min_logic_offset, Ordering::Release);
     }
 
@@ -289,7 +306,9 @@ impl ConsumeQueue {
         let position = offset.saturating_sub(file.file_from_offset()) as usize;
         // All or nothing: a file that begins with some of them would look like one with a gap.
         self.queue.make_room(file, position.saturating_sub(file.wrote_position()))?;
-        while file.wrote_position() < position && self.append(file, ConsumeQueueUnit::FILLER)? {}
+        while file.wrote_position() < position {
+            self.append(file, ConsumeQueueUnit::FILLER)?;
+        }
         if offset > 0 {
             self.min_logic_offset.store(offset, Ordering::Release);
         }
@@ -306,7 +325,7 @@ impl ConsumeQueue {
             self.append(&*self.queue.last_or_create(offset)?, ConsumeQueueUnit::FILLER)?;
         }
         self.append(&*self.queue.last_or_create(offset)?, unit)?;
-        self.max_physic_offset.store(end_offset, Ordering::Release);
+        self.note_last(offset, end_offset);
         Ok(())
     }
 }

@@ -42,10 +42,11 @@ pub(crate) type Cuts = Vec<(Arc<ConsumeQueue>, Cut)>;
 impl ConsumeQueueStore {
     pub(crate) fn new(disk: Arc<dyn Disk>, config: &StoreConfig) -> Self {
         let file_size = config.mapped_file_size_consume_queue.max(1);
+        let file_size = file_size.next_multiple_of(CQ_STORE_UNIT_BYTES);
         ConsumeQueueStore {
             disk,
             root: config.store_path_root_dir.clone(),
-            file_size: file_size.next_multiple_of(CQ_STORE_UNIT_BYTES),
+            file_size,
             erase: !config.upstream(UpstreamSwitch::TruncateInMemory),
             topics: RwLock::default(),
             entries: UnsyncedEntries::default(),
@@ -118,6 +119,7 @@ impl ConsumeQueueStore {
             queue.for_each_unit(|unit| {
                 let phy_offset = unit.phy_offset as u64;
                 if (min..end).contains(&phy_offset) {
+                    assert!((phy_offset - min) / file_size < files, "{phy_offset} lies in the log");
                     sizes[((phy_offset - min) / file_size) as usize] += unit.size as u64;
                 }
             });

@@ -75,13 +75,14 @@ impl Damage {
         if !self.is_any() {
             return None;
         }
-        let ranges = lock(&self.ranges);
-        let index = ranges.partition_point(|range| range.to <= phy_offset);
-        ranges.get(index).filter(|range| range.from <= phy_offset).map(|range| range.to)
+        // What an operator put into the list may be in no order.
+        let holds = |range: &&DamagedRange| (range.from..range.to).contains(&phy_offset);
+        lock(&self.ranges).iter().filter(holds).map(|range| range.to).max()
     }
 
     /// Adds a range, in memory.
     pub(crate) fn add(&self, range: Range<u64>, reason: &str) {
+        assert!(range.start < range.end, "damage in {range:?}");
         let (from, to, reason) = (range.start, range.end, reason.to_owned());
         self.change(|ranges| {
             let index = ranges.partition_point(|present| present.from < from);

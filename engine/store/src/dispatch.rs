@@ -23,12 +23,13 @@ use mq_protocol::message_codec::{
 use tokio::sync::Notify;
 
 use crate::commit_log::{CommitLog, counts_in_queue};
-use crate::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
 use crate::delay_level::{DelayLevels, SCHEDULE_TOPIC};
 use crate::index_service::IndexService;
 use crate::log_end::LogEndWatch;
 use crate::plant::Plant;
+use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
@@ -49,6 +50,7 @@ pub(crate) struct ReputMessageService {
     index: Arc<IndexService>,
     config: Arc<StoreConfig>,
     flags: Arc<RunningFlags>,
+    role: RoleWatch,
     probe: Probe,
     progress: Mutex<DispatchProgress>,
     listener: OnceLock<MessageArrivingListener>,
@@ -81,6 +83,7 @@ impl ReputMessageService {
         index: Arc<IndexService>,
         config: Arc<StoreConfig>,
         flags: Arc<RunningFlags>,
+        role: RoleWatch,
         probe: Probe,
     ) -> Self {
         ReputMessageService {
@@ -89,6 +92,7 @@ impl ReputMessageService {
             index,
             config,
             flags,
+            role,
             probe,
             progress: Mutex::default(),
             listener: OnceLock::new(),
@@ -141,9 +145,11 @@ impl ReputMessageService {
         table: &mut TopicQueueTable,
     ) -> io::Result<()> {
         let mut count = |record: &RecordView<'_>, _| {
-            if counts_in_queue(record.sys_flag()) {
-                let next = record.queue_offset() as u64 + 1;
-                table.set(&record.topic(), record.queue_id() as u32, next);
+            // A record that states no queue offset gets no unit either.
+            if counts_in_queue(record.sys_flag())
+                && let Ok(queue_offset) = u64::try_from(record.queue_offset())
+            {
+                table.set(&record.topic(), record.queue_id() as u32, queue_offset + 1);
             }
             Ok(())
         };
@@ -233,6 +239,9 @@ impl ReputMessageService {
             let data = self.log.data(from).filter(|_| from < limit);
             let Some(data) = data else { return Ok(Turn::CaughtUp) };
             let data = data.truncated((limit - from) as usize);
+            let data_end = data.start_offset() + data.len() as u64;
+            assert_eq!(data.start_offset(), from, "dispatching goes on where it was");
+            assert!(from < data_end && data_end <= limit, "nothing above {limit} is dispatched");
             let before = dispatched;
             let mut dispatch =
                 |record: &RecordView<'_>, phy_offset| self.dispatch_record(record, phy_offset);
@@ -240,6 +249,7 @@ impl ReputMessageService {
             if dispatched > before {
                 self.dispatched.notify_one();
             }
+            assert!(progress.reput_from_offset >= from, "dispatching only goes forward");
             if progress.reput_from_offset == from {
                 return Ok(Turn::CaughtUp);
             }
@@ -269,10 +279,15 @@ impl ReputMessageService {
         visit: &mut dyn FnMut(&RecordView<'_>, u64) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut position = 0;
+        assert_eq!(data.start_offset(), progress.reput_from_offset, "records are shown in order");
         while position < data.len() && *dispatched < RECORDS_PER_TURN {
             let phy_offset = data.start_offset() + position as u64;
             match check_record(&data[position..], &RecordRules::own(phy_offset)) {
                 RecordCheck::Valid(record) => {
+                    assert!(
+                        record.size() > 0 && position + record.size() <= data.len(),
+                        "a whole one"
+                    );
                     visit(&record, phy_offset)?;
                     position += record.size();
                     progress.store_timestamp_ms = record.store_timestamp() as u64;
@@ -281,6 +296,10 @@ impl ReputMessageService {
                 }
                 RecordCheck::Blank { .. } => {
                     progress.reput_from_offset = self.log.roll_next_file(phy_offset);
+                    assert!(
+                        progress.reput_from_offset > phy_offset,
+                        "a blank leads to the next file"
+                    );
                     return Ok(());
                 }
                 _ if let Some(end) = self.log.damage.end_of(phy_offset) => {
@@ -321,7 +340,11 @@ impl ReputMessageService {
             tracing::error!(phy_offset, %topic, "no queue can be named so; the record is passed over");
             return self.index.put_record(record, phy_offset);
         }
-        let (queue_id, queue_offset) = (record.queue_id() as u32, record.queue_offset() as u64);
+        let queue_id = record.queue_id() as u32;
+        let Ok(queue_offset) = u64::try_from(record.queue_offset()) else {
+            tracing::error!(phy_offset, %topic, "a record without a queue offset is passed over");
+            return self.index.put_record(record, phy_offset);
+        };
         let mut tags_code = tags_code_of(record, &topic, &self.config.message_delay_level);
         if self.config.planted(Plant::GarbledTagsCode) && topic != SCHEDULE_TOPIC {
             tags_code ^= 1;
@@ -335,7 +358,7 @@ impl ReputMessageService {
         queue.put_message_position_info(unit, queue_offset)?;
         self.index.put_record(record, phy_offset)?;
         self.probe.emit(&Event::Dispatched { phy_offset, topic: &topic, queue_id, queue_offset });
-        if self.config.broker_role != BrokerRole::Slave
+        if self.role.is_master()
             && let Some(listener) = self.listener.get()
         {
             listener(&topic, queue_id, queue_offset + 1, tags_code);
@@ -348,7 +371,8 @@ impl ReputMessageService {
     fn pass_over(&self, bad: &RecordCheck<'_>, phy_offset: u64, progress: &mut DispatchProgress) {
         tracing::error!(phy_offset, ?bad, "no record where one should be");
         let next_file = self.log.roll_next_file(phy_offset);
-        if self.config.broker_role != BrokerRole::Slave && next_file < self.log.max_offset() {
+        assert!(next_file > phy_offset, "what is passed over lies behind");
+        if self.role.is_master() && next_file < self.log.max_offset() {
             progress.reput_from_offset = next_file;
         }
     }

@@ -78,7 +78,7 @@ impl DurableMark {
 
     /// Raises the mark to what was just synced and makes it durable.
     pub(crate) async fn advance(&self, mark: Mark) -> io::Result<()> {
-        self.store(|present| {
+        let advanced = self.store(|present| {
             let is_further = mark.logics_end > present.logics_end;
             let is_indexed_further = mark.index.end > present.index.end;
             Mark {
@@ -87,20 +87,40 @@ impl DurableMark {
                 units: if is_further { mark.units } else { present.units },
                 index: if is_indexed_further { mark.index } else { present.index },
             }
-        })
-        .await
+        });
+        let before = self.mark();
+        let advanced = advanced.await;
+        let after = self.mark();
+        // Whoever lowers it excludes whoever raises it.
+        assert!(after.log_end >= before.log_end, "a mark that was raised: {before:?}, {after:?}");
+        assert!(
+            after.logics_end >= before.logics_end,
+            "a mark that was raised: {before:?}, {after:?}"
+        );
+        assert!(
+            after.index.end >= before.index.end,
+            "a mark that was raised: {before:?}, {after:?}"
+        );
+        advanced
     }
 
     /// Lowers the mark durably, before bytes above it are destroyed. `index` is what the index has
     /// below `end`.
     pub(crate) async fn lower(&self, end: u64, index: IndexMark) -> io::Result<()> {
-        self.store(|present| Mark {
+        let lowered = self.store(|present| Mark {
             log_end: present.log_end.min(end),
             logics_end: present.logics_end.min(end),
             units: present.units.filter(|_| present.logics_end <= end),
             index: if index.end < present.index.end { index } else { present.index },
-        })
-        .await
+        });
+        let lowered = lowered.await;
+        let mark = self.mark();
+        assert!(
+            mark.log_end <= end && mark.logics_end <= end,
+            "nothing above {end} is claimed: {mark:?}"
+        );
+        assert!(mark.index.end <= index.end, "nor of the index: {mark:?}");
+        lowered
     }
 
     /// Sets the mark durably, as recovery found the store.
@@ -126,6 +146,10 @@ impl DurableMark {
             *latest
         };
         let at = (latest.sequence % 2) as usize * SLOT_BYTES;
+        assert!(
+            at + CHECKED_BYTES + 4 <= PAGE_SIZE && at.is_multiple_of(SLOT_BYTES),
+            "a slot of two"
+        );
         self.region.write(at, &encode_slot(latest));
         self.disk.flush(&self.region, 0..PAGE_SIZE).await?;
         self.lock().is_unsynced = false;

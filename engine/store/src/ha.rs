@@ -15,6 +15,9 @@
 //! [`HaService::set_ha_master_address`], and adopts tables that it fetched from the master only
 //! after [`HaService::confirm_master`].
 //!
+//! Replication follows the store's role: a slave follows for as long as it is one, and every change between
+//! master and slave ends all connections, as a restart would.
+//!
 //! Java origin: package `org.apache.rocketmq.store.ha` of RocketMQ 4.9.
 
 mod client;
@@ -37,7 +40,7 @@ use mq_env::task::TaskGroup;
 use mq_env::watched::Watched;
 use mq_env::{BoxFuture, Env};
 
-use crate::config::{BrokerRole, StoreConfig};
+use crate::config::StoreConfig;
 use crate::ha::client::HaClient;
 use crate::ha::connection::HaConnection;
 use crate::ha::follow_state::FollowState;
@@ -69,7 +72,7 @@ impl HaService {
     #[must_use]
     pub fn new(env: &Env, store: &Arc<MessageStore>, oracle: Option<PrefixOracle>) -> Arc<Self> {
         let config = Arc::clone(store.config());
-        let replicas = Arc::new(Replicas::new(&config));
+        let replicas = Arc::new(Replicas::new(&config, store.role().clone()));
         let group_transfer = GroupTransferService::new(Arc::clone(&replicas), &config);
         store.set_replica_wait(Arc::new(move |end_offset| group_transfer.submit(end_offset)));
         Arc::new(HaService {
@@ -84,7 +87,7 @@ impl HaService {
         })
     }
 
-    /// Listens on `haListenPort` (a slave does, too) and, on a slave, begins to follow. Returns the
+    /// Listens on `haListenPort` (a slave does, too) and, whenever it is a slave, follows. Returns the
     /// address that it listens on. Called once.
     ///
     /// # Errors
@@ -95,10 +98,8 @@ impl HaService {
             let addr = any_addr(service.config.ha_listen_port);
             let listener = service.env.net.bind(addr).await?;
             let listens_on = listener.local_addr()?;
-            if service.config.broker_role == BrokerRole::Slave {
-                service.start_client();
-            }
             let tasks = service.tasks.clone();
+            tasks.spawn_until_cancelled("ha-client", service.client().run());
             tasks.spawn_until_cancelled("ha-accept", service.accept_all(listener));
             Ok(listens_on)
         })
@@ -174,16 +175,15 @@ impl HaService {
         self.replicas.is_slave_ok(end_offset)
     }
 
-    fn start_client(&self) {
-        let client = HaClient {
+    fn client(&self) -> HaClient {
+        HaClient {
             env: self.env.clone(),
             config: Arc::clone(&self.config),
             store: Arc::clone(&self.store),
             joining: Arc::clone(&self.joining),
             master_address: self.master_address.clone(),
             state: self.follow_state.clone(),
-        };
-        self.tasks.spawn_until_cancelled("ha-client", client.run());
+        }
     }
 
     async fn accept_all(self: Arc<Self>, listener: Box<dyn Listener>) {
@@ -206,6 +206,7 @@ impl HaService {
             probe: self.env.probe.clone(),
             log: Arc::clone(self.store.commit_log()),
             replicas: Arc::clone(&self.replicas),
+            role: self.store.role().clone(),
             id: self.replicas.connect(peer),
             slave: peer.to_string(),
         };

@@ -66,6 +66,7 @@ impl IndexFile {
             return Ok(());
         }
         let ahead = (start + RESERVED_BYTES).min(self.layout.file_bytes()).max(end);
+        assert!(ahead >= end && ahead <= self.layout.file_bytes(), "entries lie in their file");
         disk.reserve(&self.region, start..ahead)?;
         self.reserved_to = ahead;
         Ok(())
@@ -100,8 +101,12 @@ impl IndexFile {
 
     /// Adds an entry. The file is not full; [`IndexFile::publish`] follows before anything is read.
     pub(crate) fn put(&mut self, key_hash: i32, phy_offset: i64, store_timestamp: i64) {
+        assert!(!self.is_full(), "a file that is full takes no entry");
         let number = self.header.index_count;
         let slot = self.layout.slot_of(key_hash);
+        let end = self.layout.entry_position(number as usize) + INDEX_ENTRY_BYTES;
+        assert!(number > 0 && slot < self.layout.hash_slot_num, "entries are counted from 1");
+        assert!(end <= self.reserved_to, "an entry has its blocks before it is written");
         let prev = self.valid(self.slot(slot));
         let time_diff = self.header.time_diff(store_timestamp);
         self.write_entry(number as usize, &IndexEntry { key_hash, phy_offset, time_diff, prev });
@@ -114,6 +119,7 @@ impl IndexFile {
             self.header.hash_slot_count += 1;
         }
         self.header.index_count += 1;
+        assert!(prev < number, "links lead to older entries");
         self.header.end_phy_offset = phy_offset;
         self.header.end_timestamp = store_timestamp;
     }
@@ -194,6 +200,7 @@ impl IndexFile {
         let (mut low, mut high) = (0, known.min(self.layout.index_num.saturating_sub(1)));
         while low < high {
             let middle = high - (high - low) / 2;
+            assert!((low + 1..=high).contains(&middle), "the search narrows");
             if is_below(middle) {
                 low = middle;
             } else {
@@ -206,12 +213,14 @@ impl IndexFile {
     /// Keeps the first `kept` entries and makes slots and header follow from them. The last one's
     /// record was stored at `end_timestamp`.
     pub(crate) fn keep(&mut self, kept: usize, end_timestamp: i64) {
+        assert!(kept < self.layout.index_num, "a file has no more entries than fit: {kept}");
         let mut newest: BTreeMap<usize, i32> = BTreeMap::new();
         let (mut begin, mut end) = (None, 0);
         for number in 1..=kept {
             let Some(mut entry) = self.entry(number) else { break };
             let slot = self.layout.slot_of(entry.key_hash);
             let prev = newest.insert(slot, number as i32).unwrap_or(0);
+            assert!(prev < number as i32, "links lead to older entries");
             if entry.prev != prev {
                 entry.prev = prev;
                 self.write_entry(number, &entry);
@@ -226,6 +235,8 @@ impl IndexFile {
         self.header.end_timestamp = end_timestamp;
         self.header.hash_slot_count = newest.len() as i32;
         self.header.index_count = kept as i32 + 1;
+        assert_eq!(self.header.entries(), kept, "what is kept is what is counted");
+        assert!(newest.len() <= kept, "each slot that is used has an entry");
         self.publish();
     }
 

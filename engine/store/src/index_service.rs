@@ -153,10 +153,12 @@ impl IndexService {
         {
             file.publish();
         }
+        let before = state.indexed_to;
         match &added {
             Ok(()) => (state.indexed_to, state.keys_done) = (phy_offset + record.size() as u64, 0),
             Err(_) => (state.indexed_to, state.keys_done) = (phy_offset, seen),
         }
+        assert!(state.indexed_to >= before, "indexing only goes forward");
         added
     }
 
@@ -177,6 +179,10 @@ impl IndexService {
         result.index_last_update_phy_offset = last.header().end_phy_offset;
         let (hash, max_num) = (key_hash(topic, key), max_num.min(MAX_MSGS_NUM_BATCH));
         for file in state.files.iter().rev() {
+            debug_assert!(
+                result.phy_offsets.len() < max_num.max(1),
+                "who has enough looks no further"
+            );
             if file.is_time_matched(begin_ms, end_ms) {
                 let found = &mut result.phy_offsets;
                 file.select_phy_offset(hash, max_num, begin_ms, end_ms, found);
@@ -245,6 +251,7 @@ impl IndexService {
             };
             let removable = &state.files[..state.files.len().saturating_sub(1)];
             let count = removable.iter().take_while(|file| is_expired(file)).count();
+            assert!(count < state.files.len().max(1), "the last file stays");
             let expired: Vec<PathBuf> =
                 state.files.drain(..count).map(|file| file.path().to_path_buf()).collect();
             state.unsynced.retain(|path| !expired.contains(path));
@@ -322,6 +329,7 @@ impl IndexService {
         }
         let newest = state.files.last().map_or(0, IndexFile::number);
         let number = name::next_number(&*self.clock, newest);
+        assert!(number > newest, "files are named in their order: {number} behind {newest}");
         let opened = IndexFile::open(&*self.disk, &self.dir, number, self.layout);
         let made = opened.and_then(|mut file| file.make_room(&*self.disk).map(|()| file));
         let mut file = made.inspect_err(|_| {
@@ -334,6 +342,7 @@ impl IndexService {
         }
         state.unsynced.push(file.path().to_path_buf());
         state.unsynced.push(self.dir.clone());
+        assert!(!file.is_full() && file.header().entries() == 0, "a new file is empty");
         state.files.push(file);
         if !is_first {
             self.rolled.notify_one();

@@ -12,6 +12,7 @@
 //! - [`index_layout`], `index_file`, `index_service`: from log to keys;
 //! - `checkpoint`, `durable_mark`, `marks`: what is written down about durability;
 //! - `retention`: what expires, and what a full disk means;
+//! - [`role`]: master or slave, and the change from one to the other;
 //! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
 //! - [`doctor`]: examines store directories for operators;
@@ -25,6 +26,7 @@ pub mod ha;
 pub mod index_layout;
 pub mod metadata_file;
 pub mod plant;
+pub mod role;
 
 mod big_endian;
 mod checkpoint;

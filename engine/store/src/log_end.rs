@@ -36,9 +36,21 @@ impl LogEnd {
         self.shared.offset.load(Ordering::Acquire)
     }
 
-    /// Moves the end, in either direction. Whoever sees it there sees the bytes below, too.
-    pub(crate) fn set(&self, offset: u64) {
-        self.shared.offset.store(offset, Ordering::Release);
+    /// Moves the end forward, or leaves it. Whoever sees it there sees the bytes below, too.
+    pub(crate) fn advance_to(&self, offset: u64) {
+        let before = self.shared.offset.swap(offset, Ordering::AcqRel);
+        assert!(offset >= before, "an end that only advances goes from {before} to {offset}");
+        self.tell();
+    }
+
+    /// Moves the end back, or leaves it: what lay behind is gone.
+    pub(crate) fn cut_to(&self, offset: u64) {
+        let before = self.shared.offset.swap(offset, Ordering::AcqRel);
+        assert!(offset <= before, "a cut moves an end from {before} to {offset}");
+        self.tell();
+    }
+
+    fn tell(&self) {
         // Sequentially consistent with `Waiter`: either this sees the waiter, or the waiter this.
         self.shared.moves.fetch_add(1, Ordering::SeqCst);
         if self.shared.waiters.load(Ordering::SeqCst) > 0 {
@@ -112,22 +124,40 @@ mod tests {
         let mut watch = end.watch();
         let hour = Duration::from_secs(3600);
         assert!(tokio::time::timeout(hour, watch.changed()).await.is_err(), "it has not moved");
-        end.set(10);
+        end.advance_to(10);
         assert_eq!(watch.changed().await, 10);
         assert_eq!(end.shared.waiters.load(Ordering::SeqCst), 0, "a wait that was given up counts");
 
         let mut late = end.watch();
         let (lowered, reached, ()) =
             tokio::join!(watch.changed(), late.wait_for(|offset| offset >= 30), async {
-                for offset in [4, 20, 30] {
+                tokio::time::sleep(hour).await;
+                end.cut_to(4);
+                for offset in [20, 30] {
                     tokio::time::sleep(hour).await;
-                    end.set(offset);
+                    end.advance_to(offset);
                 }
             });
         assert_eq!((lowered, reached, watch.see()), (4, 30, 30));
-        end.set(4);
-        end.set(30);
+        end.cut_to(4);
+        end.advance_to(30);
         assert_eq!(watch.changed().await, 30, "it was lowered and came back");
+    }
+
+    #[test]
+    #[should_panic(expected = "only advances goes from 7 to 6")]
+    fn an_end_does_not_move_back_unnoticed() {
+        let end = LogEnd::default();
+        end.advance_to(7);
+        end.advance_to(6);
+    }
+
+    #[test]
+    #[should_panic(expected = "a cut moves an end from 7 to 8")]
+    fn a_cut_does_not_move_an_end_forward() {
+        let end = LogEnd::default();
+        end.advance_to(7);
+        end.cut_to(8);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,11 +168,11 @@ mod tests {
         Env::os().tasks.spawn("echo", async move {
             for turn in 1..=MOVES {
                 heard_there.wait_for(|offset| offset == turn).await;
-                back.set(turn);
+                back.advance_to(turn);
             }
         });
         for turn in 1..=MOVES {
-            there.set(turn);
+            there.advance_to(turn);
             assert_eq!(heard_back.changed().await, turn);
         }
     }

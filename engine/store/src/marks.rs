@@ -11,12 +11,13 @@ use mq_env::task::TaskGroup;
 
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::CommitLog;
-use crate::config::{BrokerRole, StoreConfig};
+use crate::config::StoreConfig;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::ReputMessageService;
 use crate::durable_mark::{DurableMark, Mark};
 use crate::index_service::{IndexFlushed, IndexMark, IndexService};
 use crate::plant::Plant;
+use crate::role::RoleWatch;
 use crate::tick_grid::TickGrid;
 
 /// How often the watermark follows the flushed end.
@@ -31,6 +32,7 @@ pub(crate) struct Marks {
     pub(crate) checkpoint: StoreCheckpoint,
     pub(crate) durable: DurableMark,
     pub(crate) config: Arc<StoreConfig>,
+    pub(crate) role: RoleWatch,
     /// Held from sampling to writing, and by whoever lowers what is sampled.
     pub(crate) marking: tokio::sync::Mutex<()>,
 }
@@ -99,6 +101,11 @@ impl Marks {
     pub(crate) async fn write_watermark(&self) {
         let _marking = self.lock_marking().await;
         let mark = Mark { log_end: self.durable_log_end(), ..Mark::default() };
+        // The flushed end is lowered by nobody who does not hold the lock.
+        assert!(
+            mark.log_end <= self.log.flushed_offset(),
+            "the watermark is not above what is synced"
+        );
         if let Err(error) = self.durable.advance(mark).await {
             tracing::warn!(%error, "the durable watermark was not written");
         }
@@ -123,6 +130,9 @@ impl Marks {
         }
         let flushed = self.index.flush(false).await;
         let log_end = self.durable_log_end();
+        assert!(log_end <= self.log.flushed_offset(), "the watermark is not above what is synced");
+        let is_claimed = |end: u64| end <= self.dispatcher.progress().reput_from_offset;
+        assert!(is_claimed(dispatched.reput_from_offset), "what is dispatched stays so meanwhile");
         let mark = Mark {
             log_end,
             logics_end: dispatched.reput_from_offset,
@@ -130,6 +140,7 @@ impl Marks {
             index: flushed.as_ref().map_or(IndexMark::default(), |flushed| flushed.mark),
         };
         let logics_ms = dispatched.store_timestamp_ms;
+        assert!(mark.index.end <= self.index.indexed_to(), "nor is that of the index");
         let physic_ms = if log_end >= dispatched.reput_from_offset { logics_ms } else { 0 };
         self.write(mark, physic_ms, logics_ms, flushed.as_ref().map_or(0, index_ms)).await;
     }
@@ -148,10 +159,10 @@ impl Marks {
     /// of records; what is dispatched is whole.
     fn durable_log_end(&self) -> u64 {
         let flushed = self.log.flushed_offset();
-        match self.config.broker_role {
-            BrokerRole::Slave => flushed.min(self.dispatcher.progress().reput_from_offset),
-            BrokerRole::AsyncMaster | BrokerRole::SyncMaster => flushed,
+        if self.role.is_master() {
+            return flushed;
         }
+        flushed.min(self.dispatcher.progress().reput_from_offset)
     }
 
     /// Waits for the next tick that has work; whether it is a thorough one.

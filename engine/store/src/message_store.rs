@@ -4,13 +4,14 @@
 //! reads are served and the services run. [`MessageStore::shutdown`] makes everything durable. A
 //! store that is dropped instead is a killed one: nothing is lost but what the page cache loses.
 //!
-//! `put` holds the put path, `get` and `query` the reads, `open` start-up, `truncate` what a slave
-//! does to its log.
+//! `put` holds the put path, `get` and `query` the reads, `open` start-up, `role` the change between master
+//! and slave, `truncate` what a slave does to its log.
 
 mod get;
 mod open;
 mod put;
 mod query;
+mod role;
 mod truncate;
 
 pub use put::{PutFuture, WaitingPut};
@@ -34,6 +35,7 @@ use crate::marks::Marks;
 use crate::recovery::RecoveryReport;
 use crate::replica_gate::{ReplicaGate, ReplicaWait};
 use crate::retention::CleanService;
+use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 
@@ -43,6 +45,11 @@ pub struct MessageStore {
     config: Arc<StoreConfig>,
     pub(crate) tasks: TaskGroup,
     flags: Arc<RunningFlags>,
+    role: RoleWatch,
+    /// Held while the role changes.
+    role_changing: tokio::sync::Mutex<()>,
+    /// Held by whoever appends what a master sends.
+    following: tokio::sync::Mutex<()>,
     pub(crate) log: Arc<CommitLog>,
     queues: Arc<ConsumeQueueStore>,
     index: Arc<IndexService>,
@@ -66,7 +73,21 @@ impl MessageStore {
         env: Env,
         config: Arc<StoreConfig>,
     ) -> BoxFuture<'static, Result<Arc<Self>, StoreError>> {
-        Box::pin(open::open(env, config))
+        let role = RoleWatch::new(config.broker_role);
+        Box::pin(open::open(env, config, role))
+    }
+
+    /// As [`MessageStore::open`], for those who need to follow the role before the store is open. From
+    /// now on the store changes it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_as(
+        env: Env,
+        config: Arc<StoreConfig>,
+        role: RoleWatch,
+    ) -> BoxFuture<'static, Result<Arc<Self>, StoreError>> {
+        Box::pin(open::open(env, config, role))
     }
 
     /// The settings.
@@ -169,6 +190,7 @@ impl MessageStore {
         if !self.flags.set(Refusal::Shutdown) {
             return;
         }
+        let _changing = self.role_changing.lock().await;
         self.tasks.shutdown().await;
         self.log.commit(0);
         let is_flushed = self.log.flush(0).await.is_ok();

@@ -23,6 +23,20 @@ use crate::plant::{Plant, planted_on_this_thread};
 /// # Errors
 /// What the disk says; the old version is then still in place, under its name or as `.bak`.
 pub async fn store_metadata(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_metadata(disk, path, None, content).await
+}
+
+/// As [`store_metadata`], for a writer that knows what it wrote last: if that is what is there, it is sound,
+/// and nobody parses all of it again.
+///
+/// # Errors
+/// As there.
+pub async fn replace_metadata(
+    disk: &dyn Disk,
+    path: &Path,
+    last_written: Option<&[u8]>,
+    content: &[u8],
+) -> io::Result<()> {
     let (side, backup) = (with_suffix(path, ".tmp"), backup_of(path));
     let dir = path.parent().unwrap_or(Path::new("."));
     let parents = create_dir(disk, dir)?;
@@ -40,7 +54,8 @@ pub async fn store_metadata(disk: &dyn Disk, path: &Path, content: &[u8]) -> io:
         disk.remove(path)?;
     }
     // Whichever of the two renames a power loss undoes, a whole version is left.
-    if disk.read(path).is_ok_and(|before| is_sound(&before)) {
+    let is_kept = |before: &[u8]| last_written == Some(before) || is_sound(before);
+    if disk.read(path).is_ok_and(|before| is_kept(&before)) {
         disk.rename(path, &backup)?;
     }
     disk.rename(&side, path)?;

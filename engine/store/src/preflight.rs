@@ -168,6 +168,7 @@ fn last_end(disk: &dyn Disk, path: &Path) -> Result<u64, StoreError> {
         };
         let (sound, last) = sound_units(&bytes, u64::MAX);
         end = end.max(last);
+        assert!(sound <= bytes.len(), "units are counted that were read");
         if sound < UNITS_BYTES {
             return Ok(end);
         }

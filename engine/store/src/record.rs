@@ -51,6 +51,8 @@ impl EncodedRecords {
         properties: &str,
     ) -> Result<(), EncodeError> {
         fields(batch, entry.flag, entry.body, properties).encode(&mut self.bytes)?;
+        let before = self.batch_ends.last().copied().unwrap_or(0);
+        assert!(self.bytes.len() > before, "a record has bytes");
         self.batch_ends.push(self.bytes.len());
         Ok(())
     }
@@ -73,6 +75,7 @@ impl EncodedRecords {
         if self.batch_ends.is_empty() {
             return visit(0, &mut self.bytes);
         }
+        assert_eq!(self.batch_ends.last(), Some(&self.bytes.len()), "records fill the buffer");
         let mut start = 0;
         for (index, end) in self.batch_ends.iter().copied().enumerate() {
             visit(index, &mut self.bytes[start..end]);

@@ -286,6 +286,7 @@ impl CleanService {
             Err(error) => tracing::warn!(%path, %error, "expired file cannot be removed"),
         }
         let now = Instant::now();
+        assert!(file.from < file.end, "a file has bytes");
         progress.hanging = Some(Hanging { file, since: since.unwrap_or(now), tried: now, reason });
     }
 

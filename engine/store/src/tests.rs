@@ -10,6 +10,7 @@ mod put;
 mod record_bytes;
 mod recover;
 mod replica;
+mod roles;
 mod small_parts;
 mod transient_pool;
 

@@ -37,13 +37,17 @@ impl TickGrid {
 
     /// The next tick.
     pub(crate) fn next(&self) -> Tick {
-        self.tick(self.next_number())
+        let tick = self.tick(self.next_number());
+        assert!(tick.at > self.start, "ticks come after the start");
+        tick
     }
 
     /// The next thorough tick.
     pub(crate) fn next_thorough(&self) -> Tick {
         let passed = self.next_number() - 1;
-        self.tick(passed.next_multiple_of(self.thorough_every) + 1)
+        let tick = self.tick(passed.next_multiple_of(self.thorough_every) + 1);
+        assert!(tick.is_thorough && tick.at > self.start, "a thorough tick comes after the start");
+        tick
     }
 
     fn next_number(&self) -> u64 {

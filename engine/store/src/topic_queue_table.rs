@@ -18,6 +18,7 @@ impl TopicQueueTable {
 
     /// Counts `messages` that were appended.
     pub(crate) fn advance(&mut self, topic: &str, queue_id: u32, messages: u64) {
+        assert!(messages > 0, "who appended has appended something");
         match self.topics.get_mut(topic) {
             Some(queues) => *queues.entry(queue_id).or_default() += messages,
             None => self.set(topic, queue_id, messages),

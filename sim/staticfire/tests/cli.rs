@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[cfg(not(feature = "plants"))]
+use mq_store::{config::UpstreamSwitch, plant::Plant};
+
 #[path = "cli/conf.rs"]
 mod conf;
 #[path = "cli/stories.rs"]
@@ -323,23 +326,8 @@ fn the_command_knows_no_plant() {
     // What the command does know is found, so that a missing name means something.
     assert!(holds("flush-error-counts-as-done"));
     // One plant shares its name with an upstream switch.
-    let plants = [
-        "send-ok-before-flush",
-        "synced-on-flush-error",
-        "dispatch-above-synced",
-        "truncate-in-memory-only",
-        "stale-queue-offsets-on-promotion",
-        "send-ok-before-replica",
-        "garbled-tags-code",
-        "queue-offset-before-append",
-        "marks-before-sync",
-        "dispatch-from-log-end",
-        "queues-not-cut",
-        "empty-file-refused",
-        "queue-minimum-not-moved",
-        "metadata-renamed-before-sync",
-        "metadata-removed-first",
-    ];
+    let is_switch = |name: &str| UpstreamSwitch::ALL.iter().any(|switch| switch.name() == name);
+    let plants = Plant::all().map(Plant::name).filter(|name| !is_switch(name));
     for plant in plants {
         assert!(!holds(plant), "{plant}");
     }

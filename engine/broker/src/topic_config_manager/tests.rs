@@ -2,6 +2,9 @@
 
 use futures::future::join_all;
 
+use mq_store::config::BrokerRole;
+use mq_store::role::RoleWatch;
+
 use super::*;
 use crate::persisted_table::tests::Counting;
 
@@ -24,7 +27,8 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn load(&self) -> TopicConfigManager {
-        TopicConfigManager::load(&self.env, &self.config, &self.store_config).unwrap()
+        let role = RoleWatch::new(self.store_config.broker_role);
+        TopicConfigManager::load(&self.env, &self.config, &self.store_config, &role).unwrap()
     }
 }
 
@@ -184,4 +188,25 @@ async fn topics_and_their_queues_are_bounded() {
     let sent = manager.create_topic_in_send_message_method("V", "TBW102", 4, 0).await;
     assert!(sent.unwrap_err().to_string().contains("maxTopicNums=10"));
     assert_eq!(fixture.load().topic_nums(), 10);
+}
+
+#[tokio::test]
+async fn the_version_follows_the_role() {
+    let mut fixture = fixture();
+    fixture.store_config.broker_role = BrokerRole::Slave;
+    let store = mq_store::MessageStore::open(
+        fixture.env.clone(),
+        std::sync::Arc::new(fixture.store_config.clone()),
+    );
+    let store = store.await.unwrap();
+    let (env, config) = (&fixture.env, &fixture.config);
+    let topics =
+        TopicConfigManager::load(env, config, &fixture.store_config, store.role()).unwrap();
+    topics.create_topic_in_send_message_back_method(retry_topic()).await.unwrap();
+    assert_eq!(topics.data_version().counter, 0, "a slave's own");
+    store.change_role(BrokerRole::AsyncMaster).await.unwrap();
+    let other = GroupTopic { name: "%RETRY%H".to_owned(), ..retry_topic() };
+    topics.create_topic_in_send_message_back_method(other).await.unwrap();
+    assert_eq!(topics.data_version().counter, 1);
+    store.shutdown().await;
 }

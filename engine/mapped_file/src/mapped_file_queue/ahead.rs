@@ -129,6 +129,7 @@ impl MappedFileQueue {
             if !ready.is_durable {
                 self.distrust_name(ready.file.path());
             }
+            assert_eq!(ready.file.wrote_position(), 0, "a file ahead holds nothing");
             return Ok(ready.file);
         }
         let file = self.open_file(from)?;

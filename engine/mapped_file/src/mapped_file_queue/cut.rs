@@ -39,6 +39,10 @@ impl MappedFileQueue {
         let mut files = self.write_files();
         let kept = files.partition_point(|file| file.file_from_offset() <= offset);
         let removed = files.split_off(kept);
+        assert!(
+            removed.iter().all(|file| file.file_from_offset() > offset),
+            "what is kept begins before"
+        );
         let last = files.last().filter(|last| offset < last.file_end_offset());
         let erased = last.map(|last| {
             let position = self.position(offset);
@@ -50,6 +54,7 @@ impl MappedFileQueue {
         removed.iter().for_each(|file| file.drop_uncommitted());
         self.committed_where.fetch_min(offset, Ordering::AcqRel);
         self.flushed_where.fetch_min(offset, Ordering::AcqRel);
+        assert!(self.max_offset() <= offset, "nothing is left behind {offset}");
         Cut { erased, removed, stranded: self.cut_ahead(&mut ahead) }
     }
 

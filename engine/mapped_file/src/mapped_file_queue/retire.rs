@@ -30,6 +30,8 @@ impl MappedFileQueue {
         let mut files = self.write_files();
         let is_first = files.len() > 1 && files[0].file_from_offset() == file_from_offset;
         if is_first {
+            let (first, next) = (files[0].file_end_offset(), files[1].file_from_offset());
+            assert_eq!(first, next, "the row has no gap where its first file goes");
             self.retired().push(files.remove(0));
         }
         is_first

@@ -29,6 +29,9 @@ impl CommitLog {
         records: &mut EncodedRecords,
     ) -> Result<AppendMessageResult, PutMessageStatus> {
         let mut put = self.lock_put();
+        if !self.role.is_master() {
+            return Err(PutMessageStatus::ServiceNotAvailable);
+        }
         let PutState { table, last } = &mut *put;
         let store_timestamp_ms = self.env.clock.now_millis();
         let _timer = PutLockTimer::start(self, store_timestamp_ms);
@@ -38,8 +41,10 @@ impl CommitLog {
         if in_queue && too_early {
             table.advance(&message.topic, message.queue_id, records.count() as u64);
         }
+        assert!(!records.bytes().is_empty(), "what is put are records");
         let file = self.file_with_room(last, records.bytes().len())?;
         let appended = place(records, file, queue_offset, store_timestamp_ms);
+        self.assert_place(file, &appended);
         if file.append(records.bytes()).is_none() {
             return Err(PutMessageStatus::UnknownError);
         }
@@ -47,9 +52,25 @@ impl CommitLog {
         if in_queue && !too_early {
             table.advance(&message.topic, message.queue_id, records.count() as u64);
         }
+        if in_queue {
+            let next = table.next(&message.topic, message.queue_id);
+            assert_eq!(next, queue_offset + records.count() as u64, "queue offsets are dense");
+        }
         self.report_appended(message, records, &appended);
         self.publish_appended(file, appended.end_offset());
         Ok(appended)
+    }
+
+    /// New records go right behind the log's end, which only ends before what waits for a commit, and into
+    /// one file, with room behind for a blank.
+    fn assert_place(&self, file: &MappedFile, appended: &AppendMessageResult) {
+        let (max, start, end) = (self.max_offset(), appended.phy_offset, appended.end_offset());
+        assert!(start >= max, "a record at {start} would overwrite what ends at {max}");
+        assert!(start == max || self.transient.is_some(), "a gap between {max} and {start}");
+        assert!(
+            end + END_FILE_MIN_BLANK_BYTES as u64 <= file.file_end_offset(),
+            "a record up to {end} leaves its file no room for a blank"
+        );
     }
 
     /// Whether a put has held the lock for longer than `osPageCacheBusyTimeOutMills`.
@@ -75,8 +96,13 @@ impl CommitLog {
         let room = file.file_size() - file.wrote_position();
         if needed > room {
             let mut blank = [0; END_FILE_MIN_BLANK_BYTES];
+            if room < blank.len() {
+                tracing::error!(room, "the log's last record leaves no room for a blank");
+                return Err(PutMessageStatus::UnknownError);
+            }
             encode_blank(room, &mut &mut blank[..]);
             file.append_to_end(&blank);
+            assert!(file.is_full(), "a blank fills its file");
             self.publish_appended(file, file.file_end_offset());
         }
         self.last_or_create(last)
@@ -96,6 +122,7 @@ impl CommitLog {
                 })?
             }
         };
+        assert!(!file.is_full(), "who appends has a file with room");
         if file.wrote_position() == 0 {
             self.rolled.notify_one();
         }
@@ -145,6 +172,8 @@ fn place(
         }
         at += record.len() as u64;
     });
+    assert_eq!(at, phy_offset + records.bytes().len() as u64, "records lie behind one another");
+    assert!(!is_batch || batch_phy_offsets.len() == records.count(), "each has its offset");
     AppendMessageResult {
         phy_offset,
         wrote_bytes: records.bytes().len() as u32,
@@ -167,6 +196,7 @@ struct PutLockTimer<'a>(&'a CommitLog);
 
 impl<'a> PutLockTimer<'a> {
     fn start(log: &'a CommitLog, now_ms: u64) -> Self {
+        debug_assert_eq!(log.put_side.locked_since_ms.load(Ordering::Relaxed), 0, "one at a time");
         log.put_side.locked_since_ms.store(now_ms, Ordering::Release);
         PutLockTimer(log)
     }

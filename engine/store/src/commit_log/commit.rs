@@ -29,9 +29,9 @@ pub(super) struct Transient {
 }
 
 impl Transient {
-    /// A pool, if the settings want one.
+    /// A pool, if the settings want one for a master.
     pub(super) fn of(config: &StoreConfig) -> Option<Self> {
-        config.is_transient_store_pool_enable().then(|| Transient {
+        config.wants_transient_store_pool().then(|| Transient {
             pool: TransientStorePool::new(
                 config.transient_store_pool_size,
                 config.mapped_file_size_commit_log,
@@ -47,23 +47,22 @@ impl CommitLog {
     /// committed (RocketMQ 4.9 `isTransientStorePoolDeficient`).
     #[must_use]
     pub fn is_transient_store_pool_deficient(&self) -> bool {
-        let transient = self.transient.as_ref();
-        transient.is_some_and(|transient| transient.pool.available_buffer_nums() == 0)
+        self.lending().is_some_and(|transient| transient.pool.available_buffer_nums() == 0)
     }
 
     /// Buffers that may still be borrowed; without a pool there is no end of them (RocketMQ 4.9
     /// `remainTransientStoreBufferNumbs`).
     #[must_use]
     pub fn remain_transient_store_buffer_numbs(&self) -> usize {
-        let transient = self.transient.as_ref();
-        transient.map_or(i32::MAX as usize, |transient| transient.pool.available_buffer_nums())
+        let lending = self.lending();
+        lending.map_or(i32::MAX as usize, |transient| transient.pool.available_buffer_nums())
     }
 
     /// Bytes that wait for a commit; nothing without a pool (RocketMQ 4.9 `remainHowManyDataToCommit`).
     #[must_use]
     pub fn remain_how_many_data_to_commit(&self) -> Option<u64> {
         let behind = self.queue.max_offset().saturating_sub(self.max_offset());
-        self.transient.as_ref().map(|_| behind)
+        self.lending().map(|_| behind)
     }
 
     /// Commits what waits; with `least_pages` above 0 only if so many pages do, or a file is full.
@@ -71,6 +70,8 @@ impl CommitLog {
         let Some(transient) = &self.transient else { return };
         let _committing = lock(&transient.committing);
         let (from, to) = (self.max_offset(), self.queue.commit(least_pages));
+        assert!(from <= to || self.queue.is_empty(), "a commit leads from {from} to {to}");
+        assert!(to <= self.queue.max_offset(), "only what was appended is committed");
         if to > from {
             self.env.probe.emit(&Event::Committed { from, to });
             self.publish_max(to);
@@ -79,6 +80,8 @@ impl CommitLog {
 
     /// Publishes what was appended to `file`, up to `end`, or leaves that to the commit.
     pub(super) fn publish_appended(&self, file: &MappedFile, end: u64) {
+        let appended = file.file_from_offset() + file.wrote_position() as u64;
+        assert_eq!(end, appended, "what is published is what was appended");
         self.ahead_trigger.appended(end);
         let Some(transient) = &self.transient else { return self.publish_max(end) };
         if file.read_position() < file.wrote_position() {
@@ -105,6 +108,26 @@ impl CommitLog {
         }
         self.commit(0);
         Ok(())
+    }
+
+    /// Whether files that are begun get buffers: those of a slave do not. The last one gives its own back,
+    /// once what waits there is committed.
+    pub(crate) fn lend_buffers(&self, lends: bool) {
+        let _put = self.lock_put();
+        self.queue.lend_buffers(lends);
+        if lends {
+            return;
+        }
+        self.commit(0);
+        if let Some(last) = self.queue.last() {
+            assert_eq!(last.read_position(), last.wrote_position(), "all is committed");
+            self.without_commits(|| last.drop_uncommitted());
+        }
+    }
+
+    /// The pool, if there is one and it lends.
+    fn lending(&self) -> Option<&Transient> {
+        self.transient.as_ref().filter(|_| self.queue.lends_buffers())
     }
 
     /// Runs `change` while nothing is committed.

@@ -25,6 +25,7 @@ impl CommitLog {
         if self.queue.last().is_none_or(|last| last.file_from_offset() == from) {
             return Ok(None);
         }
+        assert!(from < end && end <= self.queue.max_offset(), "a file with one behind it is full");
         let path = first.path().to_path_buf();
         let modified_ms = self.env.disk.stat(&path)?.modified_ms;
         Ok(Some(OldestFile { path, from, end, modified_ms }))
@@ -34,7 +35,11 @@ impl CommitLog {
     /// somebody reads it: then it stays there until [`CommitLog::remove_retired`].
     pub(crate) async fn delete_oldest(&self, oldest: &OldestFile) -> io::Result<Retired> {
         let _flushing = self.lock_flushing().await;
-        self.queue.retire_first(oldest.from);
+        // A slave's log may have been cut since its marks were read.
+        if oldest.end <= self.flushed_offset() && self.queue.retire_first(oldest.from) {
+            assert_eq!(self.min_offset(), oldest.end, "files are removed one behind the other");
+            assert!(self.min_offset() <= self.flushed_offset(), "nothing goes that is not synced");
+        }
         self.queue.remove_retired(false).await
     }
 

@@ -51,10 +51,16 @@ impl GroupCommitService {
     /// sender is gone stands for FLUSH_DISK_TIMEOUT.
     pub(crate) fn submit(&self, end_offset: u64) -> oneshot::Receiver<PutMessageStatus> {
         let (done, outcome) = oneshot::channel();
-        let deadline = Instant::now() + self.timeout;
         let mut requests = lock(&self.requests);
-        // Seen under the lock: whoever poisons the log empties the list afterwards.
-        if !self.log.is_poisoned() {
+        // Under the lock: the list is in the order of the deadlines.
+        let deadline = Instant::now() + self.timeout;
+        let is_last = requests.back().is_none_or(|last| last.deadline <= deadline);
+        assert!(is_last, "no put waits behind one with a later deadline");
+        // Seen under the lock: whoever syncs, poisons or cuts the log looks through the list afterwards.
+        if end_offset <= self.log.flushed_offset() {
+            // Nobody waits for it yet.
+            let _ = done.send(PutMessageStatus::PutOk);
+        } else if !self.log.is_poisoned() && end_offset <= self.log.max_offset() {
             requests.push_back(GroupCommitRequest { end_offset, deadline, done });
             self.submitted.notify_one();
         }

@@ -48,7 +48,9 @@ pub(super) struct MappedLog {
 impl MappedLog {
     pub(super) fn new(files: Vec<Arc<MappedFile>>) -> Self {
         let range = |file: &Arc<MappedFile>| file.file_from_offset()..file.file_end_offset();
-        let ranges = files.iter().map(range).collect();
+        let ranges: Vec<Range<u64>> = files.iter().map(range).collect();
+        let ascending = |pair: &[Range<u64>]| pair[0].end <= pair[1].start;
+        assert!(ranges.windows(2).all(ascending), "files are in order");
         MappedLog { files, ranges }
     }
 }
@@ -70,7 +72,12 @@ impl LogBytes for MappedLog {
         let Some(index) = file_of(&self.ranges, phy_offset) else { return phy_offset };
         let file = &self.files[index];
         let from = file.file_from_offset();
-        from + file.next_data((phy_offset - from) as usize) as u64
+        let next = from + file.next_data((phy_offset - from) as usize) as u64;
+        assert!(
+            (phy_offset..=file.file_end_offset()).contains(&next),
+            "data is looked for in the file"
+        );
+        next
     }
 }
 
@@ -112,6 +119,7 @@ pub(crate) fn next_record<L: LogBytes>(log: &mut L, from: u64) -> Result<Option<
     for index in first..log.files().len() {
         let file = log.files()[index].clone();
         let mut at = from.max(file.start);
+        assert!(at < file.end, "files that end before {from} are passed over");
         loop {
             // A record's magic lies behind its first bytes, which may be in the page before.
             at = at.max(log.next_data(at).saturating_sub(MAGIC_POSITION as u64));
@@ -130,6 +138,10 @@ pub(crate) fn next_record<L: LogBytes>(log: &mut L, from: u64) -> Result<Option<
             at += candidate as u64;
             let rules = RecordRules::strict(at as i64);
             if matches!(check_at(log, at, &rules)?, RecordCheck::Valid(_)) {
+                assert!(
+                    from <= at && at < file.end,
+                    "a record at {at} is looked for from {from} on"
+                );
                 return Ok(Some(at));
             }
             at += 1;
@@ -153,6 +165,7 @@ fn find_record_magic(bytes: &[u8]) -> Option<usize> {
             let mut magics = page[MAGIC_POSITION..].windows(4);
             let is_magic = |magic: &[u8]| i32_at(magic, 0).is_some_and(is_record_magic);
             if let Some(position) = magics.position(is_magic) {
+                assert!(start + position + HEAD_BYTES <= bytes.len(), "a record's head is at hand");
                 return Some(start + position);
             }
         }

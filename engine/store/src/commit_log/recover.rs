@@ -96,11 +96,14 @@ impl CommitLog {
     /// Syncs what of `unsure` lies in files before the one of its end; the flushed end follows file by
     /// file.
     pub(crate) async fn sync_unsure(&self, unsure: Range<u64>) -> Result<(), StoreError> {
+        assert_eq!(unsure.end, self.max_offset(), "all that is unsure of is synced");
+        assert!(self.flushed_offset() <= unsure.end, "and only what is in the log");
         let last_file = self.file_start(unsure.end);
         if unsure.start < last_file {
             self.queue.rewrite(unsure.start..last_file, |end| self.set_flushed(end)).await?;
         }
         self.set_flushed(unsure.end);
+        self.assert_positions();
         Ok(())
     }
 
@@ -116,6 +119,7 @@ impl CommitLog {
             damage: &self.damage,
         };
         let Ok(end) = walk.run(&mut log, start..u64::MAX, &mut |_, _| Ok(()));
+        assert!(start <= end.phy_offset, "a walk from {start} ends at {}", end.phy_offset);
         (start, end)
     }
 
@@ -133,13 +137,17 @@ impl CommitLog {
     /// Makes `end` the end of the log, durably: what lies behind it is erased, and its file synced from
     /// `unsure_from` on. Returns how many bytes behind it were not zero.
     async fn end_at(&self, end: u64, unsure_from: u64) -> Result<u64, StoreError> {
+        assert!(unsure_from <= end, "what is synced, {unsure_from}, is in the log, {end}");
         self.damage.cut(end).await.map_err(StoreError::io("write the list of damaged ranges"))?;
+        self.max_offset.advance_to(end);
         let cut = self.cut(end);
+        assert_eq!(self.max_offset(), end, "the log ends where it was found to end");
         let dropped_bytes = cut.dropped_bytes();
         self.settle(cut).await?;
         let from = unsure_from.max(self.file_start(end));
         self.queue.rewrite(from..end, |_| ()).await?;
         self.set_flushed(unsure_from);
+        self.assert_positions();
         Ok(dropped_bytes)
     }
 }

@@ -23,6 +23,7 @@ impl CommitLog {
             return Err(StoreError::Poisoned);
         }
         let _put = self.lock_put();
+        assert!(self.role.is_slave(), "a master's log has nothing but what is put");
         let is_empty = self.queue.is_empty();
         let end = self.max_offset();
         if !is_empty && phy_offset != end {
@@ -33,14 +34,19 @@ impl CommitLog {
         let file = self.queue.last_or_create(phy_offset).map_err(StoreError::io("append"))?;
         if is_empty {
             file.set_positions(self.queue.position(phy_offset));
+            self.max_offset.advance_to(phy_offset);
             self.set_flushed(phy_offset);
         }
         if file.append(bytes).is_none() {
             let what = format!("{} bytes at {phy_offset} cross the file's end", bytes.len());
             return Err(StoreError::Offset { what });
         }
-        self.ahead_trigger.appended(phy_offset + bytes.len() as u64);
-        self.publish_max(phy_offset + bytes.len() as u64);
+        let end = phy_offset + bytes.len() as u64;
+        assert!(!file.has_write_buffer(), "a slave has no transient store pool");
+        assert!(end <= file.file_end_offset(), "a slice lies in one file");
+        assert_eq!(end, self.queue.max_offset(), "a slice joins the log");
+        self.ahead_trigger.appended(end);
+        self.publish_max(end);
         if phy_offset == file.file_from_offset() {
             self.rolled.notify_one();
         }
@@ -54,6 +60,10 @@ impl CommitLog {
         let mut at = range.start;
         while at < range.end {
             let piece = self.data(at)?.truncated((range.end - at) as usize);
+            assert!(
+                !piece.is_empty() && at + piece.len() as u64 <= range.end,
+                "a piece of {range:?}"
+            );
             hasher.update(&piece);
             at += piece.len() as u64;
         }
@@ -70,7 +80,16 @@ impl CommitLog {
         }
         // The end itself has no byte, and on a slave it may lie within a record.
         let inside = if phy_offset == max { max - 1 } else { phy_offset };
-        (min..max).contains(&inside).then(|| self.boundary_in_file(inside, phy_offset)).flatten()
+        let boundary = (min..max)
+            .contains(&inside)
+            .then(|| self.boundary_in_file(inside, phy_offset))
+            .flatten();
+        let is_at_or_below = |at: u64| (min..=phy_offset).contains(&at);
+        assert!(
+            boundary.is_none_or(is_at_or_below),
+            "{boundary:?} is asked for at or below {phy_offset}"
+        );
+        boundary
     }
 
     /// Copies the log's bytes in `range` into files under `dir`, one per CommitLog file and named by
@@ -88,6 +107,10 @@ impl CommitLog {
             let Some(piece) = piece else {
                 return Err(StoreError::Offset { what: format!("no data at {at}") });
             };
+            assert!(
+                !piece.is_empty() && at + piece.len() as u64 <= range.end,
+                "a piece of {range:?}"
+            );
             let path = dir.join(file_name(at));
             let region = disk.map(&path, piece.len()).map_err(StoreError::io(what()))?;
             region.write(0, &piece);
@@ -118,6 +141,7 @@ impl CommitLog {
                 RecordCheck::Blank { .. } => self.roll_next_file(start),
                 RecordCheck::Zeros | RecordCheck::Torn(_) => return Some(boundary),
             };
+            assert!(next > boundary, "a record at {boundary} ends at {next}");
             if next > limit {
                 return Some(boundary);
             }

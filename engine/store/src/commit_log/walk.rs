@@ -193,6 +193,7 @@ impl Walk<'_> {
         while at < range.end {
             let reason = match self.step(log, at, visit)? {
                 Step::To(next) => {
+                    assert!(next > at, "a record at {at} leads to {next}");
                     at = next;
                     continue;
                 }
@@ -202,7 +203,10 @@ impl Walk<'_> {
                 Step::Bad(reason) => reason,
             };
             match self.pass_over(log, at, &reason)? {
-                Some(next) => at = next,
+                Some(next) => {
+                    assert!(next > at, "damage at {at} ends at {next}");
+                    at = next;
+                }
                 None => return Ok(WalkEnd { phy_offset: at, reason }),
             }
         }
@@ -219,6 +223,7 @@ impl Walk<'_> {
             return Ok(Step::End("end of the last file"));
         };
         let file_end = log.files()[index].end;
+        assert!((log.files()[index].start..file_end).contains(&at), "{at} lies in its file");
         let is_last = index + 1 == log.files().len();
         Ok(match check_at(log, at, &self.from.rules(at, self.check_crc))? {
             RecordCheck::Valid(record) => {
@@ -256,6 +261,10 @@ impl Walk<'_> {
         }
         let next = next_record(log, at + 1)?.filter(|next| *next < self.sound_end);
         if let Some(next) = next {
+            assert!(
+                at < next && next < self.sound_end,
+                "what is passed over lies where the log was sound"
+            );
             self.damage.add(at..next, reason);
         }
         Ok(next)
@@ -282,6 +291,7 @@ pub(crate) fn report_dropped<L: LogBytes>(
     }
     let mut from = end.phy_offset + 1;
     while let Some(at) = next_record(log, from)? {
+        assert!(at >= from, "records are looked for forward");
         let bytes = record_bytes(log, at)?;
         report.add_dropped(|| DroppedRecord::describe(bytes, at, "behind the end of the log"));
         from = at + decode_record(bytes).map_or(1, |record| record.size() as u64);

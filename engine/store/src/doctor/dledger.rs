@@ -117,6 +117,7 @@ impl StoreDir {
                 };
                 visit(pos, Entry::Whole(&log.bytes(pos, whole)?[..whole]))?;
                 pos += whole as u64;
+                assert!(pos <= file.end, "an entry lies in its file: {pos}");
             }
         }
         Ok(())

@@ -71,6 +71,11 @@ impl IndexReader {
             self.window = read.map_err(DoctorError::io(&self.file.path))?;
             self.first = number;
         }
+        assert!(number >= self.first, "the window begins at or before what is asked for");
+        assert!(
+            self.window.len() <= WINDOW_ENTRIES * INDEX_ENTRY_BYTES,
+            "and is no larger than it may be"
+        );
         let at = (number - self.first) * INDEX_ENTRY_BYTES;
         Ok(self.window.get(at..).and_then(IndexEntry::decode))
     }

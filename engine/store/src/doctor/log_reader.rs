@@ -124,6 +124,7 @@ impl<'a> LogReader<'a> {
         let (mut end, mut at) = (None, from);
         while at < file.end {
             let bytes = self.bytes(at, PAGE_SIZE)?;
+            assert!(!bytes.is_empty(), "a file goes on up to its end");
             let last = bytes.iter().rposition(|byte| *byte != 0);
             end = last.map(|last| at + last as u64 + 1).or(end);
             at += bytes.len() as u64;
@@ -142,6 +143,8 @@ impl<'a> LogReader<'a> {
             read => read.map_err(DoctorError::io(&path))?,
         };
         (self.progress)(bytes.len() as u64);
+        assert!((file.start..file.end).contains(&phy_offset), "{phy_offset} lies in its file");
+        assert!(bytes.len() <= len, "no more is held than a window");
         // A short file is filled up.
         bytes.resize(len, 0);
         self.window = Window { from: phy_offset, bytes };
@@ -164,6 +167,7 @@ impl LogBytes for LogReader<'_> {
         if !self.window.holds(phy_offset, len) {
             self.read(&file, phy_offset, len.max(WINDOW_BYTES).min(rest))?;
         }
+        assert!(self.window.holds(phy_offset, len), "{len} bytes at {phy_offset} were read");
         Ok(&self.window.bytes[(phy_offset - self.window.from) as usize..])
     }
 }

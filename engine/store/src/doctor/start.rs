@@ -103,6 +103,7 @@ impl Start {
             let walk = Walk { from: found.from, check_crc, sound_end, damage: &damage };
             walked_from = start;
             end = walk.run(&mut log, start..u64::MAX, &mut |_, _| Ok(()))?;
+            assert!(start <= end.phy_offset, "a walk from {start} ends at {}", end.phy_offset);
         }
         let durable_end = found.from.durable_end();
         if end.phy_offset < durable_end && !config.salvage {
@@ -234,7 +235,7 @@ impl Start {
             let Some(file) = file_of(log.files(), at) else { break };
             let file_end = log.files()[file].end;
             let is_last = file_end >= range.end;
-            at = match check_at(log, at, &RecordRules::own(at))? {
+            let next = match check_at(log, at, &RecordRules::own(at))? {
                 RecordCheck::Valid(record) => {
                     self.add_unit(dir, &record, at);
                     at + record.size() as u64
@@ -250,6 +251,8 @@ impl Start {
                 _ if is_last => break,
                 _ => file_end,
             };
+            assert!(next > at, "what lies at {at} leads to {next}");
+            at = next;
         }
         Ok(())
     }
@@ -312,6 +315,7 @@ impl QueueModel {
                     self.max_physic_offset = unit.phy_offset as u64 + unit.size as u64;
                 }
             }
+            assert!(at <= file + per_file, "a file has {per_file} units");
             if at > file {
                 (self.kept, self.end) = (at, at);
                 return Ok(());
@@ -342,7 +346,10 @@ impl QueueModel {
         if queue_offset > self.end {
             self.fillers.push(self.end..queue_offset);
         }
+        assert!(end_offset > self.max_physic_offset, "units ascend");
         (self.end, self.max_physic_offset) = (queue_offset + 1, end_offset);
+        assert!(self.first.is_some_and(|first| first < self.end), "a queue begins before it ends");
+        assert!(self.kept <= self.end, "what is added lies behind what is kept");
     }
 
     /// First queue offset, as `ConsumeQueue::correct_min_offset` has it, and the one behind the last.

@@ -53,6 +53,7 @@ impl UnitReader {
         if !(self.from..self.from + held).contains(&queue_offset) {
             self.read(dir, queue_offset)?;
         }
+        assert!(queue_offset >= self.from, "the window begins at or before what is asked for");
         let at = (queue_offset - self.from) as usize * CQ_STORE_UNIT_BYTES;
         Ok(self.units.get(at..).and_then(ConsumeQueueUnit::decode))
     }
@@ -66,6 +67,7 @@ impl UnitReader {
         let len = (WINDOW_UNITS * UNIT).min(self.file_bytes - (at - from)) as usize;
         let read = dir.disk.read_at(&file.path, at - from, len);
         self.units = read.map_err(DoctorError::io(&file.path))?;
+        assert!(self.units.len() as u64 <= WINDOW_UNITS * UNIT, "no more is held than a window");
         Ok(())
     }
 }

@@ -5,6 +5,9 @@
 //! dies between the two takes the connection with it, so bytes are only ever appended from the very
 //! process that the proof was about, or an older one with the same history.
 //!
+//! A store that is to be no slave any more is left where nothing is half done: `lock_following` is free
+//! once it appends nothing more.
+//!
 //! A SYNC_FLUSH slave reports what it has synced, any other what its page cache holds.
 //!
 //! Java origin: `HAService.HAClient` of RocketMQ 4.9, which appends to whatever it has.
@@ -21,12 +24,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::time::Instant;
 
 use super::follow_state::FollowState;
-use super::joining::{Joined, Joining};
+use super::joining::{Joined, Joining, NOT_A_SLAVE};
 use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::error::StoreError;
 use crate::log_end::LogEndWatch;
 use crate::message_store::MessageStore;
+use crate::role::RoleWatch;
 
 /// Limit of one attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +49,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 /// Room for what one read takes in: two slices of the default size with their headers.
 const READ_BYTES: usize = 72 << 10;
 
-/// Follows a master for as long as the store runs.
+/// Follows a master whenever the store is a slave.
 pub(crate) struct HaClient {
     pub(crate) env: Env,
     pub(crate) config: Arc<StoreConfig>,
@@ -84,16 +88,36 @@ impl Search {
 }
 
 impl HaClient {
-    /// Follows until cancelled.
+    /// Follows until cancelled, whenever the store is a slave.
     pub(crate) async fn run(mut self) {
+        let store = Arc::clone(&self.store);
+        loop {
+            store.role().may_follow().await;
+            {
+                let _following = store.lock_following().await;
+                self.follow().await;
+            }
+            self.state.set(FollowState::Idle);
+        }
+    }
+
+    /// Follows until the store is to be no slave any more.
+    async fn follow(&mut self) {
+        let role = self.store.role().clone();
         let mut search = Search::begin();
         loop {
-            let master = self.next_master(&mut search).await;
+            let master = mq_env::select! {
+                () = role.must_not_follow() => return,
+                master = self.next_master(&mut search) => master,
+            };
             let attempt = Instant::now();
             self.attempt(&master, &mut search).await;
             let is_refused = self.state.read(|state| state.refusal().is_some());
             let interval = if is_refused { REFUSED_INTERVAL } else { ATTEMPT_INTERVAL };
-            tokio::time::sleep_until(attempt + interval).await;
+            mq_env::select! {
+                () = role.must_not_follow() => return,
+                () = tokio::time::sleep_until(attempt + interval) => {}
+            }
         }
     }
 
@@ -144,7 +168,12 @@ impl HaClient {
     }
 
     async fn connect(&self, master: &str) -> Result<Stream, String> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.env.net.connect(master)).await {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.env.net.connect(master));
+        let connected = mq_env::select! {
+            () = self.store.role().must_not_follow() => return Err(NOT_A_SLAVE.to_owned()),
+            connected = connecting => connected,
+        };
+        match connected {
             Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
             Ok(Err(error)) => Err(error.to_string()),
             Ok(Ok(stream)) => Ok(stream),
@@ -188,6 +217,7 @@ struct Reports {
     heartbeat_interval: Duration,
     last_report: Instant,
     reported: u64,
+    role: RoleWatch,
     /// Follows what may be reported.
     reportable: LogEndWatch,
 }
@@ -218,6 +248,7 @@ impl<'a> Session<'a> {
             heartbeat_interval: Duration::from_millis(config.ha_send_heartbeat_interval_ms),
             last_report: now,
             reported: log.max_offset(),
+            role: client.store.role().clone(),
             reportable,
         };
         if !config.upstream(UpstreamSwitch::FirstReportLate) {
@@ -263,6 +294,7 @@ impl<'a> Session<'a> {
                     self.reports.send(self.reports.reported).await
                 }
                 () = silence => Err("the master is silent".to_owned()),
+                () = self.client.store.role().must_not_follow() => Err(NOT_A_SLAVE.to_owned()),
             };
             if let Err(reason) = step {
                 return reason;
@@ -299,6 +331,8 @@ impl<'a> Session<'a> {
         }
         self.log.append_raw(from, body)?;
         let to = from + body.len() as u64;
+        assert_eq!(self.log.max_offset(), to, "nobody else appends to a slave's log");
+        assert!(self.reports.reported <= to, "no more is reported than is there");
         self.client.env.probe.emit(&Event::HaReceived { from, to });
         Ok(())
     }
@@ -345,7 +379,11 @@ impl Reports {
             self.master.write_all(&encode_report(offset)).await?;
             self.master.flush().await
         };
-        match tokio::time::timeout(self.write_timeout, write).await {
+        let written = mq_env::select! {
+            () = self.role.must_not_follow() => return Err(NOT_A_SLAVE.to_owned()),
+            written = tokio::time::timeout(self.write_timeout, write) => written,
+        };
+        match written {
             Err(_) => return Err("the master takes no reports".to_owned()),
             Ok(Err(error)) => return Err(error.to_string()),
             Ok(Ok(())) => {}

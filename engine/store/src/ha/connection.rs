@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::replicas::{ConnectionId, Replicas, counts_beyond_end};
 use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::role::RoleWatch;
 
 /// Reports are 8 bytes; a slave that sends more of them at once is read in several turns.
 const READ_BYTES: usize = 1 << 10;
@@ -30,6 +31,7 @@ pub(crate) struct HaConnection {
     pub(crate) probe: Probe,
     pub(crate) log: Arc<CommitLog>,
     pub(crate) replicas: Arc<Replicas>,
+    pub(crate) role: RoleWatch,
     pub(crate) id: ConnectionId,
     /// The slave's address, for people.
     pub(crate) slave: String,
@@ -41,6 +43,9 @@ impl HaConnection {
         let (read_half, write_half) = tokio::io::split(stream);
         let (request, requested) = oneshot::channel();
         mq_env::select! {
+            () = self.role.changed_since(self.id.role_changes()) => {
+                "this broker's role has changed".to_owned()
+            }
             reason = self.read_reports(read_half, request) => reason,
             reason = self.transfer(write_half, requested) => reason,
         }
@@ -124,7 +129,9 @@ impl HaConnection {
                 let Some(data) = self.log.data(next) else {
                     return Ok(format!("offset {next} cannot be read"));
                 };
-                let slice = data.truncated(room.min(self.config.ha_transfer_batch_size));
+                let slice = data.truncated(room.min(self.config.ha_transfer_batch_size.max(1)));
+                assert!(!slice.is_empty() && slice.start_offset() == next, "slices join");
+                assert!(next + slice.len() as u64 <= end, "no more is sent than may be");
                 writer.send(next, &slice).await?;
                 let from = next;
                 next += slice.len() as u64;

@@ -12,33 +12,39 @@ use tokio::time::Instant;
 
 use super::replicas::Replicas;
 use crate::config::StoreConfig;
+use crate::plant::Plant;
 use crate::put_result::PutMessageStatus;
 
 /// Answers whether a slave has a record (RocketMQ 4.9 `GroupTransferService`).
 pub(crate) struct GroupTransferService {
     replicas: Arc<Replicas>,
     slave_timeout: Duration,
+    /// A planted bug.
+    times_out_well: bool,
 }
 
 impl GroupTransferService {
     pub(crate) fn new(replicas: Arc<Replicas>, config: &StoreConfig) -> Self {
         let slave_timeout = Duration::from_millis(config.slave_timeout_ms);
-        GroupTransferService { replicas, slave_timeout }
+        let times_out_well = config.planted(Plant::SendOkAfterSlaveTimeout);
+        GroupTransferService { replicas, slave_timeout, times_out_well }
     }
 
     /// The replication status of a record that ends at `end_offset`: SLAVE_NOT_AVAILABLE at once
     /// when no slave is near, else PUT_OK when one confirms it within `slaveTimeout` of this call,
-    /// else FLUSH_SLAVE_TIMEOUT. The record stays stored whatever comes out.
+    /// else FLUSH_SLAVE_TIMEOUT, at once when this store becomes a slave. The record stays stored whatever
+    /// comes out.
     pub(crate) fn submit(&self, end_offset: u64) -> BoxFuture<'static, PutMessageStatus> {
         if !self.replicas.is_slave_ok(end_offset) {
             return Box::pin(std::future::ready(PutMessageStatus::SlaveNotAvailable));
         }
         let deadline = Instant::now() + self.slave_timeout;
-        let replicas = Arc::clone(&self.replicas);
+        let (replicas, times_out_well) = (Arc::clone(&self.replicas), self.times_out_well);
         Box::pin(async move {
             match tokio::time::timeout_at(deadline, replicas.confirmed(end_offset)).await {
-                Ok(()) => PutMessageStatus::PutOk,
-                Err(_) => PutMessageStatus::FlushSlaveTimeout,
+                Ok(true) => PutMessageStatus::PutOk,
+                Err(_) if times_out_well => PutMessageStatus::PutOk,
+                Ok(false) | Err(_) => PutMessageStatus::FlushSlaveTimeout,
             }
         })
     }
@@ -49,11 +55,13 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::config::BrokerRole;
+    use crate::role::RoleWatch;
 
     fn service() -> (GroupTransferService, Arc<Replicas>) {
         let mut config = StoreConfig::at("unused");
         config.ha_slave_fallbehind_max = 1_000;
-        let replicas = Arc::new(Replicas::new(&config));
+        let replicas = Arc::new(Replicas::new(&config, RoleWatch::new(BrokerRole::SyncMaster)));
         (GroupTransferService::new(Arc::clone(&replicas), &config), replicas)
     }
 

@@ -17,6 +17,9 @@ use crate::message_store::MessageStore;
 use crate::plant::Plant;
 use crate::sync::lock;
 
+/// Why somebody follows no more who is to be no slave.
+pub(crate) const NOT_A_SLAVE: &str = "this broker ceases to be a slave";
+
 const WHAT_TO_DO: &str = "This slave does not follow and keeps its log and its tables. If its \
     messages are the ones to keep, promote it: stop the master, set brokerRole=ASYNC_MASTER or \
     SYNC_MASTER and brokerId=0 here, restart. If the master's are, stop this slave, move its store \
@@ -101,7 +104,14 @@ impl Joining {
         let (oracle, master_end) = noting_end(oracle);
         let starts_until =
             |master_end| log.file_start(master_end).saturating_add(log.file_size() as u64);
-        let settled = match compare(own, &oracle, self.diverged_bytes_max()).await {
+        let role = self.store.role();
+        let compared = mq_env::select! {
+            () = role.must_not_follow() => {
+                return Joined::Later { reason: NOT_A_SLAVE.to_owned() };
+            }
+            compared = compare(own, &oracle, self.diverged_bytes_max()) => compared,
+        };
+        let settled = match compared {
             Err(PrefixError::Unsupported { log_end }) => {
                 return unproven(log_end.map(starts_until));
             }
@@ -155,6 +165,7 @@ impl Joining {
         let root = &self.config.store_path_root_dir;
         let quarantine = copy_aside(&self.env, log, root, range, reason, master).await?;
         self.store.truncate_to(common, reason).await?;
+        assert_eq!(self.log().max_offset(), common, "the tail is cut");
         self.report(quarantine);
         Ok(())
     }
@@ -179,6 +190,7 @@ impl Joining {
         log.flush(0).await?;
         let quarantine = begin_aside(&self.env, log, root, reason, master).await?;
         self.store.reset_to(master_min, &quarantine.dir).await?;
+        assert_eq!(self.log().min_offset(), master_min, "the log begins at its master's minimum");
         finish_aside(&self.env, &quarantine).await?;
         if start < end {
             self.report(quarantine);

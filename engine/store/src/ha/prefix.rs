@@ -170,6 +170,10 @@ impl Questions<'_> {
         // Below `floor` one of the logs has nothing; `common` is the end to be proven.
         let (mut floor, mut common) = (min_offset, end_offset);
         loop {
+            assert!(
+                min_offset <= floor && floor < common && common <= end_offset,
+                "{floor}..{common}"
+            );
             let samples = self.samples(proof_ranges(floor..common))?;
             let answer = self.ask(&samples).await?;
             let PrefixAnswer { min_offset: master_min, max_offset: master_max, verdicts } = answer;
@@ -192,6 +196,7 @@ impl Questions<'_> {
                 return self.settle(common).await;
             };
             let lowest = (self.own.file_start)(end_offset.saturating_sub(diverged_bytes_max));
+            assert!(lowest <= end_offset, "a file begins at or before what lies in it");
             let start = lowest.max(floor);
             let found = self.narrow(floor, start, limit).await?;
             if found.unwrap_or(start) == floor {
@@ -259,7 +264,10 @@ impl Questions<'_> {
         }
         // Boundary `same` is common, boundary `differs` (or the end of the list) is not.
         let (mut same, mut differs) = (0, boundaries.len());
+        let ascending = |pair: &[u64]| pair[0] < pair[1];
+        assert!(boundaries.windows(2).all(ascending), "records end in their order");
         while differs - same > 1 {
+            let before = differs - same;
             let tried = spread(same + 1..differs, CANDIDATES);
             let ranges = tried.iter().map(|index| {
                 let end = boundaries[*index];
@@ -272,6 +280,7 @@ impl Questions<'_> {
                     same = first.checked_sub(1).map_or(same, |before| tried[before]);
                 }
             }
+            assert!(same < differs && differs - same < before, "every question narrows the search");
         }
         Ok(Some(boundaries[same]))
     }
@@ -345,6 +354,7 @@ fn proof_ranges(log: Range<u64>) -> Vec<Range<u64>> {
     };
     pieces.sort_unstable_by(|a, b| b.cmp(a));
     pieces.dedup();
+    assert!(pieces.last() == Some(&0), "the end is proven");
     let range = |piece: u64| {
         let end = log.end - piece * SAMPLE_BYTES;
         end.saturating_sub(SAMPLE_BYTES).max(log.start)..end
@@ -355,7 +365,10 @@ fn proof_ranges(log: Range<u64>) -> Vec<Range<u64>> {
 /// Up to `count` indices spread evenly over `range`, its last one among them.
 fn spread(range: Range<usize>, count: usize) -> Vec<usize> {
     let count = count.min(range.len());
-    (1..=count).map(|step| range.start + range.len() * step / count - 1).collect()
+    let spread: Vec<usize> =
+        (1..=count).map(|step| range.start + range.len() * step / count - 1).collect();
+    assert!(spread.last().is_none_or(|last| *last + 1 == range.end), "the last one is among them");
+    spread
 }
 
 #[cfg(test)]

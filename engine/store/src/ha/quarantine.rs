@@ -83,6 +83,7 @@ pub(crate) fn record_boundaries(log: &CommitLog, range: Range<u64>) -> Vec<u64> 
     let start = log.file_start(range.start);
     let mut boundaries = vec![start.max(log.min_offset())];
     walk(log, start.max(log.min_offset())..range.end, |_, next| boundaries.push(next));
+    assert!(boundaries.windows(2).all(|pair| pair[0] < pair[1]), "records end in their order");
     boundaries
 }
 
@@ -107,6 +108,7 @@ fn walk(log: &CommitLog, range: Range<u64>, mut visit: impl FnMut(bool, u64)) {
                 RecordCheck::Blank { .. } => (false, log.roll_next_file(start)),
                 RecordCheck::Zeros | RecordCheck::Torn(_) => return,
             };
+            assert!(next > at, "what lies at {at} ends at {next}");
             if next > range.end {
                 return;
             }
@@ -125,6 +127,7 @@ fn describe(
     reason: &str,
     master: &str,
 ) -> Quarantine {
+    assert!(range.start <= range.end, "{range:?} is a piece of the log");
     let time_ms = env.clock.now_millis();
     Quarantine {
         from: range.start,

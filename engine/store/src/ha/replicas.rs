@@ -8,28 +8,35 @@
 //! The protocol names no replica; its address without the port is its identity, so that a slave
 //! that reconnects is not taken for one that has nothing.
 //!
+//! Whatever was reported before this store became, or ceased to be, a slave is void: the log has lost bytes
+//! since, maybe, and has others in their place.
+//!
 //! Java origin: `HAService.push2SlaveMaxOffset`, `connectionCount` and `isSlaveOK` of RocketMQ 4.9,
 //! where one all-time maximum over whatever was reported serves every purpose.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::plant::Plant;
+use crate::role::RoleWatch;
 use crate::sync::lock;
 
 /// The slaves of one master.
 pub(crate) struct Replicas {
     fallbehind_bytes_max: u64,
     counts_beyond_end: bool,
+    role: RoleWatch,
     book: Mutex<Book>,
 }
 
 #[derive(Default)]
 struct Book {
+    /// The [`RoleWatch::changes`] that this book is about.
+    role_changes: u64,
     connections: BTreeMap<ConnectionId, Connected>,
     next_connection: u64,
     /// Last counted report of each replica, connected or not.
@@ -47,9 +54,19 @@ struct Connected {
 
 type WaitKey = (u64, u64);
 
-/// Names one connection for as long as the master runs.
+/// Names one connection for as long as the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ConnectionId(u64);
+pub(crate) struct ConnectionId {
+    role_changes: u64,
+    number: u64,
+}
+
+impl ConnectionId {
+    /// The [`RoleWatch::changes`] at which the connection was made.
+    pub(crate) fn role_changes(self) -> u64 {
+        self.role_changes
+    }
+}
 
 /// A connected slave, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,41 +78,66 @@ pub struct SlaveStatus {
 }
 
 impl Replicas {
-    pub(crate) fn new(config: &StoreConfig) -> Self {
+    pub(crate) fn new(config: &StoreConfig, role: RoleWatch) -> Self {
         Replicas {
             fallbehind_bytes_max: config.ha_slave_fallbehind_max,
             counts_beyond_end: counts_beyond_end(config),
+            role,
             book: Mutex::default(),
         }
     }
 
+    /// The book of the present role.
+    fn book(&self) -> MutexGuard<'_, Book> {
+        let mut book = lock(&self.book);
+        let role_changes = self.role.changes();
+        if book.role_changes != role_changes {
+            // Numbers are not given twice: who held one before must not be taken for another.
+            let Book { next_connection, next_wait, .. } = *book;
+            assert!(role_changes > book.role_changes, "changes are counted upwards");
+            *book = Book { role_changes, next_connection, next_wait, ..Book::default() };
+        }
+        book
+    }
+
     /// Enters an accepted connection, which counts from now on (RocketMQ 4.9 `connectionCount`).
     pub(crate) fn connect(&self, peer: SocketAddr) -> ConnectionId {
-        let mut book = lock(&self.book);
-        let id = ConnectionId(book.next_connection);
+        let mut book = self.book();
+        let id = ConnectionId { role_changes: book.role_changes, number: book.next_connection };
         book.next_connection += 1;
-        book.connections.insert(id, Connected { peer, ack: None });
+        let other = book.connections.insert(id, Connected { peer, ack: None });
+        assert!(other.is_none(), "a connection has a number of its own");
         id
     }
 
     /// Strikes a connection out.
     pub(crate) fn disconnect(&self, id: ConnectionId) {
-        lock(&self.book).connections.remove(&id);
+        self.book().connections.remove(&id);
     }
 
     /// Enters a report of `offset` while the own log ends at `own_end`; what it counts for.
     pub(crate) fn report(&self, id: ConnectionId, offset: u64, own_end: u64) -> u64 {
         let counted = if self.counts_beyond_end { offset } else { offset.min(own_end) };
-        let mut book = lock(&self.book);
-        if let Some(connected) = book.connections.get_mut(&id) {
-            connected.ack = Some(counted);
-            let identity = connected.peer.ip();
-            book.acks.insert(identity, counted);
-        }
+        assert!(
+            self.counts_beyond_end || counted <= own_end,
+            "{counted} of {own_end} bytes confirmed"
+        );
+        let mut book = self.book();
+        let Some(connected) = book.connections.get_mut(&id) else {
+            // It is ending, and what it says was said to what this store was before.
+            return counted;
+        };
+        connected.ack = Some(counted);
+        let identity = connected.peer.ip();
+        book.acks.insert(identity, counted);
         if counted > book.push2_slave_max_offset {
             book.push2_slave_max_offset = counted;
             // Everything from here on waits for more than `counted`.
             let still_waiting = book.waiting.split_off(&(counted + 1, 0));
+            assert!(
+                book.waiting.keys().all(|(end, _)| *end <= counted),
+                "who is confirmed is woken"
+            );
             for (_, done) in std::mem::replace(&mut book.waiting, still_waiting) {
                 // Whoever stopped waiting needs no answer.
                 let _ = done.send(());
@@ -106,17 +148,17 @@ impl Replicas {
 
     /// Number of connections, whether or not they have reported.
     pub(crate) fn connection_count(&self) -> usize {
-        lock(&self.book).connections.len()
+        self.book().connections.len()
     }
 
     /// The highest offset that any slave confirmed (RocketMQ 4.9 `push2SlaveMaxOffset`).
     pub(crate) fn push2_slave_max_offset(&self) -> u64 {
-        lock(&self.book).push2_slave_max_offset
+        self.book().push2_slave_max_offset
     }
 
     /// Connected slaves in order of connecting.
     pub(crate) fn slaves(&self) -> Vec<SlaveStatus> {
-        let book = lock(&self.book);
+        let book = self.book();
         let status = |connected: &Connected| SlaveStatus {
             address: connected.peer,
             push_ack_offset: connected.ack,
@@ -127,7 +169,7 @@ impl Replicas {
     /// Whether a slave is connected that lags behind `end_offset` by less than
     /// `haSlaveFallbehindMax` (RocketMQ 4.9 `isSlaveOK`).
     pub(crate) fn is_slave_ok(&self, end_offset: u64) -> bool {
-        let book = lock(&self.book);
+        let book = self.book();
         let known = |connected: &Connected| {
             let remembered = || book.acks.get(&connected.peer.ip()).copied().unwrap_or(0);
             connected.ack.unwrap_or_else(remembered)
@@ -137,22 +179,27 @@ impl Replicas {
         end_offset.saturating_sub(best) < self.fallbehind_bytes_max
     }
 
-    /// Resolves once a slave has confirmed `end_offset`; at once if one has.
-    pub(crate) async fn confirmed(&self, end_offset: u64) {
-        let (key, confirmed) = {
-            let mut book = lock(&self.book);
+    /// Resolves once a slave has confirmed `end_offset`; at once if one has. `false` when none will: this
+    /// store's role has changed.
+    pub(crate) async fn confirmed(&self, end_offset: u64) -> bool {
+        let (role_changes, key, confirmed) = {
+            let mut book = self.book();
             if end_offset <= book.push2_slave_max_offset {
-                return;
+                return true;
             }
             let (done, confirmed) = oneshot::channel();
             let key = (end_offset, book.next_wait);
             book.next_wait += 1;
-            book.waiting.insert(key, done);
-            (key, confirmed)
+            let other = book.waiting.insert(key, done);
+            assert!(other.is_none(), "nobody waits in another's place");
+            (book.role_changes, key, confirmed)
         };
         let _entry = WaitEntry { replicas: self, key };
-        // The sender leaves the book by being used, or with the entry.
-        let _ = confirmed.await;
+        mq_env::select! {
+            () = self.role.changed_since(role_changes) => false,
+            // The sender leaves the book by being used, or with the book.
+            answer = confirmed => answer.is_ok(),
+        }
     }
 }
 
@@ -169,7 +216,7 @@ struct WaitEntry<'a> {
 
 impl Drop for WaitEntry<'_> {
     fn drop(&mut self) {
-        lock(&self.replicas.book).waiting.remove(&self.key);
+        self.replicas.book().waiting.remove(&self.key);
     }
 }
 
@@ -180,21 +227,22 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::config::BrokerRole;
 
     fn replicas(upstream: Option<UpstreamSwitch>) -> Replicas {
         let mut config = StoreConfig::at("unused");
         config.ha_slave_fallbehind_max = 100;
         config.upstream.extend(upstream);
-        Replicas::new(&config)
+        Replicas::new(&config, RoleWatch::new(BrokerRole::SyncMaster))
     }
 
     fn peer(last: u8, port: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], port))
     }
 
-    fn is_ready(future: impl Future<Output = ()>) -> bool {
+    fn is_ready(future: impl Future<Output = bool>) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        pin!(future).poll(&mut context) == Poll::Ready(())
+        pin!(future).poll(&mut context) == Poll::Ready(true)
     }
 
     #[test]
@@ -250,6 +298,26 @@ mod tests {
         let slaves = replicas.slaves();
         assert_eq!(slaves[0], SlaveStatus { address: peer(2, 1), push_ack_offset: Some(300) });
         assert_eq!(slaves[1], SlaveStatus { address: peer(1, 2), push_ack_offset: Some(0) });
+    }
+
+    #[test]
+    fn what_was_reported_to_a_former_role_is_void() {
+        let replicas = replicas(None);
+        let slave = replicas.connect(peer(1, 1));
+        replicas.report(slave, 500, 600);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting = pin!(replicas.confirmed(600));
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        replicas.role.begin_change().settle(BrokerRole::Slave);
+        assert_eq!(waiting.poll(&mut context), Poll::Ready(false), "nobody confirms it any more");
+        replicas.role.begin_change().settle(BrokerRole::SyncMaster);
+        assert!(!is_ready(replicas.confirmed(1)));
+        replicas.report(slave, 600, 600);
+        assert_eq!((replicas.push2_slave_max_offset(), replicas.connection_count()), (0, 0));
+        let anew = replicas.connect(peer(1, 2));
+        replicas.disconnect(slave);
+        replicas.report(anew, 1, 600);
+        assert!(is_ready(replicas.confirmed(1)));
     }
 
     #[test]

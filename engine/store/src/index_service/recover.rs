@@ -88,6 +88,9 @@ impl IndexService {
             }
         }
         cut.resume = resume_after(&mut cut, trusted, log_end);
+        let ascending = |pair: &[Kept]| pair[0].file.number() < pair[1].file.number();
+        assert!(cut.kept.windows(2).all(ascending), "files are kept in their order");
+        assert!(cut.resume <= log_end, "nothing behind the log is indexed: {}", cut.resume);
         for kept in cut.kept.iter_mut().filter(|kept| !kept.is_sound) {
             kept.file.reserve_slots(&*self.disk)?;
         }
@@ -119,6 +122,7 @@ impl IndexService {
             let known = file.header().entries();
             let entries = file.entries_below(phy_offset, known);
             let is_sound = is_whole && entries == known;
+            assert!(entries <= known, "a cut adds no entry");
             if is_whole && (is_sound || entries > 0) {
                 cut.kept.push(Kept { file, entries, is_sound });
             } else {

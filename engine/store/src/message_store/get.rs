@@ -11,7 +11,6 @@ use mq_protocol::message_codec::{
 
 use super::MessageStore;
 use crate::big_endian::{i32_at, i64_at};
-use crate::config::BrokerRole;
 use crate::consume_queue::ConsumeQueue;
 use crate::consume_queue_store::is_directory_name;
 use crate::get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
@@ -67,6 +66,16 @@ impl MessageStore {
         };
         let mut scan = Scan::new(self, max_msg_nums, max_phy_offset);
         scan.run(&units, filter);
+        let (found, scanned) = (scan.messages.len(), scan.units_scanned);
+        assert!(found as u64 <= scanned, "{found} messages of {scanned} units");
+        assert!(found <= max_msg_nums.max(1), "{found} messages, {max_msg_nums} wanted at most");
+        assert!(
+            scanned * CQ_STORE_UNIT_BYTES as u64 <= units.len() as u64,
+            "a read stays in its file"
+        );
+        let is_found = scan.status == GetMessageStatus::Found;
+        assert_eq!(is_found, found > 0, "a read that found something says so");
+        debug_assert_eq!(scan.total_bytes, scan.messages.iter().map(|it| it.len()).sum::<usize>());
         GetMessageResult {
             status: scan.status,
             next_begin_offset: offset + scan.units_scanned,
@@ -117,8 +126,7 @@ impl MessageStore {
 
     /// A slave leaves a consumer's offset alone unless told to check.
     fn correct_offset(&self, asked: u64, corrected: u64) -> u64 {
-        let corrects =
-            self.config.broker_role != BrokerRole::Slave || self.config.offset_check_in_slave;
+        let corrects = self.role.is_master() || self.config.offset_check_in_slave;
         if corrects { corrected } else { asked }
     }
 }

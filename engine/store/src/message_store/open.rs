@@ -24,6 +24,7 @@ use crate::plant::Plant;
 use crate::preflight::Preflight;
 use crate::replica_gate::ReplicaGate;
 use crate::retention::CleanService;
+use crate::role::RoleWatch;
 use crate::running_flags::RunningFlags;
 use crate::topic_queue_table::TopicQueueTable;
 
@@ -31,11 +32,17 @@ use crate::topic_queue_table::TopicQueueTable;
 pub(super) async fn open(
     env: Env,
     config: Arc<StoreConfig>,
+    role: RoleWatch,
 ) -> Result<Arc<MessageStore>, StoreError> {
     let file_lock = lock_root(&env, &config).await?;
     let found = Preflight::look(&env.disk, &config)?;
     let flags = Arc::new(RunningFlags::default());
-    let log = Arc::new(CommitLog::new(env.clone(), Arc::clone(&config), Arc::clone(&flags)));
+    let log = Arc::new(CommitLog::new(
+        env.clone(),
+        Arc::clone(&config),
+        Arc::clone(&flags),
+        role.clone(),
+    ));
     let looked = log.look(&found)?;
     // Whatever refuses a start has done so: from here on files change.
     let root = &config.store_path_root_dir;
@@ -45,7 +52,7 @@ pub(super) async fn open(
         .map_err(StoreError::io("open the checkpoint"))?;
     let (durable, _) = DurableMark::open(Arc::clone(&env.disk), &root.join("durable"))
         .map_err(StoreError::io("open the durable watermark"))?;
-    let store = build(env, log, flags, checkpoint, durable, file_lock);
+    let store = build(env, log, flags, role, checkpoint, durable, file_lock);
     store.recover(&found, looked).await?;
     store.mark_running().await?;
     store.start_services();
@@ -74,6 +81,7 @@ fn build(
     env: Env,
     log: Arc<CommitLog>,
     flags: Arc<RunningFlags>,
+    role: RoleWatch,
     checkpoint: StoreCheckpoint,
     durable: DurableMark,
     file_lock: FileLock,
@@ -87,6 +95,7 @@ fn build(
         Arc::clone(&index),
         Arc::clone(&config),
         Arc::clone(&flags),
+        role.clone(),
         env.probe.clone(),
     ));
     let marks = Arc::new(Marks {
@@ -98,6 +107,7 @@ fn build(
         checkpoint,
         durable,
         config: Arc::clone(&config),
+        role: role.clone(),
     });
     MessageStore {
         tasks: env.tasks.child(),
@@ -114,6 +124,9 @@ fn build(
         env,
         config,
         flags,
+        role,
+        role_changing: tokio::sync::Mutex::default(),
+        following: tokio::sync::Mutex::default(),
         log,
         queues,
         index,
@@ -139,9 +152,15 @@ impl MessageStore {
         if self.config.planted(Plant::DispatchFromLogEnd) {
             reput_from = end;
         }
+        assert!(walked_from <= end && unsure.end == end, "a walk from {walked_from} to {end}");
+        assert!(self.log.min_offset() <= end, "a log begins before it ends");
         report.queues_rebuilt = rebuilt;
         let _ = self.recovery.set(report);
         let index_cut = self.load_index(from, was_aborted)?;
+        assert!(
+            reput_from <= end || self.config.planted(Plant::QueuesNotCut),
+            "{reput_from} of {end}"
+        );
         let mark = Mark {
             log_end: end,
             logics_end: reput_from,
@@ -155,6 +174,7 @@ impl MessageStore {
         }
         let synced = self.log.sync_unsure(unsure);
         tokio::try_join!(synced, self.make_visible(index_cut, reput_from, end))?;
+        assert_eq!(self.log.flushed_offset(), end, "a start syncs what it found");
         if self.marks.durable.mark() != mark {
             self.set_mark(mark).await?;
         }
@@ -162,8 +182,9 @@ impl MessageStore {
             self.queues.correct_min_offset(self.log.min_offset());
         }
         let table = self.queues.topic_queue_table();
-        let table = self.planted_table(table).await?;
+        let table = self.planted_table(table, self.role.get()).await?;
         self.log.lock_put().reset(table);
+        self.log.assert_positions();
         Ok(())
     }
 
@@ -179,7 +200,11 @@ impl MessageStore {
         self.index.settle(index_change).await.map_err(StoreError::io("cut the index"))?;
         self.dispatcher.index_up_to(reput_from).await.map_err(write_index)?;
         self.dispatcher.pause(|progress| progress.reput_from_offset = reput_from);
-        self.dispatcher.catch_up_to(end).await.map_err(StoreError::io("write a ConsumeQueue"))
+        let caught_up = self.dispatcher.catch_up_to(end).await;
+        caught_up.map_err(StoreError::io("write a ConsumeQueue"))?;
+        let dispatched = self.dispatched_offset();
+        assert!(dispatched >= reput_from, "dispatching only goes forward: {dispatched}");
+        Ok(())
     }
 
     /// Writes the watermark.
@@ -281,14 +306,18 @@ impl MessageStore {
 
     /// The table as it should be, unless the plant puts back what it was when this store last
     /// started as a slave.
-    async fn planted_table(&self, table: TopicQueueTable) -> Result<TopicQueueTable, StoreError> {
+    pub(super) async fn planted_table(
+        &self,
+        table: TopicQueueTable,
+        role: BrokerRole,
+    ) -> Result<TopicQueueTable, StoreError> {
         if !self.config.planted(Plant::StaleQueueOffsetsOnPromotion) {
             return Ok(table);
         }
         let (disk, path) =
             (&*self.env.disk, self.config.store_path_root_dir.join("planted-queue-offsets"));
         let what = || StoreError::io("the planted queue offsets");
-        if self.config.broker_role == BrokerRole::Slave {
+        if role == BrokerRole::Slave {
             disk.write(&path, table.to_text().as_bytes()).map_err(what())?;
             disk.sync(&path).await.map_err(what())?;
             return Ok(table);

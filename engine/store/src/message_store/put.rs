@@ -61,37 +61,42 @@ impl MessageStore {
     /// As [`MessageStore::put_message`], but under the message's own topic whatever its delay level: for
     /// a delayed message that is due.
     pub fn put_due_message(&self, message: &MessageInner) -> PutFuture {
-        let appended =
-            self.check_store().and_then(|()| check_message(self, message)).and_then(|()| {
-                EncodedRecords::with_reused(|records| {
-                    records.encode(message).map_err(|_| PutMessageStatus::MessageIllegal)?;
-                    self.log.append(message, records)
-                })
-            });
+        let appended = self.check_store().and_then(|role| {
+            check_message(self, message)?;
+            EncodedRecords::with_reused(|records| {
+                records.encode(message).map_err(|_| PutMessageStatus::MessageIllegal)?;
+                self.log.append(message, records)
+            })
+            .map(|appended| (appended, role))
+        });
         self.answer(message.wait_store_ok, appended)
     }
 
     /// Stores a batch: its body holds the messages, which become one record each, behind one
     /// another and all or none (RocketMQ 4.9 `asyncPutMessages`).
     pub fn put_messages(&self, batch: &MessageInner) -> PutFuture {
-        let appended = self.check_store().and_then(|()| check_batch(self, batch)).and_then(|()| {
+        let appended = self.check_store().and_then(|role| {
+            check_batch(self, batch)?;
             EncodedRecords::with_reused(|records| {
                 self.encode_batch(batch, records)?;
                 self.log.append(batch, records)
             })
+            .map(|appended| (appended, role))
         });
         self.answer(batch.wait_store_ok, appended)
     }
 
-    /// Whether the store takes puts at the moment.
-    fn check_store(&self) -> Result<(), PutMessageStatus> {
-        if self.config.broker_role == BrokerRole::Slave || !self.flags.is_writeable() {
+    /// Whether the store takes puts at the moment, and as what: the answer keeps what was in force when
+    /// the put came, whatever the store becomes meanwhile.
+    fn check_store(&self) -> Result<BrokerRole, PutMessageStatus> {
+        let role = self.role.get();
+        if role == BrokerRole::Slave || !self.flags.is_writeable() {
             return Err(PutMessageStatus::ServiceNotAvailable);
         }
         if self.log.is_os_page_cache_busy() {
             return Err(PutMessageStatus::OsPageCacheBusy);
         }
-        Ok(())
+        Ok(role)
     }
 
     fn encode_batch(
@@ -129,17 +134,22 @@ impl MessageStore {
     fn answer(
         &self,
         wait: bool,
-        appended: Result<AppendMessageResult, PutMessageStatus>,
+        appended: Result<(AppendMessageResult, BrokerRole), PutMessageStatus>,
     ) -> PutFuture {
-        let appended = match appended {
+        let (appended, role) = match appended {
             Ok(appended) => appended,
             Err(status) => {
                 report_done(&self.env.probe, status, None);
                 return Either::Left(ready(PutMessageResult::refused(status)));
             }
         };
-        let outstanding =
-            if wait { self.outstanding(appended.end_offset()) } else { Outstanding::default() };
+        assert!(role != BrokerRole::Slave, "a slave takes no puts");
+        assert!(appended.wrote_bytes > 0, "what was appended has an end behind its begin");
+        let outstanding = if wait {
+            self.outstanding(role, appended.end_offset())
+        } else {
+            Outstanding::default()
+        };
         if outstanding.is_nothing() {
             let status = PutMessageStatus::PutOk;
             report_done(&self.env.probe, status, Some(&appended));
@@ -153,12 +163,12 @@ impl MessageStore {
         })
     }
 
-    /// What a message that ends at `end_offset` has to wait for.
-    fn outstanding(&self, end_offset: u64) -> Outstanding {
+    /// What a message has to wait for that a store in `role` took and that ends at `end_offset`.
+    fn outstanding(&self, role: BrokerRole, end_offset: u64) -> Outstanding {
         let waits_for_sync = self.config.flush_disk_type == FlushDiskType::SyncFlush
             && !self.config.planted(Plant::SendOkBeforeFlush);
-        let waits_for_slave = self.config.broker_role == BrokerRole::SyncMaster
-            && !self.config.planted(Plant::SendOkBeforeReplica);
+        let waits_for_slave =
+            role == BrokerRole::SyncMaster && !self.config.planted(Plant::SendOkBeforeReplica);
         Outstanding {
             flush: waits_for_sync.then(|| self.group_commit.submit(end_offset)),
             replica: waits_for_slave.then(|| self.replica_gate.wait(end_offset)),
@@ -175,6 +185,7 @@ impl WaitingPut {
 
     fn done(&mut self, status: PutMessageStatus) -> PutMessageResult {
         let append = self.append.take();
+        assert!(append.is_some(), "a put is answered once");
         report_done(&self.probe, status, append.as_ref());
         PutMessageResult { status, append }
     }

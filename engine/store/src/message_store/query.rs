@@ -58,6 +58,7 @@ impl MessageStore {
             }
             result.index_last_update_timestamp = found.index_last_update_timestamp;
             result.index_last_update_phy_offset = found.index_last_update_phy_offset;
+            assert!(found.phy_offsets.len() <= max_num, "{max_num} wanted at most");
             found.phy_offsets.sort_unstable();
             let records = found.phy_offsets.iter();
             result.messages = records.filter_map(|at| self.look_message_by_offset(*at)).collect();
@@ -84,6 +85,7 @@ impl MessageStore {
         let record = decode_record(&data).ok()?;
         // Arbitrary bytes that look like a record say another offset.
         let size = (record.phy_offset() as u64 == phy_offset).then(|| record.size())?;
+        assert!(size <= data.len(), "a whole record");
         Some(data.truncated(size))
     }
 
@@ -129,6 +131,7 @@ impl MessageStore {
         // Ends at the first message that was stored at or after the time.
         while low < high {
             let middle = low + (high - low) / 2;
+            assert!((min..max).contains(&middle), "the search stays in the queue");
             if stored_at(middle).is_none_or(|stored_ms| stored_ms < timestamp_ms) {
                 low = middle + 1;
             } else {

@@ -42,7 +42,7 @@ impl MessageStore {
         Box::pin(async move { store.reset(min_phy_offset, &aside).await })
     }
 
-    async fn truncate(&self, phy_offset: u64, reason: &str) -> Result<(), StoreError> {
+    pub(super) async fn truncate(&self, phy_offset: u64, reason: &str) -> Result<(), StoreError> {
         self.log.commit(0);
         let from = self.log.max_offset();
         if phy_offset >= from {
@@ -74,12 +74,25 @@ impl MessageStore {
             (cut, cuts, index_change, counted)
         });
         counted.map_err(StoreError::io("count queue offsets"))?;
+        self.assert_ends_at(phy_offset);
         self.group_commit.cut(phy_offset);
         self.log.settle(cut).await?;
         self.queues.settle(cuts).await?;
         self.index.settle(index_change).await.map_err(StoreError::io("truncate the index"))?;
         self.env.probe.emit(&Event::Truncated { from, to: phy_offset, reason });
         Ok(())
+    }
+
+    /// Nothing of this store speaks of bytes from `phy_offset` on.
+    fn assert_ends_at(&self, phy_offset: u64) {
+        let mark = self.marks.durable.mark();
+        assert_eq!(self.log.max_offset(), phy_offset, "a log that was cut ends there");
+        assert!(self.log.flushed_offset() <= phy_offset, "nothing behind a cut is synced");
+        assert!(self.dispatched_offset() <= phy_offset, "nothing behind a cut is dispatched");
+        assert!(
+            mark.log_end <= phy_offset && mark.logics_end <= phy_offset,
+            "or claimed: {mark:?}"
+        );
     }
 
     async fn reset(&self, min_phy_offset: u64, aside: &Path) -> Result<(), StoreError> {
@@ -104,11 +117,13 @@ impl MessageStore {
             put.reset(self.queues.topic_queue_table());
             (self.log.cut_all(), cuts, index_change)
         });
+        assert_eq!(self.queues.units(), 0, "queues without units begin at 0");
         self.group_commit.cut(0);
         self.queues.settle(cuts).await?;
         self.index.settle(index_change).await.map_err(StoreError::io("empty the index"))?;
         self.log.settle_aside(cut, aside).await?;
         self.log.begin_at(min_phy_offset).await?;
+        self.assert_ends_at(min_phy_offset);
         let mark = Mark {
             log_end: min_phy_offset,
             logics_end: min_phy_offset,

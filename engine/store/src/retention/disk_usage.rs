@@ -16,6 +16,7 @@ pub fn used_percent(disk: &dyn Disk, dir: &Path) -> Option<u64> {
     let space = disk.space(dir).ok()?;
     let used = u128::from(space.total_bytes.saturating_sub(space.free_bytes));
     let percent = (used * 100).div_ceil(u128::from(space.total_bytes.max(1)));
+    assert!(percent <= 100, "no more is used than there is: {percent} %");
     Some(percent as u64)
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::checkpoint::StoreCheckpoint;
 use crate::consume_queue::ConsumeQueue;
 use crate::delay_level::DelayLevels;
-use crate::metadata_file::{load_metadata, store_metadata};
+use crate::metadata_file::{load_metadata, replace_metadata, store_metadata};
 #[cfg(feature = "plants")]
 use crate::plant::Plant;
 
@@ -175,10 +175,24 @@ fn delay_levels_are_javas() {
     }
 }
 
+#[tokio::test]
+async fn what_was_written_last_is_kept_without_a_look_at_it() {
+    let (dir, env) = (tempfile::tempdir().unwrap(), Env::os());
+    let (disk, path) = (&*env.disk, dir.path().join("table.json"));
+    // No JSON: only who wrote it can know that it is whole.
+    disk.write(&path, b"{table").unwrap();
+    replace_metadata(disk, &path, Some(b"{table"), b"1").await.unwrap();
+    assert_eq!(disk.read(&dir.path().join("table.json.bak")).unwrap(), b"{table");
+    disk.write(&path, b"{damaged").unwrap();
+    replace_metadata(disk, &path, Some(b"1"), b"2").await.unwrap();
+    assert_eq!(disk.read(&dir.path().join("table.json.bak")).unwrap(), b"{table", "still");
+    assert_eq!(disk.read(&path).unwrap(), b"2");
+}
+
 #[cfg(feature = "plants")]
 #[test]
 fn plants_are_found_by_name() {
-    for plant in Plant::ALL {
+    for plant in Plant::all() {
         assert_eq!(plant.name().parse(), Ok(plant));
         assert_eq!(plant.to_string(), plant.name());
     }

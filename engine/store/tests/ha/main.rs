@@ -8,5 +8,6 @@ mod durability;
 mod held_disk;
 mod node;
 mod pipe;
+mod roles;
 mod statuses;
 mod wire;

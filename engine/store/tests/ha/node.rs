@@ -99,8 +99,13 @@ impl Group {
     }
 
     pub(crate) async fn start_master(&mut self) {
+        self.start_master_asking(None).await;
+    }
+
+    /// A master that has whom to ask should it become a slave.
+    pub(crate) async fn start_master_asking(&mut self, oracle: Option<PrefixOracle>) {
         let env = self.env(1, &self.master_disk);
-        let node = Node::start(env, &self.master_config, None).await;
+        let node = Node::start(env, &self.master_config, oracle).await;
         *self.asked.lock().unwrap() = Some(Arc::clone(&node.store));
         self.master = Some(node);
     }

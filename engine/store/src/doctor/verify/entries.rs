@@ -196,6 +196,7 @@ impl EntryCheck<'_> {
                     Found::Bad { reason, .. } => reason,
                 };
                 let next = next_record(&mut log, at + 1)?.unwrap_or(file.end).min(file.end);
+                assert!(next > at, "damage at {at} ends behind");
                 let place = format!("{}, offset {at}", self.dir.log_place());
                 let text = format!("{reason}, up to {next}; a start does not look there");
                 self.verdict.add(Severity::Damage, place, text);
@@ -238,9 +239,13 @@ impl EntryCheck<'_> {
         let mut at = range.start;
         while at < range.end {
             match self.step(log, at)? {
-                Step::To(next) => at = next,
+                Step::To(next) => {
+                    assert!(next > at, "an entry at {at} leads to {next}");
+                    at = next;
+                }
                 Step::End(reason) => {
                     let next = next_entry(log, at)?.min(range.end);
+                    assert!(next > at, "what is no entry at {at} is passed over");
                     self.unseen_damage(at, &format!("{reason}, up to {next}"));
                     self.last = None;
                     at = next;
@@ -263,7 +268,10 @@ impl EntryCheck<'_> {
         let mut at = start;
         loop {
             match self.step(log, at)? {
-                Step::To(next) => at = next,
+                Step::To(next) => {
+                    assert!(next > at, "an entry at {at} leads to {next}");
+                    at = next;
+                }
                 Step::End(reason) => return Ok(WalkEnd { phy_offset: at, reason }),
             }
         }
@@ -342,6 +350,7 @@ impl EntryCheck<'_> {
         }
         let mut from = at + HEADER + 1;
         while let Some(record) = next_record(log, from)? {
+            assert!(record >= from, "records are looked for forward");
             from =
                 record + decode_record(record_bytes(log, record)?).map_or(1, |it| it.size() as u64);
             if !self.is_left_over(log, record.saturating_sub(HEADER))? {

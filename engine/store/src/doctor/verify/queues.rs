@@ -131,7 +131,7 @@ impl QueueCheck {
         }
         // A record that states another queue offset than its own does not lead the way.
         if is_right || queue_offset == next {
-            queue.next = Some(queue_offset + 1);
+            queue.next = queue_offset.checked_add(1).or(queue.next);
         }
         Ok(())
     }
