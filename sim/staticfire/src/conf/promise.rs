@@ -63,7 +63,7 @@ fn sharing(row: &MatrixRow, rows: &[MatrixRow]) -> MatrixRow {
         shared.bound = staticfire_judge::check::bound::Bound::default();
         "same".clone_into(&mut shared.upstream);
         "all copies are on the disk of one machine".clone_into(&mut shared.why);
-    } else if has(&[FaultStep::PowerMaster, FaultStep::PowerSlave]) {
+    } else if matches!(*row.fault, [FaultStep::PowerMaster | FaultStep::PowerSlave]) {
         let of_all = |other: &&MatrixRow| {
             other.fault == [FaultStep::PowerAll] && other.recovery == row.recovery
         };

@@ -70,7 +70,7 @@ fn one_server_for_both_copies_promises_what_a_server_can_hold() {
     assert!(lint.contains(warning), "{lint}");
     let text = conf(&files, &["--seeds", "0..2"], 0, "");
     assert!(!text.contains("partition") && !text.contains("lags"), "{text}");
-    assert_eq!(rows_with(&text, "all copies are on the disk of one machine").count(), 6, "{text}");
+    assert_eq!(rows_with(&text, "all copies are on the disk of one machine").count(), 5, "{text}");
     let promoted = rows_with(&text, "may ≤ slave_unflushed");
     // Power losses of the master and of everything.
     assert_eq!(promoted.count(), 2, "{text}");
@@ -169,9 +169,15 @@ fn groups_that_do_not_make_themselves_change_nothing() {
         let faults = ["--fault", "power_all", "--fault", "disk_master", "--seeds", "0..2"];
         conf(&files, &faults, 0, "")
     };
-    let rows = |text: &str| rows_with(text, "power loss").map(str::to_owned).collect::<Vec<_>>();
+    // A setting more shifts every schedule a little: whether there is a figure counts.
+    let is_figure = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+    let rough = |row: &str| -> String {
+        let words = row.split_whitespace();
+        words.map(|word| if is_figure(&word) && word != "0" { "n" } else { word }).collect()
+    };
+    let rows = |text: &str| rows_with(text, "  never ").map(rough).collect::<Vec<_>>();
     let (with, without) = (table("true"), table("false"));
-    assert_eq!(rows(&with).len(), 1);
+    assert_eq!(rows(&with).len(), 3, "{with}");
     assert_eq!(rows(&with), rows(&without));
     assert!(without.contains("kept in 8 runs (0 vacuous)"), "{without}");
 }

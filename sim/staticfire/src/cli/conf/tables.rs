@@ -117,7 +117,8 @@ impl<'a> Tables<'a> {
         let widest = grouped(self.seeds.saturating_mul(u64::from(messages)).saturating_mul(2));
         let cells = self.rows_of(group).map(|row| {
             let mut cells = known_cells(row);
-            cells.extend([widest.clone(), format!("{widest} (all)")]);
+            let lost = format!("{widest} (all)");
+            cells.extend([widest.as_str(), &lost, "", "", "9.9 s"].map(str::to_owned));
             cells
         });
         self.layout = Layout::of(&HEADER, &cells.collect::<Vec<_>>());
