@@ -220,7 +220,7 @@ async fn start(
         refused_commit_log: log_limit(),
     });
     if !context.is_slave() {
-        context.guard.master_starts(&context.outer_api).await;
+        role::master_starts(&context).await;
     }
     match serve(&context).await {
         Ok(controller) => Ok(controller),

@@ -352,6 +352,37 @@ impl TopicConfigManager {
         Ok(!is_refused)
     }
 
+    /// Makes the topics that have queues and are not in the table: whatever a log holds can be read. A slave
+    /// that becomes a master before it could copy its master's topics would have messages that nobody finds
+    /// (RocketMQ 4.9 does). `queues`: by topic, one more than the highest queue id. Returns what was made.
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn make_for_queues(
+        &self,
+        queues: &BTreeMap<String, i32>,
+    ) -> io::Result<Vec<String>> {
+        let now_ms = now_ms(&*self.clock);
+        let mut made = Vec::new();
+        let updated = self.table.update::<io::Error>(|table| {
+            for (topic, queue_nums) in queues {
+                let config = TopicConfig::new(topic, *queue_nums, PermName::READ_WRITE);
+                let is_new = !table.topics.contains_key(topic);
+                // A table that is full, or a directory that is no topic, is no reason not to start.
+                if is_new && self.limits.check(table, &config).is_ok() {
+                    table.put(config);
+                    made.push(topic.clone());
+                }
+            }
+            if !made.is_empty() {
+                table.data_version.next(now_ms);
+            }
+            Ok(!made.is_empty())
+        });
+        updated.await?;
+        Ok(made)
+    }
+
     fn existing(&self, topic: &str) -> Option<FoundTopic> {
         self.select_topic_config(topic).map(|config| FoundTopic { config, is_new: false })
     }

@@ -1,5 +1,6 @@
 //! A broker that becomes master or slave while it runs, and the services that only one of the two has.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,11 +53,29 @@ impl BrokerController {
     }
 }
 
+/// What comes before a master takes puts: no offset beyond its log, and a topic wherever there is a queue.
+pub(super) async fn master_starts(context: &BrokerContext) {
+    context.guard.master_starts(&context.outer_api).await;
+    let queues = context.store.consume_queues();
+    let queue_nums = |topic: &String| {
+        let highest = queues.queue_ids(topic).into_iter().max()?;
+        i32::try_from(highest + 1).ok()
+    };
+    let topics = queues.topics().into_iter();
+    let topics: BTreeMap<String, i32> =
+        topics.filter_map(|topic| Some((topic.clone(), queue_nums(&topic)?))).collect();
+    match context.topics.make_for_queues(&topics).await {
+        Ok(made) if made.is_empty() => {}
+        Ok(made) => tracing::warn!(?made, "topics that only their queues tell of were made"),
+        Err(error) => tracing::error!(%error, "topics that only their queues tell of are missing"),
+    }
+}
+
 /// What comes before a new master takes puts or a new slave follows.
 async fn prepare(context: Arc<BrokerContext>, role: BrokerRole, broker_id: u64) {
     context.outer_api.set_broker_id(broker_id);
     if role != BrokerRole::Slave {
-        context.guard.master_starts(&context.outer_api).await;
+        master_starts(&context).await;
         return;
     }
     // As at a master's end: the next one is told how far deliveries have come.

@@ -128,6 +128,20 @@ async fn a_slave_takes_over_its_masters_topics_but_not_a_blank_masters() {
 }
 
 #[tokio::test]
+async fn a_queue_without_a_topic_gets_one_and_no_topic_is_changed() {
+    let fixture = fixture();
+    let manager = fixture.load();
+    auto_create(&manager, "Known").await;
+    let queues = [("Known", 9), ("Lost", 6), ("no topic", 1)];
+    let queues = queues.map(|(topic, nums)| (topic.to_owned(), nums)).into();
+    assert_eq!(manager.make_for_queues(&queues).await.unwrap(), ["Lost"]);
+    assert_eq!(manager.make_for_queues(&queues).await.unwrap(), [] as [&str; 0]);
+    let again = fixture.load();
+    let nums = |topic| again.select_topic_config(topic).map(|it| (it.read_queue_nums, it.perm));
+    assert_eq!((nums("Known"), nums("Lost"), nums("no topic")), (Some((4, 6)), Some((6, 6)), None));
+}
+
+#[tokio::test]
 async fn the_order_flag_follows_the_name_servers() {
     let manager = fixture().load();
     auto_create(&manager, "T").await;

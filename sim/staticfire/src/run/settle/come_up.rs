@@ -25,6 +25,9 @@ const METADATA_SYNC: Duration = Duration::from_secs(15);
 const HISTORY_TOPIC: &str = "History";
 const HISTORY_MESSAGES: u32 = 24;
 
+/// Queues of a topic that a broker makes for a send (`defaultTopicQueueNums` of a producer).
+const DEFAULT_TOPIC_QUEUE_NUMS: u32 = 4;
+
 /// What an operator makes on one master.
 struct Order {
     address: String,
@@ -76,7 +79,12 @@ pub(in crate::run) async fn make_anew(
     clients: &Clients,
     groups: &[String],
 ) -> Result<(), String> {
-    let orders: Vec<Order> = groups.iter().filter_map(|it| order(cluster, clients, it)).collect();
+    let mut orders: Vec<Order> =
+        groups.iter().filter_map(|it| order(cluster, clients, it)).collect();
+    // Brokers may have made a topic meanwhile, for a send; whoever takes queues away hides what is in them.
+    for (_, queues) in orders.iter_mut().flat_map(|order| &mut order.topics) {
+        *queues = (*queues).max(DEFAULT_TOPIC_QUEUE_NUMS);
+    }
     if orders.is_empty() {
         return Ok(());
     }
