@@ -1,7 +1,7 @@
 //! Generated plans: topology, modes, faults, workload and noise are drawn, and no plan may break.
 //!
-//! `PROPTEST_CASES` scales it (nightly: tens of thousands), `FUZZ_FIRST_SEED` says where the seeds
-//! begin. A plan that fails is shrunk and written as a scenario, with the command that runs it.
+//! `PROPTEST_CASES` and, for plans of the swarm, `SWARM_PLANS` scale it (nightly: tens of thousands),
+//! `FUZZ_FIRST_SEED` says where the seeds begin. A plan that fails is shrunk and written as a scenario, with the command that runs it.
 #![expect(clippy::disallowed_methods, reason = "tests read variables and write findings")]
 #![expect(clippy::print_stdout, reason = "totals are read by people")]
 
@@ -14,7 +14,7 @@ use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::run;
 use staticfire::run::report::{RunReport, Verdict};
 use staticfire::stories::generate::Shape;
-use staticfire::stories::matrix_rows;
+use staticfire::stories::{matrix_rows, swarm};
 
 /// Plans without a variable that says otherwise.
 const CASES: u64 = 200;
@@ -30,6 +30,34 @@ const WRITTEN_MAX: usize = 5;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Plans of the swarm without a variable that says otherwise.
+const SWARM_PLANS: u64 = 100;
+
+/// The least share of them that loses something, in percent: plans that never lose judge nothing.
+const LOSSY_PERCENT: usize = 5;
+
+#[test]
+fn plans_that_nobody_wrote_keep_what_their_copies_owe() {
+    let (first, plans) = (number("FUZZ_FIRST_SEED", 0), number("SWARM_PLANS", SWARM_PLANS));
+    let seeds: Vec<u64> = (first..first + plans).collect();
+    let reports = sweep(&seeds, &SweepOptions::quiet(), |seed| {
+        let rerun = format!("staticfire swarm --seeds {seed}..{}", seed + 1);
+        run::run(&swarm::plan(*seed), *seed, &rerun).report
+    });
+    let with = |verdict| reports.iter().filter(move |it| it.verdict == verdict).count();
+    let lossy = reports.iter().filter(|report| report.lost > 0).count();
+    println!(
+        "{plans} plans of the swarm: {lossy} lost something, {} vacuous",
+        with(Verdict::Vacuous)
+    );
+    let is_bad = |it: &&RunReport| !matches!(it.verdict, Verdict::Kept | Verdict::Vacuous);
+    let bad = reports.iter().filter(is_bad);
+    let bad: Vec<String> =
+        bad.map(|it| format!("{}: {}: {:?}", it.verdict, it.repro, it.findings.first())).collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert!(lossy * 100 >= LOSSY_PERCENT * reports.len(), "only {lossy} lost something");
 }
 
 #[test]

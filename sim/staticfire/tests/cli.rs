@@ -58,7 +58,7 @@ fn check(args: &[&str], code: i32, text: &str) -> String {
 #[test]
 fn without_arguments_it_shows_every_command_with_an_example() {
     let help = check(&[], 0, "");
-    for command in ["conf", "run", "matrix", "replay", "check-determinism", "store"] {
+    for command in ["conf", "run", "matrix", "swarm", "replay", "check-determinism", "store"] {
         assert!(help.contains(&format!("\n  {command}")), "{help}");
         assert!(help.contains(&format!("\n  staticfire {command} ")), "{help}");
     }
@@ -70,7 +70,7 @@ fn without_arguments_it_shows_every_command_with_an_example() {
 fn the_examples_of_the_help_are_accepted() {
     let help = check(&[], 0, "");
     let examples = help.lines().filter_map(|line| line.strip_prefix("  staticfire "));
-    assert_eq!(examples.clone().count(), 6);
+    assert_eq!(examples.clone().count(), 7);
     for example in examples {
         // An argument that does not exist is refused after the others were accepted.
         let mut args: Vec<&str> = example.split(' ').collect();
