@@ -303,7 +303,9 @@ impl ConsumeQueue {
     /// A queue that does not begin at 0 begins inside its first file: fillers stand before. An empty
     /// file that a crash left may end before that.
     fn fill_before(&self, file: &MappedFile, offset: u64) -> io::Result<()> {
-        let position = offset.saturating_sub(file.file_from_offset()) as usize;
+        // The file may end before: what is missing behind it is a gap.
+        let wanted = offset.saturating_sub(file.file_from_offset()) as usize;
+        let position = wanted.min(file.file_size());
         // All or nothing: a file that begins with some of them would look like one with a gap.
         self.queue.make_room(file, position.saturating_sub(file.wrote_position()))?;
         while file.wrote_position() < position {

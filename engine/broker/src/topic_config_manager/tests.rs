@@ -132,13 +132,13 @@ async fn a_queue_without_a_topic_gets_one_and_no_topic_is_changed() {
     let fixture = fixture();
     let manager = fixture.load();
     auto_create(&manager, "Known").await;
-    let queues = [("Known", 9), ("Lost", 6), ("no topic", 1)];
+    let queues = [("Known", 9), ("Lost", 6)];
     let queues = queues.map(|(topic, nums)| (topic.to_owned(), nums)).into();
     assert_eq!(manager.make_for_queues(&queues).await.unwrap(), ["Lost"]);
     assert_eq!(manager.make_for_queues(&queues).await.unwrap(), [] as [&str; 0]);
     let again = fixture.load();
     let nums = |topic| again.select_topic_config(topic).map(|it| (it.read_queue_nums, it.perm));
-    assert_eq!((nums("Known"), nums("Lost"), nums("no topic")), (Some((4, 6)), Some((6, 6)), None));
+    assert_eq!((nums("Known"), nums("Lost")), (Some((4, 6)), Some((6, 6))));
 }
 
 #[tokio::test]

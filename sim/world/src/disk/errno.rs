@@ -1,7 +1,7 @@
 //! [`Errno`]: what Linux says when a call fails, on whatever the simulator runs.
 //!
-//! The number and the words are part of messages that the engine logs, and so of a trace; an
-//! `io::Error` made of a number would take both from the machine that simulates.
+//! The number and the words are part of messages that the engine logs, and so of a trace. An `io::Error` made
+//! of a number takes its words from the machine that simulates: only Linux has the right ones.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -43,7 +43,11 @@ impl std::error::Error for Errno {}
 
 impl From<Errno> for io::Error {
     fn from(errno: Errno) -> io::Error {
-        io::Error::new(errno.kind, errno)
+        if cfg!(target_os = "linux") {
+            io::Error::from_raw_os_error(errno.number)
+        } else {
+            io::Error::new(errno.kind, errno)
+        }
     }
 }
 
@@ -66,8 +70,8 @@ mod tests {
             Errno::NOTEMPTY,
         ];
         for errno in all {
-            let (ours, theirs) =
-                (io::Error::from(errno), io::Error::from_raw_os_error(errno.number));
+            let ours = io::Error::new(errno.kind, errno);
+            let theirs = io::Error::from(errno);
             assert_eq!(ours.to_string(), theirs.to_string());
             // The standard library has no name for the kind of the others.
             if errno.kind != ErrorKind::Other {
