@@ -290,8 +290,13 @@ impl Ledger {
             sound.and_then(|it| log_view::number_of(PropertiesView::new(&it.properties())));
         let mut holders = vec![Arc::clone(&record.source)];
         let mut copies = Vec::new();
+        // What waits in process memory is nowhere: its place in the file is blank, there as on a slave.
+        let is_in_file = sound.is_some()
+            || broker.uncommitted_ms_max.is_none()
+            || broker.view.is_damaged(&range);
         for (name, slave) in state.slaves(broker) {
             let mut copy = copy_on(broker, slave, &bytes, range.clone());
+            (copy.live, copy.durable) = (copy.live && is_in_file, copy.durable && is_in_file);
             if copy.live {
                 holders.push(Arc::clone(name));
             }

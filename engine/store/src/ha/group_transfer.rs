@@ -39,9 +39,11 @@ impl GroupTransferService {
             return Box::pin(std::future::ready(PutMessageStatus::SlaveNotAvailable));
         }
         let deadline = Instant::now() + self.slave_timeout;
+        // Of this instant, whenever the answer is first asked for.
+        let since = self.replicas.role_changes();
         let (replicas, times_out_well) = (Arc::clone(&self.replicas), self.times_out_well);
         Box::pin(async move {
-            match tokio::time::timeout_at(deadline, replicas.confirmed(end_offset)).await {
+            match tokio::time::timeout_at(deadline, replicas.confirmed(end_offset, since)).await {
                 Ok(true) => PutMessageStatus::PutOk,
                 Err(_) if times_out_well => PutMessageStatus::PutOk,
                 Ok(false) | Err(_) => PutMessageStatus::FlushSlaveTimeout,

@@ -179,11 +179,19 @@ impl Replicas {
         end_offset.saturating_sub(best) < self.fallbehind_bytes_max
     }
 
+    /// How often this store's role has changed: whoever waits says since when.
+    pub(crate) fn role_changes(&self) -> u64 {
+        self.book().role_changes
+    }
+
     /// Resolves once a slave has confirmed `end_offset`; at once if one has. `false` when none will: this
-    /// store's role has changed.
-    pub(crate) async fn confirmed(&self, end_offset: u64) -> bool {
-        let (role_changes, key, confirmed) = {
+    /// store's role has changed since it had changed `role_changes` times.
+    pub(crate) async fn confirmed(&self, end_offset: u64, role_changes: u64) -> bool {
+        let (key, confirmed) = {
             let mut book = self.book();
+            if book.role_changes != role_changes {
+                return false;
+            }
             if end_offset <= book.push2_slave_max_offset {
                 return true;
             }
@@ -192,7 +200,7 @@ impl Replicas {
             book.next_wait += 1;
             let other = book.waiting.insert(key, done);
             assert!(other.is_none(), "nobody waits in another's place");
-            (book.role_changes, key, confirmed)
+            (key, confirmed)
         };
         let _entry = WaitEntry { replicas: self, key };
         mq_env::select! {
@@ -251,8 +259,8 @@ mod tests {
         let slave = replicas.connect(peer(1, 1));
         assert_eq!(replicas.report(slave, 1_000, 600), 600);
         assert_eq!(replicas.push2_slave_max_offset(), 600);
-        assert!(is_ready(replicas.confirmed(600)));
-        assert!(!is_ready(replicas.confirmed(601)));
+        assert!(is_ready(replicas.confirmed(600, replicas.role_changes())));
+        assert!(!is_ready(replicas.confirmed(601, replicas.role_changes())));
     }
 
     #[test]
@@ -261,7 +269,7 @@ mod tests {
         let slave = replicas.connect(peer(1, 1));
         replicas.report(slave, 1_000, 600);
         replicas.disconnect(slave);
-        assert!(is_ready(replicas.confirmed(1_000)));
+        assert!(is_ready(replicas.confirmed(1_000, replicas.role_changes())));
         assert!(!replicas.is_slave_ok(1_000));
         replicas.connect(peer(2, 1));
         assert!(replicas.is_slave_ok(1_099));
@@ -275,7 +283,7 @@ mod tests {
         replicas.report(slave, 300, 600);
         replicas.disconnect(slave);
         assert_eq!((replicas.push2_slave_max_offset(), replicas.connection_count()), (500, 0));
-        assert!(is_ready(replicas.confirmed(500)));
+        assert!(is_ready(replicas.confirmed(500, replicas.role_changes())));
     }
 
     #[test]
@@ -306,28 +314,31 @@ mod tests {
         let slave = replicas.connect(peer(1, 1));
         replicas.report(slave, 500, 600);
         let mut context = Context::from_waker(Waker::noop());
-        let mut waiting = pin!(replicas.confirmed(600));
+        let mut waiting = pin!(replicas.confirmed(600, replicas.role_changes()));
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         replicas.role.begin_change().settle(BrokerRole::Slave);
         assert_eq!(waiting.poll(&mut context), Poll::Ready(false), "nobody confirms it any more");
         replicas.role.begin_change().settle(BrokerRole::SyncMaster);
-        assert!(!is_ready(replicas.confirmed(1)));
+        assert!(!is_ready(replicas.confirmed(1, replicas.role_changes())));
         replicas.report(slave, 600, 600);
         assert_eq!((replicas.push2_slave_max_offset(), replicas.connection_count()), (0, 0));
         let anew = replicas.connect(peer(1, 2));
         replicas.disconnect(slave);
         replicas.report(anew, 1, 600);
-        assert!(is_ready(replicas.confirmed(1)));
+        assert!(is_ready(replicas.confirmed(1, replicas.role_changes())));
     }
 
     #[test]
     fn waiters_leave_no_trace() {
         let replicas = replicas(None);
         let slave = replicas.connect(peer(1, 1));
-        assert!(!is_ready(replicas.confirmed(10)));
+        assert!(!is_ready(replicas.confirmed(10, replicas.role_changes())));
         assert!(lock(&replicas.book).waiting.is_empty());
         let mut context = Context::from_waker(Waker::noop());
-        let (mut low, mut high) = (pin!(replicas.confirmed(10)), pin!(replicas.confirmed(11)));
+        let (mut low, mut high) = (
+            pin!(replicas.confirmed(10, replicas.role_changes())),
+            pin!(replicas.confirmed(11, replicas.role_changes())),
+        );
         assert!(low.as_mut().poll(&mut context).is_pending());
         assert!(high.as_mut().poll(&mut context).is_pending());
         replicas.report(slave, 10, 20);

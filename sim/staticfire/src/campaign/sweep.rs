@@ -39,14 +39,13 @@ fn cores() -> NonZeroUsize {
 ///
 /// # Panics
 /// When `run` does: a run reports its own failures, so a panic here is a fault of the harness.
-#[expect(clippy::disallowed_methods, reason = "each thread runs worlds of its own")]
 pub fn sweep<J: Sync, R: Send>(
     jobs: &[J],
     options: &SweepOptions,
     run: impl Fn(&J) -> R + Sync,
 ) -> Vec<R> {
     let mut results = Vec::with_capacity(jobs.len());
-    stream(jobs.iter(), options, |job| run(job), |result| results.push(result));
+    stream(jobs.iter(), options, run, |result| results.push(result));
     results
 }
 
@@ -55,6 +54,7 @@ pub fn sweep<J: Sync, R: Send>(
 ///
 /// # Panics
 /// When `run` does: a run reports its own failures, so a panic here is a fault of the harness.
+#[expect(clippy::disallowed_methods, reason = "each thread runs worlds of its own")]
 pub fn stream<J: Send, R: Send>(
     jobs: impl ExactSizeIterator<Item = J> + Send,
     options: &SweepOptions,

@@ -74,7 +74,7 @@ pub(super) async fn life_goes_on(
         .filter_map(|(work, it)| it.1.is_some().then_some(&**work))
         .collect();
     join_all(resumed.into_iter().map(|work| go_on(clients, work, &before))).await;
-    let demanded = clients.works.iter().map(|work| has_use(work));
+    let demanded = clients.works.iter().map(has_use);
     let of_works = of_works.into_iter().zip(demanded);
     let of_groups = of_groups.into_iter().map(|it| (it, true));
     let expectation = |((what, happened_us), is_demanded): ((String, Option<u64>), bool)| {
