@@ -1,7 +1,7 @@
 //! Planted bugs: single lines that are wrong on purpose, to prove that the simulator finds them.
 //!
 //! [`Plant::ROWS`] is the one table of them: names, the rules that they take away, where they sit, and who
-//! must find them. A crate arms them by its settings, or with [`plant_on_this_thread`]. That needs the
+//! must find them. A crate arms them by its settings, or with `plant_on_this_thread`. That needs the
 //! feature `plants`, which no shipped build turns on: without it the wrong lines vanish, nothing refers to
 //! the table, and the names stand in no binary, so that a shipped one can be searched for them.
 
