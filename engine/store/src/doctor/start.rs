@@ -362,7 +362,7 @@ impl QueueModel {
         let mut file = self.first.unwrap_or(self.end);
         while file < self.end {
             let end = (file + per_file).min(self.end);
-            if self.points_into_log(dir, end - 1, log_min)? {
+            if self.last_points_into_log(dir, file..end, log_min)? {
                 for at in file..end {
                     if self.points_into_log(dir, at, log_min)? {
                         return Ok((at, self.end));
@@ -372,6 +372,28 @@ impl QueueModel {
             file += per_file;
         }
         Ok((self.end, self.end))
+    }
+
+    /// Whether the last unit of a range that is no filler points into the log.
+    fn last_points_into_log(
+        &mut self,
+        dir: &StoreDir,
+        units: Range<u64>,
+        log_min: u64,
+    ) -> Result<bool, DoctorError> {
+        for at in units.rev() {
+            if !self.is_filler(dir, at)? {
+                return self.points_into_log(dir, at, log_min);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_filler(&mut self, dir: &StoreDir, at: u64) -> Result<bool, DoctorError> {
+        if at >= self.kept {
+            return Ok(self.fillers.iter().any(|fillers| fillers.contains(&at)));
+        }
+        Ok(self.reader.raw_unit(dir, at)?.is_none_or(|unit| unit == ConsumeQueueUnit::FILLER))
     }
 
     fn points_into_log(
