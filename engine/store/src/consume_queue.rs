@@ -269,20 +269,17 @@ impl ConsumeQueue {
 
     /// Moves the minimum to the first unit that points at or above `min_phy_offset`, or to the end.
     pub(crate) fn correct_min_offset(&self, min_phy_offset: u64) {
-        let is_no_filler = |unit: &&[u8]| {
-            ConsumeQueueUnit::decode(unit).is_some_and(|unit| unit != ConsumeQueueUnit::FILLER)
+        let pointer = |unit: &[u8]| {
+            ConsumeQueueUnit::decode(unit).filter(|unit| *unit != ConsumeQueueUnit::FILLER)
         };
-        let points_into_log = |unit: &[u8]| {
-            is_no_filler(&unit)
-                && ConsumeQueueUnit::decode(unit)
-                    .is_some_and(|unit| unit.phy_offset as u64 >= min_phy_offset)
-        };
+        let is_in_log = |unit: &ConsumeQueueUnit| unit.phy_offset as u64 >= min_phy_offset;
         let found = self.queue.files().into_iter().find_map(|file| {
             let mut units = file.raw(0..file.wrote_position()).chunks_exact(CQ_STORE_UNIT_BYTES);
             // Units ascend: the last one tells whether the file has any. Fillers may stand behind it, where a
             // cut took what they made room for.
-            units.clone().rev().find(is_no_filler).filter(|unit| points_into_log(unit))?;
-            let index = units.position(points_into_log)?;
+            units.clone().rev().find_map(pointer).filter(is_in_log)?;
+            let index =
+                units.position(|unit| pointer(unit).is_some_and(|unit| is_in_log(&unit)))?;
             Some(file.file_from_offset() + index as u64 * UNIT)
         });
         let min_logic_offset = found.unwrap_or_else(|| self.queue.max_offset());

@@ -22,7 +22,7 @@ use staticfire_judge::duration;
 pub use action::{Action, FileKind, FlushErrorPages};
 pub use bounds::Nonsense;
 pub use disturbance::{DiskTrouble, DisturbancePlan, Fall, Remedy, Trouble};
-pub use event::{EventPlan, START, Trigger};
+pub use event::{Awaited, EventPlan, START, Trigger};
 pub use local_defaults::local_defaults;
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
@@ -224,21 +224,6 @@ impl Plan {
     #[must_use]
     pub fn messages(&self) -> u32 {
         self.workloads.iter().map(|work| work.messages).fold(0, u32::saturating_add)
-    }
-
-    /// The broker groups that workloads use, in the order of the cluster.
-    #[must_use]
-    pub fn groups_in_use(&self) -> Vec<String> {
-        let cluster = expand::expand(&self.cluster);
-        let mut groups: Vec<String> = Vec::new();
-        for broker in &cluster.brokers {
-            let group = expand::group_of(&broker.properties);
-            let is_used = |work: &WorkloadPlan| work.group.is_empty() || work.group == *group;
-            if self.workloads.iter().any(is_used) && !groups.iter().any(|it| it == group) {
-                groups.push(group.to_owned());
-            }
-        }
-        groups
     }
 
     /// Reads a plan from TOML text.

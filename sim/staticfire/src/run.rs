@@ -260,7 +260,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let bad_input = |why| Finding::new(Verdict::BadInput, why);
     let cluster = Cluster::build(stage, plan, &ledger).map_err(bad_input)?;
     let clients = Clients::of(plan, &cluster, seed);
-    let groups = groups_in_use(plan, &cluster);
+    let groups = groups_in_use(&clients, &cluster);
 
     cluster.start();
     let came_up = settle::come_up(&cluster, &clients, &groups).await;
@@ -330,14 +330,12 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
 }
 
 /// The broker groups that workloads use and whose promises are judged, the first workload's first.
-fn groups_in_use(plan: &Plan, cluster: &Cluster) -> Vec<String> {
+fn groups_in_use(clients: &Clients, cluster: &Cluster) -> Vec<String> {
     let masters = cluster.brokers().values().filter(|broker| broker.is_master());
-    let is_used = |group: &String| {
-        plan.workloads.iter().any(|work| work.group.is_empty() || work.group == *group)
-    };
+    let is_used = |group: &String| clients.works.iter().any(|work| work.uses(group));
     let mut groups: Vec<String> = masters.map(BrokerProcess::group).filter(is_used).collect();
     groups.dedup();
-    if let Some(place) = groups.iter().position(|group| *group == plan.workloads[0].group) {
+    if let Some(place) = groups.iter().position(|group| *group == clients.works[0].plan.group) {
         groups.swap(0, place);
     }
     groups

@@ -243,6 +243,15 @@ pub(super) fn pull_header(group: &str, topic: &str, queue_offset: i64) -> PullMe
     }
 }
 
+/// A pull of queue 0 of T that may be held for `suspend_ms`.
+pub(super) fn waiting(queue_offset: i64, suspend_ms: i64) -> PullMessageRequestHeader {
+    PullMessageRequestHeader {
+        sys_flag: PullSysFlag::SUBSCRIPTION | PullSysFlag::SUSPEND,
+        suspend_timeout_ms: suspend_ms,
+        ..pull_header("G", "T", queue_offset)
+    }
+}
+
 pub(super) fn subscription(topic: &str, tags: &str, version: i64) -> SubscriptionData {
     SubscriptionData::by_tags(topic, tags, version).unwrap()
 }

@@ -7,15 +7,13 @@ use std::sync::{Arc, Weak};
 use mq_broker::{BrokerController, BrokerError};
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::namesrv::GetRouteInfoRequestHeader;
-use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::MessageStore;
 use mq_store::config::BrokerRole;
 use staticfire_world::trace::TraceEvent;
 use staticfire_world::world::{ProcessStatus, World};
 
-use super::cluster::{Cluster, NAMESRV, pull_header, seconds};
+use super::cluster::{Cluster, NAMESRV, seconds, waiting};
 
 #[test]
 fn a_killed_broker_leaves_no_memory_behind() {
@@ -37,12 +35,7 @@ fn a_killed_broker_leaves_no_memory_behind() {
         broker.start().await;
         let slave = cluster.slave().await;
         cluster.send(&broker.addr, "T", "body").await;
-        let held = PullMessageRequestHeader {
-            sys_flag: PullSysFlag::SUBSCRIPTION | PullSysFlag::SUSPEND,
-            suspend_timeout_ms: 15_000,
-            ..pull_header("G", "T", 1)
-        };
-        let held = RemotingCommand::request(RequestCode::PULL_MESSAGE, &held);
+        let held = RemotingCommand::request(RequestCode::PULL_MESSAGE, &waiting(1, 15_000));
         cluster.client.invoke_oneway(&broker.addr, held).unwrap();
         seconds(5).await;
         assert!(store.borrow().upgrade().is_some());

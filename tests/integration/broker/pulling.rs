@@ -12,16 +12,7 @@ use mq_store::config::UpstreamSwitch;
 use staticfire_world::world::World;
 use tokio::time::Instant;
 
-use super::cluster::{Broker, Cluster, pull_header, send_header, send_request};
-
-/// A pull that may be held for `suspend_ms`.
-fn waiting(queue_offset: i64, suspend_ms: i64) -> PullMessageRequestHeader {
-    PullMessageRequestHeader {
-        sys_flag: PullSysFlag::SUBSCRIPTION | PullSysFlag::SUSPEND,
-        suspend_timeout_ms: suspend_ms,
-        ..pull_header("G", "T", queue_offset)
-    }
-}
+use super::cluster::{Broker, Cluster, pull_header, send_header, send_request, waiting};
 
 async fn pull(
     cluster: &Cluster,

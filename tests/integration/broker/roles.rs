@@ -4,14 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use mq_broker::{BrokerController, RoleError};
 use mq_protocol::codes::{RequestCode, ResponseCode};
-use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_protocol::message_codec::decode_messages;
-use mq_protocol::sys_flag::PullSysFlag;
 use mq_store::config::BrokerRole;
 use staticfire_world::world::{ProcessContext, World};
 use tokio::time::Instant;
 
-use super::cluster::{Broker, Cluster, pull_header, seconds, send_header, send_request};
+use super::cluster::{Broker, Cluster, pull_header, seconds, send_header, send_request, waiting};
 use super::offsets::{commit, query};
 
 /// The controllers of brokers that run, for the test to speak to.
@@ -95,11 +93,7 @@ fn a_pull_that_a_slave_holds_hears_of_what_came_while_it_became_master() {
         slave.start().await;
         cluster.send(&master.addr, "T", "body").await;
         seconds(15).await;
-        let held = PullMessageRequestHeader {
-            sys_flag: PullSysFlag::SUBSCRIPTION | PullSysFlag::SUSPEND,
-            suspend_timeout_ms: 15_000,
-            ..pull_header("G", "T", 1)
-        };
+        let held = waiting(1, 15_000);
         let begin = Instant::now();
         let promoting = async {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::cluster::{
     Broker, Cluster, pull_header, seconds, send_header, send_request, test_without_writeback,
+    waiting,
 };
 use super::offsets::{clamped, commit, query};
 
@@ -94,11 +95,7 @@ fn a_pull_held_by_a_slave_is_looked_at_every_five_seconds() {
         let slave = cluster.slave().await;
         cluster.send(&master.addr, "T", "body").await;
         seconds(15).await;
-        let held = PullMessageRequestHeader {
-            sys_flag: PullSysFlag::SUBSCRIPTION | PullSysFlag::SUSPEND,
-            suspend_timeout_ms: 15_000,
-            ..pull_header("G", "T", 1)
-        };
+        let held = waiting(1, 15_000);
         let begin = Instant::now();
         let sending = async {
             seconds(1).await;

@@ -171,15 +171,7 @@ impl Group {
 
     /// Waits until the slave holds, and has reported, what the master has.
     pub(crate) async fn caught_up(&self) {
-        let (master, slave) = (self.master(), self.slave());
-        eventually("the slave catches up", || {
-            let end = master.log().max_offset();
-            slave.log().max_offset() == end
-                && slave.ha.is_following()
-                && master.ha.slaves().iter().any(|slave| slave.push_ack_offset == Some(end))
-        })
-        .await;
-        assert_same_logs(master.log(), slave.log());
+        follows(self.slave(), self.master()).await;
     }
 
     fn env(&self, machine: u8, disk: &Arc<HeldDisk>) -> Env {
@@ -278,6 +270,19 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("in vain: {what}");
+}
+
+/// Waits until `slave` holds, and has reported, what `master` has.
+pub(crate) async fn follows(slave: &Node, master: &Node) {
+    let (of_master, of_slave) = (master.store.commit_log(), slave.store.commit_log());
+    eventually("the slave catches up", || {
+        let end = of_master.max_offset();
+        of_slave.max_offset() == end
+            && slave.ha.is_following()
+            && master.ha.slaves().iter().any(|slave| slave.push_ack_offset == Some(end))
+    })
+    .await;
+    assert_same_logs(of_master, of_slave);
 }
 
 pub(crate) fn assert_same_logs(one: &CommitLog, other: &CommitLog) {

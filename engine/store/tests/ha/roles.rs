@@ -8,9 +8,7 @@ use mq_store::config::{BrokerRole, FlushDiskType};
 use mq_store::ha::prefix::{PrefixOracle, answer_prefix_query};
 use tokio::time::Instant;
 
-use crate::node::{
-    FILE_BYTES, Group, MASTER_ADDRESS, Node, SLAVE_PORT, assert_same_logs, eventually, numbered,
-};
+use crate::node::{FILE_BYTES, Group, MASTER_ADDRESS, SLAVE_PORT, eventually, follows, numbered};
 
 const SLAVE_ADDRESS: &str = "10.0.0.2:10932";
 
@@ -35,17 +33,6 @@ async fn swap(group: &Group) {
     new.ha.set_ha_master_address(None);
     new.store.change_role(BrokerRole::SyncMaster).await.unwrap();
     old.ha.set_ha_master_address(Some(SLAVE_ADDRESS.to_owned()));
-}
-
-async fn follows(slave: &Node, master: &Node) {
-    eventually("the new slave catches up", || {
-        let end = master.log().max_offset();
-        slave.log().max_offset() == end
-            && slave.ha.is_following()
-            && master.ha.slaves().iter().any(|slave| slave.push_ack_offset == Some(end))
-    })
-    .await;
-    assert_same_logs(master.log(), slave.log());
 }
 
 #[tokio::test(start_paused = true)]

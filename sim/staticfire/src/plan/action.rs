@@ -231,37 +231,24 @@ pub enum Action {
 impl fmt::Display for Action {
     /// The action and what it hits: `kill a`, `partition a | a-s`, `slow_link a | a-s (120ms)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.name())?;
+        let hit = match self {
+            Action::Partition { between, one_way: true } => between.join(" -> "),
+            _ => self.group().map_or_else(|| self.nodes().join(" | "), str::to_owned),
+        };
+        write!(f, "{} {hit}", self.name())?;
         match self {
-            Action::Kill { node }
-            | Action::PowerLoss { node, .. }
-            | Action::DestroyDisk { node }
-            | Action::Pause { node }
-            | Action::Resume { node }
-            | Action::Restart { node, .. }
-            | Action::Promote { node }
-            | Action::RejoinAsSlave { node }
-            | Action::HangDisk { node }
-            | Action::OutOfDescriptors { node }
-            | Action::Calm { node } => f.write_str(node),
-            Action::PowerLossGroup { group } | Action::PromoteMostAdvanced { group } => {
-                f.write_str(group)
+            Action::SlowLink { latency, .. } => write!(f, " ({latency})"),
+            Action::SlowDisk { sync, .. } => write!(f, " ({sync} a sync)"),
+            Action::FillDisk { free_bytes, .. } => write!(f, " ({free_bytes} bytes free)"),
+            Action::FlushError { count, mode: FlushErrorPages::KeptDirty, .. } => {
+                write!(f, " ({count}, kept dirty)")
             }
-            Action::Partition { between: [a, b], one_way: true } => write!(f, "{a} -> {b}"),
-            Action::Partition { between: [a, b], .. } | Action::Heal { between: [a, b] } => {
-                write!(f, "{a} | {b}")
-            }
-            Action::SlowLink { between: [a, b], latency } => write!(f, "{a} | {b} ({latency})"),
-            Action::SlowDisk { node, sync } => write!(f, "{node} ({sync} a sync)"),
-            Action::FillDisk { node, free_bytes } => write!(f, "{node} ({free_bytes} bytes free)"),
-            Action::FlushError { node, count, mode: FlushErrorPages::KeptDirty } => {
-                write!(f, "{node} ({count}, kept dirty)")
-            }
-            Action::FlushError { node, count, .. }
-            | Action::LostWrite { node, count }
-            | Action::MisdirectedWrite { node, count } => write!(f, "{node} ({count})"),
-            Action::ReadError { node, file, count } => write!(f, "{node} ({count}, {file})"),
-            Action::Rot { node, file, bits } => write!(f, "{node} ({bits} bits, {file})"),
+            Action::FlushError { count, .. }
+            | Action::LostWrite { count, .. }
+            | Action::MisdirectedWrite { count, .. } => write!(f, " ({count})"),
+            Action::ReadError { file, count, .. } => write!(f, " ({count}, {file})"),
+            Action::Rot { file, bits, .. } => write!(f, " ({bits} bits, {file})"),
+            _ => Ok(()),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What happens in a plan and when: [`EventPlan`], [`Trigger`].
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use staticfire_judge::duration::Millis;
 
@@ -43,14 +41,15 @@ impl EventPlan {
         EventPlan { name: String::new(), at: None, after: None, when, delay: Millis(0), action }
     }
 
-    /// The event of the list that must be carried out before this one, the `index`th: with a trigger the
-    /// one before it, unless it names another. `by_name`: where named events stand.
+    /// What must be over before this event, the `index`th of the list, looks at its trigger: with one that is
+    /// the event before it, unless it names another.
     #[must_use]
-    pub fn awaits(&self, index: usize, by_name: &BTreeMap<&str, usize>) -> Option<usize> {
+    pub fn awaits(&self, index: usize) -> Awaited<'_> {
         match &self.after {
-            Some(after) => by_name.get(&**after).copied(),
-            None if self.at.is_none() => index.checked_sub(1),
-            None => None,
+            Some(after) if after == START => Awaited::Nothing,
+            Some(after) => Awaited::Named(after),
+            None if self.at.is_some() => Awaited::Nothing,
+            None => index.checked_sub(1).map_or(Awaited::Nothing, Awaited::Event),
         }
     }
 
@@ -60,6 +59,17 @@ impl EventPlan {
         self.delay = delay;
         self
     }
+}
+
+/// What an event waits for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited<'a> {
+    /// Nothing but its time or its trigger.
+    Nothing,
+    /// The event at this place of the list.
+    Event(usize),
+    /// The event or disturbance of this name.
+    Named(&'a str),
 }
 
 fn is_zero(delay: &Millis) -> bool {

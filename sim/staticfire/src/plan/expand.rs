@@ -102,11 +102,11 @@ pub(super) fn group_of(properties: &BTreeMap<String, String>) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::plan::Plan;
 
-    const STORY: &str = r#"
+    pub(in crate::plan) const STORY: &str = r#"
 title = "sync master, slave cut off"
 holds = "no acknowledged message is lost"
 [cluster]

@@ -10,7 +10,7 @@ use staticfire_judge::duration::Millis;
 
 use super::bounds::Nonsense;
 use super::disturbance::{DisturbancePlan, Trouble};
-use super::event::{EventPlan, START, Trigger};
+use super::event::{Awaited, EventPlan, START, Trigger};
 use super::expand::{expand, group_of, is_master};
 use super::{Action, Plan, Promise, WorkloadPlan};
 
@@ -172,23 +172,34 @@ fn happenings(plan: &Plan) -> Result<BTreeSet<String>, Nonsense> {
 
 /// No event waits for itself, by way of others.
 fn waits_end(plan: &Plan) -> Result<(), Nonsense> {
-    let by_name: BTreeMap<&str, usize> =
-        plan.events.iter().enumerate().map(|(index, it)| (&*it.name, index)).collect();
-    for start in 0..plan.events.len() {
-        let mut at = start;
-        for _ in 0..=plan.events.len() {
-            match plan.events[at].awaits(at, &by_name) {
-                Some(next) if next == start => {
-                    let text = "after: it waits for itself";
-                    let nonsense = Nonsense::new(format!("event {}", start + 1), text);
-                    return Err(nonsense.entry(start));
-                }
-                Some(next) => at = next,
-                None => break,
-            }
+    let events = plan.events.iter().enumerate();
+    let by_name: BTreeMap<&str, usize> = events.clone().map(|(at, it)| (&*it.name, at)).collect();
+    let awaited = |(index, event): (usize, &EventPlan)| match event.awaits(index) {
+        Awaited::Nothing => None,
+        Awaited::Event(before) => Some(before),
+        // A disturbance waits for nothing.
+        Awaited::Named(name) => by_name.get(name).copied(),
+    };
+    let awaited: Vec<Option<usize>> = events.map(awaited).collect();
+    let mut waiting = vec![0_usize; awaited.len()];
+    awaited.iter().flatten().for_each(|before| waiting[*before] += 1);
+    // Events for which nobody waits are in no circle, and then neither is what only they wait for.
+    let mut free: Vec<usize> = (0..awaited.len()).filter(|index| waiting[*index] == 0).collect();
+    while let Some(before) = free.pop().map(|index| awaited[index]) {
+        let Some(before) = before else { continue };
+        waiting[before] -= 1;
+        if waiting[before] == 0 {
+            free.push(before);
         }
     }
-    Ok(())
+    match waiting.iter().position(|waiting| *waiting > 0) {
+        Some(index) => {
+            let nonsense =
+                Nonsense::new(format!("event {}", index + 1), "after: it waits for itself");
+            Err(nonsense.entry(index))
+        }
+        None => Ok(()),
+    }
 }
 
 fn workloads(plan: &Plan, names: &Names) -> Result<(), Nonsense> {
@@ -268,27 +279,7 @@ fn promise(plan: &Plan) -> Result<(), Nonsense> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const STORY: &str = r#"
-title = "sync master, slave cut off"
-holds = "no acknowledged message is lost"
-[cluster]
-namesrv = 2
-[[cluster.group]]
-name = "a"
-role = "SYNC_MASTER"
-flush = "ASYNC_FLUSH"
-slaves = 1
-[[event]]
-at = "3s"
-do = { partition = { between = ["a", "a-s"] } }
-[[event]]
-when = "previous"
-delay = "5s"
-do = { heal = { between = ["a", "a-s"] } }
-[check]
-promise = "never"
-"#;
+    use crate::plan::expand::tests::STORY;
 
     #[test]
     fn contradictions_are_named() {

@@ -1,10 +1,10 @@
 //! [`Director`]: carries out a plan's events, each when it is due, and the disturbances beside them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
 use mq_env::rng::Rng;
 use mq_env::watched::Watched;
 use staticfire_world::trace::{ProcessStep, TraceEvent};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::disturber::Disturber;
 use super::traffic::Acks;
-use crate::plan::{EventPlan, Plan, START, Trigger};
+use crate::plan::{Awaited, EventPlan, Plan, Trigger};
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
 
@@ -53,7 +53,7 @@ pub(super) struct Directed {
     /// When the last thing was done.
     pub(super) last_us: u64,
     /// Faults of disturbances, by their place in the trace.
-    pub(super) drawn_faults: std::collections::BTreeSet<usize>,
+    pub(super) drawn_faults: BTreeSet<usize>,
 }
 
 impl<'a> Director<'a> {
@@ -80,9 +80,9 @@ impl<'a> Director<'a> {
     /// What an action says that cannot be carried out.
     pub(super) async fn direct(self) -> Result<Directed, String> {
         let events = try_join_all((0..self.plan.events.len()).map(|index| self.event(index)));
-        let others = self.plan.disturbances.iter().enumerate();
-        let others = try_join_all(others.map(|(index, _)| self.disturbance(index)));
-        futures::future::try_join(events, others).await?;
+        let others =
+            try_join_all((0..self.plan.disturbances.len()).map(|index| self.disturbance(index)));
+        try_join(events, others).await?;
         if !self.plan.disturbances.is_empty() {
             self.cluster.set_right().await?;
             self.directed.borrow_mut().last_us = self.cluster.trace().now_us();
@@ -133,11 +133,10 @@ impl<'a> Director<'a> {
 
     /// What an event waits for before it looks at its trigger.
     fn predecessor(&self, index: usize, event: &EventPlan) -> Option<&Watched<Option<Over>>> {
-        match &event.after {
-            Some(after) if after == START => None,
-            Some(after) => self.named.get(&**after),
-            None if event.at.is_none() => index.checked_sub(1).map(|before| &self.events[before]),
-            None => None,
+        match event.awaits(index) {
+            Awaited::Nothing => None,
+            Awaited::Event(before) => Some(&self.events[before]),
+            Awaited::Named(name) => self.named.get(name),
         }
     }
 

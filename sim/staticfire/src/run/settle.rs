@@ -4,11 +4,11 @@ mod come_up;
 mod compare;
 mod drain;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use staticfire_judge::check::liveness::Expectation;
 use staticfire_world::trace::Name;
 use tokio::time::{sleep, timeout};
@@ -65,8 +65,7 @@ pub(super) async fn life_goes_on(
         let more = move |now: &Acks| now.of_group(&name) > before.of_group(&name);
         resumes(cluster, clients, limit, format!("sends to {group}"), more)
     });
-    let (of_works, of_groups) =
-        futures::future::join(join_all(of_works), join_all(of_groups)).await;
+    let (of_works, of_groups) = join(join_all(of_works), join_all(of_groups)).await;
     let resumed: Vec<&Workload> = clients
         .works
         .iter()
@@ -182,6 +181,6 @@ pub(super) async fn replicas_meet(
 }
 
 /// The topics of the workloads.
-pub(super) fn topics(clients: &Clients) -> std::collections::BTreeSet<Name> {
+pub(super) fn topics(clients: &Clients) -> BTreeSet<Name> {
     clients.works.iter().map(|work| clients.traffic.trace().name(&work.plan.topic)).collect()
 }

@@ -85,10 +85,10 @@ impl Cluster {
         let at = Moment { ordinal: trace.len() as u64, at_us: trace.now_us() };
         self.ledger.turn(turn, processes, at, self);
         if turn == Turn::Leads {
-            let leads = processes.iter().filter_map(|name| self.brokers.get(name));
-            for broker in leads {
-                self.note_leader(broker);
-            }
+            processes
+                .iter()
+                .filter_map(|name| self.brokers.get(name))
+                .for_each(|it| self.note_leader(it));
         }
     }
 
@@ -104,16 +104,11 @@ impl Cluster {
         let Some(leader) = self.witness.leaders.borrow().get(group).cloned() else { return };
         let is_hit = |name: &str| processes.iter().any(|it| it == name);
         let takes_pages = matches!(turn, Turn::PowerLoss | Turn::DiskDestroyed);
-        let succeeds = |it: &&String| {
-            turn == Turn::Leads && **it != leader && self.brokers.get(*it).is_some_and(of(group))
-        };
-        let successor = processes.iter().find(succeeds);
+        let others = self.members_of(group).map(BrokerProcess::name).filter(|it| **it != leader);
+        let others: Vec<&str> = others.collect();
+        let successor = others.iter().find(|it| turn == Turn::Leads && is_hit(it));
         let hits_leader = successor.is_some() || (turn != Turn::Leads && is_hit(&leader));
-        let others = self.brokers.values().filter(|it| of(group)(it) && it.name() != leader);
-        let others: Vec<&str> = match successor {
-            Some(successor) => vec![successor],
-            None => others.map(BrokerProcess::name).collect(),
-        };
+        let others = successor.map_or(others.clone(), |successor| vec![*successor]);
         let at_us = self.trace().now_us();
         let hit_others = others.iter().filter(|it| takes_pages && is_hit(it));
         for slave in hit_others.clone() {
@@ -163,11 +158,6 @@ impl Cluster {
         *self.witness.paused_us.borrow_mut().entry(node.to_owned()).or_default() +=
             now_us - since_us;
     }
-}
-
-/// Whether a broker belongs to `group`.
-fn of(group: &str) -> impl Fn(&BrokerProcess) -> bool {
-    move |broker| broker.group() == group
 }
 
 impl Processes for Cluster {

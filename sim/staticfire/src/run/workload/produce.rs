@@ -9,6 +9,7 @@ use mq_client::{ClientError, Producer, ProducerConfig, SendError, SendResult, Se
 use mq_env::Env;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
+use mq_store::delay_level::SCHEDULE_TOPIC;
 use rand::Rng as _;
 use staticfire_judge::history::{Outcome, Place, QueueKey, SendOp, fill_body, message_key};
 use staticfire_world::trace::Name;
@@ -21,9 +22,6 @@ use super::Workload;
 /// A send that was not acknowledged keeps its place in the window for this long, so that a cluster
 /// in trouble is not flooded and the story's messages last.
 const BACK_OFF: Duration = Duration::from_millis(300);
-
-/// Where delayed messages wait: the offset that a broker tells of one belongs there.
-const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 
 /// Main function of a producer process.
 pub async fn run(context: ProcessContext, work: Arc<Workload>) {
@@ -99,6 +97,7 @@ fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp {
     let acked = result.send_status == SendStatus::SendOk && wait;
     let group = trace.name(&result.message_queue.broker_name);
     let phy_offset = result.offset_msg_id.parse().map_or(0, |id: OffsetMessageId| id.phy_offset);
+    // The offset that a broker tells of a delayed message belongs to where it waits.
     let (topic, queue_id) = match work.plan.delay_level {
         0 => (Name::clone(&work.topic), result.message_queue.queue_id.unsigned_abs()),
         level => (trace.name(SCHEDULE_TOPIC), level - 1),
