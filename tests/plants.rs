@@ -20,9 +20,9 @@ use mq_tests::shapes;
 use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::plan::Plan;
 use staticfire::run;
-use staticfire::run::report::Verdict;
+use staticfire::run::report::{RunReport, Verdict};
 use staticfire::stories::matrix_rows::{self, Defence};
-use staticfire::stories::rows;
+use staticfire::stories::{rows, swarm};
 
 /// A plant must be found among this many seeds.
 const SEEDS: u64 = 500;
@@ -160,6 +160,40 @@ fn stories_find_what_they_must() {
         }
     }
     assert!(hidden.is_empty(), "not found, or found where they are not: {hidden:?}");
+}
+
+/// A swarm's plan under its own seed shows it, and no row of the matrix does.
+#[test]
+fn the_swarm_finds_what_no_row_of_the_matrix_does() {
+    let mut hidden = Vec::new();
+    for plant in of(|finder| *finder == Finder::Swarm) {
+        introduce(plant);
+        let plants = [plant.name().to_owned()];
+        let swarm = |seed: u64, plants: &[String]| {
+            let mut plan = swarm::plan(seed);
+            plan.plants = plants.to_vec();
+            run::run(&plan, seed, "-").report
+        };
+        let is_red = |report: &RunReport| report.verdict == Verdict::Broken;
+        let found = (0..SEEDS).step_by(STRIDE as usize).find_map(|from| {
+            let seeds: Vec<u64> = (from..SEEDS.min(from + STRIDE)).collect();
+            let told = sweep(&seeds, &SweepOptions::quiet(), |seed| swarm(*seed, &plants));
+            let mut red = told.into_iter().filter(is_red);
+            red.find(|report| !is_red(&swarm(report.seed, &[])))
+        });
+        match &found {
+            Some(report) => println!("  {}: {:?}", report.scenario, report.findings.first()),
+            None => hidden.push(plant.name()),
+        }
+        let rows = sweep(&matrix_rows::all(), &SweepOptions::quiet(), |row| {
+            let mut plan = rows::plan(row, 0, &[]);
+            plan.plants = plants.to_vec();
+            is_red(&run::run(&plan, 0, "-").report).then(|| row.id.clone())
+        });
+        let rows: Vec<String> = rows.into_iter().flatten().collect();
+        assert!(rows.is_empty(), "{plant} is red in {rows:?}");
+    }
+    assert!(hidden.is_empty(), "not found in {SEEDS} plans: {hidden:?}");
 }
 
 /// The plan of a story, by its path from the repository's root.

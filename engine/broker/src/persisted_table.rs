@@ -236,6 +236,11 @@ pub(crate) mod tests {
             })
         }
 
+        /// From now on nothing can be written, or everything can.
+        pub(crate) fn fail(&self, fails: bool) {
+            self.fails.store(fails, Ordering::Relaxed);
+        }
+
         /// Files that were written until now.
         pub(crate) fn files_written(&self) -> usize {
             self.syncs.load(Ordering::Relaxed)
@@ -340,7 +345,7 @@ pub(crate) mod tests {
     async fn a_failed_write_takes_back_every_change_that_shared_it() {
         let fixture = fixture();
         fixture.insert(1).await.unwrap();
-        fixture.disk.fails.store(true, Ordering::Relaxed);
+        fixture.disk.fail(true);
         let inserted = join_all([2, 3, 2].map(|name| fixture.insert(name))).await;
         for result in inserted {
             assert_eq!(result.unwrap_err().kind(), io::ErrorKind::StorageFull);
@@ -349,7 +354,7 @@ pub(crate) mod tests {
         fixture.table.update_unwritten(|names| names.insert(4)).await;
         assert_eq!(fixture.table.content(), encode(&Names::from([1, 4])));
 
-        fixture.disk.fails.store(false, Ordering::Relaxed);
+        fixture.disk.fail(false);
         fixture.insert(3).await.unwrap();
         assert_eq!(fixture.table.read(Names::clone), Names::from([1, 3, 4]));
         assert_eq!(fixture.disk.below.read(&fixture.path).unwrap(), b"[1, 3, 4]");
@@ -359,7 +364,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn what_lives_in_memory_is_seen_although_somebody_else_is_writing_it() {
         let Fixture { disk, table, _dir, .. } = fixture();
-        disk.fails.store(true, Ordering::Relaxed);
+        disk.fail(true);
         let writing = table.writing.lock().await;
         let mut second = Box::pin(table.update(|names| Ok::<_, io::Error>(names.insert(1))));
         assert!(second.as_mut().now_or_never().is_none(), "it is staged, and waits");

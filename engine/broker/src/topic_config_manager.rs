@@ -5,6 +5,8 @@
 //! loss takes away cannot be read by anybody. How many topics and queues there may be is bounded, except
 //! for what a slave's master has.
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -16,24 +18,24 @@ use mq_protocol::body::OrderedMap;
 use mq_protocol::body::topic_config::{
     DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper,
 };
-use mq_protocol::fastjson::{from_slice, to_bytes};
+use mq_protocol::fastjson::from_slice;
 use mq_protocol::sys_flag::PermName;
 use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
 use mq_store::role::RoleWatch;
 
 use crate::config::BrokerConfig;
-use crate::limits::{Limit, LimitReached};
+use crate::limits::LimitReached;
 use crate::persisted_table::PersistedTable;
 use crate::topic_validator::{
     AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
     RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, is_system_topic,
 };
+use table::{Limits, TopicTable};
 
 const SCHEDULE_TOPIC_QUEUE_NUMS: i32 = 18;
 const BENCHMARK_TOPIC_QUEUE_NUMS: i32 = 1024;
 const CLUSTER_TOPIC_QUEUE_NUMS: i32 = 16;
-const ALL_PERM_BITS: i32 = PermName::READ_WRITE | PermName::INHERIT;
 
 /// A topic that was looked up, and whether that brought it into being: then name servers want to
 /// hear of it.
@@ -81,20 +83,6 @@ pub(crate) struct TopicConfigManager {
     table: PersistedTable<TopicTable>,
 }
 
-struct Limits {
-    topics: Limit,
-    queues_per_topic: Limit,
-    queues: Limit,
-}
-
-#[derive(Clone, Default)]
-struct TopicTable {
-    data_version: DataVersion,
-    topics: BTreeMap<String, Arc<TopicConfig>>,
-    /// Queues of all topics.
-    queue_nums: usize,
-}
-
 impl TopicConfigManager {
     /// The system's topics and what the file holds.
     ///
@@ -120,14 +108,7 @@ impl TopicConfigManager {
         let path = table_path(store_config, name);
         Ok(TopicConfigManager {
             clock: Arc::clone(&env.clock),
-            limits: Limits {
-                topics: Limit::new("maxTopicNums", config.limits.topic_nums),
-                queues_per_topic: Limit::new(
-                    "maxQueueNumsPerTopic",
-                    config.limits.queue_nums_per_topic,
-                ),
-                queues: Limit::new("maxQueueNums", config.limits.queue_nums),
-            },
+            limits: Limits::of(config),
             auto_create_topic_enable: config.auto_create_topic_enable,
             role: role.clone(),
             own_system_topics,
@@ -356,31 +337,21 @@ impl TopicConfigManager {
     /// that becomes a master before it could copy its master's topics would have messages that nobody finds
     /// (RocketMQ 4.9 does). `queues`: by topic, one more than the highest queue id. Returns what was made.
     ///
-    /// # Errors
-    /// When the table cannot be written; it is then as before.
-    pub(crate) async fn make_for_queues(
-        &self,
-        queues: &BTreeMap<String, i32>,
-    ) -> io::Result<Vec<String>> {
+    /// What cannot be written is made all the same: the next change of the table writes it, and the next
+    /// start makes it again.
+    pub(crate) async fn make_for_queues(&self, queues: &BTreeMap<String, i32>) -> Vec<String> {
         let now_ms = now_ms(&*self.clock);
+        let add = |table: &mut TopicTable| self.limits.add_missing(table, queues, now_ms);
         let mut made = Vec::new();
         let updated = self.table.update::<io::Error>(|table| {
-            for (topic, queue_nums) in queues {
-                let config = TopicConfig::new(topic, *queue_nums, PermName::READ_WRITE);
-                let is_new = !table.topics.contains_key(topic);
-                // A table that is full, or a directory that is no topic, is no reason not to start.
-                if is_new && self.limits.check(table, &config).is_ok() {
-                    table.put(config);
-                    made.push(topic.clone());
-                }
-            }
-            if !made.is_empty() {
-                table.data_version.next(now_ms);
-            }
+            made = add(table);
             Ok(!made.is_empty())
         });
-        updated.await?;
-        Ok(made)
+        if let Err(error) = updated.await {
+            tracing::error!(%error, ?made, "topics of queues cannot be written; they are in memory alone");
+            self.table.update_unwritten(|table| !add(table).is_empty()).await;
+        }
+        made
     }
 
     fn existing(&self, topic: &str) -> Option<FoundTopic> {
@@ -388,75 +359,11 @@ impl TopicConfigManager {
     }
 }
 
-impl Limits {
-    /// Whether `table` may have `config`, which replaces one of its name.
-    fn check(&self, table: &TopicTable, config: &TopicConfig) -> Result<(), TopicError> {
-        let (read, write) = (config.read_queue_nums, config.write_queue_nums);
-        if read.min(write) < 0 || read.max(write) == 0 {
-            return Err(TopicError::QueueNums { read, write });
-        }
-        if !(0..=ALL_PERM_BITS).contains(&config.perm) {
-            return Err(TopicError::Perm(config.perm));
-        }
-        let present = table.topics.get(&config.topic_name);
-        let topic_nums = table.topics.len() + usize::from(present.is_none());
-        let before = present.map_or(0, |present| queue_nums(present));
-        self.topics.check(topic_nums, "topics")?;
-        self.queues_per_topic.check(queue_nums(config), "queues of one topic")?;
-        if queue_nums(config) > before {
-            let queue_nums = table.queue_nums - before + queue_nums(config);
-            self.queues.check(queue_nums, "queues of all topics")?;
-        }
-        Ok(())
-    }
-}
-
-/// Queues that a topic may have messages in.
-fn queue_nums(config: &TopicConfig) -> usize {
-    usize::try_from(config.read_queue_nums.max(config.write_queue_nums)).unwrap_or(0)
-}
-
 impl GroupTopic {
     fn config(&self) -> TopicConfig {
         let mut config = TopicConfig::new(&self.name, self.queue_nums, PermName::READ_WRITE);
         config.topic_sys_flag = topic_sys_flag(false, self.is_unit);
         config
-    }
-}
-
-impl TopicTable {
-    fn put(&mut self, config: TopicConfig) {
-        self.queue_nums += queue_nums(&config);
-        if let Some(before) = self.topics.insert(config.topic_name.clone(), Arc::new(config)) {
-            self.queue_nums -= queue_nums(&before);
-        }
-    }
-
-    fn merge(&mut self, wrapper: TopicConfigSerializeWrapper) {
-        self.data_version = wrapper.data_version;
-        for (name, config) in wrapper.topic_config_table {
-            self.put(TopicConfig { topic_name: name, ..config });
-        }
-    }
-
-    fn wrapper(&self) -> TopicConfigSerializeWrapper {
-        self.wrapper_of(&self.topics)
-    }
-
-    /// Of these topics only.
-    fn wrapper_of<'a>(
-        &self,
-        topics: impl IntoIterator<Item = (&'a String, &'a Arc<TopicConfig>)>,
-    ) -> TopicConfigSerializeWrapper {
-        let entries = topics.into_iter().map(|(name, config)| (name.clone(), (**config).clone()));
-        TopicConfigSerializeWrapper {
-            data_version: self.data_version,
-            topic_config_table: entries.collect(),
-        }
-    }
-
-    fn encode(&self) -> Bytes {
-        to_bytes(&self.wrapper())
     }
 }
 

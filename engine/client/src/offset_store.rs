@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::message::MessageQueue;
 
 /// Queue offsets of the next message to consume.
@@ -19,6 +20,13 @@ impl OffsetTable {
 
     /// Raises the offset of a queue; a lower one changes nothing.
     pub(crate) fn raise(&mut self, queue: &MessageQueue, offset: i64) {
+        if planted_on_this_thread(Plant::OffsetsOfAllBrokers) {
+            let is_namesake = |other: &MessageQueue| {
+                other.topic == queue.topic && other.queue_id == queue.queue_id
+            };
+            let namesakes = self.offsets.iter_mut().filter(|(other, _)| is_namesake(other));
+            namesakes.for_each(|(_, known)| *known = offset.max(*known));
+        }
         match self.offsets.get_mut(queue) {
             Some(known) => *known = offset.max(*known),
             None => self.set(queue, offset),

@@ -42,9 +42,11 @@ pub enum Finder {
     Model,
     /// A story, by its path.
     Story(&'static str),
+    /// The plans of the swarm, and no row of the matrix: it takes two faults, or two broker groups.
+    Swarm,
 }
 
-use Finder::{Enumerator, Fuzz, Matrix, Model, Story};
+use Finder::{Enumerator, Fuzz, Matrix, Model, Story, Swarm};
 
 macro_rules! plants {
     ($($plant:ident = $name:literal in $place:literal, without $defence:literal, by [$($finder:expr),+];)+) => {
@@ -112,6 +114,10 @@ plants! {
     DelayCursorWithoutPut = "delay-cursor-without-put" in "mq-broker, schedule_message_service",
         without "a delay level goes on only behind a message that the store took",
         by [Story("scenarios/store/delayed-messages-fall-due-on-a-full-disk.toml")];
+    QueueWithoutTopic = "queue-without-topic" in "mq-broker, controller/role",
+        without "a master has a topic wherever it has a queue", by [Swarm];
+    OffsetsOfAllBrokers = "offsets-of-all-brokers" in "mq-client, offset_store",
+        without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];
 }
 
 impl Plant {

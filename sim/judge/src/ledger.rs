@@ -325,7 +325,9 @@ impl Ledger {
         let custody = state.custody.entry(Arc::clone(&group)).or_default();
         custody.acknowledged(owed, record.ordinal, holders.iter());
         let fact = AckFact { end_offset: range.end, appended_us, ack };
-        state.acks.entry(group).or_default().entry(range.start).or_default().push(fact);
+        let here = state.acks.entry(group).or_default().entry(range.start).or_default();
+        here.reserve_exact(1);
+        here.push(fact);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -170,7 +170,7 @@ struct ConfArgs {
     /// Exit with 1 when a lost message was older than this at the fault, in milliseconds
     #[arg(long, value_name = "MS")]
     max_rpo: Option<u64>,
-    /// Show groups of one mode separately even if they fared alike
+    /// Run every group, mirror images of others too, and show groups that fared alike separately
     #[arg(long)]
     all: bool,
     /// Only check the files: all findings, no runs

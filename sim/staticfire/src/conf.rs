@@ -8,11 +8,13 @@
 //! Modules in reading order: `source` (what lies in the directory), `overlay` (`--set`), `finding`,
 //! `machines` (who runs where), `paths` (where stores lie), `reach` (which slave finds its master), `group`
 //! (masters, slaves and modes), `promise` (what the rows of a group promise), `rules` (what must agree between
-//! files), [`row`] (a row on a group as a plan), `render` (what the user sees).
+//! files), [`row`] (a row on a group as a plan), [`mirror`] (groups of which one is enough), `render` (what the
+//! user sees).
 
 pub mod finding;
 mod group;
 mod machines;
+pub mod mirror;
 pub mod overlay;
 mod paths;
 mod promise;
@@ -34,7 +36,7 @@ pub use group::BrokerGroup;
 pub use overlay::Overlay;
 pub use source::DirectorySource;
 
-use crate::plan::{BrokerPlan, ClusterPlan, NamesrvPlan, local_defaults};
+use crate::plan::{BrokerPlan, ClusterPlan, NamesrvPlan, expand, local_defaults};
 
 /// A cluster as a directory describes it, without errors.
 #[derive(Clone, Debug)]
@@ -244,6 +246,7 @@ impl BrokerConf {
         ] {
             properties.insert(key.to_owned(), value.clone());
         }
+        expand::make_index_small(&mut properties);
         BrokerPlan { name: self.stem.clone(), address, properties }
     }
 }

@@ -207,6 +207,7 @@ pub fn run_on<'a>(
     raise: impl FnOnce(WorldConfig, Script<'a>) -> Run<Result<Story, Finding>>,
 ) -> RunOutcome {
     let clock = wall_clock();
+    program::plant_on_this_thread(&plan.plants);
     conclude(plan, repro, raise(world_config(plan), Script { plan, seed }), clock)
 }
 
@@ -288,6 +289,11 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let shortfall = |why| Finding::new(Verdict::Vacuous, why);
     let mut shortfalls: Vec<Finding> = directed.vacuous.into_iter().map(shortfall).collect();
     shortfalls.extend(cluster.late().into_iter().map(|text| Finding::new(Verdict::Kept, text)));
+    for (group, status) in settle::mute_groups(&cluster, &clients) {
+        let text =
+            format!("{group} acknowledged nothing even before the first fault, but {status}");
+        shortfalls.push(shortfall(text));
+    }
     if let Some(sends) = ran_out {
         // Whether sends would be acknowledged again cannot be told without sends.
         expectations.retain(|it| it.happened_us.is_some());

@@ -38,7 +38,8 @@
 //! handle is dead and its events are not recorded, so that nothing of it can be observed.
 //!
 //! A scenario that waits for ever ends at [`WorldConfig::limit_ms`], a world whose processes wake
-//! each other without time passing at [`WorldConfig::polls_per_instant_max`]. What no code in here
+//! each other without time passing at [`WorldConfig::polls_per_instant_max`], and one that never rests while time
+//! passes at [`WorldConfig::polls_per_second_max`]. What no code in here
 //! can end is a task that spins inside one poll: whoever runs many worlds keeps a watchdog with the
 //! wall clock outside, on another thread or process.
 
@@ -83,8 +84,10 @@ pub struct WorldConfig {
     pub writeback_interval_ms: u64,
     /// The run ends as [`Stopped::TimeLimit`] after this much simulated time.
     pub limit_ms: u64,
-    /// The run ends as [`Stopped::Livelock`] after this many polls without time passing.
+    /// The run ends as [`Stopped::Livelock`] after this many polls of tasks without time passing.
     pub polls_per_instant_max: u64,
+    /// The run ends as [`Stopped::Overrun`] after this many polls of tasks within a simulated second.
+    pub polls_per_second_max: u64,
     /// Whether the order of processes that are woken at the same time is drawn from the seed;
     /// otherwise the first woken goes first.
     pub shuffle: bool,
@@ -97,7 +100,8 @@ impl Default for WorldConfig {
             epoch_ms: 1_704_067_200_000, // 2024-01-01T00:00:00Z
             writeback_interval_ms: 5_000,
             limit_ms: 7 * 24 * 3_600_000,
-            polls_per_instant_max: 5_000_000,
+            polls_per_instant_max: 200_000,
+            polls_per_second_max: 2_000_000,
             shuffle: true,
         }
     }
@@ -110,6 +114,13 @@ pub enum Stopped {
     TimeLimit,
     /// Processes wake each other and time does not pass; names the one polled last.
     Livelock(Name),
+    /// Time passes, but processes do far more in it than any cluster of such a size.
+    Overrun {
+        /// The one polled last.
+        process: Name,
+        /// Polls of tasks within a simulated second.
+        polls: u64,
+    },
 }
 
 impl fmt::Display for Stopped {
@@ -117,6 +128,9 @@ impl fmt::Display for Stopped {
         match self {
             Stopped::TimeLimit => f.write_str("the scenario did not end in its simulated time"),
             Stopped::Livelock(process) => write!(f, "time stands still while {process} runs"),
+            Stopped::Overrun { process, polls } => {
+                write!(f, "{process} never rests: {polls} turns within a simulated second")
+            }
         }
     }
 }

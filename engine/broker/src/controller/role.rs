@@ -7,6 +7,7 @@ use std::time::Duration;
 use mq_env::BoxFuture;
 use mq_env::task::TaskGroup;
 use mq_store::config::BrokerRole;
+use mq_store::plant::Plant;
 
 use super::BrokerController;
 use crate::context::BrokerContext;
@@ -56,6 +57,9 @@ impl BrokerController {
 /// What comes before a master takes puts: no offset beyond its log, and a topic wherever there is a queue.
 pub(super) async fn master_starts(context: &BrokerContext) {
     context.guard.master_starts(&context.outer_api).await;
+    if context.store.config().planted(Plant::QueueWithoutTopic) {
+        return;
+    }
     let queues = context.store.consume_queues();
     let queue_nums = |topic: &String| {
         let highest = queues.queue_ids(topic).into_iter().max()?;
@@ -64,10 +68,9 @@ pub(super) async fn master_starts(context: &BrokerContext) {
     let topics = queues.topics().into_iter();
     let topics: BTreeMap<String, i32> =
         topics.filter_map(|topic| Some((topic.clone(), queue_nums(&topic)?))).collect();
-    match context.topics.make_for_queues(&topics).await {
-        Ok(made) if made.is_empty() => {}
-        Ok(made) => tracing::warn!(?made, "topics that only their queues tell of were made"),
-        Err(error) => tracing::error!(%error, "topics that only their queues tell of are missing"),
+    let made = context.topics.make_for_queues(&topics).await;
+    if !made.is_empty() {
+        tracing::warn!(?made, "topics that only their queues tell of were made");
     }
 }
 

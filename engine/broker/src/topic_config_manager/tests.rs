@@ -134,11 +134,26 @@ async fn a_queue_without_a_topic_gets_one_and_no_topic_is_changed() {
     auto_create(&manager, "Known").await;
     let queues = [("Known", 9), ("Lost", 6)];
     let queues = queues.map(|(topic, nums)| (topic.to_owned(), nums)).into();
-    assert_eq!(manager.make_for_queues(&queues).await.unwrap(), ["Lost"]);
-    assert_eq!(manager.make_for_queues(&queues).await.unwrap(), [] as [&str; 0]);
+    assert_eq!(manager.make_for_queues(&queues).await, ["Lost"]);
+    assert_eq!(manager.make_for_queues(&queues).await, [] as [&str; 0]);
     let again = fixture.load();
     let nums = |topic| again.select_topic_config(topic).map(|it| (it.read_queue_nums, it.perm));
     assert_eq!((nums("Known"), nums("Lost")), (Some((4, 6)), Some((6, 6))));
+}
+
+#[tokio::test]
+async fn the_topic_of_a_queue_is_there_although_the_disk_is_full() {
+    let (mut fixture, disk) = (fixture(), Counting::new());
+    fixture.env.disk = disk.clone();
+    let manager = fixture.load();
+    disk.fail(true);
+    manager.make_for_queues(&[("Lost".to_owned(), 2)].into()).await;
+    assert_eq!(manager.select_topic_config("Lost").unwrap().read_queue_nums, 2);
+    assert_eq!(fixture.load().select_topic_config("Lost"), None);
+    // The next change takes it along.
+    disk.fail(false);
+    auto_create(&manager, "T").await;
+    assert_eq!(fixture.load().wrapper(), manager.wrapper());
 }
 
 #[tokio::test]

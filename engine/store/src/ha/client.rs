@@ -245,7 +245,7 @@ impl<'a> Session<'a> {
         let mut reports = Reports {
             master,
             write_timeout: housekeeping,
-            heartbeat_interval: Duration::from_millis(config.ha_send_heartbeat_interval_ms),
+            heartbeat_interval: super::heartbeat_interval(config),
             last_report: now,
             reported: log.max_offset(),
             role: client.store.role().clone(),

@@ -98,7 +98,7 @@ impl HaConnection {
         let mut writer = Writer {
             slave: &mut slave,
             last_write: Instant::now(),
-            heartbeat_interval: Duration::from_millis(self.config.ha_send_heartbeat_interval_ms),
+            heartbeat_interval: super::heartbeat_interval(&self.config),
         };
         match self.transfer_from(request, &mut writer).await {
             Ok(reason) => reason,

@@ -104,19 +104,26 @@ pub struct Owed {
     pub record: Record,
     /// Ordinal of the trace event of the acknowledgement.
     pub acked: u64,
-    /// By process.
-    pub copies: BTreeMap<Arc<str>, CopyFate>,
+    /// By process, in their order: a few, for which a map would take ten times the room.
+    copies: Vec<(Arc<str>, CopyFate)>,
 }
 
 impl Owed {
     /// Whether the log of `process` owes it.
     #[must_use]
     pub fn is_owed_by(&self, process: &str) -> bool {
-        self.copies.get(process) == Some(&CopyFate::Owes)
+        let place = self.copies.binary_search_by(|(name, _)| (**name).cmp(process));
+        place.is_ok_and(|place| self.copies[place].1 == CopyFate::Owes)
     }
 
-    fn owe(&mut self, process: &Arc<str>) {
-        self.copies.insert(Arc::clone(process), CopyFate::Owes);
+    fn becomes(&mut self, process: &Arc<str>, fate: CopyFate) {
+        match self.copies.binary_search_by(|(name, _)| name.cmp(process)) {
+            Ok(place) => self.copies[place].1 = fate,
+            Err(place) => {
+                self.copies.reserve_exact(1);
+                self.copies.insert(place, (Arc::clone(process), fate));
+            }
+        }
     }
 }
 
@@ -147,9 +154,12 @@ impl Custody {
         acked: u64,
         copies: impl Iterator<Item = &'a Arc<str>>,
     ) {
-        let mut owed = Owed { record, acked, copies: BTreeMap::new() };
-        copies.for_each(|process| owed.owe(process));
-        self.owed.entry(record.phy_offset).or_default().push(owed);
+        let mut owed = Owed { record, acked, copies: Vec::new() };
+        copies.for_each(|process| owed.becomes(process, CopyFate::Owes));
+        // Few places are acknowledged twice.
+        let here = self.owed.entry(record.phy_offset).or_default();
+        here.reserve_exact(1);
+        here.push(owed);
     }
 
     /// The log of `process` as it is now: `found` gives the number of the record that lies at the place
@@ -170,12 +180,12 @@ impl Custody {
             }
             let holds = found.is_some() && found == owed.record.number;
             if holds && is_alive {
-                owed.owe(process);
+                owed.becomes(process, CopyFate::Owes);
             } else if !holds && owed.is_owed_by(process) {
                 // Whoever follows a log has what that log has.
                 let follows = leader.as_ref().filter(|leader| *leader != process);
                 if follows.is_some_and(|leader| !owed.is_owed_by(leader)) {
-                    owed.copies.insert(Arc::clone(process), CopyFate::Followed);
+                    owed.becomes(process, CopyFate::Followed);
                 }
             }
         }
@@ -191,7 +201,7 @@ impl Custody {
     ) {
         for owed in self.all().filter(|owed| owed.is_owed_by(process)) {
             if is_taken(&owed.record) {
-                owed.copies.insert(Arc::clone(process), CopyFate::Taken { by, at });
+                owed.becomes(process, CopyFate::Taken { by, at });
             }
         }
     }
@@ -200,7 +210,8 @@ impl Custody {
     pub fn leads(&mut self, process: &Arc<str>, at: Moment) {
         self.leader = Some(Arc::clone(process));
         for owed in self.all().filter(|owed| !owed.is_owed_by(process)) {
-            for fate in owed.copies.values_mut().filter(|fate| **fate == CopyFate::Owes) {
+            let fates = owed.copies.iter_mut().map(|(_, fate)| fate);
+            for fate in fates.filter(|fate| **fate == CopyFate::Owes) {
                 *fate = CopyFate::PassedOver { by: Arc::clone(process), at };
             }
         }

@@ -6,6 +6,7 @@ mod render;
 mod tables;
 mod what_if;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
 use staticfire::conf::row::ConfRow;
-use staticfire::conf::{self, ClusterConf, Finding, Overlay};
+use staticfire::conf::{self, ClusterConf, Finding, Overlay, mirror};
 use staticfire::run::report::Verdict;
 
 use crate::cli::{ConfArgs, Exit, failures, output};
@@ -119,9 +120,13 @@ fn measured(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Result<
 
     let colour = output::colour(&io::stdout());
     let Some((then, then_rows)) = what_if else {
-        let mut tables = Tables::new(&now, &now_rows, args.seeds.count(), args.all);
+        let images = if args.all { BTreeMap::new() } else { mirror::images(&now) };
+        let is_image = |row: &ConfRow| images.contains_key(&row.group);
+        let rows: Vec<ConfRow> = now_rows.into_iter().filter(|row| !is_image(row)).collect();
+        let mut tables = Tables::new(&now, &rows, args.seeds.count(), args.all);
         let shown = |tried: &Tried| output::result(&tables.add(tried));
-        let now_tried = try_rows(&now_rows, dir, args, json, shown);
+        let now_tried = try_rows(&rows, dir, args, json, shown);
+        output::result(&render::images(&images));
         return Ok(conclude(&now_tried, None, args, colour));
     };
     let now_tried = try_rows(&now_rows, dir, args, json, |_| ());

@@ -76,12 +76,30 @@ fn sharing(row: &MatrixRow, rows: &[MatrixRow]) -> MatrixRow {
     shared
 }
 
+/// Whether a step strikes a slave itself.
+pub(super) fn strikes_slave(row: &MatrixRow) -> bool {
+    row.fault.iter().any(|step| {
+        matches!(step, FaultStep::KillSlave | FaultStep::PowerSlave | FaultStep::DiskSlave)
+    })
+}
+
+/// Whether a step takes what a whole machine has.
+fn strikes_machine(row: &MatrixRow) -> bool {
+    row.fault.iter().any(|step| {
+        matches!(step, FaultStep::PowerMaster | FaultStep::PowerAll | FaultStep::DiskMaster)
+    })
+}
+
 /// The row of a group with several slaves. Which of them earned an acknowledgement is known only when it is
-/// given, so that a promotion promises what the promoted one's log owes; while one slave is away, others
-/// confirm.
+/// given: the most advanced one has every message, as long as nothing takes any from a slave. Otherwise a
+/// promotion promises what the promoted one's log owes. While one slave is away, others confirm.
 fn with_several_slaves(mut row: MatrixRow, group: &BrokerGroup) -> MatrixRow {
     let is_sync = group.replication == Replication::Sync;
-    if row.recovery == Recovery::Promote && row.ours != Ours::All {
+    let may_take_slaves = strikes_slave(&row) || group.beside_master > 0 && strikes_machine(&row);
+    if row.recovery == Recovery::Promote && row.ours == Ours::Never && !may_take_slaves {
+        "SEND_OK waited for one of the slaves, and the most advanced one has what any has"
+            .clone_into(&mut row.why);
+    } else if row.recovery == Recovery::Promote && row.ours != Ours::All {
         row.ours = Ours::Owed;
         row.bound = staticfire_judge::check::bound::Bound::default();
         if row.upstream == "never" {

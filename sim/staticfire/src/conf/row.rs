@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
 use staticfire_judge::check::Checker;
 
-use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Overlay};
+use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Overlay, promise};
 use crate::plan::{
     Action, BrokerPlan, ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan,
 };
@@ -44,7 +44,7 @@ pub struct ConfRow {
     pub master: String,
     /// Process of the slave that faults of a slave strike.
     pub slave: Option<String>,
-    /// Process of the slave that is promoted.
+    /// Process of the slave that is promoted; of several that nothing has struck, the most advanced one is.
     pub promoted: Option<String>,
     /// The other slaves.
     others: Vec<Other>,
@@ -93,9 +93,7 @@ impl ConfRow {
         let mut slaves: Vec<&BrokerConf> = cluster.slaves(group).collect();
         slaves.sort_by_key(|slave| is_beside(slave));
         let struck = slaves.first();
-        let is_struck = row.fault.iter().any(|step| {
-            matches!(step, FaultStep::KillSlave | FaultStep::PowerSlave | FaultStep::DiskSlave)
-        });
+        let is_struck = promise::strikes_slave(&row);
         // Whoever has a slave that nothing struck promotes that one.
         let promoted =
             slaves.get(1).filter(|slave| is_struck && !is_beside(slave)).or(slaves.first());
@@ -131,6 +129,13 @@ impl ConfRow {
         format!("{}/{}/{}", self.group, self.row.fault_name(), self.row.recovery)
     }
 
+    /// Whose log the promise rests on, if it rests on one alone.
+    #[must_use]
+    pub fn debtor(&self) -> Option<&str> {
+        let promoted = self.promoted.as_deref().filter(|_| self.row.ours == Ours::Owed)?;
+        Some(if self.promotes_most_advanced() { "the promoted one" } else { promoted })
+    }
+
     /// Messages of one run.
     #[must_use]
     pub fn messages(&self) -> u32 {
@@ -150,10 +155,8 @@ impl ConfRow {
         plan.title = self.place();
         plan.events = plan.events.into_iter().flat_map(|event| self.on_this_group(event)).collect();
         self.restart_what_shares_the_disk(&mut plan.events);
-        if self.row.ours == Ours::Owed
-            && let Some(promoted) = &self.promoted
-        {
-            plan.holds = format!("nothing is lost that {promoted} owes");
+        if let Some(debtor) = self.debtor() {
+            plan.holds = format!("nothing is lost that {debtor} owes");
         }
         // Name servers share machines with brokers. A client that lost its name server asks the next
         // one at its second poll, 30 s later each, plus time-outs.
@@ -206,6 +209,9 @@ impl ConfRow {
             }
             _ => Vec::new(),
         };
+        if matches!(event.action, Action::Promote { .. }) && self.promotes_most_advanced() {
+            event.action = Action::PromoteMostAdvanced { group: self.group.clone() };
+        }
         match (&mut event.action, &self.promoted) {
             (Action::Promote { node }, Some(promoted)) => promoted.clone_into(node),
             // A calm before the next step takes back a sync error that did not come: give it time.
@@ -258,6 +264,12 @@ impl ConfRow {
         };
         let restarts: Vec<EventPlan> = others.map(restart).collect();
         events.extend(restarts);
+    }
+
+    /// Whether the operator looks which slave has most of the log, rather than taking the one that nothing struck.
+    #[must_use]
+    pub fn promotes_most_advanced(&self) -> bool {
+        !self.others.is_empty() && !promise::strikes_slave(&self.row)
     }
 
     fn is_slave(&self, node: &str) -> bool {

@@ -228,112 +228,127 @@ pub enum Action {
     },
 }
 
-impl fmt::Display for Action {
-    /// The action and what it hits: `kill a`, `partition a | a-s`, `slow_link a | a-s (120ms)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hit = match self {
-            Action::Partition { between, one_way: true } => between.join(" -> "),
-            _ => self.group().map_or_else(|| self.nodes().join(" | "), str::to_owned),
-        };
-        write!(f, "{} {hit}", self.name())?;
-        match self {
-            Action::SlowLink { latency, .. } => write!(f, " ({latency})"),
-            Action::SlowDisk { sync, .. } => write!(f, " ({sync} a sync)"),
-            Action::FillDisk { free_bytes, .. } => write!(f, " ({free_bytes} bytes free)"),
-            Action::FlushError { count, mode: FlushErrorPages::KeptDirty, .. } => {
-                write!(f, " ({count}, kept dirty)")
-            }
-            Action::FlushError { count, .. }
-            | Action::LostWrite { count, .. }
-            | Action::MisdirectedWrite { count, .. } => write!(f, " ({count})"),
-            Action::ReadError { file, count, .. } => write!(f, " ({count}, {file})"),
-            Action::Rot { file, bits, .. } => write!(f, " ({bits} bits, {file})"),
-            _ => Ok(()),
-        }
+/// What is said of an action wherever it is named: one row of [`Action::row`].
+struct Row<'a> {
+    name: &'static str,
+    hits: Hits<'a>,
+    /// Whether it ends or repairs a fault, rather than being one.
+    is_recovery: bool,
+    /// How much, and of what; empty where there is nothing to say.
+    detail: String,
+}
+
+/// What an action names.
+enum Hits<'a> {
+    Node(&'a str),
+    Link(&'a [String; 2]),
+    Group(&'a str),
+}
+
+impl<'a> Row<'a> {
+    fn fault(name: &'static str, hits: Hits<'a>) -> Self {
+        Row { name, hits, is_recovery: false, detail: String::new() }
+    }
+
+    fn recovery(name: &'static str, hits: Hits<'a>) -> Self {
+        Row { is_recovery: true, ..Row::fault(name, hits) }
+    }
+
+    fn of(self, detail: impl fmt::Display) -> Self {
+        Row { detail: detail.to_string(), ..self }
     }
 }
 
 impl Action {
+    /// The one place that says what each action is called, what it hits and whether it mends.
+    fn row(&self) -> Row<'_> {
+        use Hits::{Group, Link, Node};
+        match self {
+            Action::Kill { node } => Row::fault("kill", Node(node)),
+            Action::PowerLoss { node, .. } => Row::fault("power_loss", Node(node)),
+            Action::PowerLossGroup { group } => Row::fault("power_loss_group", Group(group)),
+            Action::DestroyDisk { node } => Row::fault("destroy_disk", Node(node)),
+            Action::Pause { node } => Row::fault("pause", Node(node)),
+            Action::Resume { node } => Row::recovery("resume", Node(node)),
+            Action::Restart { node, .. } => Row::recovery("restart", Node(node)),
+            Action::Promote { node } => Row::recovery("promote", Node(node)),
+            Action::PromoteMostAdvanced { group } => {
+                Row::recovery("promote_most_advanced", Group(group))
+            }
+            Action::RejoinAsSlave { node } => Row::recovery("rejoin_as_slave", Node(node)),
+            Action::Partition { between, .. } => Row::fault("partition", Link(between)),
+            Action::Heal { between } => Row::recovery("heal", Link(between)),
+            Action::SlowLink { between, latency } => {
+                Row::fault("slow_link", Link(between)).of(latency)
+            }
+            Action::SlowDisk { node, sync } => {
+                Row::fault("slow_disk", Node(node)).of(format_args!("{sync} a sync"))
+            }
+            Action::HangDisk { node } => Row::fault("hang_disk", Node(node)),
+            Action::FillDisk { node, free_bytes } => {
+                Row::fault("fill_disk", Node(node)).of(format_args!("{free_bytes} bytes free"))
+            }
+            Action::FlushError { node, count, mode } => {
+                let kept = if is_clean(mode) { "" } else { ", kept dirty" };
+                Row::fault("flush_error", Node(node)).of(format_args!("{count}{kept}"))
+            }
+            Action::LostWrite { node, count } => Row::fault("lost_write", Node(node)).of(count),
+            Action::MisdirectedWrite { node, count } => {
+                Row::fault("misdirected_write", Node(node)).of(count)
+            }
+            Action::ReadError { node, file, count } => {
+                Row::fault("read_error", Node(node)).of(format_args!("{count}, {file}"))
+            }
+            Action::OutOfDescriptors { node } => Row::fault("out_of_descriptors", Node(node)),
+            Action::Rot { node, file, bits } => {
+                Row::fault("rot", Node(node)).of(format_args!("{bits} bits, {file}"))
+            }
+            Action::Calm { node } => Row::recovery("calm", Node(node)),
+        }
+    }
+
     /// The action in one word, as reports name it.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Action::Kill { .. } => "kill",
-            Action::PowerLoss { .. } => "power_loss",
-            Action::PowerLossGroup { .. } => "power_loss_group",
-            Action::DestroyDisk { .. } => "destroy_disk",
-            Action::Pause { .. } => "pause",
-            Action::Resume { .. } => "resume",
-            Action::Restart { .. } => "restart",
-            Action::Promote { .. } => "promote",
-            Action::PromoteMostAdvanced { .. } => "promote_most_advanced",
-            Action::RejoinAsSlave { .. } => "rejoin_as_slave",
-            Action::Partition { .. } => "partition",
-            Action::Heal { .. } => "heal",
-            Action::SlowLink { .. } => "slow_link",
-            Action::SlowDisk { .. } => "slow_disk",
-            Action::HangDisk { .. } => "hang_disk",
-            Action::FillDisk { .. } => "fill_disk",
-            Action::FlushError { .. } => "flush_error",
-            Action::LostWrite { .. } => "lost_write",
-            Action::MisdirectedWrite { .. } => "misdirected_write",
-            Action::ReadError { .. } => "read_error",
-            Action::OutOfDescriptors { .. } => "out_of_descriptors",
-            Action::Rot { .. } => "rot",
-            Action::Calm { .. } => "calm",
-        }
+        self.row().name
     }
 
     /// The processes that it names.
     #[must_use]
     pub fn nodes(&self) -> Vec<&str> {
-        match self {
-            Action::Kill { node }
-            | Action::PowerLoss { node, .. }
-            | Action::DestroyDisk { node }
-            | Action::Pause { node }
-            | Action::Resume { node }
-            | Action::Restart { node, .. }
-            | Action::Promote { node }
-            | Action::RejoinAsSlave { node }
-            | Action::SlowDisk { node, .. }
-            | Action::HangDisk { node }
-            | Action::FillDisk { node, .. }
-            | Action::FlushError { node, .. }
-            | Action::LostWrite { node, .. }
-            | Action::MisdirectedWrite { node, .. }
-            | Action::ReadError { node, .. }
-            | Action::OutOfDescriptors { node }
-            | Action::Rot { node, .. }
-            | Action::Calm { node } => vec![node],
-            Action::Partition { between, .. }
-            | Action::Heal { between }
-            | Action::SlowLink { between, .. } => between.iter().map(String::as_str).collect(),
-            Action::PowerLossGroup { .. } | Action::PromoteMostAdvanced { .. } => Vec::new(),
+        match self.row().hits {
+            Hits::Node(node) => vec![node],
+            Hits::Link(between) => between.iter().map(String::as_str).collect(),
+            Hits::Group(_) => Vec::new(),
         }
     }
 
     /// The broker group that it names.
     #[must_use]
     pub fn group(&self) -> Option<&str> {
-        match self {
-            Action::PowerLossGroup { group } | Action::PromoteMostAdvanced { group } => Some(group),
-            _ => None,
+        match self.row().hits {
+            Hits::Group(group) => Some(group),
+            Hits::Node(_) | Hits::Link(_) => None,
         }
     }
 
     /// Whether this ends or repairs a fault, rather than being one.
     #[must_use]
     pub fn is_recovery(&self) -> bool {
-        matches!(
-            self,
-            Action::Restart { .. }
-                | Action::Promote { .. }
-                | Action::PromoteMostAdvanced { .. }
-                | Action::RejoinAsSlave { .. }
-                | Action::Heal { .. }
-                | Action::Resume { .. }
-                | Action::Calm { .. }
-        )
+        self.row().is_recovery
+    }
+}
+
+impl fmt::Display for Action {
+    /// The action and what it hits: `kill a`, `partition a | a-s`, `slow_link a | a-s (120ms)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = self.row();
+        let one_way = matches!(self, Action::Partition { one_way: true, .. });
+        let hit = match row.hits {
+            Hits::Node(hit) | Hits::Group(hit) => hit.to_owned(),
+            Hits::Link(between) => between.join(if one_way { " -> " } else { " | " }),
+        };
+        write!(f, "{} {hit}", row.name)?;
+        if row.detail.is_empty() { Ok(()) } else { write!(f, " ({})", row.detail) }
     }
 }

@@ -41,9 +41,7 @@ pub fn expand(cluster: &ClusterPlan) -> ClusterPlan {
             properties.insert("namesrvAddr".to_owned(), namesrv_addr.clone());
             properties.extend(entries(group, id, *place));
             *place += 1;
-            for (key, value) in SMALL_INDEX {
-                properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
-            }
+            make_index_small(&mut properties);
             long.brokers.push(BrokerPlan {
                 name: process_name(&group.name, id),
                 address,
@@ -52,6 +50,13 @@ pub fn expand(cluster: &ClusterPlan) -> ClusterPlan {
         }
     }
     long
+}
+
+/// Lets index files be small, unless `properties` name a size.
+pub(crate) fn make_index_small(properties: &mut BTreeMap<String, String>) {
+    for (key, value) in SMALL_INDEX {
+        properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+    }
 }
 
 /// The entries of broker `id` of a group, which is the `place`th on its machine.

@@ -54,7 +54,7 @@ struct OpenFault {
     fault: FaultId,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum OpenFaultKind {
     Partition,
     SlowLink,

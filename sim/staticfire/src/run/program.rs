@@ -109,3 +109,14 @@ impl Configured {
         Ok(Configured { properties, upstream, plants, broker, store })
     }
 }
+
+/// Plants bugs also where no store's settings are looked at; names that are no plant's are refused elsewhere.
+#[cfg(feature = "plants")]
+pub(super) fn plant_on_this_thread(names: &[String]) {
+    let plants = names.iter().filter_map(|name| name.parse().ok());
+    mq_store::plant::plant_on_this_thread(&plants.collect());
+}
+
+/// Without the feature `plants` there is nothing to plant.
+#[cfg(not(feature = "plants"))]
+pub(super) const fn plant_on_this_thread(_names: &[String]) {}

@@ -45,7 +45,9 @@ pub(super) async fn life_goes_on(
     let before = acks.get();
     let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
     let is_only = clients.works.len() == 1;
-    let silent: Vec<&String> = groups.iter().filter(|it| is_estranged(cluster, it)).collect();
+    let mute = mute_groups(cluster, clients);
+    let is_silent = |group: &str| is_estranged(cluster, group) || mute.contains_key(group);
+    let silent: Vec<&String> = groups.iter().filter(|it| is_silent(it)).collect();
     let has_use = |work: &Arc<Workload>| {
         groups.iter().any(|group| work.uses(group) && !silent.contains(&group))
     };
@@ -59,7 +61,9 @@ pub(super) async fn life_goes_on(
         resumes(cluster, clients, limit, what, more)
     });
     // With several groups each has to be of use again, if it can be.
-    let able = groups.iter().filter(|group| groups.len() > 1 && can_acknowledge(cluster, group));
+    let able = groups
+        .iter()
+        .filter(|group| groups.len() > 1 && !is_silent(group) && can_acknowledge(cluster, group));
     let of_groups = able.map(|group| {
         let (before, name) = (before.clone(), group.clone());
         let more = move |now: &Acks| now.of_group(&name) > before.of_group(&name);
@@ -116,6 +120,18 @@ async fn go_on(clients: &Clients, work: &Workload, before: &Acks) {
     }
 }
 
+/// The groups that stored messages before the first fault and never acknowledged one, each with the status that
+/// it gave instead: their settings are why, and no fault.
+pub(super) fn mute_groups(cluster: &Cluster, clients: &Clients) -> BTreeMap<Name, Name> {
+    let first_fault_us = cluster.first_fault_us().unwrap_or(u64::MAX);
+    let acks = clients.traffic.acks().get();
+    let history = clients.traffic.history();
+    let stored = history.sends.iter().filter(|send| send.ended_us < first_fault_us);
+    let stored = stored.filter(|send| send.place.is_some());
+    let statuses = stored.filter_map(|send| Some((send.group.clone()?, send.status.clone())));
+    statuses.filter(|(group, _)| acks.of_group(group) == 0).collect()
+}
+
 /// Whether a group has a SYNC_MASTER that every slave refuses to follow, for good.
 fn is_estranged(cluster: &Cluster, group: &str) -> bool {
     let strangers = strangers(cluster, group);
@@ -127,9 +143,6 @@ fn is_estranged(cluster: &Cluster, group: &str) -> bool {
 
 /// Whether a group has a master that may say SEND_OK.
 fn can_acknowledge(cluster: &Cluster, group: &str) -> bool {
-    if is_estranged(cluster, group) {
-        return false;
-    }
     let running = |broker: &BrokerProcess| broker.handle().is_running();
     let master = cluster.master_of(group).filter(|master| running(master));
     master.is_some_and(|master| !master.is_sync_master() || cluster.slaves_of(group).any(running))

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Stopped;
 use super::core::Core;
+use crate::trace::Name;
 
 /// Runs a world until its scenario ends.
 pub(super) struct Driver<'a, F> {
@@ -28,7 +29,10 @@ pub(super) struct Driver<'a, F> {
     timer: Pin<Box<Sleep>>,
     timer_ms: Option<u64>,
     limit: Pin<Box<Sleep>>,
+    /// Polls of tasks at this instant, and in the simulated second that began at `second_ms`.
     polls_at_instant: u64,
+    polls_in_second: u64,
+    second_ms: u64,
 }
 
 impl<'a, F: Future> Driver<'a, F> {
@@ -47,6 +51,8 @@ impl<'a, F: Future> Driver<'a, F> {
             timer_ms: None,
             limit: Box::pin(sleep_until(limit)),
             polls_at_instant: 0,
+            polls_in_second: 0,
+            second_ms: 0,
             core,
         }
     }
@@ -65,12 +71,38 @@ impl<'a, F: Future> Driver<'a, F> {
                     return Poll::Pending;
                 };
                 let Some(process) = self.core.process(index) else { continue };
+                let before = process.task_polls();
                 process.poll();
-                if self.polls_at_instant > self.core.config.polls_per_instant_max {
-                    return Poll::Ready(Err(Stopped::Livelock(process.name.clone())));
+                // One that ended meanwhile has none any more.
+                self.count(process.task_polls().saturating_sub(before).max(1));
+                if let Some(stopped) = self.spins(&process.name) {
+                    return Poll::Ready(Err(stopped));
                 }
             }
-            self.polls_at_instant += 1;
+            self.count(1);
+        }
+    }
+
+    fn count(&mut self, polls: u64) {
+        self.polls_at_instant += polls;
+        self.polls_in_second += polls;
+    }
+
+    /// Whether processes do so much that the run would never end; `process` ran last.
+    fn spins(&self, process: &Name) -> Option<Stopped> {
+        let config = &self.core.config;
+        if self.polls_at_instant > config.polls_per_instant_max {
+            return Some(Stopped::Livelock(process.clone()));
+        }
+        (self.polls_in_second > config.polls_per_second_max)
+            .then(|| Stopped::Overrun { process: process.clone(), polls: self.polls_in_second })
+    }
+
+    fn time_passed(&mut self, now_ms: u64) {
+        self.core.time.set_ms(now_ms);
+        self.polls_at_instant = 0;
+        if now_ms - self.second_ms >= 1_000 {
+            (self.polls_in_second, self.second_ms) = (0, now_ms);
         }
     }
 
@@ -117,8 +149,7 @@ impl<F: Future> Future for Driver<'_, F> {
         let elapsed_ms = (Instant::now() - this.began).as_millis();
         let now_ms = u64::try_from(elapsed_ms).unwrap_or(u64::MAX);
         if now_ms != this.core.time.now_ms() {
-            this.core.time.set_ms(now_ms);
-            this.polls_at_instant = 0;
+            this.time_passed(now_ms);
         }
         if this.limit.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(Stopped::TimeLimit));

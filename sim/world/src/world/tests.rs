@@ -431,6 +431,25 @@ fn a_world_that_goes_nowhere_is_stopped() {
 }
 
 #[test]
+fn a_world_that_does_too_much_while_time_passes_is_stopped() {
+    let config = WorldConfig { polls_per_second_max: 10_000, ..WorldConfig::default() };
+    let run = World::run(config, 13, async |world| {
+        let machine = world.add_machine("m", MachineConfig::default());
+        let busy = machine.add_process("busy", |_| async {
+            for turn in 1..u64::MAX {
+                if turn.is_multiple_of(100) { ms(1).await } else { tokio::task::yield_now().await }
+            }
+        });
+        busy.start();
+        std::future::pending::<()>().await;
+    });
+    let is_overrun =
+        |it: &Stopped| matches!(it, Stopped::Overrun { process, .. } if &**process == "busy");
+    assert!(run.value.as_ref().is_err_and(is_overrun), "{:?}", run.value);
+    assert!((90..110).contains(&run.stats.simulated_ms), "{:?}", run.stats);
+}
+
+#[test]
 fn processes_woken_together_run_in_an_order_drawn_from_the_seed() {
     let order = |seed, shuffle| {
         let config = WorldConfig { shuffle, ..WorldConfig::default() };

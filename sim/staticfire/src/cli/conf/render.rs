@@ -1,5 +1,7 @@
 //! What `conf` says of a row, and what the runs of all rows add up to.
 
+use std::collections::BTreeMap;
+
 use staticfire::campaign::{Figures, Unavailable};
 use staticfire::conf::row::ConfRow;
 use staticfire::run::report::Verdict;
@@ -36,10 +38,18 @@ pub(crate) fn promise(row: &MatrixRow) -> String {
 
 /// The promise in words, with the slave on whose log it rests.
 pub(super) fn promised(row: &ConfRow) -> String {
-    match (row.row.ours, &row.promoted) {
-        (Ours::Owed, Some(promoted)) => format!("owed by {promoted}"),
-        _ => promise(&row.row),
-    }
+    row.debtor().map_or_else(|| promise(&row.row), |debtor| format!("owed by {debtor}"))
+}
+
+/// The groups that were not run because others tell of them.
+pub(super) fn images(images: &BTreeMap<String, String>) -> String {
+    let line = |(group, original): (&String, &String)| {
+        format!(
+            "{group}: as {original}: nothing but names and addresses differs (--all runs it, too)\n"
+        )
+    };
+    let lines: String = images.iter().map(line).collect();
+    if lines.is_empty() { lines } else { lines + "\n" }
 }
 
 /// Number of lost messages.

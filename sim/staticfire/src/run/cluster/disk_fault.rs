@@ -1,70 +1,60 @@
-//! [`DiskFault`]: faults of a disk that last until they are taken away.
+//! [`DiskFault`]: faults of a disk that last until they are taken away, one row each.
 
 use staticfire_world::disk::{DiskStats, SimDisk};
 
-/// A fault of a disk that lasts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum DiskFault {
-    Slow,
-    Hung,
-    Full,
-    SyncError,
-    ReadError,
-    NoDescriptor,
+/// A fault of a disk that lasts: what counts as its effect, and how it heals.
+#[derive(Clone, Copy)]
+pub(super) struct DiskFault {
+    /// How often a disk's users felt such a fault.
+    pub(super) felt: fn(&DiskStats) -> u64,
+    /// What they felt, in words.
+    pub(super) bite: &'static str,
+    /// Takes it away.
+    pub(super) end: fn(&SimDisk),
+    /// What holds again, in words.
+    pub(super) healed: &'static str,
 }
 
 impl DiskFault {
-    /// How often a disk's users felt such a fault.
-    pub(super) fn felt(self, stats: &DiskStats) -> u64 {
-        match self {
-            DiskFault::Slow => stats.flushes,
-            DiskFault::Hung => stats.hung_syncs,
-            DiskFault::Full => stats.filled_answers + stats.no_space,
-            DiskFault::SyncError => stats.flush_errors,
-            DiskFault::ReadError => stats.read_errors,
-            DiskFault::NoDescriptor => stats.open_errors,
-        }
-    }
+    pub(super) const SLOW: DiskFault = DiskFault {
+        felt: |stats| stats.flushes,
+        bite: "a sync was slow",
+        end: SimDisk::reset_latency,
+        healed: "the disk is as before",
+    };
 
-    /// What they felt, in words.
-    pub(super) fn bite(self) -> &'static str {
-        match self {
-            DiskFault::Slow => "a sync was slow",
-            DiskFault::Hung => "a sync hangs",
-            DiskFault::Full => "the missing space was seen",
-            DiskFault::SyncError => "a sync failed",
-            DiskFault::ReadError => "a read failed",
-            DiskFault::NoDescriptor => "nothing could be opened",
-        }
-    }
+    pub(super) const HUNG: DiskFault = DiskFault {
+        felt: |stats| stats.hung_syncs,
+        bite: "a sync hangs",
+        end: SimDisk::unhang,
+        healed: "syncs return again",
+    };
 
-    /// Takes it away; what holds again, in words.
-    pub(super) fn end(self, disk: &SimDisk) -> &'static str {
-        match self {
-            DiskFault::Slow => {
-                disk.reset_latency();
-                "the disk is as before"
-            }
-            DiskFault::Hung => {
-                disk.unhang();
-                "syncs return again"
-            }
-            DiskFault::Full => {
-                disk.unfill();
-                "the space is back"
-            }
-            DiskFault::SyncError => {
-                disk.clear_flush_faults();
-                "syncs work again"
-            }
-            DiskFault::ReadError => {
-                disk.clear_read_faults();
-                "reads work again"
-            }
-            DiskFault::NoDescriptor => {
-                disk.clear_open_faults();
-                "there are descriptors again"
-            }
-        }
-    }
+    pub(super) const FULL: DiskFault = DiskFault {
+        felt: |stats| stats.filled_answers + stats.no_space,
+        bite: "the missing space was seen",
+        end: SimDisk::unfill,
+        healed: "the space is back",
+    };
+
+    pub(super) const SYNC_ERROR: DiskFault = DiskFault {
+        felt: |stats| stats.flush_errors,
+        bite: "a sync failed",
+        end: SimDisk::clear_flush_faults,
+        healed: "syncs work again",
+    };
+
+    pub(super) const READ_ERROR: DiskFault = DiskFault {
+        felt: |stats| stats.read_errors,
+        bite: "a read failed",
+        end: SimDisk::clear_read_faults,
+        healed: "reads work again",
+    };
+
+    pub(super) const NO_DESCRIPTOR: DiskFault = DiskFault {
+        felt: |stats| stats.open_errors,
+        bite: "nothing could be opened",
+        end: SimDisk::clear_open_faults,
+        healed: "there are descriptors again",
+    };
 }

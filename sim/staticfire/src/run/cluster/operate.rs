@@ -284,18 +284,18 @@ impl Cluster {
 
     fn slow_disk(&self, node: &str, sync: Millis) {
         let disk = self.disk_of(node);
-        self.open_disk_fault(DiskFault::Slow, node, &format!("every sync takes {sync}"));
+        self.open_disk_fault(DiskFault::SLOW, node, &format!("every sync takes {sync}"));
         disk.set_latency(LatencyProfile::uniform(sync.0..=sync.0));
     }
 
     fn hang_disk(&self, node: &str) {
-        self.open_disk_fault(DiskFault::Hung, node, "no sync returns");
+        self.open_disk_fault(DiskFault::HUNG, node, "no sync returns");
         self.disk_of(node).hang();
     }
 
     fn fill_disk(&self, node: &str, free_bytes: u64) {
         let detail = format!("somebody fills it: {free_bytes} bytes are free");
-        self.open_disk_fault(DiskFault::Full, node, &detail);
+        self.open_disk_fault(DiskFault::FULL, node, &detail);
         self.disk_of(node).fill(free_bytes);
     }
 
@@ -306,21 +306,21 @@ impl Cluster {
             _ => "fail",
         };
         let detail = format!("the next {count} syncs of the log {what}");
-        self.open_disk_fault(DiskFault::SyncError, node, &detail);
+        self.open_disk_fault(DiskFault::SYNC_ERROR, node, &detail);
         let (path_contains, times) = ("commitlog".to_owned(), Some(count));
         self.disk_of(node).fail_flushes(FlushFault { path_contains, times, mode });
     }
 
     fn read_error(&self, node: &str, file: FileKind, count: u32) {
         let detail = format!("the next {count} reads of {file} files fail");
-        self.open_disk_fault(DiskFault::ReadError, node, &detail);
+        self.open_disk_fault(DiskFault::READ_ERROR, node, &detail);
         let (path_contains, times) = (file.path_part().to_owned(), Some(count));
         self.disk_of(node).fail_reads(ReadFault { path_contains, times });
     }
 
     fn out_of_descriptors(&self, node: &str) {
         let detail = "no file and no directory can be opened";
-        self.open_disk_fault(DiskFault::NoDescriptor, node, detail);
+        self.open_disk_fault(DiskFault::NO_DESCRIPTOR, node, detail);
         let everything = DescriptorFault { path_contains: String::new(), times: None };
         self.disk_of(node).fail_opens(everything);
     }
@@ -341,7 +341,8 @@ impl Cluster {
     fn calm(&self, node: &str) {
         self.note_disk_bites();
         let matches = |open: &OpenFault| {
-            open.kind != OpenFaultKind::Partition && open.nodes.iter().any(|named| named == node)
+            !matches!(open.kind, OpenFaultKind::Partition)
+                && open.nodes.iter().any(|named| named == node)
         };
         for open in self.take_open(matches) {
             match open.kind {
@@ -350,8 +351,8 @@ impl Cluster {
                     self.stage.reset_link([one, two]);
                 }
                 OpenFaultKind::Disk(fault, _) => {
-                    let effect = fault.end(&self.disk_of(node));
-                    self.trace().fault_healed(open.fault, effect);
+                    (fault.end)(&self.disk_of(node));
+                    self.trace().fault_healed(open.fault, fault.healed);
                 }
                 OpenFaultKind::Partition => {}
             }
@@ -362,9 +363,9 @@ impl Cluster {
     pub fn note_disk_bites(&self) {
         for open in self.open_faults.borrow().iter() {
             if let OpenFaultKind::Disk(fault, before) = open.kind
-                && fault.felt(&self.disk_of(&open.nodes[0]).stats()) > before
+                && (fault.felt)(&self.disk_of(&open.nodes[0]).stats()) > before
             {
-                self.trace().fault_bit(open.fault, fault.bite());
+                self.trace().fault_bit(open.fault, fault.bite);
             }
         }
     }
@@ -376,7 +377,7 @@ impl Cluster {
     fn open_disk_fault(&self, fault: DiskFault, node: &str, detail: &str) {
         let machine = self.machine_of(node);
         let id = self.trace().fault_started(FaultKind::Disk, machine.name(), detail);
-        let before = fault.felt(&machine.disk().stats());
+        let before = (fault.felt)(&machine.disk().stats());
         self.open(OpenFaultKind::Disk(fault, before), &[node.to_owned()], id);
     }
 
