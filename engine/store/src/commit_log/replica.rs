@@ -46,7 +46,8 @@ impl CommitLog {
         assert!(end <= file.file_end_offset(), "a slice lies in one file");
         assert_eq!(end, self.queue.max_offset(), "a slice joins the log");
         self.ahead_trigger.appended(end);
-        self.publish_max(end);
+        // Where there is a pool whoever looks for a record commits, and must not publish an earlier end.
+        self.without_commits(|| self.publish_max(end));
         if phy_offset == file.file_from_offset() {
             self.rolled.notify_one();
         }
