@@ -31,6 +31,7 @@ impl CommitLog {
                 format!("bytes for offset {phy_offset} do not join a log that ends at {end}");
             return Err(StoreError::Offset { what });
         }
+        assert!(self.flushed_offset() <= end, "what arrives lies behind what is synced");
         let file = self.queue.last_or_create(phy_offset).map_err(StoreError::io("append"))?;
         if is_empty {
             file.set_positions(self.queue.position(phy_offset));
