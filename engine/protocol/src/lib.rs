@@ -6,13 +6,14 @@
 //! - `text_map` texts by texts; [`ext_fields`] the flattened custom header, [`header`] its typed views,
 //!   [`remoting_command`] the command around it;
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
-//! - [`ha_frame`] the two streams of replication;
+//! - [`ha_frame`] the two streams of replication; [`ack_rule`] what SEND_OK says of the copies;
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
 //! - [`consume_queue_unit`] the unit of ConsumeQueue files;
 //! - [`properties_file`] the `.properties` files of brokers and name servers;
 //! - `steps` what decoders did, counted for tests.
 
+pub mod ack_rule;
 pub mod body;
 pub mod codes;
 pub mod consume_queue_unit;

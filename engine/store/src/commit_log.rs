@@ -356,6 +356,8 @@ impl CommitLog {
             cut
         });
         self.flushed_offset.cut_to(phy_offset.min(self.flushed_offset()));
+        let range = cut.range();
+        assert!(range.is_empty() || range.start >= phy_offset, "a cut to {phy_offset}: {range:?}");
         self.assert_positions();
         cut
     }
@@ -387,6 +389,7 @@ impl CommitLog {
     /// Makes a cut durable. A failure is as final as that of any other sync.
     pub(crate) async fn settle(&self, cut: Cut) -> Result<(), StoreError> {
         let range = cut.range();
+        self.assert_unsettled(&range);
         let settled = self.queue.settle(cut).await;
         self.settled(range, settled)
     }
@@ -394,8 +397,15 @@ impl CommitLog {
     /// Makes a cut durable, with the files that it removes in `aside`.
     pub(crate) async fn settle_aside(&self, cut: Cut, aside: &Path) -> Result<(), StoreError> {
         let range = cut.range();
+        self.assert_unsettled(&range);
         let settled = self.queue.settle_aside(cut, aside).await;
         self.settled(range, settled)
+    }
+
+    /// Nothing is appended between a cut and its settling: it would be removed or erased with the rest.
+    fn assert_unsettled(&self, range: &Range<u64>) {
+        let max = self.queue.max_offset();
+        assert!(range.is_empty() || max <= range.start, "{max} was appended before {range:?} went");
     }
 
     fn settled(&self, range: Range<u64>, settled: io::Result<()>) -> Result<(), StoreError> {
@@ -410,6 +420,8 @@ impl CommitLog {
 
     /// Refuses writes from now on.
     pub(crate) fn poison(&self, error: &FlushError) {
+        let FlushError { from, to, .. } = *error;
+        assert!(from <= to, "a sync of {from} to {to}");
         let sentence = format!(
             "the disk refused to sync the CommitLog {} ({}) at {}: writes are refused until the broker is \
              started again, reads go on",
@@ -450,6 +462,7 @@ impl CommitLog {
     /// told of them yet. The next one publishes those.
     fn publish_flushed(&self) {
         let from = self.flushed_offset();
+        assert!(from <= self.max_offset(), "what is not in the log is not synced");
         let to = self.queue.flushed_where().min(self.max_offset());
         if from < to {
             self.flushed_offset.advance_to(to);

@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use mq_protocol::ack_rule::{AckRule, Held};
+
 use crate::delay_level::DelayLevels;
 use crate::index_layout::IndexLayout;
 
@@ -357,6 +359,27 @@ impl StoreConfig {
     /// The same for whenever the store is a master.
     pub(crate) fn wants_transient_store_pool(&self) -> bool {
         self.transient_store_pool_enable && self.flush_disk_type == FlushDiskType::AsyncFlush
+    }
+
+    /// What an acknowledgement rests on that is given in `role`; `waits` is the message's own `WAIT`
+    /// (RocketMQ 4.9 `isWaitStoreMsgOK`). `inSyncReplicas` is not among it: who asks for more than one copy
+    /// by that key is refused the start.
+    #[must_use]
+    pub fn ack_rule(&self, role: BrokerRole, waits: bool) -> AckRule {
+        let other_copies = usize::from(waits && role == BrokerRole::SyncMaster);
+        let syncs = waits && self.flush_disk_type == FlushDiskType::SyncFlush;
+        let has_pool = self.wants_transient_store_pool() && role != BrokerRole::Slave;
+        let own = match (syncs, has_pool) {
+            (true, _) => Held::Platter,
+            // What waits in the pool is sent to nobody: whom a slave confirms it to has committed it.
+            (false, true) if other_copies == 0 => Held::Process,
+            (false, _) => Held::PageCache,
+        };
+        assert!(
+            other_copies == 0 || own >= Held::PageCache,
+            "no other copy has what only this process has: {own:?}"
+        );
+        AckRule { own, other_copies }
     }
 
     /// For how long at most a message that was appended waits in the transient store pool, milliseconds:

@@ -236,14 +236,19 @@ impl ConsumeQueue {
             sound_units(last.raw(0..last.wrote_position()), phy_offset);
         assert!(sound.is_multiple_of(CQ_STORE_UNIT_BYTES), "a cut leaves whole units");
         self.max_physic_offset.store(max_physic_offset, Ordering::Release);
-        self.queue.cut(last.file_from_offset() + sound as u64, erase)
+        let end = last.file_from_offset() + sound as u64;
+        let cut = self.queue.cut(end, erase);
+        assert_eq!(self.queue.max_offset(), end, "a queue ends behind its last sound unit");
+        cut
     }
 
     /// Takes every unit out of the queue, so that the next one may have any offset.
     pub(crate) fn clear(&self) -> Cut {
         self.max_physic_offset.store(0, Ordering::Release);
         self.min_logic_offset.store(0, Ordering::Release);
-        self.queue.cut_all()
+        let cut = self.queue.cut_all();
+        assert_eq!(self.max_offset_in_queue(), 0, "a queue without units begins at 0");
+        cut
     }
 
     /// Takes the first file out of the queue if all its units point below `min_phy_offset`; its
@@ -307,6 +312,7 @@ impl ConsumeQueue {
         // The file may end before: what is missing behind it is a gap.
         let wanted = offset.saturating_sub(file.file_from_offset()) as usize;
         let position = wanted.min(file.file_size());
+        assert!(position.is_multiple_of(CQ_STORE_UNIT_BYTES), "fillers are whole units");
         // All or nothing: a file that begins with some of them would look like one with a gap.
         self.queue.make_room(file, position.saturating_sub(file.wrote_position()))?;
         while file.wrote_position() < position {

@@ -61,6 +61,7 @@ impl DelayLevels {
         if !counts_in_queue(message.sys_flag) {
             return None;
         }
+        assert!((queue_id as usize) < self.max_level(), "each level has its queue: {queue_id}");
         let mut properties = Properties::parse(&message.properties);
         properties.insert_display(MessageConst::DELAY, level);
         properties.insert(MessageConst::REAL_TOPIC, &message.topic);

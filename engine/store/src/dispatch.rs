@@ -311,6 +311,7 @@ impl ReputMessageService {
                 RecordCheck::Torn(TornReason::PhyOffset(_)) => {
                     let record = decode_record(&data[position..]);
                     let size = record.map_or(0, |record| record.size());
+                    assert!(size > 0, "what is elsewhere than it says is a record");
                     tracing::error!(phy_offset, "a record elsewhere than it says is left out");
                     position += size;
                     progress.reput_from_offset = phy_offset + size as u64;

@@ -25,6 +25,8 @@ use crate::index_service::IndexMark;
 const MAGIC: u64 = u64::from_be_bytes(*b"SFDURAB2");
 const SLOT_BYTES: usize = 512;
 const CHECKED_BYTES: usize = 64;
+// Both slots lie in the page, each with its checksum in a sector of its own.
+const _: () = assert!(CHECKED_BYTES + 4 <= SLOT_BYTES && 2 * SLOT_BYTES <= PAGE_SIZE);
 /// Stands for a sum of queue ends that is not known.
 const UNITS_UNKNOWN: u64 = u64::MAX;
 
@@ -100,6 +102,10 @@ impl DurableMark {
         assert!(
             after.index.end >= before.index.end,
             "a mark that was raised: {before:?}, {after:?}"
+        );
+        assert!(
+            after.log_end >= mark.log_end && after.logics_end >= mark.logics_end,
+            "what was synced is claimed: {mark:?}, {after:?}"
         );
         advanced
     }

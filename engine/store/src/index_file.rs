@@ -119,7 +119,6 @@ impl IndexFile {
             self.header.hash_slot_count += 1;
         }
         self.header.index_count += 1;
-        assert!(prev < number, "links lead to older entries");
         self.header.end_phy_offset = phy_offset;
         self.header.end_timestamp = store_timestamp;
     }
@@ -207,6 +206,7 @@ impl IndexFile {
                 high = middle - 1;
             }
         }
+        assert!(low <= known, "{low} of {known} entries");
         low
     }
 
@@ -220,7 +220,6 @@ impl IndexFile {
             let Some(mut entry) = self.entry(number) else { break };
             let slot = self.layout.slot_of(entry.key_hash);
             let prev = newest.insert(slot, number as i32).unwrap_or(0);
-            assert!(prev < number as i32, "links lead to older entries");
             if entry.prev != prev {
                 entry.prev = prev;
                 self.write_entry(number, &entry);
@@ -270,6 +269,7 @@ impl IndexFile {
     }
 
     fn slot(&self, slot: usize) -> i32 {
+        assert!(slot < self.layout.hash_slot_num, "slot {slot} lies before the entries");
         let at = self.layout.slot_position(slot);
         let bytes = self.region.slice(at..at + INDEX_SLOT_BYTES);
         bytes.try_into().map(i32::from_be_bytes).unwrap_or_default()
@@ -281,10 +281,13 @@ impl IndexFile {
     }
 
     fn write_slot(&self, slot: usize, number: i32) {
+        assert!(slot < self.layout.hash_slot_num, "slot {slot} lies before the entries");
         self.region.write(self.layout.slot_position(slot), &number.to_be_bytes());
     }
 
     fn write_entry(&self, number: usize, entry: &IndexEntry) {
+        assert!((1..self.layout.index_num).contains(&number), "entry {number} lies in its file");
+        assert!((0..number as i32).contains(&entry.prev), "links lead to older entries: {entry:?}");
         self.region.write(self.layout.entry_position(number), &entry.encode());
     }
 }

@@ -191,6 +191,7 @@ impl IndexService {
                 break;
             }
         }
+        assert!(result.phy_offsets.len() <= max_num, "{max_num} wanted at most");
         result
     }
 

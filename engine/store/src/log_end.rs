@@ -106,7 +106,8 @@ impl<'a> Waiter<'a> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::SeqCst);
+        let before = self.0.waiters.fetch_sub(1, Ordering::SeqCst);
+        assert!(before > 0, "who waits was counted");
     }
 }
 

@@ -37,6 +37,7 @@ pub async fn replace_metadata(
     last_written: Option<&[u8]>,
     content: &[u8],
 ) -> io::Result<()> {
+    assert!(!content.is_empty(), "a table without a byte counts as missing");
     let (side, backup) = (with_suffix(path, ".tmp"), backup_of(path));
     let dir = path.parent().unwrap_or(Path::new("."));
     let parents = create_dir(disk, dir)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mq_env::disk::{Disk, PAGE_SIZE};
 use mq_mapped_file::{Known, LoadError, LoadPlan, MappedFileQueue, file_name};
+use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
 
 use crate::checkpoint::CheckpointTimes;
 use crate::commit_log::RecoverFrom;
@@ -19,6 +20,7 @@ use crate::error::StoreError;
 
 /// Units are read in pieces of so many bytes: a multiple of a unit's.
 const UNITS_BYTES: usize = 20 << 12;
+const _: () = assert!(UNITS_BYTES.is_multiple_of(CQ_STORE_UNIT_BYTES));
 
 /// What a start finds, and is going to do, before it changes anything.
 pub(crate) struct Preflight {
@@ -169,6 +171,7 @@ fn last_end(disk: &dyn Disk, path: &Path) -> Result<u64, StoreError> {
         let (sound, last) = sound_units(&bytes, u64::MAX);
         end = end.max(last);
         assert!(sound <= bytes.len(), "units are counted that were read");
+        assert!(sound.is_multiple_of(CQ_STORE_UNIT_BYTES), "units are counted whole");
         if sound < UNITS_BYTES {
             return Ok(end);
         }

@@ -40,6 +40,18 @@ impl PutMessageStatus {
         PutMessageStatus::UnknownError,
     ];
 
+    /// Whether the message is in the log, acknowledged or not.
+    #[must_use]
+    pub const fn is_stored(self) -> bool {
+        matches!(
+            self,
+            PutMessageStatus::PutOk
+                | PutMessageStatus::FlushDiskTimeout
+                | PutMessageStatus::FlushSlaveTimeout
+                | PutMessageStatus::SlaveNotAvailable
+        )
+    }
+
     /// Java's spelling.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -71,6 +83,7 @@ impl PutMessageResult {
     /// An outcome without a stored message.
     #[must_use]
     pub fn refused(status: PutMessageStatus) -> Self {
+        assert!(!status.is_stored(), "what is stored says where: {status:?}");
         PutMessageResult { status, append: None }
     }
 }

@@ -38,9 +38,11 @@ impl EncodedRecords {
 
     /// Encodes a single message. What is known only under the put lock stays 0.
     pub(crate) fn encode(&mut self, message: &MessageInner) -> Result<(), EncodeError> {
-        fields(message, message.flag, &message.body, &message.properties)
-            .encode(&mut self.bytes)
-            .map(|_| ())
+        assert!(self.bytes.is_empty(), "a single record is alone");
+        let fields = fields(message, message.flag, &message.body, &message.properties);
+        let size = fields.encode(&mut self.bytes)?;
+        assert_eq!(self.bytes.len(), size, "a record is as long as it says");
+        Ok(())
     }
 
     /// Encodes one message of a batch, which shares everything else with the batch.
@@ -50,9 +52,11 @@ impl EncodedRecords {
         entry: &BatchEntry<'_>,
         properties: &str,
     ) -> Result<(), EncodeError> {
-        fields(batch, entry.flag, entry.body, properties).encode(&mut self.bytes)?;
+        let fields = fields(batch, entry.flag, entry.body, properties);
         let before = self.batch_ends.last().copied().unwrap_or(0);
-        assert!(self.bytes.len() > before, "a record has bytes");
+        assert_eq!(self.bytes.len(), before, "records lie behind one another");
+        let size = fields.encode(&mut self.bytes)?;
+        assert_eq!(self.bytes.len(), before + size, "a record is as long as it says");
         self.batch_ends.push(self.bytes.len());
         Ok(())
     }

@@ -147,6 +147,7 @@ pub(crate) struct RoleChange {
 impl RoleChange {
     /// Ends the change: the store is `role` from now on.
     pub(crate) fn settle(mut self, role: BrokerRole) {
+        assert!(self.watch.standing().is_between(), "a change is settled once");
         self.becomes = role;
     }
 }

@@ -45,11 +45,17 @@ impl RunningFlags {
 
     /// The sentence of [`RunningFlags::set_sync_failed`].
     pub(crate) fn sync_failure(&self) -> Option<&str> {
-        self.sync_failure.get().map(String::as_str)
+        // The flag first: the sentence is there before it.
+        let has_failed = self.has(Refusal::SyncFailed);
+        let sentence = self.sync_failure.get().map(String::as_str);
+        assert!(!has_failed || sentence.is_some(), "what is final has its reason");
+        sentence
     }
 
     /// Takes a reason away; whether it held.
     pub(crate) fn clear(&self, refusal: Refusal) -> bool {
+        let is_final = matches!(refusal, Refusal::SyncFailed | Refusal::Shutdown);
+        assert!(!is_final, "only a restart ends {refusal:?}");
         self.bits.fetch_and(!(refusal as u32), Ordering::AcqRel) & refusal as u32 != 0
     }
 

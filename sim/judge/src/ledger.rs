@@ -14,13 +14,14 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mq_protocol::ack_rule::{AckRule, Held};
 use mq_protocol::message::PropertiesView;
 use staticfire_world::trace::{Trace, TraceEvent, TraceRecord};
 
 use self::custody::{Custody, Moment, Record};
 use self::log_damage::meets;
 use crate::check::Violation;
-use crate::check::ack_predicate::{Ack, SlaveCopy};
+use crate::check::ack_predicate::{Ack, OtherCopy};
 use crate::check::bound::FaultPositions;
 use crate::check::truncation::{self, Ending};
 use crate::check::visibility::{self, Visible};
@@ -42,10 +43,9 @@ pub struct BrokerEntry {
     pub view: LogView,
     /// It runs as master.
     pub master: bool,
-    /// It runs as SYNC_MASTER.
-    pub sync_master: bool,
-    /// It runs with SYNC_FLUSH.
-    pub sync_flush: bool,
+    /// What its acknowledgements rest on: as a master to producers (of messages with `WAIT=true`), as a slave
+    /// to its master.
+    pub acks: AckRule,
     /// With a transient store pool: for how long at most a record waits there, milliseconds.
     pub uncommitted_ms_max: Option<u64>,
     /// When it may remove files.
@@ -237,8 +237,10 @@ impl Ledger {
     pub fn slave_will_lose_pages(&self, slave: &str, master: &str, at_us: u64) {
         let held = self.positions(master, Some(slave));
         let mut state = self.lock();
-        let acks_synced = state.brokers[slave].sync_flush;
-        let to = if acks_synced { held.slave_synced_to } else { held.slave_received_to };
+        let to = match state.brokers[slave].acks.own {
+            Held::Platter => held.slave_synced_to,
+            Held::Process | Held::PageCache => held.slave_received_to,
+        };
         state.last_held.insert(Arc::from(slave), LastHeld { at_us, to: to.unwrap_or_default() });
     }
 
@@ -290,33 +292,29 @@ impl Ledger {
             sound.and_then(|it| log_view::number_of(PropertiesView::new(&it.properties())));
         let mut holders = vec![Arc::clone(&record.source)];
         let mut copies = Vec::new();
+        // No fault of the engine's where the device has changed the bytes meanwhile.
+        let is_live = sound.is_some() || broker.view.is_damaged(&range);
         // What waits in process memory is nowhere: its place in the file is blank, there as on a slave.
-        let is_in_file = sound.is_some()
-            || broker.uncommitted_ms_max.is_none()
-            || broker.view.is_damaged(&range);
+        let is_in_file = is_live || broker.uncommitted_ms_max.is_none();
         for (name, slave) in state.slaves(broker) {
-            let mut copy = copy_on(broker, slave, &bytes, range.clone());
-            (copy.live, copy.durable) = (copy.live && is_in_file, copy.durable && is_in_file);
-            if copy.live {
+            let now = copy_on(broker, slave, &bytes, range.clone()).filter(|_| is_in_file);
+            if now.is_some() {
                 holders.push(Arc::clone(name));
             }
-            let held = state.last_held.get(name).is_some_and(|held| {
-                record.at_us <= held.at_us + REPORT_UNDER_WAY_US && range.end <= held.to
+            let had = state.last_held.get(name).is_some_and(|had| {
+                record.at_us <= had.at_us + REPORT_UNDER_WAY_US && range.end <= had.to
             });
-            (copy.live, copy.durable) = (copy.live || held, copy.durable || held);
-            copies.push(copy);
+            let held = if had { Some(Held::Platter) } else { now };
+            copies.push(OtherCopy { held, reports: slave.acks.own });
         }
+        let is_durable = || broker.view.is_durable(range.clone());
         let ack = Ack {
             phy_offset: range.start,
             ordinal: record.ordinal,
             broker: record.source.to_string(),
-            sync_flush: broker.sync_flush,
-            sync_master: broker.sync_master,
-            transient_pool: broker.uncommitted_ms_max.is_some(),
-            // No fault of the engine's where the device has changed the bytes meanwhile.
-            live: sound.is_some() || broker.view.is_damaged(&range),
-            durable: broker.view.is_durable(range.clone()),
-            slaves: copies,
+            rule: broker.acks,
+            held: held(is_live, is_durable),
+            copies,
         };
         let group = Arc::clone(&broker.group);
         let appended = state.appended.get(&group).and_then(|times| times.get(&range.start));
@@ -377,14 +375,15 @@ fn judge_dispatch(
     phy_offset: u64,
 ) -> Option<Violation> {
     // The disk is looked at only where something is promised.
-    let durable = !broker.sync_flush || broker.view.is_record_durable(phy_offset);
+    let promised = broker.acks.own;
+    let is_live = broker.uncommitted_ms_max.is_none() || broker.view.has_record(phy_offset);
+    let is_durable = || promised < Held::Platter || broker.view.is_record_durable(phy_offset);
     visibility::check(&Visible {
         phy_offset,
         ordinal: record.ordinal,
         broker: record.source.to_string(),
-        sync_flush: broker.sync_flush,
-        durable,
-        live: broker.uncommitted_ms_max.is_none() || broker.view.has_record(phy_offset),
+        promised,
+        held: held(is_live, is_durable),
     })
 }
 
@@ -397,14 +396,24 @@ fn judge_cut(broker: &BrokerEntry, record: &TraceRecord, end_offset: u64) -> Opt
     })
 }
 
+/// How a slave holds the record of its master's that has `bytes`, if it does.
 fn copy_on(
     broker: &BrokerEntry,
     slave: &BrokerEntry,
     bytes: &[u8],
     range: Range<u64>,
-) -> SlaveCopy {
-    let live = slave.view.holds(range.start, bytes)
+) -> Option<Held> {
+    let is_live = slave.view.holds(range.start, bytes)
         || slave.view.same_sound_bytes(&broker.view, range.clone());
-    let durable = live && slave.view.is_durable(range);
-    SlaveCopy { live, durable, acks_synced: slave.sync_flush }
+    let is_durable = || slave.view.is_durable(range);
+    is_live.then(|| held(true, is_durable))
+}
+
+/// How a copy holds what its page cache has (`is_live`) or its process alone.
+fn held(is_live: bool, is_durable: impl FnOnce() -> bool) -> Held {
+    match is_live {
+        true if is_durable() => Held::Platter,
+        true => Held::PageCache,
+        false => Held::Process,
+    }
 }

@@ -143,12 +143,13 @@ struct Beginning {
 
 impl Beginning {
     fn of(cluster: &Cluster, name: &str) -> Result<Self, Finding> {
-        let is_sync = cluster.master_of(name).is_some_and(BrokerProcess::is_sync_master);
+        let needs_copies = |master: &BrokerProcess| master.acks().waits_for_copies();
+        let needs_copies = cluster.master_of(name).is_some_and(needs_copies);
         Ok(Beginning {
             name: name.to_owned(),
             master_then: master_name(cluster, name)?,
             mode: verdict::mode(cluster, name),
-            no_second_copy: is_sync && cluster.slaves_of(name).next().is_none(),
+            no_second_copy: needs_copies && cluster.slaves_of(name).next().is_none(),
         })
     }
 

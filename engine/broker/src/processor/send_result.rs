@@ -20,7 +20,7 @@ pub(super) fn send_response(
     let (code, remark) = code_of(context, result.status);
     let mut response = RemotingCommand::response(code, remark);
     response.ext_fields.reserve(5, 160);
-    if let (true, Some(append)) = (is_stored(result.status), &result.append) {
+    if let (true, Some(append)) = (result.status.is_stored(), &result.append) {
         response = response.with_header(&SendMessageResponseHeader {
             msg_id: msg_id(context, append),
             queue_id,
@@ -41,16 +41,6 @@ fn with_trace_fields(config: &BrokerConfig, mut response: RemotingCommand) -> Re
     let trace_on = if config.trace_on { "true" } else { "false" };
     response.ext_fields.insert(MessageConst::TRACE_ON, trace_on);
     response
-}
-
-fn is_stored(status: PutMessageStatus) -> bool {
-    matches!(
-        status,
-        PutMessageStatus::PutOk
-            | PutMessageStatus::FlushDiskTimeout
-            | PutMessageStatus::FlushSlaveTimeout
-            | PutMessageStatus::SlaveNotAvailable
-    )
 }
 
 /// Offset message ids of what was stored, joined by commas.

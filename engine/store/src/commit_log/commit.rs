@@ -69,9 +69,12 @@ impl CommitLog {
     pub(crate) fn commit(&self, least_pages: usize) {
         let Some(transient) = &self.transient else { return };
         let _committing = lock(&transient.committing);
+        // The smaller one first: on a slave both may grow meanwhile.
+        let flushed = self.flushed_offset();
         let (from, to) = (self.max_offset(), self.queue.commit(least_pages));
         assert!(from <= to || self.queue.is_empty(), "a commit leads from {from} to {to}");
         assert!(to <= self.queue.max_offset(), "only what was appended is committed");
+        assert!(flushed <= from, "only what is committed is synced: {flushed} of {from}");
         if to > from {
             self.env.probe.emit(&Event::Committed { from, to });
             self.publish_max(to);

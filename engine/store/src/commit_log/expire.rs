@@ -26,6 +26,7 @@ impl CommitLog {
             return Ok(None);
         }
         assert!(from < end && end <= self.queue.max_offset(), "a file with one behind it is full");
+        assert_eq!(self.queue.position(from), 0, "files begin at multiples of their size");
         let path = first.path().to_path_buf();
         let modified_ms = self.env.disk.stat(&path)?.modified_ms;
         Ok(Some(OldestFile { path, from, end, modified_ms }))

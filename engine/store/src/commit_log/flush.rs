@@ -74,17 +74,18 @@ impl GroupCommitService {
             if tasks.is_cancelled() {
                 return;
             }
+            if self.log.is_poisoned() {
+                // Whoever poisoned the log, nothing is synced any more: puts that wait are told so.
+                return self.complete();
+            }
             if !self.log.is_dirty() {
                 mq_env::select! {
                     () = tasks.cancelled() => return,
                     () = self.log.appended() => continue,
                 }
             }
-            if self.sync_once().await.is_ok() {
+            if self.sync_once().await.is_ok() || self.log.is_poisoned() {
                 continue;
-            }
-            if self.log.is_poisoned() {
-                return;
             }
             let pause = async {
                 mq_env::select! {

@@ -20,6 +20,9 @@ const HEAD_BYTES: usize = MAGIC_POSITION + 4;
 /// A search looks at so many bytes before it asks again where there is something.
 const SEARCHED_BYTES: usize = 64 << 10;
 
+// A magic that lies across the end of what was looked at is found in the next piece.
+const _: () = assert!(HEAD_BYTES < PAGE_SIZE && PAGE_SIZE <= SEARCHED_BYTES);
+
 /// Bytes of CommitLog files at their physical offsets.
 pub(crate) trait LogBytes {
     /// Why bytes cannot be had.
@@ -94,7 +97,11 @@ pub(crate) fn record_bytes<L: LogBytes>(log: &mut L, phy_offset: u64) -> Result<
     let magic = i32_at(head, MAGIC_POSITION);
     let size = i32_at(head, 0).filter(|_| magic.is_some_and(is_record_magic));
     let size = size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size <= rest);
-    log.bytes(phy_offset, size.map_or(HEAD_BYTES, |size| size as usize))
+    let len = size.map_or(HEAD_BYTES, |size| size as usize);
+    let bytes = log.bytes(phy_offset, len)?;
+    let had = bytes.len() as u64;
+    assert!(had >= rest.min(len as u64) && had <= rest, "{had} of {len} bytes, {rest} are left");
+    Ok(bytes)
 }
 
 /// What is at `phy_offset`, by `rules`.

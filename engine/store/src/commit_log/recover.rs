@@ -72,6 +72,7 @@ impl CommitLog {
         let removed = self.queue.load(&plan, &files)?;
         drop(files);
         let files = self.queue.files();
+        assert_as_planned(&files, &plan);
         self.keep_damage(known).await?;
         let unsure_from = match from {
             RecoverFrom::Durable(mark) => mark.log_end.min(end.phy_offset),
@@ -126,6 +127,7 @@ impl CommitLog {
     /// Writes down the damage that the walk passed over beyond the `known` ranges.
     async fn keep_damage(&self, known: usize) -> Result<(), StoreError> {
         let ranges = self.damage.ranges();
+        assert!(ranges.len() >= known, "a walk forgets no damage");
         if ranges.len() == known {
             return Ok(());
         }
@@ -149,5 +151,16 @@ impl CommitLog {
         self.set_flushed(unsure_from);
         self.assert_positions();
         Ok(dropped_bytes)
+    }
+}
+
+/// The log has the files that the look before the start said it would keep; an empty last one that the full
+/// disk has no room for is left out.
+fn assert_as_planned(files: &[Arc<MappedFile>], plan: &LoadPlan) {
+    let (had, planned) = (files.len(), plan.kept.len());
+    let is_short = had < planned && had + 1 == planned && plan.kept[had].1 == 0;
+    assert!(had == planned || is_short, "{had} files of {planned}");
+    for (file, (from, _)) in files.iter().zip(&plan.kept) {
+        assert_eq!(file.file_from_offset(), *from, "the files are those that were looked at");
     }
 }

@@ -31,6 +31,7 @@ impl CommitLog {
                 format!("bytes for offset {phy_offset} do not join a log that ends at {end}");
             return Err(StoreError::Offset { what });
         }
+        assert!(self.flushed_offset() <= end, "what arrives lies behind what is synced");
         let file = self.queue.last_or_create(phy_offset).map_err(StoreError::io("append"))?;
         if is_empty {
             file.set_positions(self.queue.position(phy_offset));
@@ -46,7 +47,8 @@ impl CommitLog {
         assert!(end <= file.file_end_offset(), "a slice lies in one file");
         assert_eq!(end, self.queue.max_offset(), "a slice joins the log");
         self.ahead_trigger.appended(end);
-        self.publish_max(end);
+        // Where there is a pool whoever looks for a record commits, and must not publish an earlier end.
+        self.without_commits(|| self.publish_max(end));
         if phy_offset == file.file_from_offset() {
             self.rolled.notify_one();
         }

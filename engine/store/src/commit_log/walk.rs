@@ -83,7 +83,10 @@ impl RecoverFrom {
             RecoverFrom::Durable(mark) => {
                 let needed = mark.log_end.min(mark.logics_end);
                 let behind = files.partition_point(|file| file.start <= needed);
-                third_last.min(behind.saturating_sub(1))
+                let index = third_last.min(behind.saturating_sub(1));
+                let is_early = index == 0 || files[index].start <= needed;
+                assert!(is_early, "a walk begins at or before {needed}, where marks end");
+                index
             }
             RecoverFrom::CleanJava { .. } => third_last,
             RecoverFrom::AbortedJava { min_timestamp_ms } => {
@@ -228,6 +231,7 @@ impl Walk<'_> {
         Ok(match check_at(log, at, &self.from.rules(at, self.check_crc))? {
             RecordCheck::Valid(record) => {
                 let end = at + record.size() as u64;
+                assert!(at < end && end <= file_end, "a record at {at} lies in its file: {end}");
                 match self.from.trouble_to_come(&record, at) {
                     None => visit(&record, at)?,
                     Some(_) if self.damage.end_of(at).is_some() => {}

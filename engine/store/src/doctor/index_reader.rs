@@ -63,6 +63,7 @@ impl IndexReader {
         dir: &StoreDir,
         number: usize,
     ) -> Result<Option<IndexEntry>, DoctorError> {
+        assert!((1..=self.entries()).contains(&number), "entry {number} of {}", self.entries());
         let held = self.window.len() / INDEX_ENTRY_BYTES;
         if !(self.first..self.first + held).contains(&number) {
             let at = self.layout.entry_position(number) as u64;

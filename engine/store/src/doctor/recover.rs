@@ -317,5 +317,6 @@ fn read(store: &MessageStore, queue: &crate::consume_queue::ConsumeQueue) -> Rec
         readable += result.messages.len() as u64;
         offset = result.next_begin_offset.max(offset + 1);
     }
+    assert!(readable <= max.saturating_sub(min), "each message has a unit: {readable}");
     RecoveredQueue { topic, queue_id, min, max, readable }
 }

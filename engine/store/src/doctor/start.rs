@@ -189,6 +189,7 @@ impl Start {
             };
             self.queues.values_mut().filter(is_cleared).for_each(QueueModel::clear);
         }
+        assert!(reput_from <= end, "queues that are kept end in the log: {reput_from} of {end}");
         self.dispatch(dir, &mut log, &damage, reput_from.max(min)..end)
     }
 

@@ -19,14 +19,14 @@ use mq_env::Env;
 use mq_env::net::Stream;
 use mq_env::probe::Event;
 use mq_env::watched::Watched;
-use mq_protocol::ha_frame::{TransferDecoder, encode_report};
+use mq_protocol::ha_frame::{TRANSFER_HEADER_BYTES, TransferDecoder, encode_report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::time::Instant;
 
 use super::follow_state::FollowState;
 use super::joining::{Joined, Joining, NOT_A_SLAVE};
 use crate::commit_log::CommitLog;
-use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::config::{BrokerRole, StoreConfig, UpstreamSwitch};
 use crate::error::StoreError;
 use crate::log_end::LogEndWatch;
 use crate::message_store::MessageStore;
@@ -48,6 +48,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Room for what one read takes in: two slices of the default size with their headers.
 const READ_BYTES: usize = 72 << 10;
+const _: () = assert!(READ_BYTES >= 2 * ((32 << 10) + TRANSFER_HEADER_BYTES));
 
 /// Follows a master whenever the store is a slave.
 pub(crate) struct HaClient {
@@ -230,11 +231,12 @@ impl<'a> Session<'a> {
         starts_until: Option<u64>,
     ) -> Result<Session<'a>, String> {
         let (config, log) = (&*client.config, &**client.store.commit_log());
-        let reports_synced = config.flush_disk_type == FlushDiskType::SyncFlush
+        let reports_synced = config.ack_rule(BrokerRole::Slave, true).waits_for_sync()
             && !config.upstream(UpstreamSwitch::SlaveAcksPageCache);
         let reportable = if reports_synced {
             // The first report says where the transfer begins, so it has to be the log's end.
             log.flush(0).await.map_err(|error| error.to_string())?;
+            assert_eq!(log.flushed_offset(), log.max_offset(), "all that was received is synced");
             log.watch_flushed_offset()
         } else {
             log.watch_max_offset()
@@ -315,6 +317,7 @@ impl<'a> Session<'a> {
             }
             let frame = self.decoder.take_frame().map_err(|error| error.to_string())?;
             let Some(frame) = frame else { return Ok(()) };
+            assert_eq!(frame.body.len(), header.body_bytes as usize, "a frame is a whole one");
             if !frame.body.is_empty() {
                 self.append(header.phy_offset, &frame.body).await.map_err(|it| it.to_string())?;
             }
@@ -375,6 +378,7 @@ impl Reports {
     }
 
     async fn send(&mut self, offset: u64) -> Result<(), String> {
+        assert!(offset >= self.reported, "what was confirmed stays so: {offset}");
         let write = async {
             self.master.write_all(&encode_report(offset)).await?;
             self.master.flush().await

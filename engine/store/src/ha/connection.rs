@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Buf;
 use mq_env::net::Stream;
 use mq_env::probe::{Event, Probe};
-use mq_protocol::ha_frame::{ReportDecoder, TransferHeader};
+use mq_protocol::ha_frame::{REPORT_BYTES, ReportDecoder, TransferHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::role::RoleWatch;
 
 /// Reports are 8 bytes; a slave that sends more of them at once is read in several turns.
 const READ_BYTES: usize = 1 << 10;
+const _: () = assert!(READ_BYTES.is_multiple_of(REPORT_BYTES));
 
 /// One connected slave, until it goes.
 pub(crate) struct HaConnection {
@@ -196,7 +197,7 @@ impl Writer<'_> {
     }
 
     async fn send(&mut self, phy_offset: u64, body: &[u8]) -> std::io::Result<()> {
-        // A batch is far below 4 GiB.
+        assert!(i32::try_from(body.len()).is_ok(), "a slice lies in one file");
         let header = TransferHeader { phy_offset, body_bytes: body.len() as u32 }.encode();
         self.slave.write_all_buf(&mut Buf::chain(&header[..], body)).await?;
         self.slave.flush().await?;

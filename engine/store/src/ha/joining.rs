@@ -161,6 +161,9 @@ impl Joining {
     async fn cut_tail(&self, common: u64, master: &str) -> Result<(), StoreError> {
         let log = self.log();
         let range = common..log.max_offset();
+        let tail_bytes = range.end.saturating_sub(range.start);
+        let bytes_max = self.diverged_bytes_max();
+        assert!((1..=bytes_max).contains(&tail_bytes), "{range:?} is within haMaxDivergedBytes");
         let reason = "the master has other bytes, or none, in this range";
         let root = &self.config.store_path_root_dir;
         let quarantine = copy_aside(&self.env, log, root, range, reason, master).await?;
@@ -175,6 +178,7 @@ impl Joining {
     async fn start_over(&self, master_min: u64, master: &str) -> Result<(), StoreError> {
         let log = self.log();
         let Range { start, end } = log.min_offset()..log.max_offset();
+        assert!(start == end || end <= master_min, "{end} is behind the master's {master_min}");
         if start < end {
             let gap_bytes = master_min - end;
             tracing::warn!(

@@ -12,7 +12,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use mq_env::BoxFuture;
-use mq_protocol::header::log_prefix::{LOG_SAMPLE_BYTES_MAX, LogSample, SampleVerdict};
+use mq_protocol::header::log_prefix::{
+    LOG_SAMPLE_BYTES_MAX, LOG_SAMPLES_MAX, LogSample, SampleVerdict,
+};
 
 use crate::commit_log::CommitLog;
 pub use mq_protocol::header::log_prefix::{PrefixAnswer, PrefixQuery};
@@ -54,6 +56,13 @@ const CANDIDATES: usize = 64;
 
 /// Questions after which a search gives up.
 const QUESTIONS_MAX: usize = 40;
+
+/// Pieces of a proof: the tail, at doubling distances, and those spread evenly.
+const PROOF_SAMPLES_MAX: u64 = TAIL_SAMPLES + u64::BITS as u64 + EVEN_SAMPLES;
+// Whatever is asked fits one question.
+const _: () = assert!(WHOLE_SAMPLES <= LOG_SAMPLES_MAX as u64);
+const _: () = assert!(PROOF_SAMPLES_MAX <= LOG_SAMPLES_MAX as u64);
+const _: () = assert!(TAIL_SAMPLES < WHOLE_SAMPLES && CANDIDATES <= LOG_SAMPLES_MAX);
 
 /// What the proof needs to know of the slave's log. Nothing appends while it lasts.
 #[derive(Clone, Copy)]
@@ -282,7 +291,9 @@ impl Questions<'_> {
             }
             assert!(same < differs && differs - same < before, "every question narrows the search");
         }
-        Ok(Some(boundaries[same]))
+        let found = boundaries[same];
+        assert!((start..=limit).contains(&found), "{found} was looked for in {start}..={limit}");
+        Ok(Some(found))
     }
 
     /// Index of the first range whose bytes are not the master's.
@@ -294,6 +305,8 @@ impl Questions<'_> {
 
     fn samples(&self, ranges: Vec<Range<u64>>) -> Result<Vec<LogSample>, Stop> {
         let sample = |range: Range<u64>| {
+            let is_piece = !range.is_empty() && range.end - range.start <= SAMPLE_BYTES;
+            assert!(is_piece, "{range:?} is compared as one");
             let size_bytes = u32::try_from(range.end - range.start).ok()?;
             Some(LogSample { from: range.start, size_bytes, crc: (self.own.crc)(range)? })
         };
@@ -355,6 +368,8 @@ fn proof_ranges(log: Range<u64>) -> Vec<Range<u64>> {
     pieces.sort_unstable_by(|a, b| b.cmp(a));
     pieces.dedup();
     assert!(pieces.last() == Some(&0), "the end is proven");
+    let most = WHOLE_SAMPLES.max(PROOF_SAMPLES_MAX);
+    assert!(pieces.len() as u64 <= most, "{} pieces prove a log", pieces.len());
     let range = |piece: u64| {
         let end = log.end - piece * SAMPLE_BYTES;
         end.saturating_sub(SAMPLE_BYTES).max(log.start)..end

@@ -128,6 +128,7 @@ fn describe(
     master: &str,
 ) -> Quarantine {
     assert!(range.start <= range.end, "{range:?} is a piece of the log");
+    assert!(range.end <= log.max_offset(), "and ends before the log does: {range:?}");
     let time_ms = env.clock.now_millis();
     Quarantine {
         from: range.start,

@@ -195,6 +195,9 @@ impl Replicas {
             if end_offset <= book.push2_slave_max_offset {
                 return true;
             }
+            let is_behind = |((end, _), _): (&WaitKey, _)| *end > book.push2_slave_max_offset;
+            let waits = book.waiting.first_key_value().is_none_or(is_behind);
+            assert!(waits, "who is confirmed waits no more");
             let (done, confirmed) = oneshot::channel();
             let key = (end_offset, book.next_wait);
             book.next_wait += 1;

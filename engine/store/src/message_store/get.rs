@@ -64,6 +64,7 @@ impl MessageStore {
         let Some(units) = queue.units_from(offset) else {
             return outside(GetMessageStatus::OffsetFoundNull, queue.roll_next_file(offset));
         };
+        assert!(units.len().is_multiple_of(CQ_STORE_UNIT_BYTES), "units are whole");
         let mut scan = Scan::new(self, max_msg_nums, max_phy_offset);
         scan.run(&units, filter);
         let (found, scanned) = (scan.messages.len(), scan.units_scanned);

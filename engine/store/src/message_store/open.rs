@@ -140,6 +140,7 @@ impl MessageStore {
     async fn recover(&self, found: &Preflight, looked: LookedLog) -> Result<(), StoreError> {
         let (from, was_aborted) = (found.from, found.was_aborted);
         self.queues.load(&found.queues)?;
+        assert_eq!(self.queues.all().len(), found.queues.len(), "each queue was looked at");
         let RecoveredLog { walked_from, unsure, mut report } = self.log.recover(looked).await?;
         let end = self.log.max_offset();
         // Units above are not known to be durable: they are made again.
@@ -209,6 +210,10 @@ impl MessageStore {
 
     /// Writes the watermark.
     async fn set_mark(&self, mark: Mark) -> Result<(), StoreError> {
+        assert!(
+            mark.log_end <= self.log.flushed_offset(),
+            "a mark claims what is synced: {mark:?}"
+        );
         let written = self.marks.durable.set(mark).await;
         written.map_err(StoreError::io("write the durable watermark"))
     }

@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 use futures::future::Either;
 use mq_env::BoxFuture;
 use mq_env::probe::{Event, Probe};
+use mq_protocol::ack_rule::{AckRule, Held};
 use mq_protocol::message::{PROPERTIES_BYTES_MAX, TOPIC_BYTES_MAX};
 use mq_protocol::message_codec::{decode_batch, join_batch_properties};
 use mq_protocol::sys_flag::MessageSysFlag;
 use tokio::sync::oneshot;
 
 use super::MessageStore;
-use crate::config::{BrokerRole, FlushDiskType};
+use crate::config::BrokerRole;
 use crate::consume_queue_store::is_directory_name;
 use crate::delay_level::delay_level;
 use crate::message_inner::MessageInner;
@@ -38,7 +39,6 @@ pub struct WaitingPut {
 }
 
 /// What is still to come of a stored message's status.
-#[derive(Default)]
 struct Outstanding {
     flush: Option<oneshot::Receiver<PutMessageStatus>>,
     replica: Option<BoxFuture<'static, PutMessageStatus>>,
@@ -145,11 +145,8 @@ impl MessageStore {
         };
         assert!(role != BrokerRole::Slave, "a slave takes no puts");
         assert!(appended.wrote_bytes > 0, "what was appended has an end behind its begin");
-        let outstanding = if wait {
-            self.outstanding(role, appended.end_offset())
-        } else {
-            Outstanding::default()
-        };
+        let rule = self.planted_rule(self.config.ack_rule(role, wait));
+        let outstanding = self.outstanding(rule, appended.end_offset());
         if outstanding.is_nothing() {
             let status = PutMessageStatus::PutOk;
             report_done(&self.env.probe, status, Some(&appended));
@@ -163,15 +160,23 @@ impl MessageStore {
         })
     }
 
-    /// What a message has to wait for that a store in `role` took and that ends at `end_offset`.
-    fn outstanding(&self, role: BrokerRole, end_offset: u64) -> Outstanding {
-        let waits_for_sync = self.config.flush_disk_type == FlushDiskType::SyncFlush
-            && !self.config.planted(Plant::SendOkBeforeFlush);
-        let waits_for_slave =
-            role == BrokerRole::SyncMaster && !self.config.planted(Plant::SendOkBeforeReplica);
+    /// What a message that ends at `end_offset` has to wait for by `rule`.
+    fn outstanding(&self, rule: AckRule, end_offset: u64) -> Outstanding {
+        assert!(rule.other_copies <= 1, "replication confirms one copy: {rule:?}");
+        let (syncs, copies) = (rule.waits_for_sync(), rule.waits_for_copies());
         Outstanding {
-            flush: waits_for_sync.then(|| self.group_commit.submit(end_offset)),
-            replica: waits_for_slave.then(|| self.replica_gate.wait(end_offset)),
+            flush: syncs.then(|| self.group_commit.submit(end_offset)),
+            replica: copies.then(|| self.replica_gate.wait(end_offset)),
+        }
+    }
+
+    /// The rule as it should be, without what a plant takes away.
+    fn planted_rule(&self, rule: AckRule) -> AckRule {
+        let forgets_sync = self.config.planted(Plant::SendOkBeforeFlush);
+        let forgets_copies = self.config.planted(Plant::SendOkBeforeReplica);
+        AckRule {
+            own: if forgets_sync { rule.own.min(Held::PageCache) } else { rule.own },
+            other_copies: if forgets_copies { 0 } else { rule.other_copies },
         }
     }
 }
@@ -186,6 +191,7 @@ impl WaitingPut {
     fn done(&mut self, status: PutMessageStatus) -> PutMessageResult {
         let append = self.append.take();
         assert!(append.is_some(), "a put is answered once");
+        assert!(status.is_stored(), "what was appended is stored: {status:?}");
         report_done(&self.probe, status, append.as_ref());
         PutMessageResult { status, append }
     }

@@ -141,7 +141,7 @@ impl MessageStore {
         let at_or_after = (low < max).then_some(low);
         let before = low.checked_sub(1).filter(|before| *before >= min);
         let before = before.and_then(|before| Some((before, stored_at(before)?)));
-        match (before, at_or_after) {
+        let found = match (before, at_or_after) {
             (Some((before, _)), None) => before,
             (Some((before, earlier_ms)), Some(later)) => {
                 let is_nearer = stored_at(later).is_none_or(|later_ms| {
@@ -151,7 +151,9 @@ impl MessageStore {
             }
             (None, Some(later)) => later,
             (None, None) => max,
-        }
+        };
+        assert!(found == max || (min..max).contains(&found), "{found} lies in {min}..={max}");
+        found
     }
 
     fn stored_at(&self, phy_offset: u64) -> Option<u64> {

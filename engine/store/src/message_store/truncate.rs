@@ -93,6 +93,7 @@ impl MessageStore {
             mark.log_end <= phy_offset && mark.logics_end <= phy_offset,
             "or claimed: {mark:?}"
         );
+        assert!(mark.index.end <= phy_offset, "nor of the index: {mark:?}");
     }
 
     async fn reset(&self, min_phy_offset: u64, aside: &Path) -> Result<(), StoreError> {

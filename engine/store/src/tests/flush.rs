@@ -178,6 +178,18 @@ async fn a_failed_sync_is_final() {
     assert_eq!(put(&store, b"x").await.status, PutOk);
 }
 
+/// As when the file ahead cannot be synced that a put has taken meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_put_that_waits_when_another_service_poisons_the_log_is_told_so() {
+    let machine = sync_flush();
+    let store = machine.open().await;
+    let waiting = store.put_message(&message(b"x"));
+    let source = std::io::Error::other("refused");
+    store.log.poison(&mq_mapped_file::FlushError { from: 0, to: 0, source });
+    let told = tokio::time::timeout(Duration::from_secs(3_600), waiting).await;
+    assert_eq!(told.map(|told| told.status), Ok(FlushDiskTimeout));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_sync_under_async_flush_is_final_too() {
     let machine = Machine::new();

@@ -285,3 +285,29 @@ fn every_status_has_javas_name() {
     assert_eq!(names.len(), PutMessageStatus::ALL.len());
     assert!(names.contains("CREATE_MAPEDFILE_FAILED"), "Java's misspelling is the name");
 }
+
+#[test]
+fn an_acknowledgement_rests_on_what_flush_role_pool_and_message_say() {
+    use mq_protocol::ack_rule::Held::{PageCache, Platter, Process};
+    let (sync, async_) = (FlushDiskType::SyncFlush, FlushDiskType::AsyncFlush);
+    for (role, flush, pool, waited, unwaited) in [
+        (BrokerRole::AsyncMaster, async_, false, (PageCache, 0), PageCache),
+        (BrokerRole::AsyncMaster, async_, true, (Process, 0), Process),
+        (BrokerRole::AsyncMaster, sync, false, (Platter, 0), PageCache),
+        (BrokerRole::AsyncMaster, sync, true, (Platter, 0), PageCache),
+        (BrokerRole::SyncMaster, async_, false, (PageCache, 1), PageCache),
+        (BrokerRole::SyncMaster, async_, true, (PageCache, 1), Process),
+        (BrokerRole::SyncMaster, sync, true, (Platter, 1), PageCache),
+        (BrokerRole::Slave, async_, true, (PageCache, 0), PageCache),
+        (BrokerRole::Slave, sync, true, (Platter, 0), PageCache),
+    ] {
+        let mut config = StoreConfig::at("unused");
+        (config.flush_disk_type, config.transient_store_pool_enable) = (flush, pool);
+        let rule = |waits| {
+            let rule = config.ack_rule(role, waits);
+            (rule.own, rule.other_copies)
+        };
+        let told = (rule(true), rule(false));
+        assert_eq!(told, (waited, (unwaited, 0)), "{role:?}, {flush:?}, pool {pool}");
+    }
+}

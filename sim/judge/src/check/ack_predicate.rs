@@ -1,17 +1,24 @@
-//! At the instant of SEND_OK the mode's condition holds, as the simulated disks show: SYNC_FLUSH means
-//! synced on the master, SYNC_MASTER means held by one slave (synced there if that slave promises it).
+//! At the instant of SEND_OK its rule holds, as the simulated disks show: the broker's own copy holds the
+//! record as it promises, and as many other copies as it promises hold it, each as its reports say.
+
+use mq_protocol::ack_rule::{AckRule, Held};
 
 use super::{Checker, Violation};
 
-/// A slave's hold on a record at one instant.
+/// Another copy's hold on a record at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlaveCopy {
-    /// Its page cache holds the record's bytes.
-    pub live: bool,
-    /// The bytes survive power loss there.
-    pub durable: bool,
-    /// The slave runs with SYNC_FLUSH and acknowledges only what it has synced.
-    pub acks_synced: bool,
+pub struct OtherCopy {
+    /// How it holds the record, if it does.
+    pub held: Option<Held>,
+    /// How it holds what it reports to its master.
+    pub reports: Held,
+}
+
+impl OtherCopy {
+    /// Whether it may have been counted.
+    fn counts(&self) -> bool {
+        self.held.is_some_and(|held| held >= self.reports)
+    }
 }
 
 /// One acknowledgement with what the disks held at that instant.
@@ -23,30 +30,23 @@ pub struct Ack {
     pub ordinal: u64,
     /// Process that acknowledged.
     pub broker: String,
-    /// The broker runs with SYNC_FLUSH.
-    pub sync_flush: bool,
-    /// The broker is SYNC_MASTER.
-    pub sync_master: bool,
-    /// It has a transient store pool: without a slave to wait for it acknowledges what only its process
-    /// has.
-    pub transient_pool: bool,
-    /// Its page cache holds the record.
-    pub live: bool,
-    /// The record survives power loss there.
-    pub durable: bool,
-    /// The slaves of its group.
-    pub slaves: Vec<SlaveCopy>,
+    /// What it rests on, by the broker's settings.
+    pub rule: AckRule,
+    /// How the broker's copy holds the record.
+    pub held: Held,
+    /// The other copies of its group.
+    pub copies: Vec<OtherCopy>,
 }
 
 /// Judges one acknowledgement.
 #[must_use]
 pub fn check(ack: &Ack) -> Option<Violation> {
-    let copied = |copy: &SlaveCopy| copy.live && (copy.durable || !copy.acks_synced);
-    let text = if !ack.live && (ack.sync_master || !ack.transient_pool) {
-        "SEND_OK without the record in the log"
-    } else if ack.sync_flush && !ack.durable {
-        "SEND_OK before the sync"
-    } else if ack.sync_master && !ack.slaves.iter().any(copied) {
+    let text = if ack.held < ack.rule.own {
+        match ack.held {
+            Held::Process => "SEND_OK without the record in the log",
+            Held::PageCache | Held::Platter => "SEND_OK before the sync",
+        }
+    } else if ack.copies.iter().filter(|copy| copy.counts()).count() < ack.rule.other_copies {
         "SEND_OK without a second copy"
     } else {
         return None;
@@ -59,53 +59,47 @@ pub fn check(ack: &Ack) -> Option<Violation> {
 mod tests {
     use super::*;
 
-    fn ack(sync_flush: bool, sync_master: bool) -> Ack {
+    const OWNS: [Held; 3] = [Held::Process, Held::PageCache, Held::Platter];
+
+    fn ack(own: Held, other_copies: usize) -> Ack {
         Ack {
             phy_offset: 0,
             ordinal: 1,
             broker: "a".to_owned(),
-            sync_flush,
-            sync_master,
-            transient_pool: false,
-            live: true,
-            durable: true,
-            slaves: vec![SlaveCopy { live: true, durable: true, acks_synced: true }],
+            rule: AckRule { own, other_copies },
+            held: own,
+            copies: vec![OtherCopy { held: Some(Held::PageCache), reports: Held::PageCache }],
         }
     }
 
     #[test]
-    fn every_mode_accepts_what_it_promises() {
-        for (flush, sync) in [(false, false), (false, true), (true, false), (true, true)] {
-            assert_eq!(check(&ack(flush, sync)), None);
+    fn what_a_rule_asks_for_is_enough() {
+        for own in OWNS {
+            assert_eq!(check(&ack(own, 0)), None);
+            assert_eq!(check(&ack(own, 1)), None);
+            assert_eq!(check(&Ack { held: Held::Platter, ..ack(own, 1) }), None);
+            assert_eq!(check(&Ack { copies: Vec::new(), ..ack(own, 0) }), None);
         }
-        let mut page_cache = ack(false, true);
-        page_cache.durable = false;
-        page_cache.slaves[0] = SlaveCopy { live: true, durable: false, acks_synced: false };
-        assert_eq!(check(&page_cache), None);
-        let mut pooled = ack(false, false);
-        (pooled.transient_pool, pooled.live, pooled.durable) = (true, false, false);
-        assert_eq!(check(&pooled), None);
-        let mut alone = ack(true, false);
-        alone.slaves.clear();
-        assert_eq!(check(&alone), None);
+        let mut two = ack(Held::PageCache, 2);
+        two.copies.push(OtherCopy { held: Some(Held::Platter), reports: Held::Platter });
+        assert_eq!(check(&two), None);
     }
 
     #[test]
     fn doctored_acks_are_rejected() {
-        let mut unsynced = ack(true, false);
-        unsynced.durable = false;
-        assert!(check(&unsynced).unwrap().text.contains("before the sync"));
-        let mut alone = ack(false, true);
-        alone.slaves[0].live = false;
-        assert!(check(&alone).unwrap().text.contains("without a second copy"));
-        let mut soft = ack(false, true);
-        soft.slaves[0].durable = false;
-        assert!(check(&soft).unwrap().text.contains("without a second copy"));
-        let mut nowhere = ack(false, false);
-        nowhere.live = false;
-        assert!(check(&nowhere).unwrap().text.contains("without the record"));
-        let mut uncommitted = ack(false, true);
-        (uncommitted.transient_pool, uncommitted.live) = (true, false);
-        assert!(check(&uncommitted).unwrap().text.contains("without the record"));
+        let text = |ack: &Ack| check(ack).unwrap().text;
+        let unsynced = Ack { held: Held::PageCache, ..ack(Held::Platter, 0) };
+        assert!(text(&unsynced).contains("before the sync"));
+        for own in [Held::PageCache, Held::Platter] {
+            let nowhere = Ack { held: Held::Process, ..ack(own, 0) };
+            assert!(text(&nowhere).contains("without the record"));
+        }
+        let absent = OtherCopy { held: None, reports: Held::PageCache };
+        let soft = OtherCopy { held: Some(Held::PageCache), reports: Held::Platter };
+        for copies in [vec![], vec![absent], vec![soft], vec![absent, soft]] {
+            let alone = Ack { copies, ..ack(Held::PageCache, 1) };
+            assert!(text(&alone).contains("without a second copy"));
+        }
+        assert!(text(&ack(Held::PageCache, 2)).contains("without a second copy"), "one of two");
     }
 }

@@ -2,6 +2,8 @@
 //! not be gone after a power loss. With a transient store pool it is consumable only once it is committed:
 //! it must not be gone with the process.
 
+use mq_protocol::ack_rule::Held;
+
 use super::{Checker, Violation};
 
 /// A record that became visible, with what the disk held at that instant.
@@ -13,23 +15,19 @@ pub struct Visible {
     pub ordinal: u64,
     /// Process that dispatched it.
     pub broker: String,
-    /// The broker runs with SYNC_FLUSH.
-    pub sync_flush: bool,
-    /// The record survives power loss there.
-    pub durable: bool,
-    /// The page cache there holds the record.
-    pub live: bool,
+    /// How the broker's copy holds what it acknowledges: what consumers see is held no worse.
+    pub promised: Held,
+    /// How it holds the record.
+    pub held: Held,
 }
 
 /// Judges one dispatch.
 #[must_use]
 pub fn check(visible: &Visible) -> Option<Violation> {
-    let before = if !visible.live {
-        "commit"
-    } else if visible.sync_flush && !visible.durable {
-        "sync"
-    } else {
-        return None;
+    let before = match visible.held {
+        Held::Process => "commit",
+        held if held < visible.promised => "sync",
+        Held::PageCache | Held::Platter => return None,
     };
     let Visible { broker, phy_offset, .. } = visible;
     let text =
@@ -41,22 +39,26 @@ pub fn check(visible: &Visible) -> Option<Violation> {
 mod tests {
     use super::*;
 
-    fn visible(sync_flush: bool, durable: bool) -> Visible {
+    fn visible(promised: Held, held: Held) -> Visible {
         let broker = "a".to_owned();
-        Visible { phy_offset: 40, ordinal: 3, broker, sync_flush, durable, live: true }
+        Visible { phy_offset: 40, ordinal: 3, broker, promised, held }
     }
 
     #[test]
     fn clean_dispatches_pass() {
-        assert_eq!(check(&visible(true, true)), None);
-        assert_eq!(check(&visible(false, false)), None, "ASYNC_FLUSH shows at once");
+        assert_eq!(check(&visible(Held::Platter, Held::Platter)), None);
+        let at_once = visible(Held::PageCache, Held::PageCache);
+        assert_eq!(check(&at_once), None, "ASYNC_FLUSH shows at once");
+        assert_eq!(check(&visible(Held::Process, Held::PageCache)), None);
     }
 
     #[test]
     fn a_doctored_dispatch_is_found() {
-        let violation = check(&visible(true, false)).unwrap();
+        let violation = check(&visible(Held::Platter, Held::PageCache)).unwrap();
         assert_eq!((violation.checker, violation.ordinal), (Checker::Visibility, Some(3)));
-        let uncommitted = Visible { live: false, ..visible(false, false) };
-        assert!(check(&uncommitted).unwrap().text.contains("before the commit"));
+        for promised in [Held::Process, Held::PageCache, Held::Platter] {
+            let uncommitted = visible(promised, Held::Process);
+            assert!(check(&uncommitted).unwrap().text.contains("before the commit"));
+        }
     }
 }

@@ -135,8 +135,8 @@ pub(super) fn mute_groups(cluster: &Cluster, clients: &Clients) -> BTreeMap<Name
 /// Whether a group has a SYNC_MASTER that every slave refuses to follow, for good.
 fn is_estranged(cluster: &Cluster, group: &str) -> bool {
     let strangers = strangers(cluster, group);
-    let is_sync = cluster.master_of(group).is_some_and(BrokerProcess::is_sync_master);
-    is_sync
+    let needs_copies = |master: &BrokerProcess| master.acks().waits_for_copies();
+    cluster.master_of(group).is_some_and(needs_copies)
         && !strangers.is_empty()
         && cluster.slaves_of(group).all(|slave| strangers.contains(slave.name()))
 }
@@ -145,7 +145,8 @@ fn is_estranged(cluster: &Cluster, group: &str) -> bool {
 fn can_acknowledge(cluster: &Cluster, group: &str) -> bool {
     let running = |broker: &BrokerProcess| broker.handle().is_running();
     let master = cluster.master_of(group).filter(|master| running(master));
-    master.is_some_and(|master| !master.is_sync_master() || cluster.slaves_of(group).any(running))
+    let has_copies = || cluster.slaves_of(group).filter(|slave| running(slave)).count();
+    master.is_some_and(|master| master.acks().other_copies <= has_copies())
 }
 
 /// Stops the producers and waits until every send has an outcome, and every delayed message was due.

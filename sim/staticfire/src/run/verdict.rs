@@ -242,7 +242,7 @@ fn why_vacuous(plan: &Plan, story: &Story, trace: &Trace, losses: &Losses) -> Ve
 /// The effective mode of a group in words.
 pub(super) fn mode(cluster: &Cluster, group: &str) -> String {
     let Some(master) = cluster.master_of(group) else { return String::new() };
-    let role = if master.is_sync_master() { "SYNC_MASTER" } else { "ASYNC_MASTER" };
+    let role = if master.acks().waits_for_copies() { "SYNC_MASTER" } else { "ASYNC_MASTER" };
     let mut text = format!("{role} + {}", master.flush_name());
     for slave in cluster.slaves_of(group) {
         text.push_str(&format!(", slave {}", slave.flush_name()));

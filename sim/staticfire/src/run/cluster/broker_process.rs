@@ -4,7 +4,8 @@
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mq_store::config::{BrokerRole, FlushDiskType, UpstreamSwitch};
+use mq_protocol::ack_rule::{AckRule, Held};
+use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
 use crate::plan::{BrokerPlan, Plan};
@@ -82,10 +83,10 @@ impl BrokerProcess {
         lock(&self.configured).store.broker_role != BrokerRole::Slave
     }
 
-    /// Whether it is a SYNC_MASTER.
+    /// What its acknowledgements rest on by its file.
     #[must_use]
-    pub fn is_sync_master(&self) -> bool {
-        lock(&self.configured).store.broker_role == BrokerRole::SyncMaster
+    pub fn acks(&self) -> AckRule {
+        acks(&lock(&self.configured).store)
     }
 
     /// `flushDiskType` as written.
@@ -150,8 +151,7 @@ impl BrokerProcess {
                 group: Arc::from(&*configured.broker.broker_name),
                 view: LogView::new(Arc::clone(self.machine.disk()), dirs),
                 master: store.broker_role != BrokerRole::Slave,
-                sync_master: store.broker_role == BrokerRole::SyncMaster,
-                sync_flush: store.flush_disk_type == FlushDiskType::SyncFlush,
+                acks: acks(store),
                 uncommitted_ms_max: store
                     .is_transient_store_pool_enable()
                     .then(|| store.uncommitted_ms_max()),
@@ -166,6 +166,40 @@ impl BrokerProcess {
     }
 }
 
+/// What a broker with such a file owes whoever it acknowledges a message with `WAIT=true` to, or its master.
+/// The engine's own `StoreConfig::ack_rule` is what is judged by it, and not asked.
+fn acks(store: &StoreConfig) -> AckRule {
+    let (own, other_copies) = match (store.broker_role, store.flush_disk_type) {
+        (BrokerRole::SyncMaster, FlushDiskType::SyncFlush) => (Held::Platter, 1),
+        (BrokerRole::SyncMaster, FlushDiskType::AsyncFlush) => (Held::PageCache, 1),
+        (_, FlushDiskType::SyncFlush) => (Held::Platter, 0),
+        (BrokerRole::AsyncMaster, _) if store.transient_store_pool_enable => (Held::Process, 0),
+        (_, FlushDiskType::AsyncFlush) => (Held::PageCache, 0),
+    };
+    AckRule { own, other_copies }
+}
+
 fn lock(configured: &Mutex<Configured>) -> std::sync::MutexGuard<'_, Configured> {
     configured.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both derive it from the same file, and neither believes the other.
+    #[test]
+    fn engine_and_stand_read_the_same_rule_from_a_file() {
+        for role in BrokerRole::ALL {
+            for flush in FlushDiskType::ALL {
+                for pool in [false, true] {
+                    let mut store = StoreConfig::at("unused");
+                    (store.broker_role, store.flush_disk_type) = (role, flush);
+                    store.transient_store_pool_enable = pool;
+                    let own = store.ack_rule(role, true);
+                    assert_eq!(own, acks(&store), "{role:?}, {flush:?}, pool {pool}");
+                }
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mq_protocol::ack_rule::Held;
 use staticfire_judge::check::acked_durable::Losses;
 use staticfire_judge::forensics::{self, Fate, LostMessage};
 use staticfire_judge::history::message_key;
@@ -39,7 +40,7 @@ fn chain(story: &Story, group: &GroupStory, records: &[TraceRecord], number: u32
         phy_offset: place.phy_offset,
         end_offset: fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset),
         acked: send.ordinal,
-        in_process_memory: fact.as_ref().is_some_and(|it| it.ack.transient_pool && !it.ack.live),
+        in_process_memory: fact.as_ref().is_some_and(|it| it.ack.held == Held::Process),
         replicas: &replicas,
         machines: &group.machines,
         master_now: &group.master_now,
