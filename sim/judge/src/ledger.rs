@@ -406,3 +406,6 @@ fn copy_on(
     let durable = live && slave.view.is_durable(range);
     SlaveCopy { live, durable, acks_synced: slave.sync_flush }
 }
+
+#[cfg(test)]
+mod tests;
