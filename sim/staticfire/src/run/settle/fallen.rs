@@ -26,8 +26,10 @@ fn fell(cluster: &Cluster, broker: &BrokerProcess) -> Option<Violation> {
 
 /// The error with which a process ended, if that was the last that was heard of it.
 fn last_failure(records: &[TraceRecord], process: &str) -> Option<(u64, Name)> {
-    let steps = records.iter().rev().filter(|record| &*record.source == process);
-    let last = steps.filter(|record| matches!(record.event, TraceEvent::Process(_))).next()?;
+    let is_step = |record: &&TraceRecord| {
+        &*record.source == process && matches!(record.event, TraceEvent::Process(_))
+    };
+    let last = records.iter().rev().find(is_step)?;
     match &last.event {
         TraceEvent::Process(ProcessStep::Failed { error }) => {
             Some((last.ordinal, Name::clone(error)))
