@@ -167,7 +167,8 @@ fn crates_know_only_those_below() {
         ("engine/client", &["mq-env", "mq-protocol", "mq-remoting"]),
         ("engine/broker", &["mq-env", "mq-protocol", "mq-remoting", "mq-store"]),
         ("sim/world", &["mq-env"]),
-        ("sim/judge", &["mq-protocol", "mq-mapped-file", "staticfire-world"]),
+        // The environment is what the world implements: tests write the disks that the judge reads.
+        ("sim/judge", &["mq-env", "mq-protocol", "mq-mapped-file", "staticfire-world"]),
         ("tests/portable", &["staticfire", "mq-tests"]),
         ("tests/stranger", &["staticfire"]),
     ];

@@ -417,3 +417,6 @@ fn held(is_live: bool, is_durable: impl FnOnce() -> bool) -> Held {
         false => Held::Process,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,6 +319,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
         }
     };
     violations.extend(settle::compare_disks(&cluster, plan, &groups));
+    violations.extend(settle::fallen(&cluster));
     let groups = beginnings.into_iter().map(|it| it.end(&cluster, &clients));
     let groups = groups.collect::<Result<Vec<_>, _>>()?;
     let history = std::mem::take(&mut *clients.traffic.history());

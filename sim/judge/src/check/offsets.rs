@@ -32,6 +32,7 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     violations.extend(committed_within(history, facts));
     violations.extend(acked_places_hold(history, facts));
     violations.extend(passed_over(history, facts));
+    violations.extend(never_given(history, facts));
     violations
 }
 
@@ -133,10 +134,7 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
 /// group stood beyond it before it was there.
 fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
     let beyond = stood_beyond(history);
-    let mut delivered: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    for delivery in &history.deliveries {
-        delivered.entry(&delivery.consumer_group).or_default().extend(delivery.number);
-    }
+    let delivered = delivered(history);
     let mut violations = Vec::new();
     for (place @ (group, queue), committed) in &facts.committed {
         let beyond = beyond.get(place);
@@ -157,6 +155,45 @@ fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Above its committed offset, too, a group that subscribes was given every message that stands there, unless
+/// it stood beyond it. What was acknowledged [`acked_durable`](super::acked_durable) asks for.
+fn never_given(history: &History, facts: &Facts) -> Vec<Violation> {
+    let (beyond, delivered) = (stood_beyond(history), delivered(history));
+    let acked: BTreeSet<u32> = history.acked().map(|send| send.number).collect();
+    let mut violations = Vec::new();
+    for (group, topics) in &history.subscriptions {
+        let given = delivered.get(&**group);
+        for (queue, reading) in history.read_back.iter().filter(|it| topics.contains(&it.0.topic)) {
+            let place = (Arc::clone(group), queue.clone());
+            let committed = facts.committed.get(&place).copied().unwrap_or_default();
+            let beyond = beyond.get(&place).map_or(0, |beyond| beyond + 1);
+            let from = committed.max(beyond);
+            for message in reading.messages.iter().filter(|it| it.queue_offset >= from) {
+                let is_owed = |number: &u32| {
+                    !acked.contains(number) && given.is_none_or(|given| !given.contains(number))
+                };
+                if let Some(number) = message.number.filter(is_owed) {
+                    let text = format!(
+                        "{queue}: {group} was never given message {number}, which stands at {}",
+                        message.queue_offset
+                    );
+                    violations.push(Violation::new(Checker::Offsets, text).of(number));
+                }
+            }
+        }
+    }
+    violations
+}
+
+/// Numbers of what was delivered, by consumer group.
+fn delivered(history: &History) -> BTreeMap<&str, BTreeSet<u32>> {
+    let mut delivered: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for delivery in &history.deliveries {
+        delivered.entry(&delivery.consumer_group).or_default().extend(delivery.number);
+    }
+    delivered
 }
 
 #[cfg(test)]
@@ -304,5 +341,26 @@ mod tests {
             f.committed.insert(place(), 4);
         });
         assert!(text.contains("beyond the end 3"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_acknowledged_is_given_as_well_once_it_is_stored() {
+        let (mut history, mut facts) = clean();
+        history.subscriptions.insert("g".into(), vec!["T".into()]);
+        history.sends[2].outcome = Outcome::Unknown("FLUSH_SLAVE_TIMEOUT".into());
+        assert_eq!(check(&history, &facts), vec![]);
+        facts.committed.insert(place(), 2);
+        history.deliveries.pop();
+        let found = check(&history, &facts);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].text.contains("g was never given message 2, which stands at 2"));
+        facts.committed.clear();
+        assert_eq!(check(&history, &facts), found, "a group that never committed is owed it, too");
+        // It had been beyond that place before, or does not subscribe.
+        history.deliveries.push(delivery(9, 2));
+        assert_eq!(check(&history, &facts), vec![]);
+        history.deliveries.pop();
+        history.subscriptions.insert("g".into(), vec!["U".into()]);
+        assert_eq!(check(&history, &facts), vec![]);
     }
 }

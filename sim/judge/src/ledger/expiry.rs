@@ -25,12 +25,23 @@ pub struct Retention {
 pub(super) struct Files {
     /// Simulated microseconds, by first byte.
     written_us: BTreeMap<u64, u64>,
-    /// What lay below this has expired.
+    /// What of the present log lay below this has expired.
     expired_to: u64,
+    /// Ends of the files that were removed, by the ordinal of the trace event.
+    removed: BTreeMap<u64, u64>,
 }
 
 impl Ledger {
-    /// Where the part of a process's log ends that has expired; 0 where nothing has.
+    /// Whether a record that ended at `end_offset` and was acknowledged by trace event `acked` lay in a file
+    /// that a process removed since. A log that begins anew uses offsets again.
+    #[must_use]
+    pub fn has_expired(&self, process: &str, end_offset: u64, acked: u64) -> bool {
+        let state = self.lock();
+        let Some(files) = state.files.get(process) else { return false };
+        files.removed.range(acked..).rev().any(|(_, to)| end_offset <= *to)
+    }
+
+    /// Where the part of a process's present log ends that has expired; 0 where nothing has.
     #[must_use]
     pub fn expired_to(&self, process: &str) -> u64 {
         self.lock().files.get(process).map_or(0, |files| files.expired_to)
@@ -42,6 +53,7 @@ impl Ledger {
         let files = state.files.entry(Arc::clone(&record.source)).or_default();
         files.written_us.remove(&removal.from);
         files.expired_to = files.expired_to.max(removal.to);
+        files.removed.insert(record.ordinal, removal.to);
         if state.observed.len() < OBSERVED_MAX {
             state.observed.extend(expiry::check(&removal));
         }
@@ -56,6 +68,14 @@ impl State {
         let from = end.saturating_sub(1) / file_bytes * file_bytes;
         let files = self.files.entry(Arc::clone(&record.source)).or_default();
         files.written_us.insert(from, record.at_us);
+    }
+
+    /// A process's log is gone with its disk: the next one has not expired yet.
+    pub(super) fn log_gone(&mut self, process: &Arc<str>) {
+        if let Some(files) = self.files.get_mut(process) {
+            files.written_us.clear();
+            files.expired_to = 0;
+        }
     }
 
     /// The removal of a CommitLog file; `None` for other files.

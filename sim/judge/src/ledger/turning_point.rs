@@ -48,6 +48,9 @@ impl Ledger {
         let extents: BTreeMap<Arc<str>, Range<u64>> = looked.collect();
         for name in &names {
             state.turn_one(turn, name, &extents, at, known);
+            if turn == Turn::DiskDestroyed {
+                state.log_gone(name);
+            }
         }
     }
 

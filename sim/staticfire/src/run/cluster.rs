@@ -244,13 +244,4 @@ fn host_port(host: &str, port: u16) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv6_address_stands_in_brackets_before_its_port() {
-        assert_eq!(host_port("2001:db8::1", 9876), "[2001:db8::1]:9876");
-        assert_eq!(host_port("10.0.0.1", 9876), "10.0.0.1:9876");
-        assert_eq!(host_port("ns1", 9876), "ns1:9876");
-    }
-}
+mod tests;

@@ -122,7 +122,10 @@ impl<'a> Director<'a> {
             && timeout(TRIGGER_LIMIT, self.trigger(trigger, acks_before)).await.is_err()
         {
             let text = format!("event {} never came due: {:?}", index + 1, event.action);
-            self.directed.borrow_mut().vacuous.push(text);
+            let mut directed = self.directed.borrow_mut();
+            directed.vacuous.push(text);
+            // Nobody looked for life while this was waited for.
+            directed.last_us = self.cluster.trace().now_us();
             return false;
         }
         if event.delay.0 > 0 {

@@ -3,6 +3,7 @@
 mod come_up;
 mod compare;
 mod drain;
+mod fallen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::run::workload::Workload;
 pub(super) use come_up::{come_up, make_anew};
 pub(super) use compare::{are_replicas_equal, compare_disks, strangers};
 pub(super) use drain::{read_back, stored_places};
+pub(super) use fallen::fallen;
 
 /// How often a condition that no event announces is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);

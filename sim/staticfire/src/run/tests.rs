@@ -1,66 +1,220 @@
-//! Whole runs, small ones.
+//! Whole runs, small ones: a promise that is kept, and promises that nobody can keep. Each of the latter is
+//! red by one fact that the stand gathers, and by that alone.
+
+use staticfire_world::world::Failure;
 
 use super::*;
-
+use crate::plan::Millis;
 use crate::run::report::Verdict;
 
-/// A story of a SYNC_MASTER whose slave is cut off for a second, with this broker key.
-fn story_with(property: &str) -> Plan {
+fn story(events: &str, check: &str) -> Plan {
     let text = format!(
-        r#"
-title = "t"
-holds = "h"
-[cluster]
-namesrv = 1
-[cluster.properties]
-{property}
-[[cluster.group]]
-name = "a"
-role = "SYNC_MASTER"
-flush = "ASYNC_FLUSH"
-slaves = 1
-[workload]
-messages = 100
-[[event]]
-at = "1s"
-do = {{ partition = {{ between = ["a", "a-s"] }} }}
-[[event]]
-when = "previous"
-delay = "1s"
-do = {{ heal = {{ between = ["a", "a-s"] }} }}
-[check]
-promise = "never"
-"#
+        "title = \"t\"\nholds = \"h\"\n[cluster]\nnamesrv = 1\nwriteback_interval = \"0ms\"\n\
+         [[cluster.group]]\nname = \"a\"\nrole = \"ASYNC_MASTER\"\nflush = \"ASYNC_FLUSH\"\nslaves = 1\n\
+         [workload]\nmessages = 100\n{events}\n[check]\n{check}\n"
+    );
+    Plan::parse(&text).unwrap()
+}
+
+/// Events one after the other, a second apart, the first once thirty messages are acknowledged.
+fn events(actions: &[&str]) -> String {
+    let when = |index: usize| match index {
+        0 => "when = { acks = 30 }",
+        _ => "when = \"previous\"\ndelay = \"1s\"",
+    };
+    let event = |(index, action): (usize, &&str)| {
+        format!("[[event]]\n{}\ndo = {{ {action} }}\n", when(index))
+    };
+    actions.iter().enumerate().map(event).collect()
+}
+
+/// The verdict of a run and what it says.
+fn told(plan: &Plan) -> (Verdict, String) {
+    let report = run(plan, 1, "-").report;
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    (report.verdict, findings.join("\n"))
+}
+
+fn finds(plan: &Plan, verdict: Verdict, text: &str) {
+    let (found, findings) = told(plan);
+    assert_eq!(found, verdict, "{findings}");
+    assert!(findings.contains(text), "{text:?} is not in {findings}");
+}
+
+#[test]
+fn a_quiet_run_keeps_everything() {
+    let outcome = run(&story("", "promise = \"never\""), 1, "-");
+    assert_eq!(outcome.report.verdict, Verdict::Kept, "{:#?}", outcome.report);
+    assert_eq!(outcome.report.acked, outcome.report.sent);
+}
+
+#[test]
+fn a_loss_that_a_fault_permits_is_none_that_a_plan_permits() {
+    let lost =
+        events(&["power_loss = { node = \"a\", worst = true }", "restart = { node = \"a\" }"]);
+    let never = story(&lost, "promise = \"never\"");
+    finds(&never, Verdict::Broken, "is lost: a was not synced at the power loss");
+    let lag = story(&lost, "promise = \"may\"\nbound = \"lag\"");
+    finds(&lag, Verdict::Broken, "is lost outside the bound lag");
+    assert_eq!(told(&story(&lost, "promise = \"owed\"")).0, Verdict::Kept);
+    let unflushed = story(&lost, "promise = \"may\"\nbound = \"master_unflushed\"");
+    assert_eq!(told(&unflushed).0, Verdict::Kept);
+}
+
+#[test]
+fn sends_that_nobody_acknowledges_again_are_no_life() {
+    let dead = events(&["kill = { node = \"a\" }"]);
+    let plan = story(&dead, "promise = \"never\"\nsends_within = \"5s\"");
+    finds(&plan, Verdict::Broken, "sends to a are acknowledged again: not within 5s");
+}
+
+#[test]
+fn a_slave_that_gets_nothing_any_more_is_no_equal_copy() {
+    let cut = events(&["partition = { between = [\"a\", \"a-s\"] }"]);
+    let plan = story(&cut, "promise = \"never\"\nreplicas_equal_within = \"5s\"");
+    finds(&plan, Verdict::Broken, "the replicas of a are equal and dispatched: not within 5s");
+    finds(&plan, Verdict::Broken, "a-s ends at");
+    let unasked = story(&cut, "promise = \"never\"\nreplicas_equal_within = \"never\"");
+    assert_eq!(told(&unasked).0, Verdict::Kept);
+}
+
+#[test]
+fn a_fault_that_nobody_felt_shows_nothing() {
+    let unfelt = events(&[
+        "read_error = { node = \"a\", file = \"index\", count = 1 }",
+        "calm = { node = \"a\" }",
+    ]);
+    let plan = story(&unfelt, "promise = \"never\"");
+    finds(&plan, Verdict::Vacuous, "had no effect");
+}
+
+#[test]
+fn an_event_that_never_comes_due_and_what_waits_for_it_are_not_told() {
+    let plan = story(
+        "rate_per_second = 2\n\
+         [[event]]\nat = \"5s\"\ndo = { kill = { node = \"a-s\" } }\n\
+         [[event]]\nwhen = { recovering = \"a-s\" }\ndo = { kill = { node = \"a\" } }\n\
+         [[event]]\nwhen = \"previous\"\ndo = { kill = { node = \"a\" } }\n",
+        "promise = \"never\"",
+    );
+    finds(&plan, Verdict::Vacuous, "event 2 never came due");
+    assert!(!told(&plan).1.contains("event 3"));
+}
+
+#[test]
+fn counts_outside_of_what_the_plan_names_are_broken() {
+    let plan = story("", "promise = \"never\"\nmost = { SEND_OK = 99 }");
+    finds(&plan, Verdict::Broken, ", at most 99 wanted");
+    let plan = story("", "promise = \"never\"\nleast = { lost = 1 }");
+    finds(&plan, Verdict::Broken, "lost: 0, at least 1 wanted");
+}
+
+/// Two groups without slaves that one workload uses.
+fn two_groups(events: &str) -> Plan {
+    let group = |name: &str| {
+        format!(
+            "[[cluster.group]]\nname = \"{name}\"\nrole = \"ASYNC_MASTER\"\nflush = \"ASYNC_FLUSH\"\n"
+        )
+    };
+    let text = format!(
+        "title = \"t\"\nholds = \"h\"\n[cluster]\nnamesrv = 1\n{}{}[workload]\nmessages = 60\n\
+         queues = 1\n{events}\n[check]\npromise = \"never\"\nsends_within = \"5s\"\n",
+        group("a"),
+        group("b")
     );
     Plan::parse(&text).unwrap()
 }
 
 #[test]
-fn a_quiet_run_keeps_everything() {
-    let mut plan = story_with("");
-    plan.events.clear();
-    let report = run(&plan, 1, "-").report;
-    assert_eq!(
-        (report.verdict, report.acked),
-        (Verdict::Kept, report.sent),
-        "{:?}",
-        report.findings
+fn of_two_groups_each_is_asked_for_life() {
+    let cut = |n| format!("partition = {{ between = [\"b\", \"producer-{n}\"] }}");
+    let plan = two_groups(&events(&[&cut(1), &cut(2)]));
+    finds(&plan, Verdict::Broken, "sends to b are acknowledged again: not within 5s");
+}
+
+#[test]
+fn what_a_dead_master_holds_is_not_served() {
+    let plan = two_groups(&events(&["kill = { node = \"b\" }"]));
+    finds(
+        &plan,
+        Verdict::Broken,
+        "the disk of the master holds it, and a fresh group did not get it",
     );
 }
 
 #[test]
+fn a_queue_that_is_unlike_its_log_is_found_on_a_slave_that_nobody_reads() {
+    let rotten = events(&["rot = { node = \"a-s\", file = \"consumequeue\", bits = 4 }"]);
+    // What rots has to be synced before.
+    let rotten = rotten.replace("when = { acks = 30 }", "at = \"20s\"");
+    let plan = story(&rotten, "promise = \"never\"\nreplicas_equal_within = \"never\"");
+    finds(&plan, Verdict::Broken, ", a rebuild gives");
+}
+
+#[test]
+fn an_empty_slave_is_no_stranger_and_must_be_filled() {
+    let events = events(&[
+        "destroy_disk = { node = \"a-s\" }",
+        "partition = { between = [\"a\", \"a-s\"] }",
+        "restart = { node = \"a-s\" }",
+    ]);
+    let plan = story(&events, "promise = \"never\"\nreplicas_equal_within = \"5s\"");
+    finds(&plan, Verdict::Broken, "the replicas of a are equal and dispatched: not within 5s");
+}
+
+#[test]
+fn a_broker_that_refuses_its_last_start_is_found_though_nobody_compares_it() {
+    let events = events(&[
+        "kill = { node = \"a-s\" }",
+        "out_of_descriptors = { node = \"a-s\" }",
+        "restart = { node = \"a-s\" }",
+    ]);
+    let plan = story(&events, "promise = \"never\"");
+    finds(&plan, Verdict::Broken, "a-s ended by itself");
+    let mended = format!(
+        "{events}[[event]]\nwhen = \"previous\"\ndelay = \"1s\"\ndo = {{ calm = {{ node = \"a-s\" }} }}\n\
+         [[event]]\nwhen = \"previous\"\ndo = {{ restart = {{ node = \"a-s\" }} }}\n"
+    );
+    assert_eq!(told(&story(&mended, "promise = \"never\"")).0, Verdict::Kept);
+}
+
+#[test]
+fn a_process_that_panics_is_a_broken_promise() {
+    let plan = story("", "promise = \"never\"");
+    let outcome = run_on(&plan, 1, "-", |config, script| {
+        let mut run = World::run(config, 1, async move |world| script.tell(Rc::new(world)).await);
+        let (process, text) = ("a".into(), "overflow".to_owned());
+        run.failures.push(Failure { at_us: 0, process, task: "flush", text });
+        run
+    });
+    assert_eq!(outcome.report.verdict, Verdict::Broken);
+    assert!(outcome.report.findings[0].text.contains("overflow"), "{:?}", outcome.report.findings);
+}
+
+/// A SYNC_MASTER whose slave is cut off for a second, with this broker key.
+fn sync_master_with(key: &str, value: &str) -> Plan {
+    let cut = events(&[
+        "partition = { between = [\"a\", \"a-s\"] }",
+        "heal = { between = [\"a\", \"a-s\"] }",
+    ]);
+    let mut plan = story(&cut, "promise = \"never\"");
+    "SYNC_MASTER".clone_into(&mut plan.cluster.groups[0].role);
+    plan.cluster.properties.insert(key.to_owned(), value.to_owned());
+    plan.events[0].when = None;
+    plan.events[0].at = Some(Millis(1_000));
+    plan
+}
+
+#[test]
 fn settings_under_which_nothing_is_acknowledged_break_no_promise() {
-    let report = run(&story_with("slaveTimeout = \"0\""), 1, "-").report;
-    assert_eq!((report.verdict, report.acked), (Verdict::Vacuous, 0), "{:?}", report.findings);
     let text = "a acknowledged nothing even before the first fault, but FLUSH_SLAVE_TIMEOUT";
-    assert!(report.findings.iter().any(|it| it.text == text), "{:?}", report.findings);
+    finds(&sync_master_with("slaveTimeout", "0"), Verdict::Vacuous, text);
 }
 
 #[test]
 fn heartbeats_without_an_interval_come_every_millisecond() {
-    let outcome = run(&story_with("haSendHeartbeatInterval = \"0\""), 1, "-");
-    let report = &outcome.report;
-    assert_eq!(report.verdict, Verdict::Kept, "{:?}", report.findings);
-    let a_millisecond = outcome.stats.task_polls / report.sim_ms;
+    let outcome = run(&sync_master_with("haSendHeartbeatInterval", "0"), 1, "-");
+    assert_eq!(outcome.report.verdict, Verdict::Kept, "{:?}", outcome.report.findings);
+    let a_millisecond = outcome.stats.task_polls / outcome.report.sim_ms;
     assert!(a_millisecond < 50, "{:?}", outcome.stats);
 }

@@ -179,3 +179,50 @@ impl Acks {
         self.by_group.get(group).copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mq_protocol::message::{Message, MessageConst};
+    use staticfire_judge::history::message_key;
+    use staticfire_world::clock::WorldTime;
+
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_what_was_sent_only_with_the_body_of_its_number() {
+        let traffic = Traffic::new(Vec::new(), 1, 7, Trace::new(WorldTime::default()));
+        for _ in 0..2 {
+            traffic.take_number();
+        }
+        let delivered = |number: u32, seed: u64, body_of: u32| {
+            let mut body = Vec::new();
+            fill_body(seed, body_of, 64, &mut body);
+            let mut message = Message::new("T", body);
+            message.properties.insert(MessageConst::KEYS, &message_key(number));
+            let host = ([10, 0, 0, 1], 1).into();
+            let message = MessageExt {
+                message,
+                broker_name: "a".to_owned(),
+                queue_id: 0,
+                store_size: 0,
+                queue_offset: 0,
+                sys_flag: 0,
+                born_timestamp: 1,
+                born_host: host,
+                store_timestamp: 1,
+                store_host: host,
+                phy_offset: 0,
+                body_crc: 0,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+            };
+            let name = traffic.trace().name("consumer-1");
+            let delivery = traffic.delivery(&name, &name, &message);
+            (delivery.number, delivery.body_intact)
+        };
+        assert_eq!(delivered(1, 7, 1), (Some(1), true));
+        assert_eq!(delivered(1, 7, 0), (Some(1), false), "the body of another message");
+        assert_eq!(delivered(1, 8, 1), (Some(1), false), "the body of another run");
+        assert_eq!(delivered(2, 7, 2), (None, false), "nobody has sent that yet");
+    }
+}

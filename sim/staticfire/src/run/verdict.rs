@@ -249,3 +249,6 @@ pub(super) fn mode(cluster: &Cluster, group: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,14 +62,17 @@ pub(super) fn acked_messages(
     let queues = history.read_back.iter().filter(|(queue, _)| here(&queue.group));
     let read_back: BTreeSet<u32> =
         queues.flat_map(|(_, queue)| queue.messages.iter().filter_map(intact)).collect();
-    let keepers = group.replicas.iter().chain([&group.master_then]);
-    let expired_to = keepers.map(|it| story.ledger.expired_to(it)).max().unwrap_or_default();
+    let has_expired = |end_offset, acked| {
+        let mut keepers = group.replicas.iter().chain([&group.master_then]);
+        keepers.any(|keeper| story.ledger.has_expired(keeper, end_offset, acked))
+    };
     let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));
     acked
         .filter(|(_, place)| here(&place.queue.group))
         .map(|(send, place)| {
             let fact = story.ledger.ack_fact(&group.name, place.phy_offset, send.ordinal);
             let end_offset = fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset);
+            let acked = fact.as_ref().map_or(send.ordinal, |fact| fact.ack.ordinal);
             let appended_us = fact.map_or(send.ended_us, |fact| fact.appended_us);
             let record = place.phy_offset..end_offset;
             let owed = story.ledger.owed(&group.name, place.phy_offset, send.ordinal);
@@ -81,7 +84,7 @@ pub(super) fn acked_messages(
                 read_back: read_back.contains(&send.number),
                 stored: group.stored.contains(&send.number),
                 missed_by: delivered.missed(history, send),
-                expired: end_offset <= expired_to,
+                expired: has_expired(end_offset, acked),
                 rotten: story.ledger.is_rotten(&group.master_now, &record, appended_us),
                 owed: owed.as_ref().is_some_and(|owed| owed.is_owed_by(&group.master_now)),
                 custody: owed.map_or_else(String::new, |owed| owed.to_string()),
