@@ -12,6 +12,7 @@
 pub mod cluster;
 mod director;
 mod disturber;
+pub mod error;
 pub mod program;
 pub mod report;
 mod settle;
@@ -259,26 +260,23 @@ fn wall_clock() -> std::time::Instant {
 async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Finding> {
     let trace = stage.trace().clone();
     let ledger = Ledger::watching(&trace);
-    let bad_input = |why| Finding::new(Verdict::BadInput, why);
-    let cluster = Cluster::build(stage, plan, &ledger).map_err(bad_input)?;
+    let cluster = Cluster::build(stage, plan, &ledger)?;
     let clients = Clients::of(plan, &cluster, seed);
     let groups = groups_in_use(&clients, &cluster);
 
     cluster.start();
-    let came_up = settle::come_up(&cluster, &clients, &groups).await;
-    came_up.map_err(|why| Finding::new(Verdict::Undecided, why))?;
+    settle::come_up(&cluster, &clients, &groups).await?;
     let beginnings = groups.iter().map(|group| Beginning::of(&cluster, group));
     let beginnings = beginnings.collect::<Result<Vec<_>, _>>()?;
 
     clients.works.iter().for_each(|work| cluster.start_producers(work));
     let director = director::Director::new(&cluster, &clients, plan, &groups[0], seed);
-    let directed = director.direct().await.map_err(bad_input)?;
+    let directed = director.direct().await?;
     let healed_us = directed.last_us;
     // A story of events says what its operator does.
     let is_drawn = !plan.disturbances.is_empty();
     let blank = groups.iter().filter(|group| is_drawn && cluster.leads_blank(group)).cloned();
-    let made = settle::make_anew(&cluster, &clients, &blank.collect::<Vec<_>>()).await;
-    made.map_err(|why| Finding::new(Verdict::Undecided, why))?;
+    settle::make_anew(&cluster, &clients, &blank.collect::<Vec<_>>()).await?;
     let mut expectations = settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await;
     let ran_out = clients.traffic.ran_out();
     settle::fall_silent(&clients).await;

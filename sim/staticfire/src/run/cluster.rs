@@ -20,6 +20,7 @@ use self::broker_process::BrokerProcess;
 use self::disk_fault::DiskFault;
 use self::witness::Witness;
 use crate::plan::{ClusterPlan, Millis, Plan, expand};
+use crate::run::error::StandError;
 use crate::run::program::Program;
 use crate::run::stage::{Machine, Process, Stage};
 use crate::run::workload::{Workload, consume, produce};
@@ -67,9 +68,13 @@ impl Cluster {
     ///
     /// # Errors
     /// An address or a broker's properties that make no sense; a plan that the stage refuses.
-    pub fn build(stage: &Rc<dyn Stage>, plan: &Plan, ledger: &Ledger) -> Result<Rc<Self>, String> {
+    pub fn build(
+        stage: &Rc<dyn Stage>,
+        plan: &Plan,
+        ledger: &Ledger,
+    ) -> Result<Rc<Self>, StandError> {
         if let Some(why) = stage.refuses(plan) {
-            return Err(why);
+            return Err(StandError::Refused(why));
         }
         let long = expand::expand(&plan.cluster);
         let mut cluster = Cluster {
@@ -231,8 +236,8 @@ impl Cluster {
     }
 }
 
-fn parse_address(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is no address"))
+fn parse_address(text: &str) -> Result<IpAddr, StandError> {
+    text.parse().map_err(|_| StandError::Address(text.to_owned()))
 }
 
 /// `host:port` as clients take it: an IPv6 address in brackets.

@@ -15,6 +15,7 @@ use super::traffic::Acks;
 use crate::plan::{Awaited, EventPlan, Plan, Trigger};
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
+use crate::run::error::StandError;
 
 /// Simulated time within which a trigger must fire.
 const TRIGGER_LIMIT: Duration = Duration::from_secs(240);
@@ -78,7 +79,7 @@ impl<'a> Director<'a> {
     ///
     /// # Errors
     /// What an action says that cannot be carried out.
-    pub(super) async fn direct(self) -> Result<Directed, String> {
+    pub(super) async fn direct(self) -> Result<Directed, StandError> {
         let events = try_join_all((0..self.plan.events.len()).map(|index| self.event(index)));
         let others =
             try_join_all((0..self.plan.disturbances.len()).map(|index| self.disturbance(index)));
@@ -90,7 +91,7 @@ impl<'a> Director<'a> {
         Ok(self.directed.into_inner())
     }
 
-    async fn event(&self, index: usize) -> Result<(), String> {
+    async fn event(&self, index: usize) -> Result<(), StandError> {
         let event = &self.plan.events[index];
         let has_come = self.comes_due(index).await;
         if has_come {
@@ -143,7 +144,7 @@ impl<'a> Director<'a> {
         }
     }
 
-    async fn disturbance(&self, index: usize) -> Result<(), String> {
+    async fn disturbance(&self, index: usize) -> Result<(), StandError> {
         let plan = &self.plan.disturbances[index];
         let stream = Rng::from_seed(self.seed).child(&format!("disturbance {index}"));
         let draw = stream.stream("strikes");

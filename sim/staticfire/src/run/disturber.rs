@@ -12,6 +12,7 @@ use crate::plan::{
 };
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
+use crate::run::error::StandError;
 
 /// Latencies of a disk that is slow for a while, milliseconds.
 const SLOW_SYNC_MS: std::ops::RangeInclusive<u64> = 20..=400;
@@ -59,7 +60,7 @@ impl<'a> Disturber<'a> {
     ///
     /// # Errors
     /// What an action says that cannot be carried out.
-    pub(super) async fn disturb(&mut self) -> Result<(), String> {
+    pub(super) async fn disturb(&mut self) -> Result<(), StandError> {
         sleep_until(self.began + self.plan.from.duration()).await;
         for _ in 0..self.plan.budget {
             let every = self.between(self.plan.every);
@@ -74,7 +75,7 @@ impl<'a> Disturber<'a> {
         Ok(())
     }
 
-    async fn strike_once(&mut self, strike: &Action, mend: Mend) -> Result<(), String> {
+    async fn strike_once(&mut self, strike: &Action, mend: Mend) -> Result<(), StandError> {
         let before = self.cluster.trace().faults().len();
         // A fault begins before anything is waited for.
         self.cluster.act(strike).await?;
@@ -86,7 +87,7 @@ impl<'a> Disturber<'a> {
         self.mend(mend).await
     }
 
-    async fn mend(&mut self, mend: Mend) -> Result<(), String> {
+    async fn mend(&mut self, mend: Mend) -> Result<(), StandError> {
         match mend {
             Mend::Nothing => {}
             Mend::Acts(actions) => {
@@ -109,7 +110,7 @@ impl<'a> Disturber<'a> {
     }
 
     /// Starts a process, unless somebody else did, or an operator has fenced it meanwhile.
-    async fn start(&self, node: String) -> Result<(), String> {
+    async fn start(&self, node: String) -> Result<(), StandError> {
         if self.cluster.node(&node).is_running() || self.cluster.is_fenced(&node) {
             return Ok(());
         }
@@ -117,7 +118,12 @@ impl<'a> Disturber<'a> {
     }
 
     /// What an operator does about a group whose master fell, if it is still so.
-    async fn remedy(&mut self, group: &str, node: String, remedy: Remedy) -> Result<(), String> {
+    async fn remedy(
+        &mut self,
+        group: &str,
+        node: String,
+        remedy: Remedy,
+    ) -> Result<(), StandError> {
         let is_still_master = self.cluster.master_of(group).is_some_and(|it| it.name() == node);
         if !is_still_master || self.cluster.node(&node).is_running() {
             return self.start(node).await;

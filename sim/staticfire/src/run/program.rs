@@ -11,6 +11,7 @@ use mq_store::config::{StoreConfig, UpstreamSwitch};
 use staticfire_world::world::{Exit, Main, ProcessContext, boxed_main};
 
 use crate::plan::local_defaults;
+use crate::run::error::StandError;
 
 /// What a process runs. A simulator takes it [as code](Program::into_main); whoever starts programs of
 /// an operating system looks at which it is.
@@ -95,17 +96,22 @@ impl Configured {
         properties: BTreeMap<String, String>,
         upstream: Vec<UpstreamSwitch>,
         plants: Vec<String>,
-    ) -> Result<Self, String> {
-        let mut file = PropertiesFile::parse(b"").map_err(|error| error.to_string())?;
+    ) -> Result<Self, StandError> {
+        let mut file = PropertiesFile::parse(b"").expect("an empty file is one");
         for (key, value) in &properties {
             file.set(key, value);
         }
         let (broker, mut store, findings) = BrokerConfig::parse(&file, &local_defaults(name));
         if let Some(error) = findings.iter().find(|finding| finding.severity == Severity::Error) {
-            return Err(format!("{name}: {}={}: {}", error.key, error.value, error.text));
+            return Err(StandError::Property {
+                process: name.to_owned(),
+                key: error.key.clone(),
+                value: error.value.clone(),
+                why: error.text.clone(),
+            });
         }
         store.upstream = upstream.iter().copied().collect();
-        store.plant(&plants)?;
+        store.plant(&plants).map_err(StandError::Name)?;
         Ok(Configured { properties, upstream, plants, broker, store })
     }
 }

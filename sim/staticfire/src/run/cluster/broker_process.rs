@@ -9,6 +9,7 @@ use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
 use crate::plan::{BrokerPlan, Plan};
+use crate::run::error::StandError;
 use crate::run::program::{Configured, Program};
 use crate::run::stage::{Machine, Process};
 
@@ -32,13 +33,13 @@ impl BrokerProcess {
         machine: &Rc<dyn Machine>,
         broker: &BrokerPlan,
         plan: &Plan,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, StandError> {
         let switches = plan.upstream.iter().map(|name| name.parse());
-        let upstream = switches.collect::<Result<Vec<UpstreamSwitch>, _>>()?;
+        let upstream: Result<Vec<UpstreamSwitch>, String> = switches.collect();
         let configured = Configured::read(
             &broker.name,
             broker.properties.clone(),
-            upstream,
+            upstream.map_err(StandError::Name)?,
             plan.plants.clone(),
         )?;
         let configured = Arc::new(Mutex::new(configured));
@@ -117,7 +118,7 @@ impl BrokerProcess {
     ///
     /// # Errors
     /// When the result makes no sense.
-    pub fn edit(&self, changes: &[(&str, &str)]) -> Result<(), String> {
+    pub fn edit(&self, changes: &[(&str, &str)]) -> Result<(), StandError> {
         let mut configured = lock(&self.configured);
         let mut properties = configured.properties.clone();
         for (key, value) in changes {

@@ -17,6 +17,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::broker_process::BrokerProcess;
 use super::{Cluster, DiskFault, OpenFault, OpenFaultKind};
 use crate::plan::{Action, FileKind, FlushErrorPages, Millis};
+use crate::run::error::StandError;
 use crate::run::stage::{Machine, Process};
 
 /// How long a graceful stop may take before the process is killed.
@@ -27,7 +28,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When an edited configuration makes no sense.
-    pub async fn act(&self, action: &Action) -> Result<(), String> {
+    pub async fn act(&self, action: &Action) -> Result<(), StandError> {
         if !action.is_recovery() && self.witness.first_fault_us.get().is_none() {
             self.witness.first_fault_us.set(Some(self.trace().now_us()));
         }
@@ -57,7 +58,7 @@ impl Cluster {
             Action::Promote { node } => self.promote(node).await?,
             Action::PromoteMostAdvanced { group } => {
                 let node = self.most_advanced_slave(group);
-                self.promote(&node.ok_or_else(|| format!("{group} has no slave"))?).await?;
+                self.promote(&node.ok_or_else(|| StandError::NoSlave(group.clone()))?).await?;
             }
             Action::RejoinAsSlave { node } => self.rejoin_as_slave(node).await?,
             Action::Partition { between, one_way } => self.partition(between, *one_way),
@@ -128,7 +129,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::act`].
-    pub async fn set_right(&self) -> Result<(), String> {
+    pub async fn set_right(&self) -> Result<(), StandError> {
         let open: Vec<Vec<String>> =
             self.open_faults.borrow().iter().map(|open| open.nodes.clone()).collect();
         for nodes in open {
@@ -226,7 +227,7 @@ impl Cluster {
     }
 
     /// The old master is fenced, then the slave restarted with role and id edited.
-    async fn promote(&self, node: &str) -> Result<(), String> {
+    async fn promote(&self, node: &str) -> Result<(), StandError> {
         let broker = &self.brokers[node];
         if broker.is_master() && !self.is_fenced(node) {
             return Ok(());
@@ -246,7 +247,7 @@ impl Cluster {
     }
 
     /// A former master comes back as slave of the present one.
-    async fn rejoin_as_slave(&self, node: &str) -> Result<(), String> {
+    async fn rejoin_as_slave(&self, node: &str) -> Result<(), StandError> {
         let broker = &self.brokers[node];
         let group = broker.group();
         let taken: Vec<u64> = self.slaves_of(&group).map(|slave| slave.broker_id()).collect();

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::{LOOK_INTERVAL, are_replicas_equal};
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
+use crate::run::error::StandError;
 use crate::run::traffic::FRESH_GROUP;
 
 /// Time for a slave to copy topics and groups: it asks every ten seconds.
@@ -44,7 +45,7 @@ pub(in crate::run) async fn come_up(
     cluster: &Cluster,
     clients: &Clients,
     groups: &[String],
-) -> Result<(), String> {
+) -> Result<(), StandError> {
     let orders: Vec<Order> = groups.iter().filter_map(|it| order(cluster, clients, it)).collect();
     let operator = cluster.add_client("operator", |context| async move {
         context.shutdown.cancelled().await;
@@ -55,7 +56,7 @@ pub(in crate::run) async fn come_up(
         carry_out_all(&env, &orders).await?;
         write_history(env, namesrv_addrs).await
     });
-    created.await.map_err(|_| "the operator's process ended".to_owned())??;
+    created.await.map_err(|_| StandError::ProcessGone("operator"))??;
     clients.works.iter().for_each(|work| cluster.start_consumers(work));
     sleep(METADATA_SYNC).await;
     for _ in 0..600 {
@@ -65,8 +66,7 @@ pub(in crate::run) async fn come_up(
         sleep(LOOK_INTERVAL).await;
     }
     let late = groups.iter().find(|group| !are_replicas_equal(cluster, group));
-    let late = late.map_or("?", String::as_str);
-    Err(format!("the slaves of {late} did not catch up before the workload"))
+    Err(StandError::NotReplicated(late.cloned().unwrap_or_default()))
 }
 
 /// Makes topics and consumer groups anew on the masters of `groups`, which lost all of theirs with their
@@ -78,7 +78,7 @@ pub(in crate::run) async fn make_anew(
     cluster: &Cluster,
     clients: &Clients,
     groups: &[String],
-) -> Result<(), String> {
+) -> Result<(), StandError> {
     let mut orders: Vec<Order> =
         groups.iter().filter_map(|it| order(cluster, clients, it)).collect();
     // Brokers may have made a topic meanwhile, for a send; whoever takes queues away hides what is in them.
@@ -90,10 +90,10 @@ pub(in crate::run) async fn make_anew(
     }
     let operator = cluster.node("operator");
     let made = operator.run(move |env| async move { carry_out_all(&env, &orders).await });
-    made.await.map_err(|_| "the operator's process ended".to_owned())?
+    made.await.map_err(|_| StandError::ProcessGone("operator"))?
 }
 
-async fn carry_out_all(env: &Env, orders: &[Order]) -> Result<(), String> {
+async fn carry_out_all(env: &Env, orders: &[Order]) -> Result<(), StandError> {
     let remoting = RemotingClientConfig::default();
     let client = RemotingClient::new(env.clone(), remoting, ProcessorTable::default());
     for order in orders {
@@ -117,7 +117,7 @@ fn order(cluster: &Cluster, clients: &Clients, group: &str) -> Option<Order> {
     })
 }
 
-async fn carry_out(client: &RemotingClient, order: &Order) -> Result<(), String> {
+async fn carry_out(client: &RemotingClient, order: &Order) -> Result<(), StandError> {
     let Order { address, topics, consumer_groups } = order;
     for (topic, queues) in topics {
         create_topic(client, address, topic, *queues).await?;
@@ -130,7 +130,7 @@ async fn carry_out(client: &RemotingClient, order: &Order) -> Result<(), String>
 
 /// Gives every group a past: a log that begins with the story's first message could lose even what
 /// master and slave have in common, which no real cluster does.
-async fn write_history(env: Env, namesrv_addrs: Vec<String>) -> Result<(), String> {
+async fn write_history(env: Env, namesrv_addrs: Vec<String>) -> Result<(), StandError> {
     let config = ClientConfig {
         namesrv_addrs,
         instance_name: "operator".to_owned(),
@@ -143,7 +143,8 @@ async fn write_history(env: Env, namesrv_addrs: Vec<String>) -> Result<(), Strin
     for _ in 0..HISTORY_MESSAGES {
         let message = Message::new(HISTORY_TOPIC, vec![b'h'; 256]);
         // Stored is enough: a SYNC_MASTER whose slave is still coming up has another status.
-        producer.send(message).await.map_err(|error| format!("history: {error}"))?;
+        let sent = producer.send(message).await;
+        sent.map_err(|error| StandError::History(error.to_string()))?;
     }
     client.shutdown().await;
     Ok(())
@@ -155,7 +156,7 @@ async fn create_topic(
     address: &str,
     topic: &str,
     queues: u32,
-) -> Result<(), String> {
+) -> Result<(), StandError> {
     let queue_nums = i32::try_from(queues).unwrap_or(i32::MAX);
     let header = CreateTopicRequestHeader {
         topic: topic.to_owned(),
@@ -167,25 +168,28 @@ async fn create_topic(
         ..CreateTopicRequestHeader::default()
     };
     let request = || RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
-    let created = insist(client, address, request).await;
-    created.map_err(|last| format!("topic {topic} cannot be created at {address}: {last}"))
+    insist(client, address, &format!("topic {topic}"), request).await
 }
 
 /// Creates a consumer group as an operator does: not every broker lets groups create themselves.
-async fn create_group(client: &RemotingClient, address: &str, group: &str) -> Result<(), String> {
+async fn create_group(
+    client: &RemotingClient,
+    address: &str,
+    group: &str,
+) -> Result<(), StandError> {
     let body = to_bytes(&SubscriptionGroupConfig::new(group));
     let code = RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
     let request = || RemotingCommand::request(code, &()).with_body(body.clone());
-    let created = insist(client, address, request).await;
-    created.map_err(|last| format!("group {group} cannot be created at {address}: {last}"))
+    insist(client, address, &format!("group {group}"), request).await
 }
 
-/// Sends a request until the broker is up and carries it out; the last refusal if it does not.
+/// Sends a request for `what` until the broker is up and carries it out.
 async fn insist(
     client: &RemotingClient,
     address: &str,
+    what: &str,
     request: impl Fn() -> RemotingCommand,
-) -> Result<(), String> {
+) -> Result<(), StandError> {
     let mut last = String::new();
     for _ in 0..60 {
         match client.invoke(address, request(), Duration::from_secs(3)).await {
@@ -195,5 +199,5 @@ async fn insist(
         }
         sleep(Duration::from_millis(500)).await;
     }
-    Err(last)
+    Err(StandError::NotMade { what: what.to_owned(), address: address.to_owned(), last })
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::topics;
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
+use crate::run::error::StandError;
 use crate::run::workload::read_back::{self, ReadBack};
 
 /// Longest wait for the groups to be given everything: the queues of a consumer that vanished are given to
@@ -42,7 +43,7 @@ pub(in crate::run) async fn read_back(
     cluster: &Cluster,
     clients: &Clients,
     groups: &[String],
-) -> Result<ReadBack, String> {
+) -> Result<ReadBack, StandError> {
     let reader = cluster.add_client("reader", |context| async move {
         context.shutdown.cancelled().await;
     });
@@ -70,7 +71,7 @@ pub(in crate::run) async fn read_back(
     let (traffic, name) = (Arc::clone(&clients.traffic), Arc::clone(reader.name()));
     let reading =
         reader.run(move |env| read_back::run(env, name, traffic, subscriptions, topics)).await;
-    reading.map_err(|_| "the reader's process ended".to_owned())?
+    reading.map_err(|_| StandError::ProcessGone("reader"))?
 }
 
 /// What the slowest listeners take for `messages`, twice over.

@@ -14,6 +14,7 @@ use staticfire_world::trace::Name;
 use tokio::time::sleep;
 
 use super::super::traffic::{FRESH_GROUP, Traffic};
+use crate::run::error::StandError;
 
 /// Attempts at a request that fails, a second apart.
 const ATTEMPTS: u32 = 90;
@@ -42,7 +43,7 @@ pub async fn run(
     traffic: Arc<Traffic>,
     subscriptions: BTreeMap<Name, Vec<Name>>,
     topics: BTreeSet<Name>,
-) -> Result<ReadBack, String> {
+) -> Result<ReadBack, StandError> {
     let client = traffic.client(&env, &name);
     let pull = PullClient::new(&client, FRESH_GROUP);
     let fresh_group = traffic.trace().name(FRESH_GROUP);
@@ -61,7 +62,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn read_all(&self, topics: &BTreeSet<Name>) -> Result<ReadBack, String> {
+    async fn read_all(&self, topics: &BTreeSet<Name>) -> Result<ReadBack, StandError> {
         let mut found = ReadBack::default();
         for topic in topics {
             let queues =
@@ -82,7 +83,7 @@ impl Reader {
         topic: &Name,
         queue: &MessageQueue,
         found: &mut ReadBack,
-    ) -> Result<(), String> {
+    ) -> Result<(), StandError> {
         let key = QueueKey {
             group: self.traffic.trace().name(&queue.broker_name),
             topic: Name::clone(topic),
@@ -99,7 +100,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn read_queue(&self, queue: &MessageQueue) -> Result<QueueReading, String> {
+    async fn read_queue(&self, queue: &MessageQueue) -> Result<QueueReading, StandError> {
         let min = retry(async || self.pull.min_offset(queue).await).await?.max(0);
         let max = retry(async || self.pull.max_offset(queue).await).await?;
         let mut reading = QueueReading {
@@ -124,7 +125,7 @@ impl Reader {
 }
 
 /// Repeats a request while it fails.
-async fn retry<T>(request: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, String> {
+async fn retry<T>(request: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, StandError> {
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
         match request().await {
@@ -133,5 +134,5 @@ async fn retry<T>(request: impl AsyncFn() -> Result<T, ClientError>) -> Result<T
         }
         sleep(Duration::from_secs(1)).await;
     }
-    Err(last)
+    Err(StandError::Unread(last))
 }
