@@ -95,12 +95,15 @@ pub(super) struct Packet {
 /// The group.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    pub(super) settings: Settings,
-    pub(super) nodes: Vec<NodeState>,
+    pub(super) settings: Arc<Settings>,
+    /// Shared by copies of the group until they are changed.
+    pub(super) nodes: Vec<Arc<NodeState>>,
     /// Equal packets are one: a duplicate is made by delivering without taking out.
-    pub(super) packets: BTreeSet<Packet>,
+    pub(super) packets: BTreeSet<Arc<Packet>>,
     /// Links, by direction, that lose everything.
     pub(super) cut: BTreeSet<(NodeId, NodeId)>,
+    /// Whether heartbeats are left out: a push does to a follower what they do.
+    pub(super) has_no_heart_beats: bool,
     /// Whether disks wait for [`Cluster::io`].
     pub(super) has_lazy_disks: bool,
     pub(super) history: History,
@@ -117,10 +120,11 @@ impl Cluster {
     /// `size` nodes of a new group.
     pub(super) fn new(size: u16, settings: &Settings, seed: u64) -> Self {
         let mut cluster = Cluster {
-            settings: settings.clone(),
+            settings: Arc::new(settings.clone()),
             nodes: Vec::new(),
             packets: BTreeSet::new(),
             cut: BTreeSet::new(),
+            has_no_heart_beats: false,
             has_lazy_disks: false,
             history: History::default(),
             violation: None,
@@ -146,7 +150,7 @@ impl Cluster {
                 committed_seen: NO_INDEX,
                 ready_term: None,
             };
-            cluster.nodes.push(node);
+            cluster.nodes.push(Arc::new(node));
         }
         cluster
     }
@@ -169,7 +173,7 @@ impl Cluster {
     ) -> DLedgerCore {
         let size = self.settings.peers.len() as u16 + 1;
         let peers = Settings::of_group(id, size).peers;
-        let settings = Settings { self_id: id, peers, ..self.settings.clone() };
+        let settings = Settings { self_id: id, peers, ..(*self.settings).clone() };
         let meta = |entry: &Entry| EntryMeta { term: entry.term, size_bytes: 100 };
         let log = LogView::recovered(disk.log.begin, disk.log.entries.iter().map(meta));
         let recovered = Recovered { hard_state: disk.hard, log, committed_index };
@@ -186,7 +190,7 @@ impl Cluster {
     }
 
     pub(super) fn node_mut(&mut self, id: NodeId) -> &mut NodeState {
-        &mut self.nodes[usize::from(id.0)]
+        Arc::make_mut(&mut self.nodes[usize::from(id.0)])
     }
 
     /// The leader of the largest term, of those that run.
@@ -284,7 +288,7 @@ impl Cluster {
         let is_lost =
             self.cut.contains(&(message.from, message.to)) || !self.node(message.to).is_up;
         if !is_lost {
-            self.packets.insert(Packet { message, bodies });
+            self.packets.insert(Arc::new(Packet { message, bodies }));
         }
     }
 
@@ -328,7 +332,7 @@ impl Cluster {
     }
 
     /// Delivers a packet; it stays under way if it is to come twice.
-    pub(super) fn deliver(&mut self, packet: &Packet, comes_twice: bool) {
+    pub(super) fn deliver(&mut self, packet: &Arc<Packet>, comes_twice: bool) {
         if !comes_twice {
             self.packets.remove(packet);
         }
@@ -378,7 +382,8 @@ impl Cluster {
         true
     }
 
-    /// A node's own timer fires, and what it leads to until it has said something; the others' time stands still.
+    /// A node's own timer fires, and the next ones until it has said something, or would if its disk were done; the
+    /// others' time stands still.
     pub(super) fn time_out(&mut self, id: NodeId) {
         for _ in 0..4 {
             let before = self.packets.len();
@@ -386,7 +391,7 @@ impl Cluster {
             let node = self.node_mut(id);
             node.now_ms = node.now_ms.max(due);
             self.step(id, Event::Tick);
-            if self.packets.len() > before {
+            if self.packets.len() > before || self.node(id).disk.hard_pending.is_some() {
                 return;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::tests::cluster::{Cluster, Entry, NodeState};
 use crate::{HardState, LedgerIndex, NodeId, Term};
@@ -111,9 +112,10 @@ impl Cluster {
 
     fn check_quorum(&mut self, index: LedgerIndex, entry: Entry) {
         let is_sync = self.settings.is_sync_flush;
-        let has = |node: &&NodeState| {
+        let has = |node: &&Arc<NodeState>| {
             let log = if is_sync { &node.disk.synced } else { &node.disk.log };
-            log.get(index) == Some(entry)
+            // A disk that was lost since had it: that is a failure, and no broken rule.
+            log.get(index) == Some(entry) || node.disk.hard.is_blank
         };
         let copies = self.nodes.iter().filter(has).count();
         if copies * 2 <= self.nodes.len() {

@@ -21,7 +21,7 @@ fn only_between(cluster: &mut Cluster, one: NodeId, other: NodeId) {
 /// B, whose last entry is of term 2, leads and overwrites it. The schedule, up to the point where A dies.
 pub(super) fn figure_8(upstream: &[UpstreamSwitch]) -> Cluster {
     let mut cluster = led_by(A, upstream);
-    cluster.settings.max_batch_push_bytes = 0;
+    std::sync::Arc::make_mut(&mut cluster.settings).max_batch_push_bytes = 0;
     // Term 1: an entry that only A has.
     cluster.propose(A);
     cluster.drop_all();
@@ -176,34 +176,40 @@ fn sync_flush_keeps_what_a_majority_of_page_caches_would_lose() {
     assert_eq!(tell(false), (true, false), "ASYNC_FLUSH does not promise it");
 }
 
+/// Under ASYNC_FLUSH, C has an entry committed that A and B lost with their page caches, who went on without it.
+pub(super) fn forgotten_by_a_majority(upstream: &[UpstreamSwitch]) -> (u32, Cluster) {
+    let settings = Settings {
+        is_sync_flush: false,
+        upstream: upstream.iter().copied().collect(),
+        ..Settings::of_group(A, 3)
+    };
+    let mut cluster = Cluster::new(3, &settings, 1);
+    cluster.excused.insert(Invariant::LeaderCompleteness);
+    cluster.excused.insert(Invariant::StateMachineSafety);
+    elect(&mut cluster, A);
+    cluster.has_lazy_disks = true;
+    let body = cluster.propose(A);
+    cluster.deliver_all();
+    cluster.io(C);
+    cluster.pass(2_000);
+    assert_eq!(cluster.node(C).core.committed_index(), 1);
+    cluster.has_lazy_disks = false;
+    cluster.isolate(C);
+    // Two of three page caches are gone, and the two go on without it.
+    for id in [A, B] {
+        cluster.lose_power(id);
+        cluster.start(id, -1);
+    }
+    cluster.pass(20_000);
+    cluster.propose(cluster.leader().expect("A or B"));
+    cluster.pass(1_000);
+    (body, cluster)
+}
+
 #[test]
 fn nothing_committed_is_cut_and_the_operator_is_told() {
     let tell = |upstream: &[UpstreamSwitch]| {
-        let settings = Settings {
-            is_sync_flush: false,
-            upstream: upstream.iter().copied().collect(),
-            ..Settings::of_group(A, 3)
-        };
-        let mut cluster = Cluster::new(3, &settings, 1);
-        cluster.excused.insert(Invariant::LeaderCompleteness);
-        cluster.excused.insert(Invariant::StateMachineSafety);
-        elect(&mut cluster, A);
-        cluster.has_lazy_disks = true;
-        let body = cluster.propose(A);
-        cluster.deliver_all();
-        cluster.io(C);
-        cluster.pass(2_000);
-        assert_eq!(cluster.node(C).core.committed_index(), 1);
-        cluster.has_lazy_disks = false;
-        cluster.isolate(C);
-        // Two of three page caches are gone, and the two go on without it.
-        for id in [A, B] {
-            cluster.lose_power(id);
-            cluster.start(id, -1);
-        }
-        cluster.pass(20_000);
-        cluster.propose(cluster.leader().expect("A or B"));
-        cluster.pass(1_000);
+        let (body, mut cluster) = forgotten_by_a_majority(upstream);
         cluster.heal();
         cluster.pass(20_000);
         (body, cluster)
@@ -315,18 +321,23 @@ fn a_wiped_node_stays_blank_over_a_restart() {
     assert!(cluster.node(B).core.is_blank());
 }
 
+/// C comes back, which led term 2 and has an entry of it that nobody else has; another leads.
+pub(super) fn forked(upstream: &[UpstreamSwitch]) -> Cluster {
+    let mut cluster = led_by(A, upstream);
+    cluster.step(A, Event::TransferLeadership(C));
+    cluster.deliver_all();
+    cluster.isolate(C);
+    cluster.propose(C);
+    assert!(cluster.pass_until(20_000, |it| it.leader().is_some_and(|id| id != C)));
+    cluster.has_lazy_disks = true;
+    cluster.heal();
+    cluster
+}
+
 #[test]
 fn a_follower_that_forgot_a_cut_is_compared_anew() {
     let tell = |upstream: &[UpstreamSwitch]| {
-        let mut cluster = led_by(A, upstream);
-        // An entry that only C has, which led before.
-        cluster.step(A, Event::TransferLeadership(C));
-        cluster.deliver_all();
-        cluster.isolate(C);
-        cluster.propose(C);
-        assert!(cluster.pass_until(20_000, |it| it.leader().is_some_and(|id| id != C)));
-        cluster.has_lazy_disks = true;
-        cluster.heal();
+        let mut cluster = forked(upstream);
         let leader = cluster.leader().expect("A or B");
         let forgotten = cluster.node(C).disk.synced.clone();
         while cluster.node(C).disk.log.get(2) == forgotten.get(2) {
