@@ -22,7 +22,7 @@ pub struct Recovered {
     pub hard_state: HardState,
     /// The log.
     pub log: LogView,
-    /// `committedIndex` of the checkpoint, which may be behind.
+    /// `committedIndex` of the checkpoint: what was once [`DLedgerCore::durable_committed_index`], or −1.
     pub committed_index: LedgerIndex,
 }
 
@@ -106,7 +106,7 @@ impl DLedgerCore {
             Event::Written { generation, index } => self.log.mark_written(generation, index),
             Event::Synced { generation, index } => self.log.mark_synced(generation, index),
             Event::TransferLeadership(transferee) => self.transfer_leadership(transferee),
-            Event::LedgerBegins(index) => self.log.drop_below(index.min(self.committed_index + 1)),
+            Event::LedgerBegins(index) => self.retention_removed(index),
             Event::DiskFailed => self.fail(),
         }
         if !self.is_failed {
@@ -164,6 +164,13 @@ impl DLedgerCore {
     #[must_use]
     pub fn committed_index(&self) -> LedgerIndex {
         self.committed_index
+    }
+
+    /// The committed index that a checkpoint may keep. It is not ahead of the log's last sync: behind a power loss
+    /// an uncommitted tail that had been cut may be there again, and must not pass for committed.
+    #[must_use]
+    pub fn durable_committed_index(&self) -> LedgerIndex {
+        self.committed_index.min(self.log.synced_index())
     }
 
     /// What it knows of its log.
@@ -269,6 +276,12 @@ impl DLedgerCore {
         self.commit_by_quorum();
         self.push_all();
         assert!(self.committed_index <= self.log.end_index(), "what is committed is there");
+    }
+
+    fn retention_removed(&mut self, begin_index: LedgerIndex) {
+        let is_old = begin_index <= self.committed_index.max(self.log.begin_index());
+        assert!(is_old, "retention leaves what is not committed, and the last entry");
+        self.log.drop_below(begin_index);
     }
 
     fn fail(&mut self) {

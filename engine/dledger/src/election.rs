@@ -11,12 +11,13 @@
 use std::collections::BTreeSet;
 
 use crate::core::DLedgerCore;
+use crate::event::Finding;
 use crate::message::{
     Body, LeadershipTransfer, Message, PushRequest, ResponseCode, VoteRequest, VoteResponse,
     VoteResult,
 };
 use crate::role::{Candidacy, RoleState, Round};
-use crate::types::{NodeId, Term};
+use crate::types::{LedgerIndex, NodeId, Term};
 use crate::upstream::UpstreamSwitch;
 
 impl DLedgerCore {
@@ -224,7 +225,7 @@ impl DLedgerCore {
             && known != leader
         {
             let term = self.hard.term;
-            self.report(crate::event::Finding::TwoLeaders { term, known, other: leader });
+            self.report(Finding::TwoLeaders { term, known, other: leader });
             return false;
         }
         if self.role.following().is_none() {
@@ -235,7 +236,12 @@ impl DLedgerCore {
         true
     }
 
-    pub(crate) fn heart_beat_received(&mut self, from: NodeId, term: Term, end: Option<i64>) {
+    pub(crate) fn heart_beat_received(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        end: Option<LedgerIndex>,
+    ) {
         let code = if term < self.hard.term {
             ResponseCode::ExpiredTerm
         } else if self.follow(from) {

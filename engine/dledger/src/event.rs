@@ -36,7 +36,7 @@ pub enum Event {
     },
     /// An operator wants that member to lead.
     TransferLeadership(NodeId),
-    /// Retention removed entries: the log begins there now.
+    /// Retention removed entries: the log begins there now, not behind the committed index.
     LedgerBegins(LedgerIndex),
     /// Writing or syncing failed. The node says nothing from now on, until it is started again.
     DiskFailed,

@@ -138,6 +138,7 @@ impl DLedgerCore {
     }
 
     pub(crate) fn propose(&mut self, proposal: ProposalId, sizes_bytes: &[u32]) {
+        assert!(!sizes_bytes.is_empty(), "a proposal is of something");
         if let Err(code) = self.may_append(sizes_bytes.len()) {
             return self.command(Command::RejectProposal { proposal, code });
         }

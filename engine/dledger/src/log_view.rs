@@ -9,6 +9,9 @@ use crate::types::{EntryMeta, LedgerIndex, NO_TERM, Term};
 /// Lengths of so many of the last entries are kept, to make batches of; older ones are pushed one by one.
 const SIZES_MAX: usize = 16_384;
 
+/// What an entry of forgotten length is taken for.
+const FORGOTTEN_BYTES: u64 = 64 << 10;
+
 /// A log without its entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LogView {
@@ -144,6 +147,19 @@ impl LogView {
             batch.push(entry);
         }
         batch
+    }
+
+    /// The bytes of the entries from `first` up to, without, `behind`; guessed where lengths are forgotten.
+    #[must_use]
+    pub fn bytes_of(&self, first: LedgerIndex, behind: LedgerIndex) -> u64 {
+        let entries = (first..behind).filter_map(|index| self.entry(index));
+        entries
+            .map(
+                |entry| {
+                    if entry.size_bytes == 0 { FORGOTTEN_BYTES } else { entry.size_bytes.into() }
+                },
+            )
+            .sum()
     }
 
     pub(crate) fn append(&mut self, entries: &[EntryMeta]) {

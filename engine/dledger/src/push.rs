@@ -9,6 +9,7 @@
 use crate::core::DLedgerCore;
 use crate::message::{Body, PushRequest, PushResponse, PushType, ResponseCode};
 use crate::role::{Progress, Push};
+use crate::settings::Settings;
 use crate::types::{LedgerIndex, NodeId, Term};
 
 impl DLedgerCore {
@@ -87,13 +88,18 @@ impl DLedgerCore {
     /// Entries behind what the peer was sent, as far as the window goes.
     fn append_to(&mut self, at: usize) {
         let (now_ms, commit_index) = (self.now_ms, self.committed_index);
-        let (window, bytes) =
-            (self.settings.max_pushed_entries, self.settings.max_batch_push_bytes);
+        let Settings { max_pushed_entries: window, max_pushed_bytes: bytes_max, .. } =
+            *self.settings;
+        let bytes = self.settings.max_batch_push_bytes;
         while let Some(progress) = self.progress(at) {
             let Push::Append { next_index, is_probing } = progress.push else { return };
             let matched = progress.match_index.unwrap_or(-1);
             let under_way = u64::try_from(next_index - matched - 1).unwrap_or(0);
             let room = if is_probing { 1 } else { window }.saturating_sub(under_way);
+            let is_full = under_way > 0 && self.log.bytes_of(matched + 1, next_index) >= bytes_max;
+            if is_full {
+                return;
+            }
             let entries = self.log.batch(next_index, room, bytes);
             if entries.is_empty() {
                 return;

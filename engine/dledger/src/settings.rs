@@ -41,6 +41,8 @@ pub struct Settings {
     pub max_push_time_out_ms: u64,
     /// The push window: entries under way to one peer.
     pub max_pushed_entries: u64,
+    /// Bytes under way to one peer, ours: a thousand entries of four mebibytes would be too much. A single entry may be more.
+    pub max_pushed_bytes: u64,
     /// `maxBatchPushSize`, with `isEnableBatchPush`; a single entry may be larger. 0: one entry a push.
     pub max_batch_push_bytes: u64,
     /// How often an idle leader tells the committed index.
@@ -77,6 +79,7 @@ impl Settings {
             max_pending_requests_num: 10_000,
             max_push_time_out_ms: 1_000,
             max_pushed_entries: 1_000,
+            max_pushed_bytes: 32 << 20,
             max_batch_push_bytes: 4_096,
             commit_push_interval_ms: 1_000,
             max_leadership_transfer_wait_index: 1_000,

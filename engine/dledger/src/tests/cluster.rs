@@ -83,6 +83,8 @@ pub(super) struct NodeState {
     /// The committed index that it last told.
     pub(super) committed_seen: LedgerIndex,
     pub(super) ready_term: Option<Term>,
+    /// The committed index of its checkpoint, which is as new as it may be.
+    pub(super) checkpoint: LedgerIndex,
 }
 
 /// A message under way, with the bodies of its entries.
@@ -149,6 +151,7 @@ impl Cluster {
                 now_ms: 0,
                 committed_seen: NO_INDEX,
                 ready_term: None,
+                checkpoint: NO_INDEX,
             };
             cluster.nodes.push(Arc::new(node));
         }
@@ -222,7 +225,12 @@ impl Cluster {
                 self.obey(id, command, first_index, bodies, &mut events);
             }
         }
-        let committed = self.node(id).core.committed_index();
+        let node = self.node(id);
+        let is_late = node.core.next_tick_ms().is_some_and(|due| due <= node.core.now_ms);
+        assert!(!is_late, "a timer is due that has just been looked at: {:?}", node.core);
+        let committed = node.core.committed_index();
+        let checkpoint = node.core.durable_committed_index();
+        self.node_mut(id).checkpoint = checkpoint.max(self.node(id).checkpoint);
         if committed < self.node(id).committed_seen {
             self.check_commit(id, committed);
         }
@@ -426,7 +434,9 @@ impl Cluster {
         self.kill(id);
         let hard = HardState { is_blank: true, ..HardState::NEW };
         let (log, synced) = (Log::default(), Log::default());
-        self.node_mut(id).disk = Disk { hard, hard_pending: None, log, synced };
+        let node = self.node_mut(id);
+        node.disk = Disk { hard, hard_pending: None, log, synced };
+        node.checkpoint = NO_INDEX;
     }
 
     /// The node starts from its disk, knowing that much of the committed index.

@@ -75,8 +75,9 @@ impl Cluster {
         }
         let log = &self.node(id).disk.log;
         let missing = self.history.committed.iter().enumerate().find(|(index, (entry, by))| {
-            *by < term && log.get(*index as LedgerIndex).is_some_and(|it| it != *entry)
-                || *by < term && *index as LedgerIndex > log.end()
+            let index = *index as LedgerIndex;
+            let is_other = log.get(index).is_some_and(|it| it != *entry);
+            *by < term && (is_other || index > log.end())
         });
         if let Some((index, (entry, by))) = missing {
             let text =
