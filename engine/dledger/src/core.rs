@@ -12,7 +12,7 @@ use crate::log_view::LogView;
 use crate::message::{Body, Message, ResponseCode};
 use crate::role::{Candidacy, RoleState};
 use crate::settings::Settings;
-use crate::types::{HardState, LedgerIndex, NodeId, Role, Term};
+use crate::types::{HardState, LARGEST, LedgerIndex, NodeId, Role, Term};
 use crate::upstream::UpstreamSwitch;
 
 /// What a start of a node found on its disk. All of it is durable when the core gets it.
@@ -187,7 +187,7 @@ impl DLedgerCore {
 
     fn receive(&mut self, message: Message) {
         let from = message.from;
-        if from == self.self_id() || !self.settings.peers.iter().any(|peer| peer.id == from) {
+        if message.term > LARGEST || !self.settings.peers.iter().any(|peer| peer.id == from) {
             return;
         }
         if message.is_of_its_term() {

@@ -15,7 +15,7 @@ use crate::event::{Command, EntrySource, Finding};
 use crate::log_view::LogView;
 use crate::message::{Body, PushRequest, PushResponse, PushType, ResponseCode};
 use crate::role::{Following, RoleState};
-use crate::types::{EntryMeta, LedgerIndex, NO_INDEX, NodeId, Term};
+use crate::types::{EntryMeta, LARGEST, LedgerIndex, NO_INDEX, NodeId, Term};
 use crate::upstream::UpstreamSwitch;
 
 impl DLedgerCore {
@@ -33,6 +33,9 @@ impl DLedgerCore {
         }
         if !self.follow(from) {
             return self.refuse_push(from, request, ResponseCode::InconsistentLeader);
+        }
+        if !self.is_sound(request) {
+            return self.refuse_push(from, request, ResponseCode::InconsistentState);
         }
         let following = self.role.following();
         if following.is_some_and(|it| it.waiting.len() >= self.settings.max_held_answers) {
@@ -57,6 +60,14 @@ impl DLedgerCore {
         }
     }
 
+    /// Whether a leader of this term can have such entries: their terms do not fall, and none is larger than its own.
+    fn is_sound(&self, request: &PushRequest) -> bool {
+        let terms = || request.entries.iter().map(|entry| entry.term);
+        let are_sorted =
+            terms().is_sorted() && terms().all(|term| (0..=self.hard.term).contains(&term));
+        are_sorted && (NO_INDEX..=LARGEST).contains(&request.first_index)
+    }
+
     /// Appends what is new of the entries; up to where the log is then as the push says.
     fn append_pushed(&mut self, request: &PushRequest) -> Option<LedgerIndex> {
         self.match_by_number(request);
@@ -75,7 +86,10 @@ impl DLedgerCore {
             index += 1;
         }
         let new: Vec<EntryMeta> = (index..).map_while(|it| entry_at(request, it)).collect();
-        if !new.is_empty() {
+        if let Some(first) = new.first() {
+            if first.term < self.log.end_term() {
+                return None;
+            }
             self.append(index, new, EntrySource::Push);
             self.match_through(request.last_index());
         }
@@ -110,6 +124,9 @@ impl DLedgerCore {
         let entry = entry_at(request, index)?;
         if self.matched_index() < index && self.log.term_of(index) != Some(entry.term) {
             if !self.is_leaders_begin(request) || !self.begin_at(request, index) {
+                return None;
+            }
+            if entry.term < self.log.end_term() {
                 return None;
             }
             self.append(index, vec![entry], EntrySource::Push);

@@ -162,9 +162,11 @@ impl DLedgerCore {
         let is_truncated = progress.push == Push::Truncate { index: response.index };
         match (response.push_type, response.code) {
             (PushType::Append, ResponseCode::Success) => {
-                let last = response.index + LedgerIndex::from(response.count) - 1;
-                assert!(last <= end, "a peer has {last} of {end} entries");
-                progress.appended(last, now_ms);
+                let last = response.index.saturating_add(LedgerIndex::from(response.count) - 1);
+                // What nobody sent confirms nothing.
+                if last <= end {
+                    progress.appended(last, now_ms);
+                }
             }
             (PushType::Compare, ResponseCode::Success) if is_compared => {
                 progress.set_match(response.index);

@@ -8,6 +8,7 @@ mod cluster;
 mod explore;
 mod invariants;
 mod log_view;
+mod nonsense;
 mod schedules;
 mod stories;
 mod stories_of_loss;

@@ -14,6 +14,9 @@ pub const NO_INDEX: LedgerIndex = -1;
 /// The term of the last entry of a log that holds nothing.
 pub const NO_TERM: Term = -1;
 
+/// Terms and indexes beyond this are nobody's: whoever says one is not listened to, so that nothing overflows.
+pub(crate) const LARGEST: i64 = i64::MAX / 2;
+
 /// A peer by its number in `dLegerPeers`. What it is called (`n0`) is the host's to know, and stands in
 /// `localId`, `remoteId` and `leaderId` on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
