@@ -1,15 +1,15 @@
 //! A node that was a member and lost its disk: it has forgotten votes and acknowledgements, and must neither
 //! vote nor lead before it is again what the others may rely on.
 //!
-//! It takes part again when
-//! 1. every other member has told it its term since it started. Whoever it may have voted for, or acknowledged
-//!    entries to, is one of them and durably at that term or a larger one, so that none of its forgotten votes is
-//!    in a later term;
-//! 2. then the leader of its term has told it the end of its log, and its own log equals the leader's up to there,
-//!    durably. Whatever it had acknowledged is below.
+//! It comes back in two steps.
+//! 1. It asks the others for their terms, and listens to no leader before every one has told it: an old leader,
+//!    whose term it had already left behind, must not count it for a commit. Whoever it may have voted for, or acknowledged
+//!    entries to, is one of them and durably at that term or a larger one.
+//! 2. Then it follows, and is refilled. It votes again once its log equals its leader's, durably, up to where the leader
+//!    has said since that its log ends: whatever it had acknowledged is below. The term of that leader counts as voted in.
 //!
-//! The term of that leader counts as voted in. Within the failures that a group survives this waits for nobody
-//! in vain: with another member gone for good, too few remember. An operator who knows better starts it as not blank.
+//! Within the failures that a group survives this waits for nobody in vain: with another member gone for good,
+//! too few remember. An operator who knows better starts it as not blank.
 //!
 //! A Java leader tells no end in its heartbeats; then the committed index of a push is what must be reached.
 
@@ -36,11 +36,18 @@ impl DLedgerCore {
         }
     }
 
+    /// Whether it does not know yet which terms it may have promised itself to.
+    pub(crate) fn has_forgotten_its_term(&self) -> bool {
+        let members = self.settings.peers.len();
+        self.blank.as_ref().is_some_and(|blank| blank.heard.len() < members)
+    }
+
     /// Enters the end of the log of the leader that it follows.
     pub(crate) fn hear_leader_end(&mut self, index: LedgerIndex) {
-        let (term, members) = (self.hard.term, self.settings.peers.len());
+        let term = self.hard.term;
+        assert!(!self.has_forgotten_its_term(), "nobody is followed before");
         let Some(blank) = &mut self.blank else { return };
-        if blank.heard.len() == members && blank.target.is_none_or(|(of, _)| of != term) {
+        if blank.target.is_none_or(|(of, _)| of != term) {
             blank.target = Some((term, index));
         }
     }

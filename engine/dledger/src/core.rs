@@ -196,6 +196,9 @@ impl DLedgerCore {
                 return;
             }
         }
+        if self.has_forgotten_its_term() && message.is_of_leader() {
+            return;
+        }
         match message.body {
             Body::VoteRequest(request) => self.vote_requested(from, message.term, request),
             Body::VoteResponse(response) => self.vote_answered(from, message.term, response),

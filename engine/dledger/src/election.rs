@@ -251,7 +251,6 @@ impl DLedgerCore {
             if let Some(end) = end {
                 self.hear_leader_end(end);
             }
-            self.ask_for_terms();
             ResponseCode::Success
         } else {
             ResponseCode::InconsistentLeader

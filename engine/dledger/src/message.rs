@@ -227,6 +227,16 @@ impl Message {
         !matches!(&self.body, Body::VoteRequest(request) if request.is_pre_vote)
     }
 
+    /// Whether only a leader says it.
+    pub(crate) fn is_of_leader(&self) -> bool {
+        matches!(
+            self.body,
+            Body::HeartBeatRequest { .. }
+                | Body::PushRequest(_)
+                | Body::LeadershipTransferRequest(_)
+        )
+    }
+
     pub(crate) fn is_response(&self) -> bool {
         matches!(
             self.body,

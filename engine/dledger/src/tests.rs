@@ -11,5 +11,6 @@ mod log_view;
 mod nonsense;
 mod schedules;
 mod stories;
+mod stories_of_disks;
 mod stories_of_loss;
 mod switches;

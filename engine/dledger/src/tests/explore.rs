@@ -1,8 +1,8 @@
 //! Every schedule of a small group within bounds, breadth first, so that what breaks a rule is found by a shortest way.
 //!
 //! A state is everything that a node, a disk or the network could still act on. Each act is one of: a packet arrives, a
-//! disk does what it was asked to, a node's next timer fires, a leader gets an entry, a node loses power and starts
-//! again (or with another disk), a node is cut off, the cut heals. A packet may stay under way for ever, so that
+//! disk does what it was asked to, a node's next timer fires, a leader gets an entry, a node loses power (or its disk) and
+//! starts again, a node is cut off, the cut heals. A packet may stay under way for ever, so that
 //! every loss is among the schedules.
 //!
 //! Three things make it small enough. Any timer may be the next: times are set back after every act, so that a
@@ -29,7 +29,7 @@ pub(super) struct Bounds {
     pub(super) terms: Term,
     pub(super) entries: u32,
     pub(super) crashes: u32,
-    /// Whether a crash may cost the disk as well.
+    /// Whether a crash costs the disk.
     pub(super) wipes: bool,
     pub(super) partitions: u32,
     pub(super) time_outs: u32,
@@ -103,10 +103,7 @@ impl State {
                 acts.push(Act::Propose(id));
             }
             if used.crashes < bounds.crashes {
-                acts.push(Act::Crash(id));
-                if bounds.wipes {
-                    acts.push(Act::Wipe(id));
-                }
+                acts.push(if bounds.wipes { Act::Wipe(id) } else { Act::Crash(id) });
             }
             if used.partitions < bounds.partitions {
                 acts.push(Act::Isolate(id));

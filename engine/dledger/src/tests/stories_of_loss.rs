@@ -3,14 +3,14 @@
 use super::cluster::{Cluster, NO_OP};
 use super::invariants::Invariant;
 use super::stories::{elect, led_by};
-use crate::{Event, Finding, HardState, NodeId, ResponseCode, Role, Settings, UpstreamSwitch};
+use crate::{Event, Finding, NodeId, ResponseCode, Role, Settings, UpstreamSwitch};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
 const C: NodeId = NodeId(2);
 
 /// Lets only messages between two nodes through, until none is left.
-fn only_between(cluster: &mut Cluster, one: NodeId, other: NodeId) {
+pub(super) fn only_between(cluster: &mut Cluster, one: NodeId, other: NodeId) {
     let third = cluster.ids().into_iter().find(|id| *id != one && *id != other).expect("three");
     cluster.isolate(third);
     cluster.deliver_all();
@@ -38,7 +38,7 @@ pub(super) fn figure_8(upstream: &[UpstreamSwitch]) -> Cluster {
 }
 
 /// Elects a node with one other's vote, and drops what the new leader says then.
-fn elect_alone(cluster: &mut Cluster, id: NodeId, voter: NodeId) {
+pub(super) fn elect_alone(cluster: &mut Cluster, id: NodeId, voter: NodeId) {
     for _ in 0..40 {
         cluster.time_out(id);
         while let Some(packet) = cluster.packets.first().cloned() {
@@ -259,66 +259,6 @@ fn a_vote_is_durable_before_it_is_given() {
     assert!(is_elected);
     let violation = cluster.violation.expect("B has voted twice");
     assert_eq!(violation.invariant, Invariant::ElectionSafety, "{violation}");
-}
-
-#[test]
-fn a_wiped_node_votes_only_after_it_has_caught_up() {
-    let tell = |upstream: &[UpstreamSwitch]| {
-        let mut cluster = led_by(A, upstream);
-        // Committed by A and B; C has not got it.
-        let body = cluster.propose(A);
-        only_between(&mut cluster, A, B);
-        assert_eq!(cluster.node(A).core.committed_index(), 1);
-        cluster.isolate(A);
-        cluster.wipe(B);
-        cluster.start(B, -1);
-        cluster.pass(60_000);
-        (body, cluster)
-    };
-    let (body, mut cluster) = tell(&[]);
-    assert_eq!(cluster.leader(), None, "without A nobody knows what is committed");
-    assert!(cluster.node(B).core.is_blank() && cluster.node(B).disk.hard.is_blank);
-    cluster.heal();
-    cluster.pass(20_000);
-    assert!(!cluster.node(B).core.is_blank() && !cluster.node(B).disk.hard.is_blank);
-    assert!(cluster.findings.contains(&(B, Finding::BlankNodeCaughtUp)));
-    assert!(cluster.nodes.iter().all(|node| node.disk.log.bodies().contains(&body)));
-    // Now its vote is as good as any.
-    let leader = cluster.leader().expect("all are back");
-    cluster.kill(leader);
-    assert!(cluster.pass_until(20_000, |it| it.leader().is_some()));
-    cluster.assert_sound();
-    let (_, cluster) = tell(&[UpstreamSwitch::BlankNodeVotes]);
-    let violation = cluster.violation.expect("C leads by a vote of who has forgotten");
-    assert_eq!(violation.invariant, Invariant::LeaderCompleteness, "{violation}");
-}
-
-#[test]
-fn a_wiped_node_is_refilled_although_nobody_writes() {
-    let mut cluster = led_by(A, &[]);
-    for _ in 0..20 {
-        cluster.propose(A);
-    }
-    cluster.deliver_all();
-    cluster.wipe(C);
-    cluster.start(C, -1);
-    cluster.pass(5_000);
-    assert_eq!(cluster.node(C).core.committed_index(), 20);
-    assert!(!cluster.node(C).core.is_blank());
-}
-
-#[test]
-fn a_wiped_node_stays_blank_over_a_restart() {
-    let mut cluster = led_by(A, &[]);
-    cluster.isolate(A);
-    cluster.wipe(B);
-    cluster.start(B, -1);
-    // Term and blankness are made durable together.
-    let state = HardState { term: 1, voted_for: None, is_blank: true };
-    cluster.node_mut(B).disk.hard = state;
-    cluster.kill(B);
-    cluster.start(B, -1);
-    assert!(cluster.node(B).core.is_blank());
 }
 
 /// C comes back, which led term 2 and has an entry of it that nobody else has; another leads.
