@@ -117,9 +117,6 @@ impl DLedgerCore {
         if is_vote && self.hard.voted_for.is_none() {
             self.hard.voted_for = Some(from);
             self.persist();
-            if let Some(candidacy) = self.role.candidacy_mut() {
-                candidacy.round = Round::Waiting;
-            }
             self.wait_for_silence();
         }
         assert!(!is_vote || self.hard.voted_for == Some(from), "one vote in a term");

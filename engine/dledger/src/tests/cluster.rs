@@ -374,20 +374,17 @@ impl Cluster {
         let mut now = self.nodes.iter().map(|node| node.now_ms).max().unwrap_or(0);
         let end = now + ms;
         self.deliver_all();
-        while !has_come(self) {
+        while now < end && !has_come(self) {
             let up = self.nodes.iter().filter(|node| node.is_up);
             let next = up.filter_map(|node| node.core.next_tick_ms()).min().unwrap_or(end);
-            now = next.max(now + 1);
-            if now > end {
-                return false;
-            }
+            now = next.clamp(now + 1, end);
             for id in self.ids() {
                 self.node_mut(id).now_ms = now;
                 self.step(id, Event::Tick);
             }
             self.deliver_all();
         }
-        true
+        has_come(self)
     }
 
     /// A node's own timer fires, and the next ones until it has said something, or would if its disk were done; the

@@ -3,7 +3,7 @@
 use super::invariants::Invariant;
 use super::stories::led_by;
 use super::stories_of_loss::{elect_alone, only_between};
-use crate::{Finding, HardState, NodeId, UpstreamSwitch};
+use crate::{Body, Finding, HardState, NodeId, UpstreamSwitch};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -39,6 +39,31 @@ fn a_wiped_node_votes_only_after_it_has_caught_up() {
     let (_, cluster) = tell(&[UpstreamSwitch::BlankNodeVotes]);
     let violation = cluster.violation.expect("C leads by a vote of who has forgotten");
     assert_eq!(violation.invariant, Invariant::LeaderCompleteness, "{violation}");
+}
+
+#[test]
+fn a_wiped_node_that_follows_does_not_vote_before_it_is_refilled() {
+    let mut cluster = led_by(A, &[]);
+    // Committed by A and B; C has not got it.
+    let body = cluster.propose(A);
+    only_between(&mut cluster, A, B);
+    cluster.wipe(B);
+    cluster.start(B, -1);
+    // It hears everybody and follows A, whose pushes are lost.
+    for _ in 0..6 {
+        cluster.time_out(B);
+        cluster.time_out(A);
+        cluster.packets.retain(|packet| !matches!(packet.message.body, Body::PushRequest(_)));
+        cluster.deliver_all();
+    }
+    assert_eq!(cluster.node(B).core.leader_id(), Some(A));
+    cluster.kill(A);
+    cluster.pass(60_000);
+    assert_eq!(cluster.leader(), None, "C would lead without the entry");
+    cluster.start(A, -1);
+    cluster.pass(20_000);
+    assert!(cluster.nodes.iter().all(|node| node.disk.log.bodies().contains(&body)));
+    cluster.assert_sound();
 }
 
 #[test]
