@@ -84,6 +84,9 @@ impl DLedgerCore {
             out: Vec::new(),
             settings,
         };
+        if core.hard != core.persisted {
+            core.persist();
+        }
         core.wait_for_election();
         core
     }

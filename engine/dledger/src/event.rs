@@ -8,8 +8,8 @@ use crate::types::{EntryMeta, HardState, LedgerIndex, NodeId, ProposalId, Role, 
 pub enum Event {
     /// Time has passed ([`crate::DLedgerCore::next_tick_ms`]).
     Tick,
-    /// A message of a member of the group arrived. It was sent to this start of the node, not to an
-    /// earlier one, which TCP sees to.
+    /// A message of a member of the group arrived; one of anybody else is ignored. It was sent to this start of
+    /// the node, not to an earlier one, which TCP sees to.
     Received(Message),
     /// A client's entries are to be appended, one for each length (header and body, in bytes).
     Propose {

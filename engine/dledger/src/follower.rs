@@ -78,11 +78,14 @@ impl DLedgerCore {
         // What is known to be equal is passed over, what is there and equal confirmed.
         let mut index = request.first_index.max(matched + 1);
         while let Some(entry) = entry_at(request, index) {
-            match self.log.term_of(index) {
-                Some(term) if term == entry.term => self.match_through(index),
-                Some(_) if !self.cut(request, index - 1) => return None,
-                _ => break,
+            let Some(term) = self.log.term_of(index) else { break };
+            if term != entry.term {
+                if !self.cut(index - 1) {
+                    return None;
+                }
+                break;
             }
+            self.match_through(index);
             index += 1;
         }
         let new: Vec<EntryMeta> = (index..).map_while(|it| entry_at(request, it)).collect();
@@ -123,7 +126,7 @@ impl DLedgerCore {
         let index = request.first_index;
         let entry = entry_at(request, index)?;
         if self.matched_index() < index && self.log.term_of(index) != Some(entry.term) {
-            if !self.is_leaders_begin(request) || !self.begin_at(request, index) {
+            if !self.is_leaders_begin(request) || !self.begin_at(index) {
                 return None;
             }
             if entry.term < self.log.end_term() {
@@ -146,13 +149,13 @@ impl DLedgerCore {
     }
 
     /// Makes the log one that ends right before the leader's first entry.
-    fn begin_at(&mut self, request: &PushRequest, index: LedgerIndex) -> bool {
+    fn begin_at(&mut self, index: LedgerIndex) -> bool {
         let is_inside = (self.log.begin_index()..=self.log.end_index()).contains(&index);
         if is_inside && self.committed_index >= index - 1 {
             // What is before it is committed, and so the leader's before it expired there.
-            return self.cut(request, index - 1);
+            return self.cut(index - 1);
         }
-        if self.committed_index >= index && !self.may_cut_committed(request, index) {
+        if self.committed_index >= index && !self.may_cut_committed(index) {
             return false;
         }
         if self.log.is_empty() && self.log.begin_index() == index {
@@ -164,9 +167,11 @@ impl DLedgerCore {
         true
     }
 
-    /// Cuts the log behind an entry, unless something committed would go.
-    fn cut(&mut self, request: &PushRequest, keep_through: LedgerIndex) -> bool {
-        if keep_through < self.committed_index && !self.may_cut_committed(request, keep_through + 1)
+    /// Cuts the log behind an entry, unless something would go that is committed, or that this leader has confirmed.
+    fn cut(&mut self, keep_through: LedgerIndex) -> bool {
+        let is_committed = keep_through < self.committed_index;
+        if keep_through < self.matched_index()
+            || is_committed && !self.may_cut_committed(keep_through + 1)
         {
             return false;
         }
@@ -174,24 +179,19 @@ impl DLedgerCore {
         let generation = self.log.generation();
         self.command(Command::Truncate { keep_through, is_emptied: false, generation });
         if let Some(following) = self.role.following_mut() {
-            assert!(following.matched_index <= keep_through, "what equals the leader's log stays");
             following.waiting.retain(|(index, _)| *index <= keep_through);
         }
         true
     }
 
     /// Says no, and says so; yes where upstream's behaviour is asked for.
-    fn may_cut_committed(&mut self, request: &PushRequest, index: LedgerIndex) -> bool {
+    fn may_cut_committed(&mut self, index: LedgerIndex) -> bool {
         if self.settings.upstream(UpstreamSwitch::TruncatesCommitted) {
             self.committed_index = self.committed_index.min(index - 1);
             return true;
         }
         let Some(leader_id) = self.leader_id() else { return false };
         let committed_index = self.committed_index;
-        debug_assert!(
-            !request.entries.is_empty(),
-            "a cut comes with the entry that wants the place"
-        );
         self.report(Finding::CommittedCutRefused { leader_id, index, committed_index });
         false
     }

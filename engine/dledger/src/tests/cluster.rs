@@ -327,9 +327,14 @@ impl Cluster {
 
     /// A disk does what it was asked to.
     pub(super) fn io(&mut self, id: NodeId) {
+        self.sync_log(id);
+        self.write_term(id);
+    }
+
+    /// A disk syncs the log, and no more.
+    pub(super) fn sync_log(&mut self, id: NodeId) {
         let event = self.sync(id);
         self.step(id, event);
-        self.write_term(id);
     }
 
     /// A disk makes term and vote durable, and no more.

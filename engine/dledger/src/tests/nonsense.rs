@@ -74,7 +74,16 @@ fn body(draws: &mut ChaCha8Rng) -> Body {
 #[test]
 fn nonsense_takes_no_node_down() {
     let mut draws = Rng::from_seed(number("DLEDGER_FIRST_SEED", 0)).stream("nonsense");
-    let begin: Cluster = led_by(NodeId(0), &[]);
+    let mut begin: Cluster = led_by(NodeId(0), &[]);
+    // Logs of several terms, one of them with a tail that the others lack.
+    begin.propose(NodeId(0));
+    begin.deliver_all();
+    begin.step(NodeId(0), Event::TransferLeadership(NodeId(2)));
+    begin.deliver_all();
+    begin.propose(NodeId(2));
+    begin.drop_all();
+    begin.propose(NodeId(2));
+    begin.drop_all();
     let mut cluster = begin.clone();
     for at in 0..number("DLEDGER_NONSENSE", MESSAGES) {
         if at.is_multiple_of(50) {

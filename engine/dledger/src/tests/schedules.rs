@@ -119,7 +119,11 @@ impl Schedule {
                 }
             }
             Act::Drop => self.drop_one(),
-            Act::Io if is_up => self.cluster.io(node),
+            Act::Io if is_up => match self.below(3) {
+                0 => self.cluster.sync_log(node),
+                1 => self.cluster.write_term(node),
+                _ => self.cluster.io(node),
+            },
             Act::TimeOut if is_up => self.cluster.time_out(node),
             Act::Propose => self.propose(),
             Act::Transfer => {

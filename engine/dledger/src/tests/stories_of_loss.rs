@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, NO_OP};
 use super::invariants::Invariant;
 use super::stories::{elect, led_by};
-use crate::{Event, Finding, NodeId, ResponseCode, Role, Settings, UpstreamSwitch};
+use crate::{Event, Finding, HardState, NodeId, ResponseCode, Role, Settings, UpstreamSwitch};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -323,6 +323,17 @@ fn a_checkpoint_does_not_speak_of_what_a_power_loss_takes_back() {
     assert_eq!(cluster.node(C).core.durable_committed_index(), 1);
     cluster.io(C);
     assert_eq!(cluster.node(C).core.durable_committed_index(), 2);
+}
+
+#[test]
+fn a_log_that_is_ahead_of_its_term_brings_the_term_up() {
+    let mut cluster = led_by(A, &[]);
+    // The log was synced when the power went, the term was not written yet.
+    cluster.lose_power(B);
+    cluster.node_mut(B).disk.hard = HardState::NEW;
+    cluster.start(B, -1);
+    cluster.pass(3_000);
+    assert_eq!((cluster.node(B).disk.hard.term, cluster.node(B).core.leader_id()), (1, Some(A)));
 }
 
 #[test]
