@@ -167,12 +167,10 @@ impl DLedgerCore {
         true
     }
 
-    /// Cuts the log behind an entry, unless something would go that is committed, or that this leader has confirmed.
+    /// Cuts the log behind an entry, unless something committed would go.
     fn cut(&mut self, keep_through: LedgerIndex) -> bool {
-        let is_committed = keep_through < self.committed_index;
-        if keep_through < self.matched_index()
-            || is_committed && !self.may_cut_committed(keep_through + 1)
-        {
+        assert!(keep_through >= self.matched_index(), "what equals the leader's log stays");
+        if keep_through < self.committed_index && !self.may_cut_committed(keep_through + 1) {
             return false;
         }
         self.log.cut(keep_through);

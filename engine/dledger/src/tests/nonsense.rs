@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Messages without a variable that says otherwise.
-const MESSAGES: u64 = 40_000;
+const MESSAGES: u64 = 200_000;
 
 fn any(draws: &mut ChaCha8Rng) -> i64 {
     let edges = [i64::MIN, -2, -1, 0, 1, 2, 3, 4, 5, 1 << 40, i64::MAX / 2, i64::MAX - 1, i64::MAX];
@@ -86,7 +86,7 @@ fn nonsense_takes_no_node_down() {
     begin.drop_all();
     let mut cluster = begin.clone();
     for at in 0..number("DLEDGER_NONSENSE", MESSAGES) {
-        if at.is_multiple_of(50) {
+        if at.is_multiple_of(8) {
             cluster = begin.clone();
         }
         let from = NodeId((draws.next_u64() % 4) as u16);

@@ -3,7 +3,9 @@
 use super::cluster::{Cluster, NO_OP};
 use super::invariants::Invariant;
 use super::stories::{elect, led_by};
-use crate::{Event, Finding, HardState, NodeId, ResponseCode, Role, Settings, UpstreamSwitch};
+use crate::{
+    Body, Event, Finding, HardState, NodeId, PushType, ResponseCode, Role, Settings, UpstreamSwitch,
+};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -363,6 +365,18 @@ fn a_follower_below_the_leaders_first_entry_begins_there() {
         cluster.step(id, Event::LedgerBegins(6));
     }
     cluster.start(C, -1);
+    let push_to_c = |it: &Cluster| {
+        it.packets.iter().find_map(|packet| match &packet.message.body {
+            Body::PushRequest(push) if packet.message.to == C => Some(push.push_type),
+            _ => None,
+        })
+    };
+    for _ in 0..4 {
+        if push_to_c(&cluster).is_none() {
+            cluster.time_out(A);
+        }
+    }
+    assert_eq!(push_to_c(&cluster), Some(PushType::Compare), "what C needs is not here any more");
     cluster.pass(10_000);
     let log = cluster.node(C).core.log();
     assert_eq!((log.begin_index(), log.end_index()), (6, 10));
