@@ -15,29 +15,29 @@
 //! from [`Command::LeadershipReady`] to the next [`Command::RoleChanged`].
 //!
 //! # What was wrong in DLedger, and where it went
-//! By the names of its issues; a switch brings the behaviour back.
+//! Where a switch is named, it brings the behaviour back.
 //!
 //! | | here |
 //! |---|---|
-//! | #4, #275: entries of old terms are committed by counting | only entries of the leader's term are counted; [`UpstreamSwitch::CommitsOldTerms`] |
-//! | #305: nothing is committed before somebody writes | a leader writes an entry of its own; [`UpstreamSwitch::NoNoOp`] |
-//! | #52: the current term stands for the last entry's | there is no other way to ask than [`LogView::end_term`] |
+//! | entries of old terms are committed by counting | only entries of the leader's term are counted; [`UpstreamSwitch::CommitsOldTerms`] |
+//! | nothing is committed before somebody writes | a leader writes an entry of its own; [`UpstreamSwitch::NoNoOp`] |
+//! | the current term stands for the last entry's | there is no other way to ask than [`LogView::end_term`] |
 //! | term and vote renamed without a sync | every message waits for both; [`UpstreamSwitch::VoteNotDurable`] |
 //! | an entry is acknowledged from the page cache | it counts as `flushDiskType` says; [`UpstreamSwitch::AcksPageCache`] |
-//! | #316: committed entries are cut, the committed index stays above the end | refused and reported; asserted after every event; [`UpstreamSwitch::TruncatesCommitted`] |
-//! | #142: a failed write leaves an answer open | [`Event::DiskFailed`] ends the node; answers rest on what is written |
-//! | #61: a wiped follower gets nothing until somebody writes | COMMIT is refused by who lacks what it names, and leads to COMPARE |
-//! | #247, #325: a node with a larger term stays out | any message's larger term is adopted; [`UpstreamSwitch::LogBeforeTerm`], [`UpstreamSwitch::IgnoresLargerTerm`] |
+//! | committed entries are cut, the committed index stays above the end | refused and reported; asserted after every event; [`UpstreamSwitch::TruncatesCommitted`] |
+//! | a failed write leaves an answer open | [`Event::DiskFailed`] ends the node; answers rest on what is written |
+//! | a wiped follower gets nothing until somebody writes | COMMIT is refused by who lacks what it names, and leads to COMPARE |
+//! | a node with a larger term stays out | any message's larger term is adopted; [`UpstreamSwitch::LogBeforeTerm`], [`UpstreamSwitch::IgnoresLargerTerm`] |
 //! | a node that was cut off raises the term | pre-votes; [`UpstreamSwitch::NoPreVote`] |
-//! | #251, #331: a push under way is refused as repeated for ever | no table of pushes: what is there is confirmed again |
-//! | #87: a push of what expired is repeated for ever | whatever does not fit leads to COMPARE, and to where the log begins |
-//! | #282: a full queue blocks the threads of the RPC | nothing waits; what is too much is refused (421) |
-//! | 8ac0960: an unknown watermark passes for a small lag | it is an `Option`, and unknown is not close |
-//! | PR #37: results of an old vote outlive a change of role | what belongs to a role ends with it |
-//! | #4: APPEND is not checked against the entry before it | taken only behind what is known to be equal; [`UpstreamSwitch::AppendUnmatched`] |
+//! | a push under way is refused as repeated for ever | no table of pushes: what is there is confirmed again |
+//! | a push of what expired is repeated for ever | whatever does not fit leads to COMPARE, and to where the log begins |
+//! | a full queue blocks the threads of the RPC | nothing waits; what is too much is refused (421) |
+//! | an unknown watermark passes for a small lag | it is an `Option`, and unknown is not close |
+//! | results of an old vote outlive a change of role | what belongs to a role ends with it |
+//! | APPEND is not checked against the entry before it | taken only behind what is known to be equal; [`UpstreamSwitch::AppendUnmatched`] |
 //! | a larger term costs a round (TERM_NOT_READY) | it is adopted and answered at once; [`UpstreamSwitch::TermNotReady`] |
 //! | an empty disk votes | not before it has caught up; [`UpstreamSwitch::BlankNodeVotes`] |
-//! | rocketmq#1464: a broker registers before it has a role | it is [`Role::Unknown`] until it has one |
+//! | a broker registers before it has a role | it is [`Role::Unknown`] until it has one |
 
 mod types;
 mod settings;

@@ -77,7 +77,7 @@ impl LogView {
         self.end_index
     }
 
-    /// `ledgerEndTerm`: the term of the last entry, never a node's current term (dledger#52).
+    /// `ledgerEndTerm`: the term of the last entry, never a node's current term.
     #[must_use]
     pub fn end_term(&self) -> Term {
         self.runs.last().map_or(NO_TERM, |run| run.term)

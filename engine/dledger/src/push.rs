@@ -1,8 +1,8 @@
 //! How a leader makes each peer's log its own: COMPARE, TRUNCATE, APPEND, COMMIT.
 //!
-//! Whatever goes wrong leads back to COMPARE: an answer that does not fit, an entry that expired here
-//! (dledger#87, #61). One push is under way in COMPARE and TRUNCATE, a window of entries in APPEND; a peer that does not
-//! answer in time gets one at a time.
+//! Whatever goes wrong leads back to COMPARE: an answer that does not fit, an entry that expired here. One push is
+//! under way in COMPARE and TRUNCATE, a window of entries and bytes in APPEND; a peer that does not answer in time
+//! gets one entry at a time.
 //!
 //! Java origin: `DLedgerEntryPusher.EntryDispatcher` of DLedger 0.3.1.
 

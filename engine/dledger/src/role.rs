@@ -1,5 +1,5 @@
 //! What a node keeps for as long as it is something. A change of role makes it anew, so that nothing
-//! of an earlier candidacy or leadership is left to act on (dledger PR #37).
+//! of an earlier candidacy or leadership is left to act on.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ pub(crate) struct Transfer {
 pub(crate) struct Progress {
     pub(crate) id: NodeId,
     pub(crate) push: Push,
-    /// The watermark: the peer's log equals ours up to here, durably. Unknown is not zero (dledger 8ac0960).
+    /// The watermark: the peer's log equals ours up to here, durably. Unknown is not zero.
     pub(crate) match_index: Option<LedgerIndex>,
     /// When the oldest push without an answer went out, or the last answer came while others were under way.
     pub(crate) sent_ms: Option<u64>,

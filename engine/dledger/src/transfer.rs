@@ -2,7 +2,7 @@
 //!
 //! The leader stops taking proposals and asks the transferee, which asks for votes at once, without a
 //! pre-vote, when its log has come as far as the leader's. Who is not known to follow, lags or is
-//! silent is not asked: an unknown watermark is no small lag (dledger 8ac0960). What has not happened in
+//! silent is not asked: an unknown watermark is no small lag. What has not happened in
 //! time is off, and the leader goes on.
 //!
 //! Java origin: `DLedgerServer.checkPreferredLeader`, `DLedgerLeaderElector.handleTakeLeadership` of DLedger 0.3.1.

@@ -6,10 +6,10 @@ use std::str::FromStr;
 /// A behaviour of DLedger 0.3.1 (RocketMQ 4.9) that can be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UpstreamSwitch {
-    /// The leader commits whatever a quorum holds, also entries of older terms (dledger#4, #275). Costs committed
+    /// The leader commits whatever a quorum holds, also entries of older terms. Costs committed
     /// entries: figure 8 of the Raft paper, a later leader without the entry overwrites it.
     CommitsOldTerms,
-    /// A new leader writes no entry of its own (dledger#305). Costs availability: without
+    /// A new leader writes no entry of its own. Costs availability: without
     /// [`UpstreamSwitch::CommitsOldTerms`] nothing inherited is committed before somebody writes.
     NoNoOp,
     /// Answers leave before term and vote are durable: `currterm` is renamed without a sync. Costs the one
@@ -18,17 +18,17 @@ pub enum UpstreamSwitch {
     /// `flushDiskType` is ignored, an entry counts once it is in the page cache. Costs committed entries under
     /// SYNC_FLUSH when a majority loses power within ten milliseconds, or one node does and another lags.
     AcksPageCache,
-    /// A follower cuts whatever its leader says, committed entries included (dledger#316). Costs what consumers
+    /// A follower cuts whatever its leader says, committed entries included. Costs what consumers
     /// have read already; with the other hazards, committed entries.
     TruncatesCommitted,
     /// An APPEND is taken when it continues the log by its number, whether or not the entries before it were
-    /// compared since the follower started (dledger#4, second half). Costs equal logs: after a power loss
+    /// compared since the follower started. Costs equal logs: after a power loss
     /// took a cut back, the new entries stand behind the old ones.
     AppendUnmatched,
     /// A candidate's log is judged before its term, so that a larger term of a node that lags is never
-    /// learned from its request (dledger#247). Costs that node: its group never hears of the term it is at.
+    /// learned from its request. Costs that node: its group never hears of the term it is at.
     LogBeforeTerm,
-    /// A leader with a quorum ignores the larger term in an answer (dledger#325). Costs the node that answered:
+    /// A leader with a quorum ignores the larger term in an answer. Costs the node that answered:
     /// heartbeats of the smaller term are expired to it for ever.
     IgnoresLargerTerm,
     /// Who hears no leader raises its term at once. Costs a leader: a node that was cut off comes back
@@ -37,8 +37,8 @@ pub enum UpstreamSwitch {
     /// A larger term makes a candidate, and is answered TERM_NOT_READY: no vote is given and no leader followed in
     /// the same exchange. Costs a round at every election.
     TermNotReady,
-    /// A node that lost its disk votes at once. Costs committed entries: its vote elects a leader without what
-    /// it had acknowledged, or elects two in one term.
+    /// A node that lost its disk is like any other at once. Costs committed entries: its vote elects a leader without
+    /// what it had acknowledged, or elects two in one term; an old leader commits with it.
     BlankNodeVotes,
 }
 
