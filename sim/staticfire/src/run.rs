@@ -288,7 +288,9 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let shortfall = |why| Finding::new(Verdict::Vacuous, why);
     let mut shortfalls: Vec<Finding> = directed.vacuous.into_iter().map(shortfall).collect();
     shortfalls.extend(cluster.late().into_iter().map(|text| Finding::new(Verdict::Kept, text)));
-    for (group, status) in settle::mute_groups(&cluster, &clients) {
+    let mute = settle::mute_groups(&cluster, &clients);
+    // Where a plan asks for no acknowledgement, their absence is the story.
+    for (group, status) in mute.iter().filter(|_| plan.check.sends_within.is_some()) {
         let text =
             format!("{group} acknowledged nothing even before the first fault, but {status}");
         shortfalls.push(shortfall(text));

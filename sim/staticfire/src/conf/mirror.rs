@@ -140,6 +140,9 @@ mod tests {
         "brokerId=0\nbrokerRole=SYNC_MASTER\nnamesrvAddr=10.0.0.1:9876;10.0.0.3:9876\n";
     const SLAVE: &str = "brokerId=1\nbrokerRole=SLAVE\nnamesrvAddr=10.0.0.1:9876;10.0.0.3:9876\n";
 
+    /// What a broker needs on another one's machine.
+    const BESIDE: &str = "listenPort=11911\nstorePathRootDir=/beside\n";
+
     /// Two masters on the machines of the name servers, a slave each elsewhere; `edit` changes the files.
     fn images_of(edit: impl Fn(&str, &str) -> String) -> BTreeMap<String, String> {
         let files = [
@@ -162,8 +165,8 @@ mod tests {
         assert_eq!(images_of(|_, text| text.to_owned()), image);
         // Slaves that keep each other's master company are as good as slaves apart.
         let crossed = |stem: &str, text: &str| match stem {
-            "a-s" => text.replace("10.0.0.2\n", "10.0.0.3\n") + "listenPort=11911\n",
-            "b-s" => text.replace("10.0.0.4\n", "10.0.0.1\n") + "listenPort=11911\n",
+            "a-s" => text.replace("10.0.0.2\n", "10.0.0.3\n") + BESIDE,
+            "b-s" => text.replace("10.0.0.4\n", "10.0.0.1\n") + BESIDE,
             _ => text.to_owned(),
         };
         assert_eq!(images_of(crossed), image);
@@ -186,7 +189,7 @@ mod tests {
         }
         // One slave stands beside its master, or one master away from the name servers.
         for (stem, from, to) in [
-            ("b-s", "10.0.0.4\n", "10.0.0.3\nlistenPort=11911\n"),
+            ("b-s", "10.0.0.4\n", &*format!("10.0.0.3\n{BESIDE}")),
             ("b", "IP1=10.0.0.3", "IP1=10.0.0.5"),
         ] {
             let edit = |broker: &str, text: &str| match broker == stem {

@@ -63,6 +63,7 @@ impl<'a, F: Future> Driver<'a, F> {
             self.core.fabric.deliver_due();
             let woken = self.core.ready.take_scenario();
             if self.core.take_interrupt() || woken {
+                self.count(1);
                 if let Poll::Ready(value) = self.poll_scenario() {
                     return Poll::Ready(Ok(value));
                 }
@@ -79,7 +80,6 @@ impl<'a, F: Future> Driver<'a, F> {
                     return Poll::Ready(Err(stopped));
                 }
             }
-            self.count(1);
         }
     }
 

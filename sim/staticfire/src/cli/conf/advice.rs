@@ -87,12 +87,15 @@ fn owed(row: &ConfRow) -> Vec<Advice> {
         advice.push(set(&row.master, "flushDiskType=SYNC_FLUSH"));
     }
     let is_power = |step: &FaultStep| matches!(step, FaultStep::PowerAll | FaultStep::PowerSlave);
-    if row.row.slave_flush == Some(Flush::Async)
-        && row.row.fault.iter().any(is_power)
-        && let Some(promoted) = &row.promoted
-    {
-        advice.push(set(promoted, "flushDiskType=SYNC_FLUSH"));
+    let loses_pages =
+        row.row.slave_flush == Some(Flush::Async) && row.row.fault.iter().any(is_power);
+    if row.promotes_most_advanced() {
+        let act = "flushDiskType=SYNC_FLUSH on every slave".to_owned();
+        advice.extend(loses_pages.then_some(Advice::Act(act)));
+        return advice;
     }
+    let promoted = row.promoted.iter().filter(|_| loses_pages);
+    advice.extend(promoted.map(|promoted| set(promoted, "flushDiskType=SYNC_FLUSH")));
     advice.push(Advice::Act("promote the slave that received most".to_owned()));
     advice
 }
