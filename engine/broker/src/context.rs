@@ -192,6 +192,13 @@ impl BrokerContext {
         Ok(found)
     }
 
+    /// Lets a queue be read that a message is about to go to, and registers it if that took a change.
+    pub(crate) async fn make_readable(&self, topic: &str, queue_id: u32) {
+        if self.topics.make_readable(topic, queue_id).await {
+            self.register_broker_oneway();
+        }
+    }
+
     /// Tells the name servers of every topic without waiting for an answer, soon.
     pub(crate) fn register_broker_oneway(&self) {
         if self.new_topics.is_due(self.topics.topic_nums()) {

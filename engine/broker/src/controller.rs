@@ -243,8 +243,7 @@ async fn settle_tables(env: &Env, store: &MessageStore) {
 
 /// Listens, replicates, registers.
 async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, BrokerError> {
-    let (env, delay_offsets) = (context.env.clone(), Arc::clone(&context.delay_offsets));
-    let schedule = ScheduleMessageService::new(env, Arc::clone(&context.store), delay_offsets);
+    let schedule = ScheduleMessageService::new(Arc::clone(context));
     // Before the first pull can be held.
     let (arrivals, delayed) = (Arc::clone(&context.pull_hold), schedule.arrivals());
     context.store.set_message_arriving_listener(Arc::new(

@@ -13,16 +13,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mq_env::Env;
 use mq_env::task::TaskGroup;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::decode_record;
 use mq_store::delay_level::SCHEDULE_TOPIC;
 use mq_store::plant::Plant;
-use mq_store::{ConsumeQueue, MessageInner, MessageStore};
+use mq_store::{ConsumeQueue, MessageInner};
 use tokio::sync::Notify;
 
-use crate::delay_offset_manager::DelayOffsetManager;
+use crate::context::BrokerContext;
 use crate::lock;
 use crate::real_message::real_message;
 use crate::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
@@ -36,9 +35,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(30);
 
 /// Delivers delayed messages.
 pub(crate) struct ScheduleMessageService {
-    env: Env,
-    store: Arc<MessageStore>,
-    offsets: Arc<DelayOffsetManager>,
+    context: Arc<BrokerContext>,
     arrivals: Arc<DelayedArrivals>,
 }
 
@@ -60,22 +57,18 @@ enum Next {
 }
 
 impl ScheduleMessageService {
-    /// The service of a store that is open.
-    pub(crate) fn new(
-        env: Env,
-        store: Arc<MessageStore>,
-        offsets: Arc<DelayOffsetManager>,
-    ) -> Arc<Self> {
+    /// The service of a broker whose store is open.
+    pub(crate) fn new(context: Arc<BrokerContext>) -> Arc<Self> {
         let arrivals = Arc::new(DelayedArrivals { arrived: Mutex::default() });
-        Arc::new(ScheduleMessageService { env, store, offsets, arrivals })
+        Arc::new(ScheduleMessageService { context, arrivals })
     }
 
     /// Starts the task of each level: those of `messageDelayLevel`, and those that still have messages from
     /// when there were more, or from a master that has more.
     pub(crate) fn start(self: &Arc<Self>, tasks: &TaskGroup) {
-        let present = self.store.consume_queues().queue_ids(SCHEDULE_TOPIC).into_iter();
+        let present = self.context.store.consume_queues().queue_ids(SCHEDULE_TOPIC).into_iter();
         let present = present.map(|queue_id| queue_id as usize + 1).max().unwrap_or(0);
-        let levels = self.store.config().message_delay_level.max_level().max(present);
+        let levels = self.context.store.config().message_delay_level.max_level().max(present);
         let arrived: Vec<_> = (0..levels).map(|_| Arc::new(Notify::new())).collect();
         lock(&self.arrivals.arrived).clone_from(&arrived);
         for (queue_id, arrived) in arrived.into_iter().enumerate() {
@@ -101,7 +94,7 @@ impl ScheduleMessageService {
 
     /// Delivers what is due.
     async fn turn(&self, queue_id: u32) -> Next {
-        let Some(queue) = self.store.consume_queues().find(SCHEDULE_TOPIC, queue_id) else {
+        let Some(queue) = self.context.store.consume_queues().find(SCHEDULE_TOPIC, queue_id) else {
             return Next::Arrival;
         };
         for _ in 0..MESSAGES_PER_TURN {
@@ -116,16 +109,16 @@ impl ScheduleMessageService {
     async fn step(&self, queue: &ConsumeQueue) -> Option<Next> {
         let level = queue.queue_id() as i32 + 1;
         let (min, max) = (queue.min_offset_in_queue(), queue.max_offset_in_queue());
-        let offset = self.offsets.offset(level).clamp(min.min(max), max);
+        let offset = self.context.delay_offsets.offset(level).clamp(min.min(max), max);
         if offset == max {
             return Some(Next::Arrival);
         }
         let Some(unit) = queue.unit(offset) else {
-            self.offsets.advance(level, queue.roll_next_file(offset).min(max), 0);
+            self.context.delay_offsets.advance(level, queue.roll_next_file(offset).min(max), 0);
             return None;
         };
         if unit == ConsumeQueueUnit::FILLER {
-            self.offsets.advance(level, offset + 1, 0);
+            self.context.delay_offsets.advance(level, offset + 1, 0);
             return None;
         }
         let wait = self.time_until(level, unit.tags_code);
@@ -134,27 +127,31 @@ impl ScheduleMessageService {
         }
         let Some(message) = self.due_message(unit.phy_offset as u64) else {
             tracing::error!(level, offset, phy_offset = unit.phy_offset, "cannot be delivered");
-            self.offsets.advance(level, offset + 1, 0);
+            self.context.delay_offsets.advance(level, offset + 1, 0);
             return None;
         };
-        let put = self.store.put_due_message(&message).await;
+        let (topic, queue_id) = (&message.topic, message.queue_id);
+        if !self.context.store.config().planted(Plant::QueueWithoutTopic) {
+            self.context.make_readable(topic, queue_id).await;
+        }
+        let put = self.context.store.put_due_message(&message).await;
         let Some(appended) = put.append else {
-            let (topic, status) = (&message.topic, put.status.name());
+            let status = put.status.name();
             tracing::warn!(level, offset, topic, status, "delivery is tried again");
-            if self.store.config().planted(Plant::DelayCursorWithoutPut) {
-                self.offsets.advance(level, offset + 1, 0);
+            if self.context.store.config().planted(Plant::DelayCursorWithoutPut) {
+                self.context.delay_offsets.advance(level, offset + 1, 0);
                 return None;
             }
             return Some(Next::Sleep(RETRY_PAUSE));
         };
-        self.offsets.advance(level, offset + 1, appended.end_offset());
+        self.context.delay_offsets.advance(level, offset + 1, appended.end_offset());
         None
     }
 
     /// How long a message of `level` that is due at `due_ms` has to wait.
     fn time_until(&self, level: i32, due_ms: i64) -> Duration {
-        let now_ms = self.env.clock.now_millis();
-        let levels = &self.store.config().message_delay_level;
+        let now_ms = self.context.env.clock.now_millis();
+        let levels = &self.context.store.config().message_delay_level;
         let latest_ms = levels.deliver_time_ms(level as usize, now_ms);
         let due_ms = u64::try_from(due_ms).unwrap_or(0);
         let wait_ms = if due_ms > latest_ms { 0 } else { due_ms.saturating_sub(now_ms) };
@@ -163,7 +160,7 @@ impl ScheduleMessageService {
 
     /// The message as it goes to its own topic; `None` where there is no whole one that may.
     fn due_message(&self, phy_offset: u64) -> Option<MessageInner> {
-        let record = Bytes::from_owner(self.store.look_message_by_offset(phy_offset)?);
+        let record = Bytes::from_owner(self.context.store.look_message_by_offset(phy_offset)?);
         let message = real_message(&decode_record(&record).ok()?, &record)?;
         // Half messages have no delays; delivered, this one would come without its transaction.
         let is_half = message.topic == RMQ_SYS_TRANS_HALF_TOPIC;

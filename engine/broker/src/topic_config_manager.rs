@@ -341,7 +341,25 @@ impl TopicConfigManager {
     /// start makes it again.
     pub(crate) async fn make_for_queues(&self, queues: &BTreeMap<String, i32>) -> Vec<String> {
         let now_ms = now_ms(&*self.clock);
-        let add = |table: &mut TopicTable| self.limits.add_missing(table, queues, now_ms);
+        self.make(|table| self.limits.add_missing(table, queues, now_ms)).await
+    }
+
+    /// Lets a queue be read that a message is about to go to without a producer having asked for its topic: one
+    /// that was delayed, or a transaction's. RocketMQ 4.9 puts it there whether or not anybody can read it, which
+    /// on a slave that became master before it had copied the topic nobody can. Whether anything had to be
+    /// made; as in [`TopicConfigManager::make_for_queues`] it is whatever the disk says.
+    pub(crate) async fn make_readable(&self, topic: &str, queue_id: u32) -> bool {
+        let is_readable =
+            |config: Arc<TopicConfig>| i64::from(config.read_queue_nums) > i64::from(queue_id);
+        if self.select_topic_config(topic).is_some_and(is_readable) {
+            return false;
+        }
+        let now_ms = now_ms(&*self.clock);
+        !self.make(|table| self.limits.add_queue(table, topic, queue_id, now_ms)).await.is_empty()
+    }
+
+    /// Lets `add` make topics, in memory alone if they cannot be written. Returns what was made.
+    async fn make(&self, add: impl Fn(&mut TopicTable) -> Vec<String>) -> Vec<String> {
         let mut made = Vec::new();
         let updated = self.table.update::<io::Error>(|table| {
             made = add(table);

@@ -99,6 +99,32 @@ impl Limits {
         added
     }
 
+    /// Lets queue `queue_id` of a topic be read; returns the topic's name if that took a change.
+    pub(super) fn add_queue(
+        &self,
+        table: &mut TopicTable,
+        topic: &str,
+        queue_id: u32,
+        now_ms: i64,
+    ) -> Vec<String> {
+        let queue_nums =
+            i32::try_from(queue_id).map_or(i32::MAX, |queue_id| queue_id.saturating_add(1));
+        let present = table.topics.get(topic).map(|config| TopicConfig::clone(config));
+        let is_new = present.is_none();
+        let mut config =
+            present.unwrap_or_else(|| TopicConfig::new(topic, queue_nums, PermName::READ_WRITE));
+        if !is_new && config.read_queue_nums >= queue_nums {
+            return Vec::new();
+        }
+        config.read_queue_nums = queue_nums;
+        if self.check(table, &config).is_err() {
+            return Vec::new();
+        }
+        table.put(config);
+        table.data_version.next(now_ms);
+        vec![topic.to_owned()]
+    }
+
     /// Whether `table` may have `config`, which replaces one of its name.
     pub(super) fn check(&self, table: &TopicTable, config: &TopicConfig) -> Result<(), TopicError> {
         let (read, write) = (config.read_queue_nums, config.write_queue_nums);

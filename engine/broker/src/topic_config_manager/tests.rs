@@ -157,6 +157,27 @@ async fn the_topic_of_a_queue_is_there_although_the_disk_is_full() {
 }
 
 #[tokio::test]
+async fn a_queue_that_a_message_goes_to_can_be_read() {
+    let fixture = fixture();
+    let manager = fixture.load();
+    let nums = |manager: &TopicConfigManager, topic| {
+        manager.select_topic_config(topic).map(|it| (it.read_queue_nums, it.write_queue_nums))
+    };
+    assert!(manager.make_readable("Lost", 1).await && manager.make_readable("Lost", 3).await);
+    assert!(!manager.make_readable("Lost", 0).await);
+    assert_eq!(
+        nums(&manager, "Lost"),
+        Some((4, 2)),
+        "producers get no queue that nobody asked for"
+    );
+    auto_create(&manager, "Known").await;
+    assert!(!manager.make_readable("Known", 3).await && manager.make_readable("Known", 5).await);
+    assert_eq!(nums(&manager, "Known"), Some((6, 4)));
+    assert!(!manager.make_readable("Known", u32::MAX).await, "no topic has so many");
+    assert_eq!(fixture.load().wrapper(), manager.wrapper());
+}
+
+#[tokio::test]
 async fn the_order_flag_follows_the_name_servers() {
     let manager = fixture().load();
     auto_create(&manager, "T").await;
