@@ -302,6 +302,7 @@ impl<'a> Search<'a> {
         let lost = *self.lost;
         let trace = self.trace;
         let mut ending = None;
+        let mut refusing: Vec<&str> = Vec::new();
         for record in trace.iter().filter(|record| record.ordinal > appended) {
             let here = *record.source == *lost.master_now;
             match &record.event {
@@ -318,12 +319,18 @@ impl<'a> Search<'a> {
                     ending.get_or_insert(Reach { ordinal, to: *to, covers: false });
                 }
                 TraceEvent::Quarantined { from, to, messages }
-                    if *from < lost.end_offset && *to >= lost.end_offset =>
+                    if self.holds_log(&record.source)
+                        && *from < lost.end_offset
+                        && *to >= lost.end_offset =>
                 {
                     let text = format!("{messages} messages at {from}..{to} set aside");
                     self.link(record, text);
                 }
-                TraceEvent::RefusedToFollow { reason } => {
+                // A slave refuses at every attempt; its first word says it all.
+                TraceEvent::RefusedToFollow { reason }
+                    if self.holds_log(&record.source) && !refusing.contains(&&*record.source) =>
+                {
+                    refusing.push(&record.source);
                     self.link(record, format!("refuses to follow: {reason}"));
                 }
                 _ => {}

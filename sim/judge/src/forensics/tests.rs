@@ -143,3 +143,16 @@ fn a_slave_that_had_it_and_was_passed_over_is_named() {
     let reason = fate(&trace, "a-s").reason;
     assert!(reason.ends_with("; a-s2 had (#4), and was passed over"), "{reason}");
 }
+
+#[test]
+fn a_refusal_is_told_once_and_only_of_those_that_keep_the_log() {
+    let mut trace = story();
+    for (ordinal, source) in [(7, "b-s"), (8, "a-s"), (9, "a-s"), (10, "b-s"), (11, "a-s2")] {
+        let reason = "no common history".into();
+        trace.push(record(ordinal, source, TraceEvent::RefusedToFollow { reason }));
+    }
+    let links = fate(&trace, "a").links;
+    let refusals = links.iter().filter(|link| link.text.starts_with("refuses to follow"));
+    let sources: Vec<&str> = refusals.map(|link| &*link.source).collect();
+    assert_eq!(sources, ["a-s", "a-s2"]);
+}
