@@ -9,6 +9,7 @@
 //!
 //! `PLANT_FREE_SEEDS` says how many seeds run without a plant (nightly: 5000).
 #![expect(clippy::disallowed_methods, reason = "tests read variables and stories")]
+#![expect(clippy::print_stdout, reason = "what was found by whom is what one wants to read")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +21,7 @@ use mq_tests::shapes;
 use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::plan::Plan;
 use staticfire::run;
-use staticfire::run::report::{RunReport, Verdict};
+use staticfire::run::report::Verdict;
 use staticfire::stories::matrix_rows::{self, Defence};
 use staticfire::stories::{rows, swarm};
 
@@ -44,9 +45,8 @@ struct Found {
     first: String,
 }
 
-fn play(seed: u64, plants: &[String]) -> Option<Found> {
-    let shape = shapes::shape(seed);
-    let mut plan = shape.plan();
+/// Runs `plan` under `seed` with these plants.
+fn play(mut plan: Plan, seed: u64, plants: &[String]) -> Option<Found> {
     plan.plants = plants.to_vec();
     let outcome = run::run(&plan, seed, "-");
     (outcome.report.verdict == Verdict::Broken).then(|| Found {
@@ -57,15 +57,30 @@ fn play(seed: u64, plants: &[String]) -> Option<Found> {
     })
 }
 
-/// The first seed under which the plant shows.
-fn search(plant: Plant) -> Option<Found> {
+/// The plan that the generator makes of a seed.
+fn generated(seed: u64) -> Plan {
+    shapes::shape(seed).plan()
+}
+
+/// The first seed under which the plant shows in the plan that `plan_of` makes of it; tells of it.
+fn search(plant: Plant, plan_of: fn(u64) -> Plan) -> bool {
+    introduce(plant);
     let plants = [plant.name().to_owned()];
-    (0..SEEDS).step_by(STRIDE as usize).find_map(|from| {
+    let found = (0..SEEDS).step_by(STRIDE as usize).find_map(|from| {
         let seeds: Vec<u64> = (from..SEEDS.min(from + STRIDE)).collect();
-        let found = sweep(&seeds, &SweepOptions::quiet(), |seed| play(*seed, &plants));
+        let found =
+            sweep(&seeds, &SweepOptions::quiet(), |seed| play(plan_of(*seed), *seed, &plants));
         // What shows without the plant, too, is no credit to it.
-        found.into_iter().flatten().find(|found| play(found.seed, &[]).is_none())
-    })
+        let is_credit = |found: &Found| play(plan_of(found.seed), found.seed, &[]).is_none();
+        found.into_iter().flatten().find(is_credit)
+    });
+    let Some(Found { seed, row, checkers, first }) = &found else {
+        println!("  not found in {SEEDS} runs");
+        return false;
+    };
+    println!("  found by seed {seed} (run {} of {SEEDS}), row {row}", seed + 1);
+    println!("  checkers: {checkers:?}\n  {first}");
+    true
 }
 
 /// The plants that a finder must find.
@@ -118,18 +133,8 @@ fn the_model_finds_what_it_must() {
 
 #[test]
 fn plans_find_what_they_must() {
-    let mut hidden = Vec::new();
-    for plant in of(|finder| *finder == Finder::Fuzz) {
-        introduce(plant);
-        let Some(found) = search(plant) else {
-            println!("  not found in {SEEDS} runs");
-            hidden.push(plant.name());
-            continue;
-        };
-        let Found { seed, row, checkers, first } = found;
-        println!("  found by seed {seed} (run {} of {SEEDS}), row {row}", seed + 1);
-        println!("  checkers: {checkers:?}\n  {first}");
-    }
+    let plants = of(|finder| *finder == Finder::Fuzz).into_iter();
+    let hidden: Vec<Plant> = plants.filter(|plant| !search(*plant, generated)).collect();
     assert!(hidden.is_empty(), "not found: {hidden:?}");
 }
 
@@ -167,28 +172,12 @@ fn stories_find_what_they_must() {
 fn the_swarm_finds_what_no_row_of_the_matrix_does() {
     let mut hidden = Vec::new();
     for plant in of(|finder| *finder == Finder::Swarm) {
-        introduce(plant);
-        let plants = [plant.name().to_owned()];
-        let swarm = |seed: u64, plants: &[String]| {
-            let mut plan = swarm::plan(seed);
-            plan.plants = plants.to_vec();
-            run::run(&plan, seed, "-").report
-        };
-        let is_red = |report: &RunReport| report.verdict == Verdict::Broken;
-        let found = (0..SEEDS).step_by(STRIDE as usize).find_map(|from| {
-            let seeds: Vec<u64> = (from..SEEDS.min(from + STRIDE)).collect();
-            let told = sweep(&seeds, &SweepOptions::quiet(), |seed| swarm(*seed, &plants));
-            let mut red = told.into_iter().filter(is_red);
-            red.find(|report| !is_red(&swarm(report.seed, &[])))
-        });
-        match &found {
-            Some(report) => println!("  {}: {:?}", report.scenario, report.findings.first()),
-            None => hidden.push(plant.name()),
+        if !search(plant, swarm::plan) {
+            hidden.push(plant);
         }
+        let plants = [plant.name().to_owned()];
         let rows = sweep(&matrix_rows::all(), &SweepOptions::quiet(), |row| {
-            let mut plan = rows::plan(row, 0, &[]);
-            plan.plants = plants.to_vec();
-            is_red(&run::run(&plan, 0, "-").report).then(|| row.id.clone())
+            play(rows::plan(row, 0, &[]), 0, &plants).map(|_| row.id.clone())
         });
         let rows: Vec<String> = rows.into_iter().flatten().collect();
         assert!(rows.is_empty(), "{plant} is red in {rows:?}");
@@ -235,7 +224,7 @@ fn every_row_that_never_loses_is_turned_red_by_its_plant() {
 fn without_a_plant_nothing_is_found() {
     let variable = std::env::var("PLANT_FREE_SEEDS").ok().and_then(|text| text.parse().ok());
     let seeds: Vec<u64> = (0..variable.unwrap_or(PLANT_FREE_SEEDS)).collect();
-    let found = sweep(&seeds, &SweepOptions::quiet(), |seed| play(*seed, &[]));
+    let found = sweep(&seeds, &SweepOptions::quiet(), |seed| play(generated(*seed), *seed, &[]));
     let alarms: Vec<Found> = found.into_iter().flatten().collect();
     for Found { seed, row, checkers, first } in &alarms {
         println!("seed {seed}, {row}: {checkers:?} {first}");

@@ -14,6 +14,7 @@ use mq_remoting::{ChannelId, LogLimit, ProcessError};
 use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, UpstreamSwitch};
 use mq_store::ha::HaService;
+use mq_store::plant::Plant;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
@@ -194,6 +195,9 @@ impl BrokerContext {
 
     /// Lets a queue be read that a message is about to go to, and registers it if that took a change.
     pub(crate) async fn make_readable(&self, topic: &str, queue_id: u32) {
+        if self.store.config().planted(Plant::QueueWithoutTopic) {
+            return;
+        }
         if self.topics.make_readable(topic, queue_id).await {
             self.register_broker_oneway();
         }

@@ -130,10 +130,8 @@ impl ScheduleMessageService {
             self.context.delay_offsets.advance(level, offset + 1, 0);
             return None;
         };
-        let (topic, queue_id) = (&message.topic, message.queue_id);
-        if !self.context.store.config().planted(Plant::QueueWithoutTopic) {
-            self.context.make_readable(topic, queue_id).await;
-        }
+        let topic = &message.topic;
+        self.context.make_readable(topic, message.queue_id).await;
         let put = self.context.store.put_due_message(&message).await;
         let Some(appended) = put.append else {
             let status = put.status.name();

@@ -114,7 +114,7 @@ plants! {
     DelayCursorWithoutPut = "delay-cursor-without-put" in "mq-broker, schedule_message_service",
         without "a delay level goes on only behind a message that the store took",
         by [Story("scenarios/store/delayed-messages-fall-due-on-a-full-disk.toml")];
-    QueueWithoutTopic = "queue-without-topic" in "mq-broker, controller/role",
+    QueueWithoutTopic = "queue-without-topic" in "mq-broker, controller/role and context",
         without "a master has a topic wherever it has a queue", by [Swarm];
     OffsetsOfAllBrokers = "offsets-of-all-brokers" in "mq-client, offset_store",
         without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];

@@ -51,13 +51,13 @@ use crate::ha::quarantine::Quarantine;
 use crate::ha::replicas::{Replicas, SlaveStatus};
 use crate::message_store::MessageStore;
 
+/// Pause after a connection could not be accepted.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long either side is silent at most; at an interval of 0 as long as 4.9, which compares milliseconds.
 fn heartbeat_interval(config: &StoreConfig) -> Duration {
     Duration::from_millis(config.ha_send_heartbeat_interval_ms.max(1))
 }
-
-/// Pause after a connection could not be accepted.
-const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Replication of one store (RocketMQ 4.9 `HAService`).
 pub struct HaService {

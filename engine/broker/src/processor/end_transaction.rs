@@ -67,8 +67,8 @@ async fn end_transaction(
     check_prepare_message(&half, header)?;
     if is_commit {
         let message = committed_message(&half, &record).ok_or_else(not_found)?;
-        // A stored message is committed, whatever is still open: what it lacks the check repairs.
         context.make_readable(&message.topic, message.queue_id).await;
+        // A stored message is committed, whatever is still open: what it lacks the check repairs.
         let put = context.store.put_message(&message);
         let put = context.waiting_sends.wait(channel, put).await;
         if put.append.is_none() {

@@ -109,14 +109,13 @@ impl Limits {
     ) -> Vec<String> {
         let queue_nums =
             i32::try_from(queue_id).map_or(i32::MAX, |queue_id| queue_id.saturating_add(1));
-        let present = table.topics.get(topic).map(|config| TopicConfig::clone(config));
-        let is_new = present.is_none();
-        let mut config =
-            present.unwrap_or_else(|| TopicConfig::new(topic, queue_nums, PermName::READ_WRITE));
-        if !is_new && config.read_queue_nums >= queue_nums {
-            return Vec::new();
-        }
-        config.read_queue_nums = queue_nums;
+        let config = match table.topics.get(topic) {
+            Some(present) if present.read_queue_nums >= queue_nums => return Vec::new(),
+            Some(present) => {
+                TopicConfig { read_queue_nums: queue_nums, ..TopicConfig::clone(present) }
+            }
+            None => TopicConfig::new(topic, queue_nums, PermName::READ_WRITE),
+        };
         if self.check(table, &config).is_err() {
             return Vec::new();
         }

@@ -31,8 +31,9 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     }
     violations.extend(committed_within(history, facts));
     violations.extend(acked_places_hold(history, facts));
-    violations.extend(passed_over(history, facts));
-    violations.extend(never_given(history, facts));
+    let groups = Groups { beyond: stood_beyond(history), delivered: delivered(history) };
+    violations.extend(passed_over(history, facts, &groups));
+    violations.extend(never_given(history, facts, &groups));
     violations
 }
 
@@ -130,11 +131,18 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
     violations
 }
 
+/// What the consumer groups were given, and where they had been.
+struct Groups<'a> {
+    /// As [`stood_beyond`] says.
+    beyond: Committed,
+    /// Numbers of what was delivered, by group.
+    delivered: BTreeMap<&'a str, BTreeSet<u32>>,
+}
+
 /// Below a group's committed offset, every message that stands there was given to the group, unless the
 /// group stood beyond it before it was there.
-fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
-    let beyond = stood_beyond(history);
-    let delivered = delivered(history);
+fn passed_over(history: &History, facts: &Facts, groups: &Groups<'_>) -> Vec<Violation> {
+    let Groups { beyond, delivered } = groups;
     let mut violations = Vec::new();
     for (place @ (group, queue), committed) in &facts.committed {
         let beyond = beyond.get(place);
@@ -159,8 +167,8 @@ fn passed_over(history: &History, facts: &Facts) -> Vec<Violation> {
 
 /// Above its committed offset, too, a group that subscribes was given every message that stands there, unless
 /// it stood beyond it. What was acknowledged [`acked_durable`](super::acked_durable) asks for.
-fn never_given(history: &History, facts: &Facts) -> Vec<Violation> {
-    let (beyond, delivered) = (stood_beyond(history), delivered(history));
+fn never_given(history: &History, facts: &Facts, groups: &Groups<'_>) -> Vec<Violation> {
+    let Groups { beyond, delivered } = groups;
     let acked: BTreeSet<u32> = history.acked().map(|send| send.number).collect();
     let mut violations = Vec::new();
     for (group, topics) in &history.subscriptions {

@@ -27,7 +27,8 @@ pub(super) struct Files {
     written_us: BTreeMap<u64, u64>,
     /// What of the present log lay below this has expired.
     expired_to: u64,
-    /// Ends of the files that were removed, by the ordinal of the trace event.
+    /// Ends of the files that were removed, by the ordinal of the trace event, but for those that a later one
+    /// reached or passed: they descend.
     removed: BTreeMap<u64, u64>,
 }
 
@@ -38,7 +39,8 @@ impl Ledger {
     pub fn has_expired(&self, process: &str, end_offset: u64, acked: u64) -> bool {
         let state = self.lock();
         let Some(files) = state.files.get(process) else { return false };
-        files.removed.range(acked..).rev().any(|(_, to)| end_offset <= *to)
+        // They descend: the first reaches furthest.
+        files.removed.range(acked..).next().is_some_and(|(_, to)| end_offset <= *to)
     }
 
     /// Where the part of a process's present log ends that has expired; 0 where nothing has.
@@ -53,6 +55,8 @@ impl Ledger {
         let files = state.files.entry(Arc::clone(&record.source)).or_default();
         files.written_us.remove(&removal.from);
         files.expired_to = files.expired_to.max(removal.to);
+        // Whatever lay below one of these when it was removed lies below this one, too.
+        files.removed.retain(|_, to| *to > removal.to);
         files.removed.insert(record.ordinal, removal.to);
         if state.observed.len() < OBSERVED_MAX {
             state.observed.extend(expiry::check(&removal));

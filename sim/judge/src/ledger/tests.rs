@@ -7,13 +7,11 @@ mod turns;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use mq_env::clock::Clock;
 use mq_env::disk::{Disk, MappedRegion};
 use mq_env::rng::Rng;
 use mq_protocol::message_codec::{RecordFields, body_crc};
-use staticfire_world::clock::WorldTime;
+use staticfire_world::clock::{SimClock, WorldTime};
 use staticfire_world::disk::{DiskHandle, SimDisk, SimDiskConfig};
 use staticfire_world::trace::Name;
 
@@ -32,19 +30,6 @@ const DISK_BYTES: u64 = 16 * FILE_BYTES;
 
 /// Every record of these tests has this size.
 const RECORD_BYTES: u64 = 256;
-
-#[derive(Default)]
-struct HandClock(AtomicU64);
-
-impl Clock for HandClock {
-    fn now_millis(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn utc_offset_seconds(&self, _at_ms: u64) -> i32 {
-        0
-    }
-}
 
 /// A broker's disk, with the first file of its log.
 struct Store {
@@ -113,7 +98,8 @@ fn path(from: u64) -> PathBuf {
 
 fn store(name: &str) -> Store {
     let config = SimDiskConfig { capacity_bytes: DISK_BYTES, ..SimDiskConfig::default() };
-    let disk = SimDisk::new(config, Arc::new(HandClock::default()), Rng::from_seed(1));
+    let clock = SimClock::new(WorldTime::default(), 0, 0);
+    let disk = SimDisk::new(config, Arc::new(clock), Rng::from_seed(1));
     let handle = disk.handle(name);
     handle.create_dir_all(Path::new(DIR)).unwrap();
     let file = handle.map(&path(0), FILE_BYTES as usize).unwrap();

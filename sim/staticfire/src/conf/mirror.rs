@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::conf::ClusterConf;
+use crate::plan::expand::group_of;
 use crate::plan::{BrokerPlan, ClusterPlan};
 
 /// For each group of `cluster` that mirrors an earlier one: its name and that one's, which mirrors none.
@@ -80,13 +81,8 @@ struct Swap {
 impl Swap {
     /// Lets two brokers change places; `false`: the one's machine has another partner already.
     fn add(&mut self, one: &BrokerPlan, other: &BrokerPlan) -> bool {
-        let name = |broker: &BrokerPlan| broker.properties.get("brokerName").cloned();
         pair(&mut self.partners, &one.name, &other.name)
-            && pair(
-                &mut self.names,
-                &name(one).unwrap_or_default(),
-                &name(other).unwrap_or_default(),
-            )
+            && pair(&mut self.names, group_of(&one.properties), group_of(&other.properties))
             && pair(&mut self.addresses, &one.address, &other.address)
     }
 

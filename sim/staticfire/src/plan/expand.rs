@@ -102,7 +102,7 @@ pub(super) fn is_master(broker: &BrokerPlan) -> bool {
 }
 
 /// The `brokerName` of a broker.
-pub(super) fn group_of(properties: &BTreeMap<String, String>) -> &str {
+pub(crate) fn group_of(properties: &BTreeMap<String, String>) -> &str {
     properties.get("brokerName").map_or("", String::as_str)
 }
 
