@@ -27,6 +27,9 @@ impl ConsumerInner {
         while let Some(batch) = process_queue.take(self.config.consume_message_batch_max_size).await
         {
             let permit = Arc::clone(&self.consume_permits).acquire_owned().await;
+            if process_queue.is_dropped() {
+                return;
+            }
             let consumption = (self.listener)(&batch);
             if let Consumption::Done(ConsumeResult::Success) = consumption {
                 self.done(&queue, &process_queue, &batch);

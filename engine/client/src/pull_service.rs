@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::SubscriptionData;
 use mq_protocol::body::topic_route::MASTER_ID;
 use mq_protocol::codes::ResponseCode;
@@ -124,8 +125,8 @@ impl ConsumerInner {
         process_queue.put(restored.map(Arc::new).collect());
     }
 
-    /// Lets a queue rest, then commits where its broker says it is to be read on. The next rebalance
-    /// takes it again.
+    /// Lets a queue rest whose offset its broker corrected, and gives it up. The next rebalance takes it again,
+    /// at that offset: what was committed of the old one would lead beyond messages that nobody was given.
     async fn correct_offset(
         &self,
         queue: MessageQueue,
@@ -134,19 +135,38 @@ impl ConsumerInner {
     ) {
         let PullResult { next_begin_offset, min_offset, max_offset, .. } = result;
         tracing::warn!(?queue, next_begin_offset, min_offset, max_offset, "offset out of bounds");
-        tokio::time::sleep(PAUSE_AFTER_ILLEGAL_OFFSET).await;
-        let still_mine = {
+        let is_mine = || {
             let mut state = self.state();
             let owner = state.process_queues.get(&queue);
-            let still_mine = owner.is_some_and(|owner| Arc::ptr_eq(owner, &process_queue));
-            if still_mine {
+            let is_mine = owner.is_some_and(|owner| Arc::ptr_eq(owner, &process_queue));
+            if is_mine {
                 state.offsets.set(&queue, next_begin_offset);
             }
-            still_mine
+            is_mine
         };
-        if still_mine {
+        if !is_mine() {
+            return;
+        }
+        self.tell_pull_offset(&queue, next_begin_offset.min(max_offset));
+        tokio::time::sleep(PAUSE_AFTER_ILLEGAL_OFFSET).await;
+        if is_mine() {
             self.give_up_queue(&queue).await;
         }
+    }
+
+    /// Reports where a queue is read from now on.
+    pub(crate) fn tell_pull_offset(&self, queue: &MessageQueue, offset: i64) {
+        let (Ok(queue_id), Ok(offset)) = (u32::try_from(queue.queue_id), u64::try_from(offset))
+        else {
+            return;
+        };
+        self.instance.env().probe.emit(&Event::PullOffset {
+            group: &self.config.group,
+            topic: &queue.topic,
+            broker_name: &queue.broker_name,
+            queue_id,
+            offset,
+        });
     }
 }
 

@@ -139,6 +139,7 @@ impl ConsumerInner {
             let taken = Arc::clone(&process_queue);
             self.state().process_queues.insert(queue.clone(), taken);
             tracing::debug!(?queue, next_offset, client = self.instance.client_id(), "queue taken");
+            self.tell_pull_offset(queue, next_offset);
             self.spawn_queue(queue.clone(), process_queue, next_offset);
             changed = true;
         }

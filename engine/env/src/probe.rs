@@ -175,6 +175,19 @@ pub enum Event<'a> {
         /// The queue offset of the next message it wants.
         offset: u64,
     },
+    /// A consumer's position in a queue was set: it took the queue, or learned that it stood outside of it.
+    PullOffset {
+        /// The consumer's group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+        /// `brokerName` of the queue's broker.
+        broker_name: &'a str,
+        /// The queue.
+        queue_id: u32,
+        /// The queue offset that it reads from now on.
+        offset: u64,
+    },
     /// A broker registered itself or a name server changed its tables.
     Route {
         /// What changed, in words.

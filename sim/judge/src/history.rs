@@ -79,6 +79,8 @@ pub struct Delivery {
     pub key: Arc<str>,
     /// Whether the body is the one sent under that key.
     pub body_intact: bool,
+    /// The consumer that it was handed to.
+    pub consumer: Arc<str>,
     /// The consumer group that it was handed to.
     pub consumer_group: Arc<str>,
     /// The queue it came from.
@@ -89,6 +91,21 @@ pub struct Delivery {
     pub phy_offset: u64,
     /// Simulated microseconds.
     pub at_us: u64,
+    /// Ordinal of the trace event.
+    pub ordinal: u64,
+}
+
+/// From here on a consumer reads a queue: it took it, or its broker told it that it stood outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullOffset {
+    /// The consumer.
+    pub consumer: Arc<str>,
+    /// Its group.
+    pub consumer_group: Arc<str>,
+    /// The queue.
+    pub queue: QueueKey,
+    /// Index in the queue.
+    pub queue_offset: u64,
     /// Ordinal of the trace event.
     pub ordinal: u64,
 }
@@ -120,6 +137,8 @@ pub struct History {
     pub sends: Vec<SendOp>,
     /// Deliveries to the consumer groups of the story.
     pub deliveries: Vec<Delivery>,
+    /// Where consumers of the story were set, in the order of the trace.
+    pub pull_offsets: Vec<PullOffset>,
     /// The queues as a fresh group read them after the end of the story.
     pub read_back: BTreeMap<QueueKey, QueueReading>,
     /// The topics that each consumer group of the story subscribes to.

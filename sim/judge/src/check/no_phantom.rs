@@ -43,6 +43,7 @@ mod tests {
             number,
             key: "k000001".into(),
             body_intact,
+            consumer: "c".into(),
             consumer_group: "g".into(),
             queue: queue(),
             queue_offset: 0,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Checker, Violation};
-use crate::history::{Delivery, History, Outcome, QueueKey, QueueReading};
+use crate::history::{Delivery, History, Outcome, PullOffset, QueueKey, QueueReading};
 
 /// Committed offsets at the end of the run, by consumer group and queue.
 pub type Committed = BTreeMap<(Arc<str>, QueueKey), u64>;
@@ -31,7 +31,8 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     }
     violations.extend(committed_within(history, facts));
     violations.extend(acked_places_hold(history, facts));
-    let groups = Groups { beyond: stood_beyond(history), delivered: delivered(history) };
+    let beyond = stood_beyond(history, |it| is_gone(history, it));
+    let groups = Groups { beyond, delivered: delivered(history) };
     violations.extend(passed_over(history, facts, &groups));
     violations.extend(never_given(history, facts, &groups));
     violations
@@ -77,22 +78,58 @@ fn committed_within<'a>(
     })
 }
 
-/// By consumer group and queue, the highest offset at which the group was given a record that is no longer
-/// there: its own position stood beyond that, so that what came to lie at or below may pass it by.
+/// By consumer group and queue, the highest offset that may pass one of its members by: the member was given
+/// a record there of which `is_gone` says that it is no longer there, so that it stood beyond it, and was not
+/// set back since.
 #[must_use]
-pub fn stood_beyond(history: &History) -> Committed {
-    let mut beyond = Committed::new();
-    for delivery in &history.deliveries {
-        let Some(reading) = history.read_back.get(&delivery.queue) else { continue };
-        let is_gone = delivery.queue_offset >= reading.min_offset
-            && reading.at(delivery.queue_offset).is_none_or(|it| it.number != delivery.number);
-        if is_gone {
-            let place = (Arc::clone(&delivery.consumer_group), delivery.queue.clone());
-            let highest = beyond.entry(place).or_default();
-            *highest = (*highest).max(delivery.queue_offset);
+pub fn stood_beyond(history: &History, is_gone: impl Fn(&Delivery) -> bool) -> Committed {
+    let mut stands = Stands::default();
+    let mut set = history.pull_offsets.iter().peekable();
+    for delivery in history.deliveries.iter().filter(|it| is_gone(it)) {
+        while let Some(set) = set.next_if(|set| set.ordinal < delivery.ordinal) {
+            stands.set(set);
         }
+        stands.was_given(delivery);
+    }
+    set.for_each(|set| stands.set(set));
+    let mut beyond = Committed::new();
+    for ((group, queue, _), highest) in stands.0 {
+        let group = beyond.entry((group, queue)).or_default();
+        *group = highest.max(*group);
     }
     beyond
+}
+
+/// Whether something else stands where a delivered record did, or nothing.
+#[must_use]
+pub fn is_gone(history: &History, delivery: &Delivery) -> bool {
+    let Some(reading) = history.read_back.get(&delivery.queue) else { return false };
+    delivery.queue_offset >= reading.min_offset
+        && reading.at(delivery.queue_offset).is_none_or(|it| it.number != delivery.number)
+}
+
+/// By consumer group, queue and consumer, the highest offset of a record that is gone.
+#[derive(Default)]
+struct Stands(BTreeMap<(Arc<str>, QueueKey, Arc<str>), u64>);
+
+impl Stands {
+    fn was_given(&mut self, delivery: &Delivery) {
+        let Delivery { consumer, consumer_group, queue, .. } = delivery;
+        let member = (Arc::clone(consumer_group), queue.clone(), Arc::clone(consumer));
+        let highest = self.0.entry(member).or_default();
+        *highest = delivery.queue_offset.max(*highest);
+    }
+
+    /// Whatever comes to lie where it reads on is given to it.
+    fn set(&mut self, set: &PullOffset) {
+        let PullOffset { consumer, consumer_group, queue, .. } = set;
+        let member = (Arc::clone(consumer_group), queue.clone(), Arc::clone(consumer));
+        let Some(highest) = self.0.get_mut(&member) else { return };
+        match set.queue_offset.checked_sub(1) {
+            Some(last) => *highest = last.min(*highest),
+            None => drop(self.0.remove(&member)),
+        }
+    }
 }
 
 /// Two acknowledgements never name one place, and a message that is read back stands where its
@@ -222,6 +259,7 @@ mod tests {
             number: Some(number),
             key: message_key(number).into(),
             body_intact: true,
+            consumer: "c".into(),
             consumer_group: "g".into(),
             queue: queue(),
             queue_offset,
@@ -317,7 +355,8 @@ mod tests {
         // The group was given another record at offset 1; the one that stands there now it never got.
         history.deliveries[1] = delivery(8, 1);
         assert_eq!(check(&history, &facts), vec![]);
-        assert_eq!(stood_beyond(&history), BTreeMap::from([(place(), 1)]));
+        let beyond = |history: &History| stood_beyond(history, |it| is_gone(history, it));
+        assert_eq!(beyond(&history), BTreeMap::from([(place(), 1)]));
         // The one behind it has no such excuse.
         history.deliveries.remove(2);
         let found = check(&history, &facts);
@@ -325,6 +364,34 @@ mod tests {
         // Nor has a queue with whose log nothing happened.
         history.deliveries[1].queue.queue_id = 1;
         assert_eq!(check(&history, &facts).len(), 2);
+    }
+
+    #[test]
+    fn a_member_that_was_set_back_stands_beyond_nothing_more() {
+        let (mut history, facts) = clean();
+        // Another record was given at offset 2, and 1 and 2 as they stand now were not.
+        history.deliveries[2] = delivery(8, 2);
+        history.deliveries.remove(1);
+        assert_eq!(check(&history, &facts), vec![]);
+        let set = |consumer: &str, queue_offset, ordinal| PullOffset {
+            consumer: consumer.into(),
+            consumer_group: "g".into(),
+            queue: queue(),
+            queue_offset,
+            ordinal,
+        };
+        // It began there, which says nothing of later; and another member is another.
+        history.pull_offsets = vec![set("c", 0, 1), set("d", 0, 9)];
+        assert_eq!(check(&history, &facts), vec![]);
+        history.pull_offsets.push(set("c", 2, 10));
+        let found = check(&history, &facts);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].text.contains("without being given message 2 at 2"), "{found:?}");
+        history.pull_offsets.push(set("c", 0, 11));
+        assert_eq!(check(&history, &facts).len(), 2);
+        // Given once more what is gone, it stands there again.
+        history.deliveries.push(Delivery { ordinal: 12, ..delivery(8, 2) });
+        assert_eq!(check(&history, &facts), vec![]);
     }
 
     #[test]

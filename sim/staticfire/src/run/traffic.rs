@@ -2,6 +2,7 @@
 //! what they saw.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,9 +11,9 @@ use mq_env::Env;
 use mq_env::watched::Watched;
 use mq_protocol::message::MessageExt;
 use staticfire_judge::history::{
-    Delivery, History, Outcome, QueueKey, SendOp, fill_body, message_number,
+    Delivery, History, Outcome, PullOffset, QueueKey, SendOp, fill_body, message_number,
 };
-use staticfire_world::trace::{Name, Trace};
+use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
 
 /// Consumer group that reads everything back at the end.
 pub const FRESH_GROUP: &str = "fresh-group";
@@ -38,7 +39,7 @@ pub struct Traffic {
     /// Seed of the bodies.
     pub seed: u64,
     trace: Trace,
-    history: Mutex<History>,
+    history: Arc<Mutex<History>>,
     /// Numbers of messages are unique in a run.
     next_number: AtomicU32,
     sends_max: u32,
@@ -49,11 +50,13 @@ impl Traffic {
     /// Of clients that know `namesrv_addrs` and together want to send `messages`.
     #[must_use]
     pub fn new(namesrv_addrs: Vec<String>, messages: u32, seed: u64, trace: Trace) -> Self {
+        let history = Arc::default();
+        note_pull_offsets(&trace, &history);
         Traffic {
             namesrv_addrs,
             seed,
             trace,
-            history: Mutex::default(),
+            history,
             next_number: AtomicU32::new(0),
             // Far more than a story needs: a run has to fit into memory.
             sends_max: messages.saturating_mul(20).max(SENDS_MAX),
@@ -69,7 +72,7 @@ impl Traffic {
 
     /// What the clients saw so far.
     pub fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 
     /// Acknowledgements, as they come.
@@ -141,6 +144,7 @@ impl Traffic {
             number,
             key: Arc::from(key),
             body_intact,
+            consumer: Name::clone(source),
             consumer_group: Name::clone(consumer_group),
             queue: QueueKey {
                 group: self.trace.name(&message.broker_name),
@@ -153,6 +157,35 @@ impl Traffic {
             ordinal,
         }
     }
+}
+
+fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
+    history.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets `history` know of every position that a consumer is set to.
+fn note_pull_offsets(trace: &Trace, history: &Arc<Mutex<History>>) {
+    let history = Arc::clone(history);
+    let is_wanted = |event: &TraceEvent| matches!(event, TraceEvent::PullOffset { .. });
+    trace.listen(is_wanted, move |record| {
+        lock(&history).pull_offsets.extend(pull_offset(record));
+        ControlFlow::Continue(())
+    });
+}
+
+fn pull_offset(record: &TraceRecord) -> Option<PullOffset> {
+    let TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset } = &record.event
+    else {
+        return None;
+    };
+    let (broker, topic) = (Name::clone(broker_name), Name::clone(topic));
+    Some(PullOffset {
+        consumer: Name::clone(&record.source),
+        consumer_group: Name::clone(group),
+        queue: QueueKey { group: broker, topic, queue_id: *queue_id },
+        queue_offset: *offset,
+        ordinal: record.ordinal,
+    })
 }
 
 impl Acks {

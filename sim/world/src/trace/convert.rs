@@ -65,6 +65,11 @@ fn rare(event: &Event<'_>, names: &mut Names) -> TraceEvent {
             let (group, topic) = (names.get(group), names.get(topic));
             TraceEvent::OffsetCommitted { group, topic, queue_id, offset }
         }
+        Event::PullOffset { group, topic, broker_name, queue_id, offset } => {
+            let (group, topic, broker_name) =
+                (names.get(group), names.get(topic), names.get(broker_name));
+            TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset }
+        }
         Event::Route { what } => TraceEvent::Route { what: names.get(what) },
         Event::Life { what } => TraceEvent::Life { what: names.get(what) },
         ref other => TraceEvent::Other { what: names.get(&format!("{other:?}")) },

@@ -55,6 +55,8 @@ pub enum TraceEvent {
     OffsetClamped { group: Name, topic: Name, queue_id: u32, from: u64, to: u64 },
     /// A group committed an offset.
     OffsetCommitted { group: Name, topic: Name, queue_id: u32, offset: u64 },
+    /// A consumer's position in a queue was set.
+    PullOffset { group: Name, topic: Name, broker_name: Name, queue_id: u32, offset: u64 },
     /// A registration, or a change of a name server's tables.
     Route { what: Name },
     /// A step of a process's life, as the process tells it.

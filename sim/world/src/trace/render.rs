@@ -95,6 +95,9 @@ fn replication(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         TraceEvent::OffsetCommitted { group, topic, queue_id, offset } => {
             write!(f, "{group} on {topic}-{queue_id} committed #{offset}")
         }
+        TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset } => {
+            write!(f, "{group} reads {broker_name} {topic}-{queue_id} from #{offset}")
+        }
         TraceEvent::Route { what }
         | TraceEvent::Life { what }
         | TraceEvent::Other { what }

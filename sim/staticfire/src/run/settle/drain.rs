@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use staticfire_judge::history::{History, QueueKey};
+use staticfire_judge::check::offsets::{self, Committed};
+use staticfire_judge::history::{Delivery, History, QueueKey};
 use staticfire_judge::ledger::{FoundRecord, Ledger};
 use staticfire_world::trace::Name;
 use tokio::time::{Instant, sleep};
@@ -98,8 +99,13 @@ enum Given {
 /// How much of what is stored every consumer group was given.
 fn given(history: &History, stored: &Places) -> Given {
     let mut all = Given::All;
+    let is_gone = |it: &Delivery| {
+        let place = (it.queue.clone(), it.queue_offset);
+        stored.get(&place) != it.number.as_ref()
+    };
+    let beyond = offsets::stood_beyond(history, is_gone);
     for (group, topics) in &history.subscriptions {
-        match given_to(group, topics, history, stored) {
+        match given_to(group, topics, history, stored, &beyond) {
             Given::All => {}
             Given::AllOwed => all = Given::AllOwed,
             Given::Some => return Given::Some,
@@ -108,19 +114,18 @@ fn given(history: &History, stored: &Places) -> Given {
     all
 }
 
-fn given_to(group: &Name, topics: &[Name], history: &History, stored: &Places) -> Given {
-    let mut given: BTreeSet<u32> = BTreeSet::new();
-    let mut beyond: BTreeMap<&QueueKey, u64> = BTreeMap::new();
-    for delivery in history.deliveries.iter().filter(|it| it.consumer_group == *group) {
-        given.extend(delivery.number);
-        let place = (delivery.queue.clone(), delivery.queue_offset);
-        if stored.get(&place) != delivery.number.as_ref() {
-            let highest = beyond.entry(&delivery.queue).or_default();
-            *highest = (*highest).max(delivery.queue_offset);
-        }
-    }
+fn given_to(
+    group: &Name,
+    topics: &[Name],
+    history: &History,
+    stored: &Places,
+    beyond: &Committed,
+) -> Given {
+    let given = history.deliveries.iter().filter(|it| it.consumer_group == *group);
+    let given: BTreeSet<u32> = given.filter_map(|it| it.number).collect();
     let is_passed = |(queue, offset): &(QueueKey, u64)| {
-        beyond.get(queue).is_some_and(|beyond| offset <= beyond)
+        let beyond = beyond.get(&(Name::clone(group), queue.clone()));
+        beyond.is_some_and(|beyond| offset <= beyond)
     };
     let owed = stored.iter().filter(|((queue, _), _)| topics.contains(&queue.topic));
     let mut missing = owed.filter(|(_, number)| !given.contains(number)).peekable();

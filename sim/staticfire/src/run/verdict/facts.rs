@@ -25,7 +25,7 @@ impl Delivered {
             let group = given.entry(Arc::clone(&delivery.consumer_group)).or_default();
             group.extend(intact(delivery));
         }
-        let beyond = offsets::stood_beyond(history);
+        let beyond = offsets::stood_beyond(history, |it| offsets::is_gone(history, it));
         let passed = beyond.iter().filter_map(|((group, queue), beyond)| {
             Some((group, history.read_back.get(queue)?, beyond))
         });

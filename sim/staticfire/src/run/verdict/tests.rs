@@ -29,6 +29,7 @@ fn delivery(consumer_group: &str, number: u32, queue_offset: u64) -> Delivery {
         number: Some(number),
         key: message_key(number).into(),
         body_intact: true,
+        consumer: "consumer-1".into(),
         consumer_group: consumer_group.into(),
         queue: queue(0),
         queue_offset,
