@@ -24,6 +24,7 @@ pub mod row;
 mod rules;
 pub mod source;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -188,6 +189,29 @@ impl ClusterConf {
             hosts: hosts.collect(),
             ..ClusterPlan::default()
         }
+    }
+
+    /// What a fault of `group` can reach of [the cluster](ClusterConf::plan), and the name servers: its own
+    /// brokers, and those of groups that share a machine with it, or with one that does. Others stand by, and
+    /// would only cost time.
+    #[must_use]
+    pub fn plan_around(&self, group: &BrokerGroup) -> ClusterPlan {
+        let mut plan = self.plan();
+        let mut groups = BTreeSet::from([group.name.clone()]);
+        loop {
+            let is_reached = |it: &&BrokerPlan| groups.contains(expand::group_of(&it.properties));
+            let reached = plan.brokers.iter().filter(is_reached);
+            let machines: BTreeSet<&str> = reached.map(|it| &*it.address).collect();
+            let beside = plan.brokers.iter().filter(|it| machines.contains(&*it.address));
+            let beside: BTreeSet<String> =
+                beside.map(|it| expand::group_of(&it.properties).to_owned()).collect();
+            if beside.is_subset(&groups) {
+                break;
+            }
+            groups.extend(beside);
+        }
+        plan.brokers.retain(|it| groups.contains(expand::group_of(&it.properties)));
+        plan
     }
 }
 

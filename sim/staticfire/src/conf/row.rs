@@ -36,7 +36,7 @@ pub struct ConfRow {
     pub dir: PathBuf,
     /// What `--set` changed in its files.
     pub overlays: Arc<[Overlay]>,
-    /// The whole cluster.
+    /// The cluster [around the group](ClusterConf::plan_around).
     pub cluster: Arc<ClusterPlan>,
     /// `brokerName` of the group under fault.
     pub group: String,
@@ -72,17 +72,17 @@ impl ConfRow {
     /// Every row that fits a group of the cluster in `dir`, group by group.
     #[must_use]
     pub fn all(dir: &Path, overlays: &[Overlay], cluster: &ClusterConf) -> Vec<ConfRow> {
-        let plan = Arc::new(cluster.plan());
         let overlays: Arc<[Overlay]> = overlays.into();
-        let groups = cluster.groups.iter();
-        let rows = groups.flat_map(|group| group.rows().into_iter().map(move |row| (group, row)));
-        rows.map(|(group, row)| ConfRow {
-            dir: dir.to_owned(),
-            overlays: Arc::clone(&overlays),
-            cluster: Arc::clone(&plan),
-            ..ConfRow::of(cluster, group, row)
-        })
-        .collect()
+        let rows_of = |group| {
+            let (plan, overlays) = (Arc::new(cluster.plan_around(group)), Arc::clone(&overlays));
+            group.rows().into_iter().map(move |row| ConfRow {
+                dir: dir.to_owned(),
+                overlays: Arc::clone(&overlays),
+                cluster: Arc::clone(&plan),
+                ..ConfRow::of(cluster, group, row)
+            })
+        };
+        cluster.groups.iter().flat_map(rows_of).collect()
     }
 
     /// A row of a group, without its cluster's plan.

@@ -177,3 +177,29 @@ fn a_seldom_synced_log_is_given_time_for_its_error() {
     let sync = [slow[0], slow[1], "flushDiskType=SYNC_FLUSH"];
     assert!(delay(&sync, place).0 <= 3);
 }
+
+#[test]
+fn groups_that_no_fault_of_a_group_can_reach_stand_aside() {
+    let file = |letter: char, id: u8, machine: u8| {
+        let role = if id == 0 { "ASYNC_MASTER" } else { "SLAVE" };
+        format!(
+            "brokerName=broker-{letter}\nbrokerId={id}\nbrokerRole={role}\nbrokerIP1=10.3.0.{machine}\n\
+             listenPort={}\nstorePathRootDir=/{letter}{id}\nnamesrvAddr=10.3.0.9:9876\n",
+            20_000 + u32::from(letter) * 100 + u32::from(id) * 10
+        )
+    };
+    // A's slave stands beside B's master, B's slave beside C's master; D is elsewhere.
+    let of = [('a', 0, 1), ('a', 1, 2), ('b', 0, 2), ('b', 1, 3), ('c', 0, 3), ('d', 0, 4)];
+    let texts = of.map(|(letter, id, machine)| {
+        (format!("{letter}{id}.properties"), file(letter, id, machine))
+    });
+    let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
+    for row in rows(&files, &[]) {
+        let brokers = row.cluster.brokers.iter().map(|it| &*it.name);
+        let brokers: Vec<&str> = brokers.collect();
+        let reached =
+            if row.group == "broker-d" { &["d0"][..] } else { &["a0", "a1", "b0", "b1", "c0"] };
+        assert_eq!(brokers, reached, "{}", row.place());
+        row.plan(1).check_sense().expect("a plan without contradictions");
+    }
+}
