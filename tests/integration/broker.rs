@@ -11,4 +11,5 @@ mod recorded;
 mod roles;
 mod sending;
 mod slaves;
+mod transaction_checks;
 mod transactions;

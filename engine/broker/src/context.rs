@@ -34,6 +34,7 @@ use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::registration::{self, NewTopics};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::{FoundTopic, GroupTopic, TopicConfigManager, TopicError};
+use crate::transaction_ends::TransactionEnds;
 use crate::waiting_sends::WaitingSends;
 
 /// The parts of one broker.
@@ -51,6 +52,7 @@ pub(crate) struct BrokerContext {
     pub(crate) rebalance_locks: RebalanceLockManager,
     pub(crate) pull_hold: Arc<PullRequestHoldService>,
     pub(crate) waiting_sends: WaitingSends,
+    pub(crate) transaction_ends: TransactionEnds,
     pub(crate) outer_api: Arc<BrokerOuterApi>,
     /// What records say about where they were stored: `brokerIP1:listenPort`.
     pub(crate) store_host: SocketAddr,

@@ -52,6 +52,7 @@ use crate::registration::{NewTopics, RegistrationService, register_new_topics};
 use crate::schedule_message_service::ScheduleMessageService;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::transaction_ends::TransactionEnds;
 use crate::waiting_sends::WaitingSends;
 
 /// A running broker.
@@ -212,6 +213,7 @@ async fn start(
         rebalance_locks: RebalanceLockManager::new(limits.queue_lock_nums),
         pull_hold: Arc::new(PullRequestHoldService::new(&limits)),
         waiting_sends: WaitingSends::new(&limits),
+        transaction_ends: TransactionEnds::default(),
         outer_api,
         master_addr,
         guard,

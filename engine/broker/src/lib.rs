@@ -9,7 +9,8 @@
 //!   `consumer_offset_manager`, `delay_offset_manager` over `offset_file`: its tables; `topic_validator` names;
 //!   `offset_guard` offsets beyond a queue's end;
 //! - `schedule_message_service` delivers delayed messages; `transactional_message`: how the messages of
-//!   transactions are stored; `real_message`: what waits under a topic of the broker's own;
+//!   transactions are stored; `transaction_ends`: each ends once; `transaction_check_service` asks about those
+//!   that nobody ends; `real_message`: what waits under a topic of the broker's own;
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
 //!   `client_housekeeping`: its clients;
 //!   `rebalance_lock_manager` who of them may consume in order;
@@ -50,6 +51,8 @@ mod offset_guard;
 mod real_message;
 mod schedule_message_service;
 
+mod transaction_check_service;
+mod transaction_ends;
 mod transactional_message;
 
 mod client_channel;

@@ -2,6 +2,7 @@
 //! `ProducerManager`).
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mq_remoting::{Channel, ChannelId};
 use tokio::time::Instant;
@@ -15,11 +16,23 @@ use crate::lock;
 /// Live producers by group.
 pub(crate) struct ProducerManager {
     groups: Mutex<ClientGroups<()>>,
+    /// How often a producer was chosen: they take turns.
+    turn: AtomicUsize,
 }
 
 impl ProducerManager {
     pub(crate) fn new(limits: &BrokerLimits) -> Self {
-        ProducerManager { groups: Mutex::new(ClientGroups::new(limits)) }
+        ProducerManager { groups: Mutex::new(ClientGroups::new(limits)), turn: AtomicUsize::new(0) }
+    }
+
+    /// A connection of the group that can be written to; they take turns.
+    pub(crate) fn available_channel(&self, group: &str) -> Option<Channel> {
+        let groups = lock(&self.groups);
+        let clients = &groups.get(group)?.channels;
+        let from = self.turn.fetch_add(1, Ordering::Relaxed) % clients.len();
+        let in_turn = clients.values().skip(from).chain(clients.values().take(from));
+        let mut channels = in_turn.map(|client| &client.channel);
+        channels.find(|channel| !channel.is_closed() && channel.is_writable()).cloned()
     }
 
     /// Takes note of a producer's heartbeat. Returns whether it is new.
@@ -85,6 +98,12 @@ mod tests {
         assert!(!manager.register_producer("P", &clients[0]).unwrap());
         manager.register_producer("Q", &clients[0]).unwrap();
         assert_eq!(manager.counts(), [("P".to_owned(), 2), ("Q".to_owned(), 1)]);
+
+        let asked = |group| manager.available_channel(group).map(|channel| channel.id());
+        let (one, other) = (asked("P"), asked("P"));
+        assert!(one != other && [one, other].iter().all(Option::is_some), "they take turns");
+        assert_eq!(asked("Q"), Some(clients[0].channel.id()));
+        assert_eq!(asked("R"), None);
 
         manager.unregister_producer("P", clients[1].channel.id());
         assert_eq!(manager.counts(), [("P".to_owned(), 1), ("Q".to_owned(), 1)]);

@@ -15,12 +15,12 @@ use super::cluster::{
     Broker, Cluster, pull_header, seconds, send_header, send_request, test_without_writeback,
 };
 
-const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+pub(super) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 const OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
-const COMMIT: i32 = 8;
-const ROLLBACK: i32 = 12;
+pub(super) const COMMIT: i32 = 8;
+pub(super) const ROLLBACK: i32 = 12;
 
-fn half_header() -> SendMessageRequestHeader {
+pub(super) fn half_header() -> SendMessageRequestHeader {
     let properties = "KEYS\u{1}k\u{2}TRAN_MSG\u{1}true\u{2}PGROUP\u{1}P\u{2}WAIT\u{1}true\u{2}";
     SendMessageRequestHeader {
         queue_id: 2,
@@ -33,7 +33,16 @@ fn half_header() -> SendMessageRequestHeader {
 
 /// Sends a half message; what a producer says to end it.
 async fn send_half(cluster: &Cluster, broker: &Broker) -> EndTransactionRequestHeader {
-    let response = cluster.ask(&broker.addr, send_request(&half_header(), "body")).await;
+    send_half_as(cluster, broker, half_header()).await
+}
+
+/// As [`send_half`], with a header of its own.
+pub(super) async fn send_half_as(
+    cluster: &Cluster,
+    broker: &Broker,
+    header: SendMessageRequestHeader,
+) -> EndTransactionRequestHeader {
+    let response = cluster.ask(&broker.addr, send_request(&header, "body")).await;
     assert_eq!(response.code, ResponseCode::SUCCESS, "{:?}", response.remark);
     let sent: SendMessageResponseHeader = response.header().unwrap();
     assert_eq!(sent.queue_id, 2);
@@ -47,7 +56,7 @@ async fn send_half(cluster: &Cluster, broker: &Broker) -> EndTransactionRequestH
     }
 }
 
-async fn end(
+pub(super) async fn end(
     cluster: &Cluster,
     broker: &Broker,
     half: &EndTransactionRequestHeader,
@@ -57,7 +66,12 @@ async fn end(
     cluster.call(&broker.addr, RequestCode::END_TRANSACTION, &header).await
 }
 
-async fn read(cluster: &Cluster, broker: &Broker, topic: &str, queue_id: i32) -> Vec<MessageExt> {
+pub(super) async fn read(
+    cluster: &Cluster,
+    broker: &Broker,
+    topic: &str,
+    queue_id: i32,
+) -> Vec<MessageExt> {
     let mut header = pull_header("reader", topic, 0);
     header.queue_id = queue_id;
     let response = cluster.call(&broker.addr, RequestCode::PULL_MESSAGE, &header).await;
@@ -65,7 +79,7 @@ async fn read(cluster: &Cluster, broker: &Broker, topic: &str, queue_id: i32) ->
 }
 
 /// How many messages of the topic, of the half topic and of the op topic there are.
-async fn counts(cluster: &Cluster, broker: &Broker) -> [usize; 3] {
+pub(super) async fn counts(cluster: &Cluster, broker: &Broker) -> [usize; 3] {
     [
         read(cluster, broker, "T", 2).await.len(),
         read(cluster, broker, HALF_TOPIC, 0).await.len(),

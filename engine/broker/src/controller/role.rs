@@ -15,6 +15,7 @@ use crate::error::RoleError;
 use crate::lock;
 use crate::schedule_message_service::ScheduleMessageService;
 use crate::slave_synchronize::SlaveSynchronize;
+use crate::transaction_check_service::TransactionalMessageCheckService;
 
 impl BrokerController {
     /// Makes the broker a master, whose `broker_id` is 0, or a slave, whose id is another one: what a
@@ -78,6 +79,7 @@ pub(super) async fn master_starts(context: &BrokerContext) {
 async fn prepare(context: Arc<BrokerContext>, role: BrokerRole, broker_id: u64) {
     context.outer_api.set_broker_id(broker_id);
     if role != BrokerRole::Slave {
+        context.transaction_ends.reset();
         master_starts(&context).await;
         return;
     }
@@ -88,7 +90,7 @@ async fn prepare(context: Arc<BrokerContext>, role: BrokerRole, broker_id: u64) 
 }
 
 /// Starts what the present role has and the other has not: a slave copies its master's tables; a master
-/// delivers delayed messages, and writes down how far it has come.
+/// delivers delayed messages, writes down how far it has come, and asks about transactions that nobody ends.
 pub(super) fn start_role_services(
     context: &Arc<BrokerContext>,
     tasks: &TaskGroup,
@@ -99,6 +101,8 @@ pub(super) fn start_role_services(
         let synchronize = SlaveSynchronize::new(Arc::clone(context));
         services.spawn_until_cancelled("slave synchronize", synchronize.run());
     } else {
+        let check = TransactionalMessageCheckService::new(Arc::clone(context));
+        services.spawn_until_cancelled("transaction check", check.run());
         schedule.start(&services);
         let interval = Duration::from_millis(context.config.flush_delay_offset_interval_ms);
         let (offsets, store) = (Arc::clone(&context.delay_offsets), Arc::clone(&context.store));

@@ -14,8 +14,9 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 use mq_store::PutMessageStatus;
 
 use crate::context::BrokerContext;
-use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
-use crate::transactional_message::{TRANSACTION_QUEUE_NUMS, committed_message, op_message};
+use crate::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
+use crate::transaction_ends::write_op;
+use crate::transactional_message::committed_message;
 
 /// Answers 37.
 pub(super) struct EndTransactionProcessor {
@@ -65,23 +66,30 @@ async fn end_transaction(
         return Err(not_found());
     }
     check_prepare_message(&half, header)?;
+    let ends = &context.transaction_ends;
+    ends.catch_up(context).await;
+    let Some(ending) = u64::try_from(half.queue_offset()).ok().and_then(|it| ends.begin(it)) else {
+        // The producer's own end and its answer to a question may both come, and differ.
+        let (offset, id) = (header.tran_state_table_offset, &header.msg_id);
+        tracing::info!(offset, id, is_commit, "a transaction that has ended ends once");
+        return Ok(RemotingCommand::response(ResponseCode::SUCCESS, None));
+    };
     if is_commit {
         let message = committed_message(&half, &record).ok_or_else(not_found)?;
-        context.make_readable(&message.topic, message.queue_id).await;
-        // A stored message is committed, whatever is still open: what it lacks the check repairs.
-        let put = context.store.put_message(&message);
-        let put = context.waiting_sends.wait(channel, put).await;
-        if put.append.is_none() {
-            return Err(refusal(put.status));
+        if !ends.was_committed(&context.store, &half, &message) {
+            context.make_readable(&message.topic, message.queue_id).await;
+            // A stored message is committed, whatever is still open: what it lacks the check repairs.
+            let put = context.store.put_message(&message);
+            let put = context.waiting_sends.wait(channel, put).await;
+            if put.append.is_none() {
+                return Err(refusal(put.status));
+            }
         }
     }
-    context.ensure_group_topic(RMQ_SYS_TRANS_OP_HALF_TOPIC, TRANSACTION_QUEUE_NUMS, false).await?;
-    let now_ms = i64::try_from(context.env.clock.now_millis()).unwrap_or(i64::MAX);
-    let put = context.store.put_message(&op_message(&half, now_ms, context.store_host)).await;
-    if put.append.is_none() {
-        // The half message is asked about again, which may repeat the message.
-        let (offset, status) = (header.tran_state_table_offset, put.status.name());
-        tracing::error!(offset, status, "the end of a transaction cannot be written down");
+    let op_offset = write_op(context, &half).await;
+    // A rollback that is not written down is asked about again.
+    if is_commit || op_offset.is_some() {
+        ending.done(op_offset);
     }
     Ok(RemotingCommand::response(ResponseCode::SUCCESS, None))
 }

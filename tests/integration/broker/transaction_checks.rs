@@ -1,0 +1,211 @@
+//! Half messages that nobody ends: who is asked about them, how often, and that each ends once.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
+use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::fastjson::to_bytes;
+use mq_protocol::header::transaction::{
+    CheckTransactionStateRequestHeader, EndTransactionRequestHeader,
+};
+use mq_protocol::message::MessageExt;
+use mq_protocol::message_codec::decode_message;
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::{
+    Channel, ProcessOutcome, ProcessResult, ProcessorTable, RemotingClient, RequestProcessor,
+};
+use mq_store::config::FlushDiskType;
+use staticfire_world::world::World;
+
+use super::cluster::{Broker, Cluster, new_client, seconds, test_without_writeback};
+use super::transactions::{
+    COMMIT, HALF_TOPIC, ROLLBACK, counts, end, half_header, read, send_half_as,
+};
+
+const CHECK_MAX_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+
+type Question = (CheckTransactionStateRequestHeader, MessageExt);
+
+/// A member of the producer group, and what it was asked.
+struct Producer {
+    client: RemotingClient,
+    client_id: &'static str,
+    asked: Arc<Asked>,
+}
+
+#[derive(Default)]
+struct Asked(Mutex<Vec<Question>>);
+
+impl RequestProcessor for Asked {
+    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+        assert_eq!(request.code, RequestCode::CHECK_TRANSACTION_STATE);
+        assert!(request.is_oneway());
+        let message = decode_message(&request.body).expect("a record");
+        self.0.lock().unwrap().push((request.header()?, message));
+        Ok(ProcessOutcome::Silent)
+    }
+}
+
+impl Producer {
+    fn new(cluster: &Cluster, client_id: &'static str) -> Self {
+        let asked = Arc::<Asked>::default();
+        let table = ProcessorTable::default().register_default(Arc::clone(&asked) as Arc<_>);
+        Producer { client: new_client(&cluster.world, client_id, table), client_id, asked }
+    }
+
+    async fn heartbeat(&self, broker: &Broker) {
+        let body = HeartbeatData {
+            client_id: self.client_id.to_owned(),
+            producer_data_set: vec![ProducerData { group_name: "P".to_owned() }],
+            ..HeartbeatData::default()
+        };
+        let request = RemotingCommand::request(RequestCode::HEART_BEAT, &());
+        let request = request.with_body(to_bytes(&body));
+        let reply = self.client.invoke(&broker.addr, request, Duration::from_secs(3)).await;
+        assert_eq!(reply.unwrap().code, ResponseCode::SUCCESS);
+    }
+
+    /// Beats its heart for so many seconds; what it was asked meanwhile.
+    async fn listen(&self, broker: &Broker, count: u64) -> Vec<Question> {
+        for _ in 0..count {
+            self.heartbeat(broker).await;
+            seconds(1).await;
+        }
+        std::mem::take(&mut self.asked.0.lock().unwrap())
+    }
+}
+
+/// Sends a half message that is new, with more properties.
+async fn send_new_half(
+    cluster: &Cluster,
+    broker: &Broker,
+    more: &str,
+) -> EndTransactionRequestHeader {
+    let mut header = half_header();
+    let clock = broker.process.env().unwrap().clock;
+    header.born_timestamp = clock.now_millis() as i64;
+    header.properties = header.properties.map(|it| it + "UNIQ_KEY\u{1}unique\u{2}" + more);
+    send_half_as(cluster, broker, header).await
+}
+
+#[test]
+fn a_producer_is_asked_until_it_ends_the_transaction() {
+    World::test(1, async |world| {
+        let cluster = Cluster::new(world);
+        let broker =
+            cluster.master(|config, _| config.transaction_check_interval_ms = 10_000).await;
+        let producer = Producer::new(&cluster, "p1");
+        seconds(5).await;
+        let half = send_new_half(&cluster, &broker, "").await;
+        assert_eq!(producer.listen(&broker, 9).await, [], "at the first look it is too young");
+        let asked = producer.listen(&broker, 20).await;
+        let [first, second] = &asked[..] else { panic!("{asked:?}") };
+        let (header, message) = first;
+        assert_eq!(header.tran_state_table_offset, half.tran_state_table_offset);
+        assert_eq!(header.commit_log_offset, half.commit_log_offset);
+        assert_eq!(header.msg_id.as_deref(), Some("unique"));
+        assert_eq!(header.transaction_id.as_deref(), Some("unique"));
+        assert_eq!((&*message.message.topic, message.queue_id), ("T", 2), "as it was sent");
+        assert_eq!(&message.message.body[..], b"body");
+        assert_eq!(Some(message.offset_msg_id().to_string()), header.offset_msg_id);
+        let times = |(_, message): &Question| {
+            message.message.properties.get("TRANSACTION_CHECK_TIMES").map(str::to_owned)
+        };
+        assert_eq!([first, second].map(times), ["1", "2"].map(|it| Some(it.to_owned())));
+
+        let answer = EndTransactionRequestHeader { from_transaction_check: true, ..half };
+        assert_eq!(end(&cluster, &broker, &answer, COMMIT).await.code, ResponseCode::SUCCESS);
+        assert_eq!(
+            counts(&cluster, &broker).await,
+            [1, 1, 1],
+            "the half message stayed where it was"
+        );
+        assert_eq!(producer.listen(&broker, 30).await, []);
+    });
+}
+
+#[test]
+fn a_half_message_that_nobody_ends_is_given_up() {
+    World::test(2, async |world| {
+        let cluster = Cluster::new(world);
+        let edit = |config: &mut mq_broker::config::BrokerConfig| {
+            (config.transaction_check_interval_ms, config.transaction_check_max) = (10_000, 2);
+        };
+        let broker = cluster.master(|config, _| edit(config)).await;
+        let producer = Producer::new(&cluster, "p1");
+        let half = send_new_half(&cluster, &broker, "").await;
+        let other = send_new_half(&cluster, &broker, "").await;
+        assert_eq!(end(&cluster, &broker, &other, ROLLBACK).await.code, ResponseCode::SUCCESS);
+        assert_eq!(producer.listen(&broker, 60).await.len(), 2);
+        let [given_up] = &read(&cluster, &broker, CHECK_MAX_TOPIC, 0).await[..] else {
+            panic!("one");
+        };
+        assert_eq!(given_up.message.properties.get("REAL_TOPIC"), Some("T"));
+        // It has ended: what comes now comes too late, before a restart and after it.
+        assert_eq!(end(&cluster, &broker, &half, COMMIT).await.code, ResponseCode::SUCCESS);
+        assert_eq!(counts(&cluster, &broker).await, [0, 2, 2]);
+        broker.stop().await;
+        broker.start().await;
+        assert_eq!(end(&cluster, &broker, &half, COMMIT).await.code, ResponseCode::SUCCESS);
+        assert_eq!(producer.listen(&broker, 30).await, []);
+        assert_eq!(counts(&cluster, &broker).await, [0, 2, 2]);
+        assert_eq!(read(&cluster, &broker, CHECK_MAX_TOPIC, 0).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_half_message_may_ask_for_more_time() {
+    World::test(3, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster.master(|config, _| config.transaction_check_interval_ms = 1_000).await;
+        let producer = Producer::new(&cluster, "p1");
+        send_new_half(&cluster, &broker, "CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}100\u{2}").await;
+        assert_eq!(producer.listen(&broker, 95).await, []);
+        assert!(!producer.listen(&broker, 10).await.is_empty());
+    });
+}
+
+#[test]
+fn a_transaction_ends_once() {
+    World::test(4, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster.master(|_, _| {}).await;
+        let [committed, rolled_back] = [
+            send_new_half(&cluster, &broker, "").await,
+            send_new_half(&cluster, &broker, "").await,
+        ];
+        let ends = [(&committed, COMMIT), (&rolled_back, ROLLBACK)];
+        let again = [(&committed, COMMIT), (&committed, ROLLBACK), (&rolled_back, COMMIT)];
+        for (half, how) in ends.into_iter().chain(again) {
+            assert_eq!(end(&cluster, &broker, half, how).await.code, ResponseCode::SUCCESS);
+        }
+        assert_eq!(counts(&cluster, &broker).await, [1, 2, 2]);
+        broker.process.kill();
+        cluster.client.close(&broker.addr);
+        broker.start().await;
+        for (half, how) in again {
+            assert_eq!(end(&cluster, &broker, half, how).await.code, ResponseCode::SUCCESS);
+        }
+        assert_eq!(counts(&cluster, &broker).await, [1, 2, 2]);
+    });
+}
+
+#[test]
+fn a_commit_whose_end_was_lost_is_not_repeated() {
+    test_without_writeback(5, async |world| {
+        let cluster = Cluster::new(world);
+        let sync = |_: &mut _, store: &mut mq_store::config::StoreConfig| {
+            store.flush_disk_type = FlushDiskType::SyncFlush;
+        };
+        let broker = cluster.master(sync).await;
+        let half = send_new_half(&cluster, &broker, "").await;
+        assert_eq!(end(&cluster, &broker, &half, COMMIT).await.code, ResponseCode::SUCCESS);
+        cluster.power_cycle(&broker);
+        broker.start().await;
+        assert_eq!(counts(&cluster, &broker).await, [1, 1, 0], "nobody waits for an op message");
+        assert_eq!(end(&cluster, &broker, &half, COMMIT).await.code, ResponseCode::SUCCESS);
+        assert_eq!(counts(&cluster, &broker).await, [1, 1, 1]);
+        assert_eq!(read(&cluster, &broker, HALF_TOPIC, 0).await.len(), 1);
+    });
+}
