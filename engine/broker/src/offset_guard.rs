@@ -9,12 +9,17 @@
 //!   that merely lags gets its offsets back with the next copy of the master's tables.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
 use mq_env::probe::{Event, Probe};
+use mq_protocol::codes::ResponseCode;
+use mq_protocol::header::log_prefix::{
+    LOG_SAMPLE_BYTES_MAX, LogSample, PrefixQuery, SampleVerdict,
+};
 use mq_store::MessageStore;
 use mq_store::config::UpstreamSwitch;
 use mq_store::ha::HaService;
@@ -22,7 +27,7 @@ use mq_store::ha::HaService;
 use crate::consumer_offset_manager::{ClampedOffset, ConsumerOffsetManager};
 use crate::context::max_offset;
 use crate::delay_offset_manager::DelayOffsetManager;
-use crate::outer_api::BrokerOuterApi;
+use crate::outer_api::{BrokerOuterApi, OuterError};
 
 /// Limit of asking the slaves before a master serves its clients.
 const ASK_SLAVES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,21 +60,76 @@ impl OffsetGuard {
         let _ = self.ha.set(Arc::downgrade(ha));
     }
 
-    /// A master starts: what its slaves know of consumer offsets counts, too. Consumers may have
-    /// gone on reading from them.
+    /// A master starts: what its slaves know of consumer offsets counts, too, where they have the same log.
+    /// Consumers may have gone on reading from them.
     pub(crate) async fn master_starts(&self, outer_api: &BrokerOuterApi) {
-        let merge_from = async |slave: String| match outer_api.all_consumer_offset(&slave).await {
-            Ok(offsets) => self.offsets.merge(offsets),
-            Err(error) => tracing::info!(slave, %error, "no consumer offsets from this slave"),
-        };
         let asking = async {
             let slaves = outer_api.slave_addrs().await;
-            join_all(slaves.into_iter().map(merge_from)).await;
+            join_all(slaves.iter().map(|slave| self.merge_from(outer_api, slave))).await;
         };
         if tokio::time::timeout(ASK_SLAVES_TIMEOUT, asking).await.is_err() {
             tracing::warn!("not every slave told its consumer offsets in time");
         }
         self.clamp(true).await;
+    }
+
+    async fn merge_from(&self, outer_api: &BrokerOuterApi, slave: &str) {
+        let offsets = match self.has_same_log(outer_api, slave).await {
+            Ok(true) => outer_api.all_consumer_offset(slave).await,
+            Ok(false) => {
+                tracing::warn!(
+                    slave,
+                    "this slave's consumer offsets speak of another log than this one"
+                );
+                return;
+            }
+            Err(error) => Err(error),
+        };
+        match offsets {
+            Ok(offsets) => self.offsets.merge(offsets),
+            Err(error) => tracing::info!(slave, %error, "no consumer offsets from this slave"),
+        }
+    }
+
+    /// Whether a slave's log is the beginning of this one, or the other way round, as far as both ends of what
+    /// they share tell. Offsets in another log would lead beyond messages of this one. A slave that cannot tell
+    /// (RocketMQ's) is believed.
+    async fn has_same_log(
+        &self,
+        outer_api: &BrokerOuterApi,
+        slave: &str,
+    ) -> Result<bool, OuterError> {
+        let log = self.store.commit_log();
+        let ask = async |samples| {
+            let query = PrefixQuery { end_offset: log.max_offset(), samples };
+            outer_api.check_log_prefix(slave, &query).await
+        };
+        let there = match ask(Vec::new()).await {
+            Err(OuterError::Refused { code: ResponseCode::REQUEST_CODE_NOT_SUPPORTED, .. }) => {
+                return Ok(true);
+            }
+            answer => answer?,
+        };
+        let from = there.min_offset.max(log.min_offset());
+        let to = there.max_offset.min(log.max_offset());
+        if from >= to {
+            return Ok(false);
+        }
+        let sample_bytes = LOG_SAMPLE_BYTES_MAX as u64;
+        let first = from..to.min(from + sample_bytes);
+        let last = from.max(to.saturating_sub(sample_bytes))..to;
+        let sample = |range: Range<u64>| {
+            let size_bytes = u32::try_from(range.end - range.start).ok()?;
+            Some(LogSample { from: range.start, size_bytes, crc: log.crc_of(range)? })
+        };
+        let Some(samples) = [first, last].map(sample).into_iter().collect::<Option<Vec<_>>>()
+        else {
+            return Ok(false);
+        };
+        let count = samples.len();
+        let verdicts = ask(samples).await?.verdicts;
+        let is_same = verdicts.iter().all(|verdict| *verdict == SampleVerdict::Same);
+        Ok(verdicts.len() == count && is_same)
     }
 
     /// A master answered a slave's question about its log. Unless the slave follows already, it

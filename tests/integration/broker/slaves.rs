@@ -134,6 +134,34 @@ fn a_starting_master_asks_its_slaves_how_far_groups_have_come() {
 }
 
 #[test]
+fn offsets_of_another_log_are_not_taken_over() {
+    World::test(14, async |world| {
+        let cluster = Cluster::new(world);
+        let master = cluster.master(|_, _| {}).await;
+        let slave = cluster.slave().await;
+        for _ in 0..3 {
+            cluster.send(&master.addr, "T", "body").await;
+        }
+        commit(&cluster, &master.addr, "G", "T", 3).await;
+        seconds(15).await;
+        // The master's disk is another one; its slave keeps the old log, and offsets in that.
+        master.machine.destroy_disk();
+        cluster.power_cycle(&master);
+        master.start().await;
+        for _ in 0..5 {
+            cluster.send(&master.addr, "T", "anew").await;
+        }
+        seconds(15).await;
+        assert_eq!(query(&cluster, &slave.addr, "G", "T").await, Some(3));
+        master.process.kill();
+        cluster.client.close(&master.addr);
+        master.start().await;
+        let known = query(&cluster, &master.addr, "G", "T").await;
+        assert_eq!(known.unwrap_or(0), 0, "nobody was given the first of the new messages");
+    });
+}
+
+#[test]
 fn a_slave_becomes_master_by_its_configuration() {
     World::test(5, async |world| {
         let cluster = Cluster::new(world);
