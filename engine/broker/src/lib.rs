@@ -79,10 +79,17 @@ mod slave_synchronize;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use mq_env::clock::Clock;
+
 pub use controller::BrokerController;
 pub use error::{BrokerError, RoleError};
 
 /// Takes a lock. A panic of another holder ends the process anyway, so its mark is ignored.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The wall clock in milliseconds, as records and versions have it.
+pub(crate) fn now_ms(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.now_millis()).unwrap_or(i64::MAX)
 }

@@ -9,20 +9,18 @@
 //!   that merely lags gets its offsets back with the next copy of the master's tables.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
+use mq_env::BoxFuture;
 use mq_env::probe::{Event, Probe};
 use mq_protocol::codes::ResponseCode;
-use mq_protocol::header::log_prefix::{
-    LOG_SAMPLE_BYTES_MAX, LogSample, PrefixQuery, SampleVerdict,
-};
 use mq_store::MessageStore;
 use mq_store::config::UpstreamSwitch;
 use mq_store::ha::HaService;
+use mq_store::ha::prefix::shares_log;
 
 use crate::consumer_offset_manager::{ClampedOffset, ConsumerOffsetManager};
 use crate::context::max_offset;
@@ -91,45 +89,22 @@ impl OffsetGuard {
         }
     }
 
-    /// Whether a slave's log is the beginning of this one, or the other way round, as far as both ends of what
-    /// they share tell. Offsets in another log would lead beyond messages of this one. A slave that cannot tell
-    /// (RocketMQ's) is believed.
+    /// Whether a slave's log is this one, as far as either goes: offsets in another log would lead beyond
+    /// messages of this one. A slave that cannot tell (RocketMQ's) is believed.
     async fn has_same_log(
         &self,
         outer_api: &BrokerOuterApi,
         slave: &str,
     ) -> Result<bool, OuterError> {
-        let log = self.store.commit_log();
-        let ask = async |samples| {
-            let query = PrefixQuery { end_offset: log.max_offset(), samples };
-            outer_api.check_log_prefix(slave, &query).await
+        let ask = |query| -> BoxFuture<'_, _> {
+            Box::pin(async move { outer_api.check_log_prefix(slave, &query).await })
         };
-        let there = match ask(Vec::new()).await {
+        match shares_log(self.store.commit_log(), ask).await {
             Err(OuterError::Refused { code: ResponseCode::REQUEST_CODE_NOT_SUPPORTED, .. }) => {
-                return Ok(true);
+                Ok(true)
             }
-            answer => answer?,
-        };
-        let from = there.min_offset.max(log.min_offset());
-        let to = there.max_offset.min(log.max_offset());
-        if from >= to {
-            return Ok(false);
+            answer => answer,
         }
-        let sample_bytes = LOG_SAMPLE_BYTES_MAX as u64;
-        let first = from..to.min(from + sample_bytes);
-        let last = from.max(to.saturating_sub(sample_bytes))..to;
-        let sample = |range: Range<u64>| {
-            let size_bytes = u32::try_from(range.end - range.start).ok()?;
-            Some(LogSample { from: range.start, size_bytes, crc: log.crc_of(range)? })
-        };
-        let Some(samples) = [first, last].map(sample).into_iter().collect::<Option<Vec<_>>>()
-        else {
-            return Ok(false);
-        };
-        let count = samples.len();
-        let verdicts = ask(samples).await?.verdicts;
-        let is_same = verdicts.iter().all(|verdict| *verdict == SampleVerdict::Same);
-        Ok(verdicts.len() == count && is_same)
     }
 
     /// A master answered a slave's question about its log. Unless the slave follows already, it

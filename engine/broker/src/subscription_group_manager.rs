@@ -18,6 +18,7 @@ use mq_store::role::RoleWatch;
 
 use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached};
+use crate::now_ms;
 use crate::persisted_table::PersistedTable;
 use crate::topic_validator::is_legal_group;
 
@@ -255,10 +256,6 @@ impl GroupTable {
     fn encode(&self) -> Bytes {
         to_bytes(&self.wrapper())
     }
-}
-
-fn now_ms(clock: &dyn Clock) -> i64 {
-    i64::try_from(clock.now_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

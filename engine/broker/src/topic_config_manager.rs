@@ -26,6 +26,7 @@ use mq_store::role::RoleWatch;
 
 use crate::config::BrokerConfig;
 use crate::limits::LimitReached;
+use crate::now_ms;
 use crate::persisted_table::PersistedTable;
 use crate::topic_validator::{
     AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
@@ -414,10 +415,6 @@ fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
 /// Unit bits of a topic (Java `TopicSysFlag.buildSysFlag`).
 pub(crate) fn topic_sys_flag(is_unit: bool, has_unit_sub: bool) -> i32 {
     i32::from(is_unit) | i32::from(has_unit_sub) << 1
-}
-
-fn now_ms(clock: &dyn Clock) -> i64 {
-    i64::try_from(clock.now_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -22,10 +22,10 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_store::{ConsumeQueue, MessageInner};
 
 use crate::context::BrokerContext;
+use crate::now_ms;
 use crate::real_message::real_message;
 use crate::topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
-use crate::transaction_ends::{Ending, record_at, write_op};
-use crate::transactional_message::TRANSACTION_QUEUE_NUMS;
+use crate::transaction_ends::{Ending, Stage, record_at, store_of_own, write_op};
 
 /// Half messages looked at before other tasks get a turn.
 const HALVES_PER_TURN: usize = 64;
@@ -90,15 +90,12 @@ impl TransactionalMessageCheckService {
 
     async fn look(&self, queue: &ConsumeQueue, offset: u64) {
         let ends = &self.context.transaction_ends;
-        let done = ends.done(offset);
-        if done == Some(true) {
+        let stage = ends.stage(offset);
+        if stage == Stage::Done {
             return;
         }
         let record = record_at(&self.context.store, queue, offset);
-        let half = record.as_ref().and_then(|record| decode_record(record).ok());
-        let named = half.zip(record.as_ref());
-        let waiting = named.and_then(|(half, record)| Some((half, real_message(&half, record)?)));
-        let Some((half, message)) = waiting else {
+        let Some((half, message)) = record.as_ref().and_then(waiting) else {
             // Nothing can be asked about it, nor stored.
             tracing::error!(offset, "a half message cannot be read");
             if let Some(ending) = ends.begin(offset) {
@@ -106,14 +103,15 @@ impl TransactionalMessageCheckService {
             }
             return;
         };
-        if done.is_some() {
+        if stage == Stage::LacksOp {
             if let Some(op_offset) = write_op(&self.context, &half).await {
                 ends.op_written(offset, op_offset);
             }
             return;
         }
         let properties = PropertiesView::new(&message.properties);
-        match self.patience().decide(&half, properties, ends.asked(offset), self.now_ms()) {
+        let now_ms = now_ms(&*self.context.env.clock);
+        match self.patience().decide(&half, properties, ends.asked(offset), now_ms) {
             Next::Leave => {}
             Next::Ask(times) => {
                 ends.note_asked(offset, times);
@@ -125,10 +123,6 @@ impl TransactionalMessageCheckService {
                 }
             }
         }
-    }
-
-    fn now_ms(&self) -> i64 {
-        i64::try_from(self.context.env.clock.now_millis()).unwrap_or(i64::MAX)
     }
 
     fn patience(&self) -> Patience {
@@ -168,31 +162,22 @@ impl TransactionalMessageCheckService {
         }
     }
 
-    /// Stores a half message where operators find it, then its op message.
+    /// Stores a half message where operators find it, then its op message; it stays where it is if that fails.
     async fn give_up(&self, half: &RecordView<'_>, message: MessageInner, ending: Ending<'_>) {
-        let context = &self.context;
-        let topic = RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC;
-        if let Err(error) = context.ensure_group_topic(topic, TRANSACTION_QUEUE_NUMS, false).await {
-            tracing::error!(topic, %error, "the topic cannot be created");
-            return;
+        let (real_topic, offset) = (message.topic, half.queue_offset());
+        let topic = RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC.to_owned();
+        let message = MessageInner { topic, queue_id: 0, wait_store_ok: false, ..message };
+        if store_of_own(&self.context, half, &message).await.is_some() {
+            tracing::warn!(real_topic, offset, "a half message is given up: nobody ended it");
+            ending.done(write_op(&self.context, half).await);
         }
-        let real_topic = message.topic;
-        let message =
-            MessageInner { topic: topic.to_owned(), queue_id: 0, wait_store_ok: false, ..message };
-        let put = context.store.put_message(&message).await;
-        let (offset, status) = (half.queue_offset(), put.status.name());
-        if put.append.is_none() {
-            tracing::warn!(
-                real_topic,
-                offset,
-                status,
-                "a half message stays, to be given up later"
-            );
-            return;
-        }
-        tracing::warn!(real_topic, offset, "a half message is given up: nobody ended it");
-        ending.done(write_op(context, half).await);
     }
+}
+
+/// The half message in `record`, and the message that it will be.
+fn waiting(record: &Bytes) -> Option<(RecordView<'_>, MessageInner)> {
+    let half = decode_record(record).ok()?;
+    Some((half, real_message(&half, record)?))
 }
 
 impl Patience {

@@ -15,9 +15,9 @@ use mq_store::{ConsumeQueue, MessageInner, MessageStore};
 
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
-use crate::lock;
 use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
 use crate::transactional_message::{TRANSACTION_QUEUE_NUMS, op_message};
+use crate::{lock, now_ms};
 
 /// The group whose offsets say how far half and op messages are done with.
 const CID_RMQ_SYS_TRANS: &str = "CID_RMQ_SYS_TRANS";
@@ -49,6 +49,17 @@ struct State {
     ending: BTreeSet<u64>,
     /// How often producers were asked.
     asked: BTreeMap<u64, u32>,
+}
+
+/// How far a half message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nobody has ended it.
+    Open,
+    /// It has ended, and its op message is still to be written.
+    LacksOp,
+    /// It is done with.
+    Done,
 }
 
 /// An end under way: nobody else ends this half message meanwhile. Dropped, it leaves the message as it was.
@@ -87,11 +98,15 @@ impl TransactionEnds {
         is_open.then(|| Ending { ends: self, half_offset })
     }
 
-    /// Whether a half message is done with; `Some(false)` where its op message is still to be written.
-    pub(crate) fn done(&self, half_offset: u64) -> Option<bool> {
+    /// How far a half message has come.
+    pub(crate) fn stage(&self, half_offset: u64) -> Stage {
         let state = lock(&self.state);
-        let is_done = state.is_done(half_offset);
-        is_done.then(|| state.done.get(&half_offset).is_none_or(Option::is_some))
+        match state.done.get(&half_offset) {
+            Some(None) => Stage::LacksOp,
+            Some(Some(_)) => Stage::Done,
+            None if half_offset < state.half_offset => Stage::Done,
+            None => Stage::Open,
+        }
     }
 
     /// The op message of a half message that is done with was written at last.
@@ -226,19 +241,28 @@ pub(crate) fn record_at(store: &MessageStore, queue: &ConsumeQueue, offset: u64)
 /// Writes the op message of a half message; where it stands, or `None` if it was refused: the half message is
 /// asked about again after the next start.
 pub(crate) async fn write_op(context: &BrokerContext, half: &RecordView<'_>) -> Option<u64> {
-    let topic = RMQ_SYS_TRANS_OP_HALF_TOPIC;
+    let op = op_message(half, now_ms(&*context.env.clock), context.store_host);
+    store_of_own(context, half, &op).await
+}
+
+/// Stores what the broker itself has to say of a half message, under a topic that is made if need be. Its queue
+/// offset, or `None`, which is logged.
+pub(crate) async fn store_of_own(
+    context: &BrokerContext,
+    half: &RecordView<'_>,
+    message: &MessageInner,
+) -> Option<u64> {
+    let (topic, offset) = (&message.topic, half.queue_offset());
     if let Err(error) = context.ensure_group_topic(topic, TRANSACTION_QUEUE_NUMS, false).await {
-        tracing::error!(topic, %error, "the topic cannot be created");
+        tracing::error!(topic, offset, %error, "the topic cannot be created");
         return None;
     }
-    let now_ms = i64::try_from(context.env.clock.now_millis()).unwrap_or(i64::MAX);
-    let put = context.store.put_message(&op_message(half, now_ms, context.store_host)).await;
-    let Some(appended) = put.append else {
-        let (offset, status) = (half.queue_offset(), put.status.name());
-        tracing::error!(offset, status, "the end of a transaction cannot be written down");
-        return None;
-    };
-    Some(appended.queue_offset)
+    let put = context.store.put_message(message).await;
+    if put.append.is_none() {
+        let status = put.status.name();
+        tracing::error!(topic, offset, status, "nothing is written down of a half message");
+    }
+    put.append.map(|appended| appended.queue_offset)
 }
 
 /// The half message that an op message ends.

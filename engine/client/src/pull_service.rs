@@ -135,7 +135,8 @@ impl ConsumerInner {
     ) {
         let PullResult { next_begin_offset, min_offset, max_offset, .. } = result;
         tracing::warn!(?queue, next_begin_offset, min_offset, max_offset, "offset out of bounds");
-        let is_mine = || {
+        // Whoever has the queue now has set its offset.
+        let set_if_mine = || {
             let mut state = self.state();
             let owner = state.process_queues.get(&queue);
             let is_mine = owner.is_some_and(|owner| Arc::ptr_eq(owner, &process_queue));
@@ -144,12 +145,13 @@ impl ConsumerInner {
             }
             is_mine
         };
-        if !is_mine() {
+        if !set_if_mine() {
             return;
         }
         self.tell_pull_offset(&queue, next_begin_offset.min(max_offset));
         tokio::time::sleep(PAUSE_AFTER_ILLEGAL_OFFSET).await;
-        if is_mine() {
+        // A listener that had been at work may have raised it once more.
+        if set_if_mine() {
             self.give_up_queue(&queue).await;
         }
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use mq_broker::config::BrokerConfig;
 use mq_broker::{BrokerController, BrokerError};
 use mq_namesrv::{NamesrvConfig, NamesrvController};
-use mq_protocol::body::heartbeat::SubscriptionData;
+use mq_protocol::body::heartbeat::{HeartbeatData, SubscriptionData};
 use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::CustomHeader;
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_protocol::header::send_message::{SendMessageRequestHeader, SendMessageResponseHeader};
@@ -178,6 +179,17 @@ pub(super) fn test_without_writeback(seed: u64, scenario: impl AsyncFnOnce(World
     let run = World::run(config, seed, scenario);
     assert!(run.failures.is_empty(), "{:?}\n{}", run.failures, run.trace);
     assert_eq!(run.value, Ok(()), "{}", run.trace);
+}
+
+/// Tells `broker` of the groups of a client; the reply.
+pub(super) async fn heartbeat(
+    client: &RemotingClient,
+    broker: &Broker,
+    data: &HeartbeatData,
+) -> RemotingCommand {
+    let request = RemotingCommand::request(RequestCode::HEART_BEAT, &());
+    let request = request.with_body(to_bytes(data));
+    client.invoke(&broker.addr, request, Duration::from_secs(3)).await.unwrap()
 }
 
 /// A client on a machine of its own, which lets `processors` answer what servers ask.

@@ -17,7 +17,7 @@ use mq_remoting::{
 };
 use staticfire_world::world::{World, WorldHandle};
 
-use super::cluster::{Broker, Cluster, new_client, pull_header, seconds, subscription};
+use super::cluster::{Broker, Cluster, heartbeat, new_client, pull_header, seconds, subscription};
 
 /// A consumer, and how often it was told that its group changed.
 struct Member {
@@ -57,10 +57,8 @@ impl Member {
             consumer_data_set: vec![consumer],
             producer_data_set: vec![ProducerData { group_name: "P".to_owned() }],
         };
-        let request = RemotingCommand::request(RequestCode::HEART_BEAT, &());
-        let request = request.with_body(to_bytes(&body));
-        let reply = self.client.invoke(&broker.addr, request, Duration::from_secs(3)).await;
-        assert_eq!(reply.unwrap().code, ResponseCode::SUCCESS);
+        let reply = heartbeat(&self.client, broker, &body).await;
+        assert_eq!(reply.code, ResponseCode::SUCCESS);
     }
 
     /// How often it was told since it was last asked.

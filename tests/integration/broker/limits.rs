@@ -21,18 +21,14 @@ use staticfire_world::world::World;
 use tokio::time::Instant;
 
 use super::cluster::{
-    Broker, Cluster, new_client, pull_header, seconds, send_header, send_request, subscription,
+    Broker, Cluster, heartbeat, new_client, pull_header, seconds, send_header, send_request,
+    subscription,
 };
 use super::offsets::{commit, query};
 
 /// Code and remark of a reply.
 fn said(response: &RemotingCommand) -> (i32, &str) {
     (response.code, response.remark.as_deref().unwrap_or_default())
-}
-
-async fn heartbeat(cluster: &Cluster, broker: &Broker, data: &HeartbeatData) -> RemotingCommand {
-    let request = RemotingCommand::request(RequestCode::HEART_BEAT, &());
-    cluster.ask(&broker.addr, request.with_body(to_bytes(data))).await
 }
 
 fn consumer(group: &str, topic: &str) -> ConsumerData {
@@ -65,7 +61,7 @@ fn offsets_of_what_does_not_exist_are_not_kept() {
             consumer_data_set: vec![consumer("G", "T")],
             ..HeartbeatData::default()
         };
-        assert_eq!(heartbeat(&cluster, &broker, &data).await.code, ResponseCode::SUCCESS);
+        assert_eq!(heartbeat(&cluster.client, &broker, &data).await.code, ResponseCode::SUCCESS);
         assert_eq!(commit_raw("G", "U", 0, 0).await, ResponseCode::TOPIC_NOT_EXIST);
         assert_eq!(commit_raw("G\u{1}", "T", 0, 0).await, no_group);
         for (queue_id, offset) in [(-1, 0), (4, 0), (i32::MAX, 0), (0, -1), (0, 2)] {
@@ -142,7 +138,7 @@ fn only_queues_that_exist_are_locked() {
             consumer_data_set: vec![consumer("G", "T")],
             ..HeartbeatData::default()
         };
-        heartbeat(&cluster, &broker, &data).await;
+        heartbeat(&cluster.client, &broker, &data).await;
         let asked = [("T", -1), ("T", 0), ("T", 4), ("U", 0), ("T", 1)];
         assert_eq!(locked(&lock(&asked).await), [0, 1]);
         let refused = lock(&[("T", 0), ("T", 2)]).await;
@@ -178,14 +174,14 @@ fn heartbeats_with_impossible_names_are_refused() {
             with_producer("P\n"),
             with_producer(&long),
         ] {
-            let response = heartbeat(&cluster, &broker, &refused).await;
+            let response = heartbeat(&cluster.client, &broker, &refused).await;
             assert_eq!(response.code, ResponseCode::SYSTEM_ERROR, "{refused:?}");
         }
         let many = HeartbeatData {
             consumer_data_set: ["A", "B", "C"].map(|group| consumer(group, "T")).to_vec(),
             ..with_client("c")
         };
-        let response = heartbeat(&cluster, &broker, &many).await;
+        let response = heartbeat(&cluster.client, &broker, &many).await;
         assert_eq!(response.code, ResponseCode::SYSTEM_ERROR);
         assert!(said(&response).1.contains("maxSubscriptionGroupNums=9"), "{response:?}");
         let pull = async |group: &str| {

@@ -137,17 +137,7 @@ fn a_starting_master_asks_its_slaves_how_far_groups_have_come() {
 fn offsets_of_another_log_are_not_taken_over() {
     World::test(14, async |world| {
         let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let slave = cluster.slave().await;
-        for _ in 0..3 {
-            cluster.send(&master.addr, "T", "body").await;
-        }
-        commit(&cluster, &master.addr, "G", "T", 3).await;
-        seconds(15).await;
-        // The master's disk is another one; its slave keeps the old log, and offsets in that.
-        master.machine.destroy_disk();
-        cluster.power_cycle(&master);
-        master.start().await;
+        let (master, slave) = pair_with_another_disk(&cluster, 3).await;
         for _ in 0..5 {
             cluster.send(&master.addr, "T", "anew").await;
         }
@@ -189,16 +179,7 @@ fn a_slave_becomes_master_by_its_configuration() {
 fn a_blank_master_does_not_empty_its_slave() {
     World::test(6, async |world| {
         let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let slave = cluster.slave().await;
-        for _ in 0..3 {
-            cluster.send(&master.addr, "T", "body").await;
-        }
-        commit(&cluster, &master.addr, "G", "T", 2).await;
-        seconds(15).await;
-        master.machine.destroy_disk();
-        cluster.power_cycle(&master);
-        master.start().await;
+        let (master, slave) = pair_with_another_disk(&cluster, 2).await;
         // It may have topics of its own before long.
         cluster.send(&master.addr, "U", "body").await;
         seconds(60).await;
@@ -212,6 +193,22 @@ fn a_blank_master_does_not_empty_its_slave() {
         });
         assert_eq!(refusals.len(), 1, "{refusals:?}");
     });
+}
+
+/// A master whose disk is another one, blank, and its slave, which keeps the three messages of the old log and how
+/// far group `G` was in it.
+async fn pair_with_another_disk(cluster: &Cluster, committed: i64) -> (Broker, Broker) {
+    let master = cluster.master(|_, _| {}).await;
+    let slave = cluster.slave().await;
+    for _ in 0..3 {
+        cluster.send(&master.addr, "T", "body").await;
+    }
+    commit(cluster, &master.addr, "G", "T", committed).await;
+    seconds(15).await;
+    master.machine.destroy_disk();
+    cluster.power_cycle(&master);
+    master.start().await;
+    (master, slave)
 }
 
 /// A master that syncs nothing by itself, and its slave, which both have the first message for good.

@@ -1,11 +1,9 @@
 //! Half messages that nobody ends: who is asked about them, how often, and that each ends once.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use mq_protocol::codes::{RequestCode, ResponseCode};
-use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::transaction::{
     CheckTransactionStateRequestHeader, EndTransactionRequestHeader,
 };
@@ -18,7 +16,7 @@ use mq_remoting::{
 use mq_store::config::FlushDiskType;
 use staticfire_world::world::World;
 
-use super::cluster::{Broker, Cluster, new_client, seconds, test_without_writeback};
+use super::cluster::{Broker, Cluster, heartbeat, new_client, seconds, test_without_writeback};
 use super::transactions::{
     COMMIT, HALF_TOPIC, ROLLBACK, counts, end, half_header, read, send_half_as,
 };
@@ -60,10 +58,8 @@ impl Producer {
             producer_data_set: vec![ProducerData { group_name: "P".to_owned() }],
             ..HeartbeatData::default()
         };
-        let request = RemotingCommand::request(RequestCode::HEART_BEAT, &());
-        let request = request.with_body(to_bytes(&body));
-        let reply = self.client.invoke(&broker.addr, request, Duration::from_secs(3)).await;
-        assert_eq!(reply.unwrap().code, ResponseCode::SUCCESS);
+        let reply = heartbeat(&self.client, broker, &body).await;
+        assert_eq!(reply.code, ResponseCode::SUCCESS);
     }
 
     /// Beats its heart for so many seconds; what it was asked meanwhile.

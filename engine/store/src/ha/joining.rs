@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use mq_env::Env;
 use mq_env::probe::Event;
-use mq_protocol::header::log_prefix::{LOG_SAMPLE_BYTES_MAX, LogSample, SampleVerdict};
+use mq_protocol::header::log_prefix::{LOG_SAMPLE_BYTES_MAX, SampleVerdict};
 
-use super::prefix::{OwnLog, PrefixError, PrefixOracle, PrefixQuery, Relation, compare};
+use super::prefix::{OwnLog, PrefixError, PrefixOracle, PrefixQuery, Relation, compare, sample};
 use super::quarantine::{Quarantine, begin_aside, copy_aside, finish_aside, record_boundaries};
 use crate::commit_log::CommitLog;
 use crate::config::{StoreConfig, UpstreamSwitch};
@@ -147,8 +147,7 @@ impl Joining {
             return Ok(true);
         }
         let changed = || PrefixError::Unreachable("the slave's own log changed".to_owned());
-        let crc = log.crc_of(from..end_offset).ok_or_else(changed)?;
-        let sample = LogSample { from, size_bytes: (end_offset - from) as u32, crc };
+        let sample = sample(from..end_offset, &|range| log.crc_of(range)).ok_or_else(changed)?;
         let query = PrefixQuery { end_offset, samples: vec![sample] };
         match oracle(query).await {
             Ok(answer) => Ok(answer.verdicts == [SampleVerdict::Same]),

@@ -142,6 +142,39 @@ pub fn answer_prefix_query(log: &CommitLog, query: &PrefixQuery) -> PrefixAnswer
     PrefixAnswer { min_offset: log.min_offset(), max_offset, verdicts }
 }
 
+/// Whether the log behind `ask` is the beginning of `log`, or the other way round, as far as both ends of what
+/// they share tell. Logs that share nothing are different ones.
+///
+/// # Errors
+/// Those of `ask`.
+pub async fn shares_log<'a, E>(
+    log: &CommitLog,
+    ask: impl Fn(PrefixQuery) -> BoxFuture<'a, Result<PrefixAnswer, E>>,
+) -> Result<bool, E> {
+    let ask = |samples| ask(PrefixQuery { end_offset: log.max_offset(), samples });
+    let there = ask(Vec::new()).await?;
+    let from = there.min_offset.max(log.min_offset());
+    let to = there.max_offset.min(log.max_offset());
+    if from >= to {
+        return Ok(false);
+    }
+    let ends = [from..to.min(from + SAMPLE_BYTES), from.max(to.saturating_sub(SAMPLE_BYTES))..to];
+    let samples = ends.into_iter().map(|range| sample(range, &|range| log.crc_of(range)));
+    let Some(samples) = samples.collect::<Option<Vec<_>>>() else { return Ok(false) };
+    Ok(ask(samples).await?.verdicts == [SampleVerdict::Same; 2])
+}
+
+/// The sample of a log at `range`, of which `crc` tells the checksum; `None` if not all of it is there.
+pub(crate) fn sample(
+    range: Range<u64>,
+    crc: &(dyn Fn(Range<u64>) -> Option<u32> + Sync),
+) -> Option<LogSample> {
+    let is_piece = !range.is_empty() && range.end - range.start <= SAMPLE_BYTES;
+    assert!(is_piece, "{range:?} is compared as one");
+    let size_bytes = u32::try_from(range.end - range.start).ok()?;
+    Some(LogSample { from: range.start, size_bytes, crc: crc(range)? })
+}
+
 /// Finds out how `own` relates to the log of the master behind `oracle`. A tail of more than
 /// `diverged_bytes_max` bytes counts as foreign.
 pub(crate) async fn compare(
@@ -304,13 +337,8 @@ impl Questions<'_> {
     }
 
     fn samples(&self, ranges: Vec<Range<u64>>) -> Result<Vec<LogSample>, Stop> {
-        let sample = |range: Range<u64>| {
-            let is_piece = !range.is_empty() && range.end - range.start <= SAMPLE_BYTES;
-            assert!(is_piece, "{range:?} is compared as one");
-            let size_bytes = u32::try_from(range.end - range.start).ok()?;
-            Some(LogSample { from: range.start, size_bytes, crc: (self.own.crc)(range)? })
-        };
-        let samples: Option<Vec<_>> = ranges.into_iter().map(sample).collect();
+        let samples: Option<Vec<_>> =
+            ranges.into_iter().map(|range| sample(range, self.own.crc)).collect();
         samples.ok_or_else(|| {
             let text = "the slave's own log changed while it was compared";
             Stop::Error(PrefixError::Unreachable(text.to_owned()))

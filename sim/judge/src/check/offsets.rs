@@ -108,22 +108,28 @@ pub fn is_gone(history: &History, delivery: &Delivery) -> bool {
         && reading.at(delivery.queue_offset).is_none_or(|it| it.number != delivery.number)
 }
 
-/// By consumer group, queue and consumer, the highest offset of a record that is gone.
+/// A member of a consumer group at a queue.
+type Member = (Arc<str>, QueueKey, Arc<str>);
+
+fn member(group: &Arc<str>, queue: &QueueKey, consumer: &Arc<str>) -> Member {
+    (Arc::clone(group), queue.clone(), Arc::clone(consumer))
+}
+
+/// The highest offset at which each member was given a record that is gone.
 #[derive(Default)]
-struct Stands(BTreeMap<(Arc<str>, QueueKey, Arc<str>), u64>);
+struct Stands(BTreeMap<Member, u64>);
 
 impl Stands {
     fn was_given(&mut self, delivery: &Delivery) {
         let Delivery { consumer, consumer_group, queue, .. } = delivery;
-        let member = (Arc::clone(consumer_group), queue.clone(), Arc::clone(consumer));
-        let highest = self.0.entry(member).or_default();
+        let highest = self.0.entry(member(consumer_group, queue, consumer)).or_default();
         *highest = delivery.queue_offset.max(*highest);
     }
 
     /// Whatever comes to lie where it reads on is given to it.
     fn set(&mut self, set: &PullOffset) {
         let PullOffset { consumer, consumer_group, queue, .. } = set;
-        let member = (Arc::clone(consumer_group), queue.clone(), Arc::clone(consumer));
+        let member = member(consumer_group, queue, consumer);
         let Some(highest) = self.0.get_mut(&member) else { return };
         match set.queue_offset.checked_sub(1) {
             Some(last) => *highest = last.min(*highest),
