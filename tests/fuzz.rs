@@ -16,6 +16,10 @@ use staticfire::run::report::{RunReport, Verdict};
 use staticfire::stories::generate::Shape;
 use staticfire::stories::{matrix_rows, swarm};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Plans without a variable that says otherwise.
 const CASES: u64 = 200;
 

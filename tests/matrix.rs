@@ -11,6 +11,10 @@ use staticfire::stories::matrix_rows::{self, MatrixRow, Ours};
 use staticfire::stories::rows;
 use staticfire_judge::check::Checker;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Seeds that every row runs under.
 const SEEDS: u64 = 4;
 

@@ -1,6 +1,10 @@
 //! Tests across crates, in one binary.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod broker;
 mod crash_points;
 mod ha;

@@ -403,7 +403,7 @@ impl MappedFile {
 
     fn write(&self, position: usize, bytes: &[u8], end: usize) {
         assert!(position + bytes.len() <= end && end <= self.file_size(), "{position}..{end}");
-        debug_assert!(end >= self.wrote_position(), "appends only go forward");
+        assert!(end >= self.wrote_position(), "appends only go forward");
         if let Some(buffer) = self.lent_buffer() {
             buffer.write(position, bytes);
             self.appended.wrote_position.store(end, Ordering::Release);

@@ -242,7 +242,7 @@ impl Channel {
     /// Hands the queued frames to the connection's task in exchange for its empty buffer. With
     /// nothing queued the task parks (unless the connection is to end) and `false` comes back.
     pub(crate) fn take_out_or_park(&self, empty: &mut BytesMut, waker: &Waker) -> bool {
-        debug_assert!(empty.is_empty(), "the buffer handed in still holds bytes");
+        assert!(empty.is_empty(), "the buffer handed in still holds bytes");
         let mut state = self.state();
         state.writing_bytes = state.out.len();
         if state.out.is_empty() {

@@ -271,7 +271,7 @@ impl CommitLog {
     /// Start of the file in which `phy_offset` lies or would lie.
     pub(crate) fn file_start(&self, phy_offset: u64) -> u64 {
         let start = phy_offset - self.queue.position(phy_offset) as u64;
-        debug_assert!(start <= phy_offset && phy_offset - start < self.queue.file_size() as u64);
+        assert!(start <= phy_offset && phy_offset - start < self.queue.file_size() as u64);
         start
     }
 
@@ -447,7 +447,7 @@ impl CommitLog {
     }
 
     fn publish_max(&self, max_offset: u64) {
-        debug_assert!(max_offset <= self.queue.max_offset(), "readable is what was appended");
+        assert!(max_offset <= self.queue.max_offset(), "readable is what was appended");
         self.max_offset.advance_to(max_offset);
         self.put_side.appended.notify_one();
     }

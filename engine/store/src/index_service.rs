@@ -179,10 +179,7 @@ impl IndexService {
         result.index_last_update_phy_offset = last.header().end_phy_offset;
         let (hash, max_num) = (key_hash(topic, key), max_num.min(MAX_MSGS_NUM_BATCH));
         for file in state.files.iter().rev() {
-            debug_assert!(
-                result.phy_offsets.len() < max_num.max(1),
-                "who has enough looks no further"
-            );
+            assert!(result.phy_offsets.len() < max_num.max(1), "who has enough looks no further");
             if file.is_time_matched(begin_ms, end_ms) {
                 let found = &mut result.phy_offsets;
                 file.select_phy_offset(hash, max_num, begin_ms, end_ms, found);

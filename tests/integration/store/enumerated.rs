@@ -4,6 +4,7 @@
 
 use mq_tests::crash::enumeration::size_of;
 use mq_tests::crash::{OPERATIONS, enumerate};
+use staticfire::campaign::sweep::{SweepOptions, sweep};
 
 /// Distinct images that every operation must come to.
 const IMAGES_MIN: usize = 200;
@@ -13,8 +14,9 @@ fn every_operation_may_crash_at_any_point() {
     let size = size_of(std::env::var("CRASH_IMAGES").ok());
     let mut total = 0;
     let mut too_few = Vec::new();
-    for operation in &OPERATIONS {
-        let row = enumerate(operation, size, &[]).unwrap_or_else(|finding| panic!("{finding}"));
+    let rows = sweep(&OPERATIONS, &SweepOptions::quiet(), |it| enumerate(it, size, &[]));
+    for row in rows {
+        let row = row.unwrap_or_else(|finding| panic!("{finding}"));
         println!("{row}");
         total += row.images + row.recovery_images;
         if row.images < IMAGES_MIN {

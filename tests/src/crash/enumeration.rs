@@ -33,7 +33,7 @@ pub struct Size {
 impl Size {
     /// What every run of the tests does.
     pub const SMALL: Size =
-        Size { images: 400, exhaustive: 40, recoveries: 120, recovery_outcomes: 1 };
+        Size { images: 400, exhaustive: 40, recoveries: 300, recovery_outcomes: 1 };
 
     /// A size for `images` per operation.
     #[must_use]

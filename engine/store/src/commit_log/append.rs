@@ -196,7 +196,7 @@ struct PutLockTimer<'a>(&'a CommitLog);
 
 impl<'a> PutLockTimer<'a> {
     fn start(log: &'a CommitLog, now_ms: u64) -> Self {
-        debug_assert_eq!(log.put_side.locked_since_ms.load(Ordering::Relaxed), 0, "one at a time");
+        assert_eq!(log.put_side.locked_since_ms.load(Ordering::Relaxed), 0, "one at a time");
         log.put_side.locked_since_ms.store(now_ms, Ordering::Release);
         PutLockTimer(log)
     }

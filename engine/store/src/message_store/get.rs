@@ -76,7 +76,7 @@ impl MessageStore {
         );
         let is_found = scan.status == GetMessageStatus::Found;
         assert_eq!(is_found, found > 0, "a read that found something says so");
-        debug_assert_eq!(scan.total_bytes, scan.messages.iter().map(|it| it.len()).sum::<usize>());
+        assert_eq!(scan.total_bytes, scan.messages.iter().map(|it| it.len()).sum::<usize>());
         GetMessageResult {
             status: scan.status,
             next_begin_offset: offset + scan.units_scanned,
