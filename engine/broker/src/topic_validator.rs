@@ -10,7 +10,7 @@ pub(crate) const RMQ_SYS_SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// What load tests send to.
 pub(crate) const RMQ_SYS_BENCHMARK_TOPIC: &str = "BenchmarkTest";
 /// Half messages of transactions.
-pub(crate) const RMQ_SYS_TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+pub const RMQ_SYS_TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Which half messages are done with.
 pub(crate) const RMQ_SYS_TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 /// Half messages that were checked too often.

@@ -18,6 +18,7 @@ use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageRes
 use mq_protocol::header::send_message::{
     ConsumerSendMsgBackRequestHeader, SendMessageRequestHeader, SendMessageResponseHeader,
 };
+use mq_protocol::header::transaction::EndTransactionRequestHeader;
 use mq_protocol::message::{MessageExt, MessageQueue};
 use mq_protocol::message_codec::decode_messages;
 use mq_protocol::remoting_command::RemotingCommand;
@@ -171,6 +172,16 @@ impl MqClientApi {
             _ => return Err(broker_error(addr, response)),
         };
         Ok((send_status, read_header(addr, &response)?))
+    }
+
+    /// Tells a broker what becomes of a half message; it does not answer.
+    pub(crate) fn end_transaction_oneway(
+        &self,
+        addr: &str,
+        header: &EndTransactionRequestHeader,
+    ) -> Result<(), ClientError> {
+        let request = RemotingCommand::request(RequestCode::END_TRANSACTION, header);
+        Ok(self.remoting.invoke_oneway(addr, request)?)
     }
 
     /// Sends a message without waiting for an answer.

@@ -12,16 +12,10 @@ use std::time::Duration;
 use mq_env::Env;
 use mq_env::task::TaskGroup;
 use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
-use mq_protocol::codes::RequestCode;
 use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::client::UnregisterClientRequestHeader;
 use mq_protocol::message::{Message, MessageQueue};
-use mq_protocol::remoting_command::RemotingCommand;
-use mq_remoting::processor::not_supported;
-use mq_remoting::{
-    Channel, ProcessOutcome, ProcessResult, ProcessorTable, RemotingClient, RemotingClientConfig,
-    RequestProcessor,
-};
+use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
@@ -31,7 +25,9 @@ use crate::api::MqClientApi;
 use crate::error::ClientError;
 use crate::name_servers::NameServers;
 use crate::push_consumer::ConsumerInner;
+use crate::remoting_processor::ClientRemotingProcessor;
 use crate::route::{RouteTable, clamp_queue_nums};
+use crate::transaction_checks::TransactionChecks;
 use crate::unique_id::UniqueIds;
 
 /// The producer group that every client registers for what consumers send.
@@ -89,6 +85,7 @@ struct Inner {
     tasks: TaskGroup,
     api: MqClientApi,
     signals: Arc<Signals>,
+    transaction_checks: Arc<TransactionChecks>,
     unique_ids: UniqueIds,
     rng: Mutex<ChaCha8Rng>,
     state: Mutex<State>,
@@ -98,9 +95,9 @@ struct Inner {
 
 /// What wakes the services between their intervals.
 #[derive(Default)]
-struct Signals {
+pub(crate) struct Signals {
     heartbeat: Notify,
-    rebalance: Notify,
+    pub(crate) rebalance: Notify,
     consumer_added: Notify,
 }
 
@@ -123,8 +120,11 @@ impl ClientInstance {
         };
         let local_ip = env.net.local_ip();
         let signals = Arc::new(Signals::default());
-        let processors = ProcessorTable::default()
-            .register_default(Arc::new(ClientRemotingProcessor { signals: Arc::clone(&signals) }));
+        let transaction_checks = Arc::<TransactionChecks>::default();
+        let processors = ProcessorTable::default().register_default(Arc::new({
+            let (signals, transaction_checks) = (signals.clone(), transaction_checks.clone());
+            ClientRemotingProcessor { signals, transaction_checks }
+        }));
         let remoting = RemotingClient::new(env.clone(), config.remoting.clone(), processors);
         let name_servers = NameServers::new(config.namesrv_addrs.clone(), &mut rng);
         let state = State {
@@ -140,6 +140,7 @@ impl ClientInstance {
             tasks: env.tasks.child(),
             api: MqClientApi::new(remoting, name_servers),
             signals,
+            transaction_checks,
             unique_ids,
             rng: Mutex::new(rng),
             state: Mutex::new(state),
@@ -182,6 +183,10 @@ impl ClientInstance {
 
     pub(crate) fn api(&self) -> &MqClientApi {
         &self.inner.api
+    }
+
+    pub(crate) fn transaction_checks(&self) -> &TransactionChecks {
+        &self.inner.transaction_checks
     }
 
     /// A random number below `bound` (which is above 0).
@@ -441,22 +446,5 @@ impl ClientInstance {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Answers what brokers ask a client (RocketMQ 4.9 `ClientRemotingProcessor`).
-struct ClientRemotingProcessor {
-    signals: Arc<Signals>,
-}
-
-impl RequestProcessor for ClientRemotingProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
-        match request.code {
-            RequestCode::NOTIFY_CONSUMER_IDS_CHANGED => {
-                self.signals.rebalance.notify_one();
-                Ok(ProcessOutcome::Silent)
-            }
-            code => Err(not_supported(code)),
-        }
     }
 }

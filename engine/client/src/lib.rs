@@ -5,14 +5,15 @@
 //! | [`error`] | [`ClientError`], [`SendError`] |
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
-//! | [`instance`] | [`ClientInstance`]: connections and services shared by producers and consumers |
+//! | [`instance`], `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
 //! | [`producer`] | [`Producer`] |
+//! | [`transaction_producer`], `transaction_checks` | [`TransactionProducer`], and how brokers ask it |
 //! | [`pull_client`] | [`PullClient`], reading without a group |
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
 //!
-//! Not here: transactions, orderly consumption, broadcasting, batches, ACL, namespaces.
+//! Not here: orderly consumption, broadcasting, batches, ACL, namespaces.
 
 pub mod error;
 
@@ -27,6 +28,12 @@ pub mod api;
 pub mod instance;
 
 pub mod producer;
+
+mod remoting_processor;
+
+pub mod transaction_producer;
+
+mod transaction_checks;
 
 pub mod pull_client;
 
@@ -52,4 +59,7 @@ pub use producer::{Producer, ProducerConfig};
 pub use pull_client::PullClient;
 pub use push_consumer::{
     ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig,
+};
+pub use transaction_producer::{
+    LocalTransactionState, TransactionListener, TransactionProducer, TransactionSendResult,
 };

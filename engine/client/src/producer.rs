@@ -227,6 +227,9 @@ impl Producer {
             sys_flag |= MessageSysFlag::COMPRESSED;
         }
         let properties = &mut message.properties;
+        if properties.get(MessageConst::TRAN_MSG) == Some("true") {
+            sys_flag |= MessageSysFlag::TRANSACTION_PREPARED;
+        }
         let (mut reconsume_times, mut max_reconsume_times) = (0, None);
         if message.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX) {
             reconsume_times =

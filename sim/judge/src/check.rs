@@ -10,6 +10,7 @@
 //! | [`replicas`] | logs agree, derived files equal a rebuild, recovery is idempotent |
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
 //! | [`truncation`] | a cut log ends on the disk, too |
+//! | [`transactions`] | what is sent in a transaction is delivered once that is committed, and only then |
 //! | [`expiry`] | messages leave a store only by the rules of retention |
 //! | [`liveness`] | life goes on in time after the last heal |
 //!
@@ -24,6 +25,7 @@ pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;
 pub mod replicas;
+pub mod transactions;
 pub mod truncation;
 pub mod visibility;
 
@@ -49,6 +51,8 @@ pub enum Checker {
     Visibility,
     /// [`truncation`].
     Truncation,
+    /// [`transactions`].
+    Transactions,
     /// [`expiry`].
     Expiry,
     /// [`liveness`].
@@ -71,6 +75,7 @@ impl fmt::Display for Checker {
             Checker::Replicas => "replicas",
             Checker::Visibility => "visibility",
             Checker::Truncation => "truncation",
+            Checker::Transactions => "transactions",
             Checker::Expiry => "expiry",
             Checker::Liveness => "liveness",
             Checker::Counts => "counts",

@@ -29,6 +29,8 @@ impl fmt::Display for QueueKey {
 pub enum Outcome {
     /// SEND_OK for a message with WAIT=true.
     Acked,
+    /// Stored as a half message, to be forgotten: its local transaction was rolled back.
+    RolledBack,
     /// The broker refused it before storing anything.
     Rejected(Arc<str>),
     /// A status or error that leaves it open (FLUSH_DISK_TIMEOUT, FLUSH_SLAVE_TIMEOUT,
@@ -68,6 +70,20 @@ pub struct SendOp {
     pub group: Option<Arc<str>>,
     /// Where it was put, for statuses that carry a place.
     pub place: Option<Place>,
+}
+
+/// What became of a local transaction, as the database beside the cluster says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalTransaction {
+    /// Its producer may still run it.
+    Running,
+    /// Committed.
+    Committed {
+        /// Ordinal of the trace event.
+        ordinal: u64,
+    },
+    /// Rolled back, or never to be run.
+    RolledBack,
 }
 
 /// One message handed to a consumer.
@@ -141,6 +157,8 @@ pub struct History {
     pub pull_offsets: Vec<PullOffset>,
     /// The queues as a fresh group read them after the end of the story.
     pub read_back: BTreeMap<QueueKey, QueueReading>,
+    /// The local transactions of messages that were sent in one, by number.
+    pub transactions: BTreeMap<u32, LocalTransaction>,
     /// The topics that each consumer group of the story subscribes to.
     pub subscriptions: BTreeMap<Arc<str>, Vec<Arc<str>>>,
 }

@@ -26,7 +26,7 @@ pub use event::{Awaited, EventPlan, START, Trigger};
 pub use local_defaults::local_defaults;
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
-pub use workload::{ConsumerGroupPlan, WorkloadPlan};
+pub use workload::{ConsumerGroupPlan, TransactionPlan, WorkloadPlan};
 
 /// One story: a cluster, a workload, what goes wrong, and what must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

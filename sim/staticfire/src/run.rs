@@ -279,7 +279,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     settle::make_anew(&cluster, &clients, &blank.collect::<Vec<_>>()).await?;
     let mut expectations = settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await;
     let ran_out = clients.traffic.ran_out();
-    settle::fall_silent(&clients).await;
+    settle::fall_silent(&cluster, &clients).await;
     expectations.extend(settle::replicas_meet(&cluster, plan, &groups, healed_us).await);
     let found = settle::read_back(&cluster, &clients, &groups).await;
     cluster.note_disk_bites();
@@ -318,6 +318,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
             Committed::new()
         }
     };
+    shortfalls.extend(settle::leave_open(&cluster, &clients));
     violations.extend(settle::compare_disks(&cluster, plan, &groups));
     violations.extend(settle::fallen(&cluster));
     let groups = beginnings.into_iter().map(|it| it.end(&cluster, &clients));

@@ -25,7 +25,8 @@ use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageRes
 use mq_protocol::header::send_message::{
     ConsumerSendMsgBackRequestHeader, SendMessageRequestHeader, SendMessageResponseHeader,
 };
-use mq_protocol::message::{MessageConst, PropertiesView};
+use mq_protocol::header::transaction::EndTransactionRequestHeader;
+use mq_protocol::message::{MessageConst, OffsetMessageId, PropertiesView};
 use mq_protocol::message_codec::RecordFields;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PullSysFlag;
@@ -79,6 +80,7 @@ pub(crate) struct State {
     pub(crate) log: Vec<String>,
     records: BTreeMap<(String, String, i32), Vec<Bytes>>,
     members: BTreeMap<String, BTreeMap<String, Channel>>,
+    producers: BTreeMap<String, Channel>,
 }
 
 impl FakeCluster {
@@ -179,6 +181,17 @@ impl FakeCluster {
         self.shared.state.lock().unwrap()
     }
 
+    /// The record at an offset of a queue of topic `T`.
+    pub(crate) fn record(&self, broker_name: &str, queue_id: i32, offset: usize) -> Bytes {
+        let key = (broker_name.to_owned(), "T".to_owned(), queue_id);
+        self.state().records[&key][offset].clone()
+    }
+
+    /// Sends a request to the client that told of a producer group last.
+    pub(crate) fn ask_producer(&self, group: &str, request: RemotingCommand) {
+        self.state().producers[group].oneway(request).unwrap();
+    }
+
     /// The lines logged since the last call that begin with `prefix`; the others are forgotten.
     pub(crate) fn take_log(&self, prefix: &str) -> Vec<String> {
         let log = std::mem::take(&mut self.state().log);
@@ -272,6 +285,7 @@ impl FakeServer {
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(request),
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(request),
             RequestCode::GET_MAX_OFFSET | RequestCode::GET_MIN_OFFSET => self.bound(request),
+            RequestCode::END_TRANSACTION => self.end_transaction(request),
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(request),
             code => panic!("the fake does not serve {code}"),
         }
@@ -297,6 +311,9 @@ impl FakeServer {
             .collect();
         self.log(format!("34 {} {} {}", self.addr, data.client_id, groups.join(" ")));
         let mut state = self.state();
+        for producer in &data.producer_data_set {
+            state.producers.insert(producer.group_name.clone(), channel.clone());
+        }
         let mut to_notify = Vec::new();
         for consumer in &data.consumer_data_set {
             let members = state.members.entry(consumer.group_name.clone()).or_default();
@@ -338,7 +355,10 @@ impl FakeServer {
         let uniq_key = PropertiesView::new(&properties).get(MessageConst::UNIQ_KEY);
         let queue_id = header.queue_id;
         let uniq_key = uniq_key.unwrap_or_default();
-        self.log(format!("310 {}-{queue_id} {} {uniq_key}", self.broker_name, header.topic));
+        let flag =
+            if header.sys_flag == 0 { String::new() } else { format!(" flag {}", header.sys_flag) };
+        let topic = &header.topic;
+        self.log(format!("310 {}-{queue_id} {topic} {uniq_key}{flag}", self.broker_name));
         let stored = matches!(code, 0 | 10 | 11 | 12);
         if !stored {
             return Err(ProcessError::new(code, "as told"));
@@ -350,13 +370,25 @@ impl FakeServer {
             &request.body,
             &properties,
         );
+        let store_host = self.addr.parse().unwrap();
+        let id = OffsetMessageId { store_host, phy_offset: 1_000 + queue_offset };
         let header = SendMessageResponseHeader {
-            msg_id: "0A".to_owned(),
+            msg_id: id.to_string(),
             queue_id,
             queue_offset,
             transaction_id: None,
         };
         Ok(RemotingCommand::response(code, None).with_header(&header).into())
+    }
+
+    fn end_transaction(&self, request: &RemotingCommand) -> ProcessResult {
+        let header: EndTransactionRequestHeader = request.header()?;
+        let EndTransactionRequestHeader { commit_or_rollback, from_transaction_check, .. } = header;
+        let (half, at) = (header.tran_state_table_offset, header.commit_log_offset);
+        let group = &header.producer_group;
+        let from = if from_transaction_check { "asked" } else { "told" };
+        self.log(format!("37 {} {group} {half} at {at}: {commit_or_rollback} {from}", self.addr));
+        Ok(ProcessOutcome::Silent)
     }
 
     fn pull_message(&self, request: &RemotingCommand) -> ProcessResult {

@@ -8,3 +8,4 @@ mod memory_net;
 mod producing;
 mod pulling;
 mod pushing;
+mod transactions;

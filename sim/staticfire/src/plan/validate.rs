@@ -240,6 +240,16 @@ fn workload(work: &WorkloadPlan, names: &Names) -> Result<(), Nonsense> {
     if work.delay_level > 18 {
         return complain("delay_level", "0 (none) to 18");
     }
+    if let Some(transaction) = work.transaction {
+        if transaction.rollback_percent > 100 || transaction.unknown_percent > 100 {
+            return complain("transaction", "at most 100 percent each");
+        }
+        if work.delay_level > 0 || work.wait_false_percent > 0 {
+            let text = "neither with delay_level nor with wait_false_percent: RocketMQ drops the delay, and \
+                        a half message that waits for nothing is no promise";
+            return complain("transaction", text);
+        }
+    }
     if work.topic.is_empty() || work.topic.starts_with(['%', ' ']) {
         return complain("topic", "a name as RocketMQ allows it");
     }
@@ -326,6 +336,16 @@ mod tests {
                 "[check]",
                 "[[workload]]\n[[workload]]\n[check]",
                 "two processes are called \"producer-1\"",
+            ),
+            (
+                "[check]",
+                "[workload]\ndelay_level = 1\ntransaction = {}\n[check]",
+                "line 20: workload.transaction: neither with delay_level",
+            ),
+            (
+                "[check]",
+                "[workload]\ntransaction = { rollback_percent = 101 }\n[check]",
+                "at most 100 percent each",
             ),
             ("slaves = 1", "slaves = 1\nslavs = 2", "slavs"),
             ("at = \"3s\"", "at = \"3\"", "no duration"),

@@ -45,9 +45,22 @@ pub struct WorkloadPlan {
     /// Delay level of every message; 0 for none.
     #[serde(skip_serializing_if = "is_zero")]
     pub delay_level: u32,
+    /// Every message is sent in a transaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<TransactionPlan>,
     /// Further consumer groups of the topic.
     #[serde(rename = "consumer_group", skip_serializing_if = "Vec::is_empty")]
     pub consumer_groups: Vec<ConsumerGroupPlan>,
+}
+
+/// How local transactions end; what is not rolled back is committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransactionPlan {
+    /// Share that is rolled back, in percent.
+    pub rollback_percent: u32,
+    /// Share of which the producer says that it does not know yet, in percent: the broker has to ask.
+    pub unknown_percent: u32,
 }
 
 /// A consumer group that is there from before the first send.
@@ -93,6 +106,7 @@ impl Default for WorkloadPlan {
             send_timeout: Millis(3_000),
             wait_false_percent: 0,
             delay_level: 0,
+            transaction: None,
             consumer_groups: Vec::new(),
         }
     }
@@ -105,6 +119,15 @@ impl WorkloadPlan {
         let level = self.delay_level as usize;
         let ms = if level == 0 { 0 } else { DelayLevels::default().deliver_time_ms(level, 0) };
         Duration::from_millis(ms)
+    }
+
+    /// Its producer group. Whom a broker asks about a transaction must know the workload's.
+    #[must_use]
+    pub fn producer_group(&self) -> String {
+        match self.transaction {
+            Some(_) => format!("{}transactions", self.prefix()),
+            None => "producers".to_owned(),
+        }
     }
 
     /// Names of its producers' processes.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 use staticfire_judge::check::liveness::Expectation;
+use staticfire_judge::history::{History, Outcome};
 use staticfire_world::trace::Name;
 use tokio::time::{sleep, timeout};
 
@@ -18,6 +19,7 @@ use crate::plan::{Millis, Plan};
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
+use crate::run::report::{Finding, Verdict};
 use crate::run::traffic::Acks;
 use crate::run::workload::Workload;
 
@@ -151,8 +153,12 @@ fn can_acknowledge(cluster: &Cluster, group: &str) -> bool {
     master.is_some_and(|master| master.acks().other_copies <= has_copies())
 }
 
-/// Stops the producers and waits until every send has an outcome, and every delayed message was due.
-pub(super) async fn fall_silent(clients: &Clients) {
+/// Within this time a client knows a new master, and a broker the groups of a client.
+const ACQUAINTANCE: Duration = Duration::from_secs(60);
+
+/// Stops the producers and waits until every send has an outcome, every delayed message was due, and brokers
+/// have asked about every half message that nobody ended.
+pub(super) async fn fall_silent(cluster: &Cluster, clients: &Clients) {
     clients.works.iter().for_each(|work| work.stop_sending());
     while !clients.works.iter().all(|work| work.is_quiet()) {
         sleep(LOOK_INTERVAL).await;
@@ -161,6 +167,34 @@ pub(super) async fn fall_silent(clients: &Clients) {
     if let Some(delay) = delayed.map(|work| work.plan.delay()).max() {
         sleep(delay + DELIVERY).await;
     }
+    if clients.works.iter().any(|work| work.plan.transaction.is_some()) {
+        let patience = cluster.brokers().values().map(BrokerProcess::transaction_patience);
+        sleep(ACQUAINTANCE + patience.max().unwrap_or_default() + DELIVERY).await;
+    }
+}
+
+/// Where no producer of a workload runs any more, nobody can be asked about its transactions: what nobody got is
+/// no acknowledged message then. Gives a finding for each such workload.
+pub(super) fn leave_open(cluster: &Cluster, clients: &Clients) -> Vec<Finding> {
+    let runs = |name: String| cluster.node(&name).is_running();
+    let transactional = clients.works.iter().filter(|work| work.plan.transaction.is_some());
+    let deserted = transactional.filter(|work| !work.plan.producer_names().any(runs));
+    let mut findings = Vec::new();
+    for work in deserted {
+        let topic = &work.plan.topic;
+        let mut history = clients.traffic.history();
+        let History { sends, read_back, .. } = &mut *history;
+        let read = read_back.values().flat_map(|queue| &queue.messages);
+        let read: BTreeSet<u32> = read.filter_map(|message| message.number).collect();
+        let open = sends.iter_mut().filter(|send| {
+            *send.topic == **topic && send.outcome == Outcome::Acked && !read.contains(&send.number)
+        });
+        let text = clients.traffic.trace().name("TRANSACTION_OPEN");
+        open.for_each(|send| send.outcome = Outcome::Unknown(Name::clone(&text)));
+        let text = format!("no producer is left that could be asked about transactions of {topic}");
+        findings.push(Finding::new(Verdict::Undecided, text));
+    }
+    findings
 }
 
 /// Waits until the replicas of every group are equal.

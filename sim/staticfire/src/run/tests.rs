@@ -218,3 +218,21 @@ fn heartbeats_without_an_interval_come_every_millisecond() {
     let a_millisecond = outcome.stats.task_polls / outcome.report.sim_ms;
     assert!(a_millisecond < 50, "{:?}", outcome.stats);
 }
+
+#[test]
+fn transactions_that_nobody_is_left_to_be_asked_about_are_undecided() {
+    let gone = events(&["kill = { node = \"producer-1\" }", "kill = { node = \"producer-2\" }"]);
+    let plan = |unknown_percent: u32| {
+        let check = "promise = \"never\"\nsends_within = \"never\"";
+        let mut plan = story(&gone, check);
+        let transaction = crate::plan::TransactionPlan { unknown_percent, rollback_percent: 0 };
+        plan.workloads[0].transaction = Some(transaction);
+        plan
+    };
+    finds(&plan(100), Verdict::Undecided, "no producer is left that could be asked");
+    let report = run(&plan(100), 1, "-").report;
+    assert_eq!((report.acked, report.lost), (0, 0), "{:#?}", report.findings);
+    // What was ended before they died is owed all the same.
+    let report = run(&plan(0), 1, "-").report;
+    assert!(report.acked > 20 && report.lost == 0, "{:#?}", report.findings);
+}

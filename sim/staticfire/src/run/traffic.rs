@@ -113,7 +113,7 @@ impl Traffic {
     /// Records the outcome of a send of the `workload`th workload.
     pub(super) fn send_ended(&self, producer: &Name, workload: usize, mut op: SendOp) {
         let text = match &op.outcome {
-            Outcome::Acked => &op.status,
+            Outcome::Acked | Outcome::RolledBack => &op.status,
             Outcome::Rejected(text) | Outcome::Unknown(text) => text,
         };
         op.ordinal = self.trace.op(producer, u64::from(op.number), text);

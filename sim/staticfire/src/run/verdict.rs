@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
-use staticfire_judge::check::{Checker, Violation, liveness, no_phantom, offsets};
+use staticfire_judge::check::{Checker, Violation, liveness, no_phantom, offsets, transactions};
 use staticfire_judge::history::History;
 use staticfire_world::trace::Trace;
 use staticfire_world::world::WorldStats;
@@ -58,6 +58,7 @@ pub(super) fn judge(
             violations.extend(facts::ack_predicates(&story));
             violations.extend(story.ledger.observed());
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
+            violations.extend(transactions::check(&story.history));
             let committed = story.committed.clone();
             let places = offsets::Facts { committed, not_owed, holes: rotten.places };
             violations.extend(offsets::check(&story.history, &places));

@@ -4,11 +4,12 @@
 pub mod consume;
 pub mod produce;
 pub mod read_back;
+mod transact;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use staticfire_judge::history::{Outcome, SendOp};
+use staticfire_judge::history::{LocalTransaction, Outcome, SendOp};
 use staticfire_world::trace::Name;
 
 use super::traffic::Traffic;
@@ -92,7 +93,20 @@ impl Workload {
     fn send_started(self: &Arc<Self>, producer: &Name, number: u32) -> InFlight {
         let trace = self.traffic.trace();
         trace.op(producer, u64::from(number), "send");
+        if self.plan.transaction.is_some() {
+            let running = LocalTransaction::Running;
+            self.traffic.history().transactions.insert(number, running);
+        }
         InFlight { work: Arc::clone(self), number, started_us: trace.now_us(), has_ended: false }
+    }
+
+    /// A local transaction that did not run before its send ended never will.
+    fn will_not_run(&self, number: u32) {
+        if let Some(transaction) = self.traffic.history().transactions.get_mut(&number)
+            && *transaction == LocalTransaction::Running
+        {
+            *transaction = LocalTransaction::RolledBack;
+        }
     }
 }
 
@@ -109,6 +123,7 @@ impl InFlight {
     /// Records the outcome.
     fn ended(mut self, producer: &Name, mut op: SendOp) {
         self.has_ended = true;
+        self.work.will_not_run(self.number);
         // Whoever waits for the acknowledgement may look at what is in flight.
         self.work.in_flight.fetch_sub(1, Ordering::Relaxed);
         let now_us = self.work.traffic.trace().now_us();
@@ -123,6 +138,7 @@ impl Drop for InFlight {
             return;
         }
         self.work.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.work.will_not_run(self.number);
         let trace = self.work.traffic.trace();
         let status = trace.name("PRODUCER_GONE");
         self.work.traffic.history().sends.push(SendOp {

@@ -168,6 +168,7 @@ impl Drawing {
             send_timeout: Millis(self.weighted(&[1_000, 3_000, 3_000, 10_000])),
             wait_false_percent: self.weighted(&[0, 0, 0, 20]),
             delay_level: self.weighted(&[0, 0, 0, 0, 0, 1, 2]),
+            transaction: None,
             consumer_groups,
         }
     }

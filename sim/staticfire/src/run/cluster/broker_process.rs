@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mq_protocol::ack_rule::{AckRule, Held};
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
@@ -97,6 +98,15 @@ impl BrokerProcess {
             FlushDiskType::SyncFlush => "SYNC_FLUSH",
             FlushDiskType::AsyncFlush => "ASYNC_FLUSH",
         }
+    }
+
+    /// How long a half message that nobody ends may wait until it was asked about, with one more round for
+    /// an answer that came to nothing.
+    #[must_use]
+    pub fn transaction_patience(&self) -> Duration {
+        let broker = &lock(&self.configured).broker;
+        let rounds_ms = broker.transaction_check_interval_ms.saturating_mul(2);
+        Duration::from_millis(broker.transaction_timeout_ms.saturating_add(rounds_ms))
     }
 
     /// `brokerId`.

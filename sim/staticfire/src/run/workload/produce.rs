@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mq_client::{ClientError, Producer, ProducerConfig, SendError, SendResult, SendStatus};
+use mq_client::{
+    ClientError, Producer, ProducerConfig, SendError, SendResult, SendStatus, TransactionProducer,
+};
 use mq_env::Env;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
@@ -18,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Workload;
+use super::transact::{LocalDatabase, half_stored};
 
 /// A send that was not acknowledged keeps its place in the window for this long, so that a cluster
 /// in trouble is not flooded and the story's messages last.
@@ -27,18 +30,46 @@ const BACK_OFF: Duration = Duration::from_millis(300);
 pub async fn run(context: ProcessContext, work: Arc<Workload>) {
     let ProcessContext { env, shutdown, name, .. } = context;
     let client = work.traffic.client(&env, &name);
-    let mut config = ProducerConfig::new("producers");
+    let mut config = ProducerConfig::new(work.plan.producer_group());
     config.send_msg_timeout = work.plan.send_timeout.duration();
     // Compression would hide the size of a body from the plan.
     config.compress_body_over_bytes = usize::MAX;
-    let producer = Producer::new(&client, config);
+    let producer = match work.plan.transaction {
+        None => Sender::Plain(Producer::new(&client, config)),
+        Some(plan) => {
+            let database = Arc::new(LocalDatabase::of(&env, &name, &work, plan));
+            Sender::InTransactions(TransactionProducer::new(&client, config, database))
+        }
+    };
     let sending = send_all(&env, &name, &work, &producer);
     let _ = shutdown.run_until_cancelled(sending).await;
     shutdown.cancelled().await;
     client.shutdown().await;
 }
 
-async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Producer) {
+/// How messages are sent.
+#[derive(Clone)]
+enum Sender {
+    Plain(Producer),
+    InTransactions(TransactionProducer),
+}
+
+impl Sender {
+    async fn send(&self, work: &Workload, number: u32, message: Message, wait: bool) -> SendOp {
+        let sent = match self {
+            Sender::Plain(producer) => {
+                producer.send(message).await.map(|result| stored(work, &result, wait))
+            }
+            Sender::InTransactions(producer) => {
+                let sent = producer.send_message_in_transaction(message).await;
+                sent.map(|result| half_stored(work, number, &result))
+            }
+        };
+        sent.unwrap_or_else(|error| failed(work, &error))
+    }
+}
+
+async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Sender) {
     let window = Arc::new(Semaphore::new(work.plan.window as usize));
     let interval = Duration::from_millis((1_000 / u64::from(work.plan.rate_per_second)).max(1));
     let mut draw = env.rng.stream("workload");
@@ -65,7 +96,7 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Produ
 async fn send_one(
     name: &Name,
     work: &Arc<Workload>,
-    producer: &Producer,
+    producer: &Sender,
     number: u32,
     len: usize,
     wait: bool,
@@ -81,17 +112,14 @@ async fn send_one(
         message.properties.insert_display(MessageConst::DELAY, work.plan.delay_level);
     }
     let in_flight = work.send_started(name, number);
-    let op = match producer.send(message).await {
-        Ok(result) => stored(work, &result, wait),
-        Err(error) => failed(work, &error),
-    };
+    let op = producer.send(work, number, message, wait).await;
     let acked = op.outcome == Outcome::Acked;
     in_flight.ended(name, op);
     acked
 }
 
 /// A message that a broker stored, with whatever guarantee.
-fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp {
+pub(super) fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp {
     let trace = work.traffic.trace();
     let status = trace.name(status_name(result.send_status));
     let acked = result.send_status == SendStatus::SendOk && wait;
