@@ -83,7 +83,7 @@ use mq_env::clock::Clock;
 
 pub use controller::BrokerController;
 pub use error::{BrokerError, RoleError};
-pub use topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
+pub use topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
 
 /// Takes a lock. A panic of another holder ends the process anyway, so its mark is ignored.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

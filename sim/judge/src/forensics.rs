@@ -59,7 +59,25 @@ pub struct Fate {
     pub reason: String,
 }
 
-/// Searches the trace for what happened to a message.
+/// What an operation is called by which a message is handed to a consumer. No link of a chain: a message that
+/// somebody got may be lost all the same.
+pub const DELIVERED: &str = "delivered";
+
+/// Whether a chain may cite such an event. The others are most of a trace.
+#[must_use]
+pub fn may_cite(event: &TraceEvent) -> bool {
+    match event {
+        TraceEvent::Op { what, .. } => &**what != DELIVERED,
+        TraceEvent::Dispatched { .. }
+        | TraceEvent::PutDone { .. }
+        | TraceEvent::SlaveAcked { .. }
+        | TraceEvent::OffsetCommitted { .. }
+        | TraceEvent::PullOffset { .. } => false,
+        _ => true,
+    }
+}
+
+/// Searches the trace for what happened to a message. It may hold no more than what [`may_cite`] says.
 #[must_use]
 pub fn explain(trace: &[TraceRecord], lost: &LostMessage<'_>) -> Fate {
     let mut search = Search { trace, lost, links: Vec::new() };
@@ -140,6 +158,7 @@ impl<'a> Search<'a> {
         for record in ops {
             if let TraceEvent::Op { op, what } = &record.event
                 && *op == u64::from(lost.number)
+                && may_cite(&record.event)
             {
                 self.link(record, &**what);
             }

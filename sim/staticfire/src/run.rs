@@ -29,11 +29,11 @@ use staticfire_judge::check::bound::FaultPositions;
 use staticfire_judge::check::liveness::Expectation;
 use staticfire_judge::check::offsets::Committed;
 use staticfire_judge::check::{Checker, Violation};
-use staticfire_judge::forensics::Fate;
+use staticfire_judge::forensics::{Fate, may_cite};
 use staticfire_judge::history::History;
 use staticfire_judge::ledger::Ledger;
 use staticfire_world::net::LinkProfile;
-use staticfire_world::trace::Trace;
+use staticfire_world::trace::{Keeps, Trace};
 use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
 
 use crate::plan::Plan;
@@ -56,7 +56,7 @@ pub struct RunOutcome {
     pub violations: Vec<Violation>,
     /// The chain of each lost message, in the order of the report's keys.
     pub fates: Vec<Fate>,
-    /// All that happened.
+    /// What happened, as far as it was kept.
     pub trace: Trace,
     /// What it cost.
     pub stats: WorldStats,
@@ -191,10 +191,22 @@ impl Script<'_> {
     }
 }
 
-/// Runs a plan in our own world. `repro` is the command that runs the same again.
+/// Runs a plan in our own world. `repro` is the command that runs the same again. The trace keeps what chains
+/// of lost messages may cite.
 #[must_use]
 pub fn run(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
+    run_keeping(plan, seed, repro, may_cite)
+}
+
+/// The same with a trace that keeps everything.
+#[must_use]
+pub fn run_traced(plan: &Plan, seed: u64, repro: &str) -> RunOutcome {
+    run_keeping(plan, seed, repro, |_| true)
+}
+
+fn run_keeping(plan: &Plan, seed: u64, repro: &str, trace_keeps: Keeps) -> RunOutcome {
     run_on(plan, seed, repro, |config, script| {
+        let config = WorldConfig { trace_keeps, ..config };
         World::run(config, seed, async move |world| script.tell(Rc::new(world)).await)
     })
 }
@@ -318,7 +330,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
             Committed::new()
         }
     };
-    shortfalls.extend(settle::leave_open(&cluster, &clients));
+    shortfalls.extend(settle::leave_open(&cluster, &clients, &groups));
     violations.extend(settle::compare_disks(&cluster, plan, &groups));
     violations.extend(settle::fallen(&cluster));
     let groups = beginnings.into_iter().map(|it| it.end(&cluster, &clients));

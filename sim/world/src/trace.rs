@@ -6,7 +6,8 @@
 //!
 //! Besides the recorded events the digest covers every delivered segment ([`Trace::fold`]), and each
 //! record carries the digest up to itself: the first record whose digest differs bounds where two
-//! runs parted.
+//! runs parted. A trace that nobody will read as a whole need not keep everything
+//! ([`Trace::keeping`]): what it drops is counted, digested and told to listeners all the same.
 //!
 //! Modules: [`event`] (what is recorded), [`fault`] (the stories of faults), `convert` (from probe
 //! events), `render` (one line per event), [`digest`].
@@ -80,9 +81,14 @@ struct Listener {
 
 type Tell = dyn FnMut(&TraceRecord) -> ControlFlow<()> + Send;
 
-#[derive(Default)]
+/// Which events a trace keeps.
+pub type Keeps = fn(&TraceEvent) -> bool;
+
 struct State {
+    keeps: Keeps,
     records: Vec<TraceRecord>,
+    /// Events so far, kept or not.
+    count: u64,
     digest: Digest,
     names: Names,
     faults: Vec<FaultSummary>,
@@ -105,10 +111,24 @@ impl Names {
 }
 
 impl Trace {
-    /// An empty trace that takes its times from `time`.
+    /// An empty trace that takes its times from `time` and keeps everything.
     #[must_use]
     pub fn new(time: WorldTime) -> Self {
-        let state = State { records: Vec::with_capacity(RECORDS_AT_FIRST), ..State::default() };
+        Trace::keeping(time, |_| true)
+    }
+
+    /// An empty trace that takes its times from `time` and keeps what `keeps` says.
+    #[must_use]
+    pub fn keeping(time: WorldTime, keeps: Keeps) -> Self {
+        let state = State {
+            keeps,
+            records: Vec::with_capacity(RECORDS_AT_FIRST),
+            count: 0,
+            digest: Digest::default(),
+            names: Names::default(),
+            faults: Vec::new(),
+            listeners: Vec::new(),
+        };
         Trace { time, state: Arc::new(Mutex::new(state)), interrupt: Arc::default() }
     }
 
@@ -126,9 +146,7 @@ impl Trace {
 
     /// Records an event of `source` now; returns its ordinal.
     pub fn record(&self, source: &Name, incarnation: u32, event: TraceEvent) -> u64 {
-        let mut state = self.lock();
-        state.push(self.time.now_us(), source, incarnation, event);
-        self.tell_listeners(state)
+        self.add(self.lock(), source, incarnation, event)
     }
 
     /// Records a remark of the scenario; returns its ordinal.
@@ -199,13 +217,13 @@ impl Trace {
         self.lock().listeners.push(Listener { wants, tell: Box::new(tell) });
     }
 
-    /// Number of events recorded.
+    /// Number of events, kept or not.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().records.len()
+        usize::try_from(self.lock().count).unwrap_or(usize::MAX)
     }
 
-    /// Whether nothing was recorded.
+    /// Whether nothing happened.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -217,12 +235,12 @@ impl Trace {
         self.lock().digest.finish()
     }
 
-    /// Looks at the events so far without copying them. `look` must not use the trace.
+    /// Looks at the events kept so far without copying them. `look` must not use the trace.
     pub fn read<R>(&self, look: impl FnOnce(&[TraceRecord]) -> R) -> R {
         look(&self.lock().records)
     }
 
-    /// A copy of the events so far.
+    /// A copy of the events kept so far.
     #[must_use]
     pub fn records(&self) -> Vec<TraceRecord> {
         self.lock().records.clone()
@@ -249,8 +267,7 @@ impl Trace {
             bitten_us: None,
             healed_us: None,
         });
-        state.push(at_us, target, 0, TraceEvent::FaultStarted { fault, kind, detail });
-        self.tell_listeners(state);
+        self.add(state, target, 0, TraceEvent::FaultStarted { fault, kind, detail });
         fault
     }
 
@@ -265,8 +282,7 @@ impl Trace {
         summary.bitten_us = Some(at_us);
         let (kind, target) = (summary.kind, Arc::clone(&summary.target));
         let what = state.names.get(what);
-        state.push(at_us, &target, 0, TraceEvent::FaultBit { fault, kind, what });
-        self.tell_listeners(state);
+        self.add(state, &target, 0, TraceEvent::FaultBit { fault, kind, what });
     }
 
     /// Records that a fault was taken away, the first time it is told so.
@@ -280,8 +296,7 @@ impl Trace {
         summary.healed_us = Some(at_us);
         let (kind, target) = (summary.kind, Arc::clone(&summary.target));
         let effect = state.names.get(effect);
-        state.push(at_us, &target, 0, TraceEvent::FaultHealed { fault, kind, effect });
-        self.tell_listeners(state);
+        self.add(state, &target, 0, TraceEvent::FaultHealed { fault, kind, effect });
     }
 
     /// The flag that is set while a trigger has fired and the scenario has not had its turn.
@@ -295,13 +310,23 @@ impl Trace {
         drop(listeners);
     }
 
-    /// Announces the record pushed last; listeners run without the lock. Returns its ordinal.
-    fn tell_listeners(&self, mut state: MutexGuard<'_, State>) -> u64 {
-        let ordinal = state.records.len() as u64 - 1;
-        let State { records, listeners, .. } = &*state;
-        let newest = records.last();
-        let wanted = newest.filter(|new| listeners.iter().any(|who| (who.wants)(&new.event)));
-        let Some(record) = wanted.cloned() else { return ordinal };
+    /// Digests an event, keeps it if it is one to keep, and announces it; listeners run without the lock.
+    /// Returns its ordinal.
+    fn add(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        source: &Name,
+        incarnation: u32,
+        event: TraceEvent,
+    ) -> u64 {
+        let record = state.digested(self.time.now_us(), source, incarnation, event);
+        let ordinal = record.ordinal;
+        let is_wanted = state.listeners.iter().any(|who| (who.wants)(&record.event));
+        let wanted = is_wanted.then(|| record.clone());
+        if (state.keeps)(&record.event) {
+            state.records.push(record);
+        }
+        let Some(record) = wanted else { return ordinal };
         let mut listeners = std::mem::take(&mut state.listeners);
         drop(state);
         listeners
@@ -318,12 +343,18 @@ impl Trace {
 }
 
 impl State {
-    fn push(&mut self, at_us: u64, source: &Name, incarnation: u32, event: TraceEvent) {
+    /// The next record.
+    fn digested(
+        &mut self,
+        at_us: u64,
+        source: &Name,
+        incarnation: u32,
+        event: TraceEvent,
+    ) -> TraceRecord {
         (at_us, source, incarnation, &event).hash(&mut self.digest);
-        let source = Arc::clone(source);
-        let digest = self.digest.finish();
-        let ordinal = self.records.len() as u64;
-        self.records.push(TraceRecord { ordinal, at_us, source, incarnation, digest, event });
+        let (source, digest, ordinal) = (Arc::clone(source), self.digest.finish(), self.count);
+        self.count += 1;
+        TraceRecord { ordinal, at_us, source, incarnation, digest, event }
     }
 }
 
@@ -353,8 +384,7 @@ impl Observer for ProcessObserver {
         }
         let mut state = self.trace.lock();
         let event = convert::owned(event, &mut state.names);
-        state.push(self.trace.time.now_us(), &self.source, self.incarnation, event);
-        self.trace.tell_listeners(state);
+        self.trace.add(state, &self.source, self.incarnation, event);
     }
 }
 

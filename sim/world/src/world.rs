@@ -62,7 +62,7 @@ use std::rc::Rc;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::net::{NetProfile, NetStats};
-use crate::trace::{Name, Trace};
+use crate::trace::{Keeps, Name, Trace};
 
 use self::core::Core;
 use driver::Driver;
@@ -91,6 +91,8 @@ pub struct WorldConfig {
     /// Whether the order of processes that are woken at the same time is drawn from the seed;
     /// otherwise the first woken goes first.
     pub shuffle: bool,
+    /// Which events the trace keeps.
+    pub trace_keeps: Keeps,
 }
 
 impl Default for WorldConfig {
@@ -103,6 +105,7 @@ impl Default for WorldConfig {
             polls_per_instant_max: 200_000,
             polls_per_second_max: 2_000_000,
             shuffle: true,
+            trace_keeps: |_| true,
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct Repeated {
 #[expect(clippy::disallowed_methods, reason = "a world of its own on each thread")]
 pub fn check(subject: &Subject, seed: u64) -> Repeated {
     let once = || {
-        let outcome = run::run(&subject.plan(seed), seed, &subject.explain(seed));
+        let outcome = run::run_traced(&subject.plan(seed), seed, &subject.explain(seed));
         (outcome.trace, outcome.report)
     };
     let (first, report) = once();
@@ -138,7 +138,7 @@ mod tests {
         let id = "matrix:ASYNC_FLUSH/none/-/kill_master/restart";
         let subject = Subject::parse(id, &[], &[]).unwrap();
         let once = |seed| {
-            let outcome = run::run(&subject.plan(seed), seed, "-");
+            let outcome = run::run_traced(&subject.plan(seed), seed, "-");
             (outcome.trace, outcome.report)
         };
         let (trace, report) = once(1);

@@ -31,7 +31,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> Exit {
     };
     let plan = subject.plan(args.seed);
     output::result(&story(&plan, args.seed));
-    let outcome = run::run(&plan, args.seed, &subject.explain(args.seed));
+    let run = if trace_file.is_some() { run::run_traced } else { run::run };
+    let outcome = run(&plan, args.seed, &subject.explain(args.seed));
     output::result(&told(&outcome));
     if let (Some(file), Some(path)) = (trace_file, &args.trace) {
         if let Err(error) = write_trace(file, &outcome.trace) {

@@ -4,6 +4,7 @@ mod come_up;
 mod compare;
 mod drain;
 mod fallen;
+mod left_open;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 use staticfire_judge::check::liveness::Expectation;
-use staticfire_judge::history::{History, Outcome};
 use staticfire_world::trace::Name;
 use tokio::time::{sleep, timeout};
 
@@ -19,7 +19,6 @@ use crate::plan::{Millis, Plan};
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
-use crate::run::report::{Finding, Verdict};
 use crate::run::traffic::Acks;
 use crate::run::workload::Workload;
 
@@ -27,6 +26,7 @@ pub(super) use come_up::{come_up, make_anew};
 pub(super) use compare::{are_replicas_equal, compare_disks, strangers};
 pub(super) use drain::{read_back, stored_places};
 pub(super) use fallen::fallen;
+pub(super) use left_open::leave_open;
 
 /// How often a condition that no event announces is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -171,30 +171,6 @@ pub(super) async fn fall_silent(cluster: &Cluster, clients: &Clients) {
         let patience = cluster.brokers().values().map(BrokerProcess::transaction_patience);
         sleep(ACQUAINTANCE + patience.max().unwrap_or_default() + DELIVERY).await;
     }
-}
-
-/// Where no producer of a workload runs any more, nobody can be asked about its transactions: what nobody got is
-/// no acknowledged message then. Gives a finding for each such workload.
-pub(super) fn leave_open(cluster: &Cluster, clients: &Clients) -> Vec<Finding> {
-    let runs = |name: String| cluster.node(&name).is_running();
-    let transactional = clients.works.iter().filter(|work| work.plan.transaction.is_some());
-    let deserted = transactional.filter(|work| !work.plan.producer_names().any(runs));
-    let mut findings = Vec::new();
-    for work in deserted {
-        let topic = &work.plan.topic;
-        let mut history = clients.traffic.history();
-        let History { sends, read_back, .. } = &mut *history;
-        let read = read_back.values().flat_map(|queue| &queue.messages);
-        let read: BTreeSet<u32> = read.filter_map(|message| message.number).collect();
-        let open = sends.iter_mut().filter(|send| {
-            *send.topic == **topic && send.outcome == Outcome::Acked && !read.contains(&send.number)
-        });
-        let text = clients.traffic.trace().name("TRANSACTION_OPEN");
-        open.for_each(|send| send.outcome = Outcome::Unknown(Name::clone(&text)));
-        let text = format!("no producer is left that could be asked about transactions of {topic}");
-        findings.push(Finding::new(Verdict::Undecided, text));
-    }
-    findings
 }
 
 /// Waits until the replicas of every group are equal.

@@ -236,3 +236,32 @@ fn transactions_that_nobody_is_left_to_be_asked_about_are_undecided() {
     let report = run(&plan(0), 1, "-").report;
     assert!(report.acked > 20 && report.lost == 0, "{:#?}", report.findings);
 }
+
+#[test]
+fn transactions_that_a_broker_gave_up_are_undecided() {
+    let check = "promise = \"never\"\nsends_within = \"never\"";
+    let mut plan = story(&events(&["kill = { node = \"a-s\" }"]), check);
+    let transaction = crate::plan::TransactionPlan { unknown_percent: 50, rollback_percent: 0 };
+    plan.workloads[0].transaction = Some(transaction);
+    let properties = &mut plan.cluster.properties;
+    for (key, value) in [("transactionCheckInterval", "3000"), ("transactionCheckMax", "0")] {
+        properties.insert(key.to_owned(), value.to_owned());
+    }
+    finds(&plan, Verdict::Undecided, "gave committed messages up");
+}
+
+#[test]
+fn a_trace_keeps_what_chains_cite_and_nothing_else_changes() {
+    let lost =
+        events(&["power_loss = { node = \"a\", worst = true }", "restart = { node = \"a\" }"]);
+    let plan = story(&lost, "promise = \"owed\"");
+    let (short, whole) = (run(&plan, 1, "-"), run_traced(&plan, 1, "-"));
+    assert!(!whole.fates.is_empty(), "nothing is lost: {:#?}", whole.report);
+    assert_eq!(short.fates, whole.fates);
+    let report = |outcome: &RunOutcome| RunReport { wall_ms: 0, ..outcome.report.clone() };
+    assert_eq!(report(&short), report(&whole));
+    assert_eq!(short.trace.len(), whole.trace.len());
+    let kept = |outcome: &RunOutcome| outcome.trace.read(<[_]>::len);
+    assert_eq!(kept(&whole), whole.trace.len());
+    assert!(kept(&short) * 2 < kept(&whole), "{} of {}", kept(&short), kept(&whole));
+}

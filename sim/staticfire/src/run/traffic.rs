@@ -10,6 +10,7 @@ use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
 use mq_env::watched::Watched;
 use mq_protocol::message::MessageExt;
+use staticfire_judge::forensics::DELIVERED;
 use staticfire_judge::history::{
     Delivery, History, Outcome, PullOffset, QueueKey, SendOp, fill_body, message_number,
 };
@@ -139,7 +140,7 @@ impl Traffic {
             fill_body(self.seed, number, message.message.body.len(), &mut sent);
             sent == message.message.body
         });
-        let ordinal = self.trace.op(source, u64::from(number.unwrap_or(u32::MAX)), "delivered");
+        let ordinal = self.trace.op(source, u64::from(number.unwrap_or(u32::MAX)), DELIVERED);
         Delivery {
             number,
             key: Arc::from(key),

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::plan::{
     CheckPlan, ClusterPlan, ConsumerGroupPlan, DiskTrouble, DisturbancePlan, Fall, GroupPlan,
-    Millis, Plan, Promise, Remedy, Trouble, WorkloadPlan, expand,
+    Millis, Plan, Promise, Remedy, TransactionPlan, Trouble, WorkloadPlan, expand,
 };
 
 /// Time after the last disturbance within which sends are acknowledged again and replicas are equal: a client
@@ -54,6 +54,8 @@ pub fn plan(seed: u64) -> Plan {
         },
     };
     plan.disturbances = draw.disturbances(&plan);
+    // A stream of its own: plans without transactions stay what they were before there were any.
+    Drawing(Rng::from_seed(seed).stream("swarm transactions")).add_transactions(&mut plan);
     plan
 }
 
@@ -173,6 +175,29 @@ impl Drawing {
         }
     }
 
+    fn add_transactions(&mut self, plan: &mut Plan) {
+        let able = |work: &&mut WorkloadPlan| work.delay_level == 0 && work.wait_false_percent == 0;
+        let mut is_any = false;
+        for work in plan.workloads.iter_mut().filter(able) {
+            if self.0.random_bool(0.25) {
+                work.transaction = Some(TransactionPlan {
+                    rollback_percent: self.weighted(&[0, 10, 40]),
+                    unknown_percent: self.weighted(&[0, 0, 20, 60]),
+                });
+                is_any = true;
+            }
+        }
+        if is_any {
+            let mut set = |key: &str, value: u32| {
+                plan.cluster.properties.insert(key.to_owned(), value.to_string());
+            };
+            set("transactionTimeOut", self.weighted(&[1_000, 3_000, 6_000]));
+            set("transactionCheckInterval", self.weighted(&[2_000, 5_000, 15_000]));
+            // Producers may be away for longer than fifteen short rounds.
+            set("transactionCheckMax", 1_000);
+        }
+    }
+
     fn disturbances(&mut self, plan: &Plan) -> Vec<DisturbancePlan> {
         let count = self.weighted(&[1, 2, 2, 3, 4]);
         (0..count).map(|_| self.disturbance(plan)).collect()
@@ -284,6 +309,7 @@ mod tests {
         assert!(any(|plan| plan.workloads.len() == 3));
         assert!(any(|plan| plan.workloads.iter().any(|work| !work.consumer_groups.is_empty())));
         assert!(any(|plan| plan.disturbances.len() == 4));
+        assert!(any(|plan| plan.workloads.iter().any(|work| work.transaction.is_some())));
         let has = |fault: Fall| {
             plans.iter().flat_map(|plan| &plan.disturbances).any(|it| {
                 matches!(&it.trouble, Trouble::Attrition { faults, .. } if faults.contains(&fault))

@@ -23,6 +23,32 @@ fn equal_runs_have_equal_digests() {
 }
 
 #[test]
+fn what_is_not_kept_is_counted_digested_and_told_all_the_same() {
+    let told = |trace: &Trace| {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&told);
+        trace.listen(
+            |_| true,
+            move |record| {
+                into.lock().unwrap().push(record.ordinal);
+                ControlFlow::Continue(())
+            },
+        );
+        trace.note("first");
+        trace.op(&trace.name("producer"), 1, "send");
+        trace.note("last");
+        let told = told.lock().unwrap().clone();
+        (told, trace.len(), trace.digest())
+    };
+    let (_, all) = trace();
+    let notes = Trace::keeping(WorldTime::default(), |it| matches!(it, TraceEvent::Note { .. }));
+    assert_eq!(told(&all), told(&notes));
+    assert_eq!(notes.len(), 3);
+    let ordinals = notes.read(|records| records.iter().map(|it| it.ordinal).collect::<Vec<_>>());
+    assert_eq!(ordinals, [0, 2]);
+}
+
+#[test]
 fn a_fault_bites_and_heals_once() {
     let (time, trace) = trace();
     let target = trace.name("m1");

@@ -45,7 +45,7 @@ impl Core {
     pub(super) fn new(config: WorldConfig, seed: u64) -> Rc<Self> {
         let rng = Rng::from_seed(seed);
         let time = WorldTime::default();
-        let trace = Trace::new(time.clone());
+        let trace = Trace::keeping(time.clone(), config.trace_keeps);
         let fabric =
             Fabric::new(config.net.clone(), &rng.child("net"), time.clone(), trace.clone());
         Rc::new(Core {
