@@ -212,6 +212,17 @@ impl Cluster {
         self.nodes.borrow().get(name).cloned().unwrap_or_else(|| panic!("no process {name}"))
     }
 
+    /// Whether a client runs that nothing keeps from answering.
+    #[must_use]
+    pub fn can_be_asked(&self, name: &str) -> bool {
+        let is_cut_off = |open: &OpenFault| {
+            matches!(open.kind, OpenFaultKind::Partition) && open.nodes.iter().any(|it| it == name)
+        };
+        self.node(name).is_running()
+            && !self.is_paused(name)
+            && !self.open_faults.borrow().iter().any(is_cut_off)
+    }
+
     /// The machine with an address, added when it is new.
     fn machine(&self, address: IpAddr) -> Rc<dyn Machine> {
         let mut machines = self.machines.borrow_mut();

@@ -153,8 +153,9 @@ fn can_acknowledge(cluster: &Cluster, group: &str) -> bool {
     master.is_some_and(|master| master.acks().other_copies <= has_copies())
 }
 
-/// Within this time a client knows a new master, and a broker the groups of a client.
-const ACQUAINTANCE: Duration = Duration::from_secs(60);
+/// Within this time a client knows a new master, a broker the groups of a client, and nobody is asked any more
+/// who vanished without a word (two minutes, looked at every ten seconds).
+const ACQUAINTANCE: Duration = Duration::from_secs(135);
 
 /// Stops the producers and waits until every send has an outcome, every delayed message was due, and brokers
 /// have asked about every half message that nobody ended.

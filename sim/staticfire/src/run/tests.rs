@@ -221,19 +221,23 @@ fn heartbeats_without_an_interval_come_every_millisecond() {
 
 #[test]
 fn transactions_that_nobody_is_left_to_be_asked_about_are_undecided() {
-    let gone = events(&["kill = { node = \"producer-1\" }", "kill = { node = \"producer-2\" }"]);
-    let plan = |unknown_percent: u32| {
+    let kill = ["kill = { node = \"producer-1\" }", "kill = { node = \"producer-2\" }"];
+    let silence =
+        ["partition = { between = [\"producer-1\", \"a\"] }", "kill = { node = \"producer-2\" }"];
+    let plan = |gone: [&str; 2], unknown_percent: u32| {
         let check = "promise = \"never\"\nsends_within = \"never\"";
-        let mut plan = story(&gone, check);
+        let mut plan = story(&events(&gone), check);
         let transaction = crate::plan::TransactionPlan { unknown_percent, rollback_percent: 0 };
         plan.workloads[0].transaction = Some(transaction);
         plan
     };
-    finds(&plan(100), Verdict::Undecided, "no producer is left that could be asked");
-    let report = run(&plan(100), 1, "-").report;
+    for gone in [silence, kill] {
+        finds(&plan(gone, 100), Verdict::Undecided, "no producer is left that could be asked");
+    }
+    let report = run(&plan(kill, 100), 1, "-").report;
     assert_eq!((report.acked, report.lost), (0, 0), "{:#?}", report.findings);
     // What was ended before they died is owed all the same.
-    let report = run(&plan(0), 1, "-").report;
+    let report = run(&plan(kill, 0), 1, "-").report;
     assert!(report.acked > 20 && report.lost == 0, "{:#?}", report.findings);
 }
 
@@ -264,4 +268,16 @@ fn a_trace_keeps_what_chains_cite_and_nothing_else_changes() {
     let kept = |outcome: &RunOutcome| outcome.trace.read(<[_]>::len);
     assert_eq!(kept(&whole), whole.trace.len());
     assert!(kept(&short) * 2 < kept(&whole), "{} of {}", kept(&short), kept(&whole));
+}
+
+#[test]
+fn a_producer_that_vanishes_without_a_word_is_not_asked_for_ever() {
+    let check = "promise = \"never\"";
+    let mut plan = story(&events(&["power_loss = { node = \"producer-1\" }"]), check);
+    let transaction = crate::plan::TransactionPlan { unknown_percent: 100, rollback_percent: 0 };
+    plan.workloads[0].transaction = Some(transaction);
+    let properties = &mut plan.cluster.properties;
+    properties.insert("transactionCheckInterval".to_owned(), "20000".to_owned());
+    let (verdict, findings) = told(&plan);
+    assert_eq!(verdict, Verdict::Kept, "{findings}");
 }

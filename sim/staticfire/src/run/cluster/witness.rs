@@ -145,6 +145,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a process was paused and not resumed since.
+    pub(super) fn is_paused(&self, node: &str) -> bool {
+        self.witness.paused_since_us.borrow().contains_key(node)
+    }
+
     /// A process is not scheduled from now on.
     pub(super) fn note_pause(&self, node: &str) {
         let now_us = self.trace().now_us();

@@ -20,9 +20,9 @@ pub(in crate::run) fn leave_open(
     groups: &[String],
 ) -> Vec<Finding> {
     let transactional = clients.works.iter().filter(|work| work.plan.transaction.is_some());
-    let runs = |name: String| cluster.node(&name).is_running();
+    let answers = |name: String| cluster.can_be_asked(&name);
     let mut findings = Vec::new();
-    for work in transactional.clone().filter(|work| !work.plan.producer_names().any(runs)) {
+    for work in transactional.clone().filter(|work| !work.plan.producer_names().any(answers)) {
         let topic = &work.plan.topic;
         let text = format!("no producer is left that could be asked about transactions of {topic}");
         findings.push(Finding::new(Verdict::Undecided, text));
