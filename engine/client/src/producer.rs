@@ -171,6 +171,14 @@ impl Producer {
         self.inner.instance.api().send_message_oneway(&addr, &header, outgoing.body)
     }
 
+    pub(crate) fn instance(&self) -> &ClientInstance {
+        &self.inner.instance
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.inner.config.group
+    }
+
     /// The queues to which messages of `topic` may be sent, by broker name and queue id.
     ///
     /// # Errors

@@ -71,8 +71,6 @@ pub struct TransactionSendResult {
 /// is one.
 #[derive(Clone)]
 pub struct TransactionProducer {
-    instance: ClientInstance,
-    group: String,
     producer: Producer,
     listener: Arc<dyn TransactionListener>,
     /// Keeps the group's questions coming.
@@ -87,18 +85,10 @@ impl TransactionProducer {
         config: ProducerConfig,
         listener: Arc<dyn TransactionListener>,
     ) -> Self {
-        let group = config.group.clone();
-        let (sender, receiver) = instance.transaction_checks().register(&group);
+        let (sender, receiver) = instance.transaction_checks().register(&config.group);
         let answering = transaction_checks::answer(receiver, Arc::clone(&listener));
         instance.tasks().spawn_until_cancelled("client transaction checks", answering);
-        let producer = Producer::new(instance, config);
-        TransactionProducer {
-            instance: instance.clone(),
-            group,
-            producer,
-            listener,
-            _checks: sender,
-        }
+        TransactionProducer { producer: Producer::new(instance, config), listener, _checks: sender }
     }
 
     /// Sends a half message, runs the local transaction and tells the broker. A half message that was
@@ -110,10 +100,10 @@ impl TransactionProducer {
         &self,
         mut message: Message,
     ) -> Result<TransactionSendResult, SendError> {
-        self.instance.set_uniq_key(&mut message);
+        self.producer.instance().set_uniq_key(&mut message);
         let properties = &mut message.properties;
         properties.insert(MessageConst::TRAN_MSG, "true");
-        properties.insert(MessageConst::PGROUP, &self.group);
+        properties.insert(MessageConst::PGROUP, self.producer.group());
         properties.remove(MessageConst::DELAY);
         let send_result = self.producer.send(message.clone()).await?;
         let local_transaction_state = match send_result.send_status {
@@ -132,11 +122,11 @@ impl TransactionProducer {
         state: LocalTransactionState,
     ) -> Result<(), ClientError> {
         let queue = &half.message_queue;
-        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
+        let addr = self.producer.instance().master_addr(&queue.topic, &queue.broker_name).await?;
         let id = half.offset_msg_id.parse::<OffsetMessageId>();
         let id = id.map_err(|error| ClientError::bad_answer(&addr, &error))?;
         let header = EndTransactionRequestHeader {
-            producer_group: self.group.clone(),
+            producer_group: self.producer.group().to_owned(),
             tran_state_table_offset: half.queue_offset,
             commit_log_offset: id.phy_offset,
             commit_or_rollback: state.sys_flag(),
@@ -145,6 +135,6 @@ impl TransactionProducer {
             transaction_id: Some(half.msg_id.clone()),
             broker_name: Some(queue.broker_name.clone()),
         };
-        self.instance.api().end_transaction_oneway(&addr, &header)
+        self.producer.instance().api().end_transaction_oneway(&addr, &header)
     }
 }

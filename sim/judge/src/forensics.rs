@@ -63,7 +63,8 @@ pub struct Fate {
 /// somebody got may be lost all the same.
 pub const DELIVERED: &str = "delivered";
 
-/// Whether a chain may cite such an event. The others are most of a trace.
+/// Whether a chain may cite such an event. The others are most of a trace. What a verdict reads of it besides,
+/// appends and the ends of processes, is among those that it may.
 #[must_use]
 pub fn may_cite(event: &TraceEvent) -> bool {
     match event {

@@ -193,6 +193,23 @@ impl History {
     }
 }
 
+/// For doctored histories: a delivery of message `number` of queue 0 of topic T of group a to its only consumer.
+#[cfg(test)]
+pub(crate) fn a_delivery(number: u32, queue_offset: u64) -> Delivery {
+    Delivery {
+        number: Some(number),
+        key: message_key(number).into(),
+        body_intact: true,
+        consumer: "c".into(),
+        consumer_group: "g".into(),
+        queue: QueueKey { group: "a".into(), topic: "T".into(), queue_id: 0 },
+        queue_offset,
+        phy_offset: queue_offset * 100,
+        at_us: 0,
+        ordinal: 5,
+    }
+}
+
 /// The key of message `number`, as it stands in the `KEYS` property.
 #[must_use]
 pub fn message_key(number: u32) -> String {

@@ -321,12 +321,16 @@ impl Trace {
     ) -> u64 {
         let record = state.digested(self.time.now_us(), source, incarnation, event);
         let ordinal = record.ordinal;
-        let is_wanted = state.listeners.iter().any(|who| (who.wants)(&record.event));
-        let wanted = is_wanted.then(|| record.clone());
-        if (state.keeps)(&record.event) {
-            state.records.push(record);
+        let is_kept = (state.keeps)(&record.event);
+        if !state.listeners.iter().any(|who| (who.wants)(&record.event)) {
+            if is_kept {
+                state.records.push(record);
+            }
+            return ordinal;
         }
-        let Some(record) = wanted else { return ordinal };
+        if is_kept {
+            state.records.push(record.clone());
+        }
         let mut listeners = std::mem::take(&mut state.listeners);
         drop(state);
         listeners

@@ -32,5 +32,5 @@ fn told(args: &[String]) -> Result<RunReport, String> {
     let seed = seed.parse().map_err(|_| format!("{seed:?} is no seed"))?;
     let subject = Subject::read(Path::new(story))?;
     let outcome = staticfire::run::run(&subject.plan(seed), seed, &subject.explain(seed));
-    Ok(RunReport { wall_ms: 0, ..outcome.report })
+    Ok(outcome.report.without_wall_time())
 }

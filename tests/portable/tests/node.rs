@@ -19,7 +19,7 @@ const STORIES: [&str; 3] = [
 const SEEDS: [&str; 2] = ["1", "2"];
 
 /// Builds the program; `.ci/run` does so where the target is installed.
-const BUILD: &str = "cargo build --package staticfire-portable --target wasm32-wasip1 --config profile.dev.debug=false";
+const BUILD: &str = "cargo build --package staticfire-portable --target wasm32-wasip1";
 
 #[test]
 fn webassembly_tells_the_same_stories() {

@@ -32,37 +32,22 @@ fn judge(delivery: &Delivery) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::QueueKey;
-
-    fn queue() -> QueueKey {
-        QueueKey { group: "a".into(), topic: "T".into(), queue_id: 0 }
-    }
+    use crate::history::a_delivery;
 
     fn delivery(number: Option<u32>, body_intact: bool) -> Delivery {
-        Delivery {
-            number,
-            key: "k000001".into(),
-            body_intact,
-            consumer: "c".into(),
-            consumer_group: "g".into(),
-            queue: queue(),
-            queue_offset: 0,
-            phy_offset: 0,
-            at_us: 0,
-            ordinal: 9,
-        }
+        Delivery { number, body_intact, ..a_delivery(1, 0) }
     }
 
     #[test]
     fn phantoms_and_altered_bodies_are_found_wherever_they_show() {
         let mut history = History::default();
         history.deliveries.push(delivery(Some(1), true));
-        let reading = history.read_back.entry(queue()).or_default();
+        let reading = history.read_back.entry(a_delivery(1, 0).queue).or_default();
         reading.messages.push(delivery(Some(1), true));
         assert_eq!(check(&history, |_| false), vec![]);
 
         history.deliveries.push(delivery(None, true));
-        let reading = history.read_back.entry(queue()).or_default();
+        let reading = history.read_back.entry(a_delivery(1, 0).queue).or_default();
         reading.messages.push(delivery(Some(1), false));
         assert_eq!(check(&history, |_| true), vec![], "the disk did it");
         let found = check(&history, |_| false);

@@ -250,7 +250,7 @@ fn delivered(history: &History) -> BTreeMap<&str, BTreeSet<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Place, SendOp, message_key};
+    use crate::history::{Place, SendOp, a_delivery as delivery};
 
     fn queue() -> QueueKey {
         QueueKey { group: "a".into(), topic: "T".into(), queue_id: 0 }
@@ -258,21 +258,6 @@ mod tests {
 
     fn place() -> (Arc<str>, QueueKey) {
         ("g".into(), queue())
-    }
-
-    fn delivery(number: u32, queue_offset: u64) -> Delivery {
-        Delivery {
-            number: Some(number),
-            key: message_key(number).into(),
-            body_intact: true,
-            consumer: "c".into(),
-            consumer_group: "g".into(),
-            queue: queue(),
-            queue_offset,
-            phy_offset: queue_offset * 100,
-            at_us: 0,
-            ordinal: 5,
-        }
     }
 
     fn send(number: u32, queue_offset: u64) -> SendOp {

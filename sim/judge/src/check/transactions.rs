@@ -27,21 +27,10 @@ fn judge(history: &History, delivery: &Delivery) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{QueueKey, message_key};
+    use crate::history::a_delivery;
 
     fn delivery(number: u32, ordinal: u64) -> Delivery {
-        Delivery {
-            number: Some(number),
-            key: message_key(number).into(),
-            body_intact: true,
-            consumer: "c".into(),
-            consumer_group: "g".into(),
-            queue: QueueKey { group: "a".into(), topic: "T".into(), queue_id: 0 },
-            queue_offset: 0,
-            phy_offset: 0,
-            at_us: 0,
-            ordinal,
-        }
+        Delivery { ordinal, ..a_delivery(number, 0) }
     }
 
     #[test]

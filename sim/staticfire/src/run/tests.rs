@@ -219,6 +219,13 @@ fn heartbeats_without_an_interval_come_every_millisecond() {
     assert!(a_millisecond < 50, "{:?}", outcome.stats);
 }
 
+/// The same with every message in a transaction that is committed.
+fn in_transactions(mut plan: Plan, unknown_percent: u32) -> Plan {
+    let transaction = crate::plan::TransactionPlan { unknown_percent, rollback_percent: 0 };
+    plan.workloads[0].transaction = Some(transaction);
+    plan
+}
+
 #[test]
 fn transactions_that_nobody_is_left_to_be_asked_about_are_undecided() {
     let kill = ["kill = { node = \"producer-1\" }", "kill = { node = \"producer-2\" }"];
@@ -226,10 +233,7 @@ fn transactions_that_nobody_is_left_to_be_asked_about_are_undecided() {
         ["partition = { between = [\"producer-1\", \"a\"] }", "kill = { node = \"producer-2\" }"];
     let plan = |gone: [&str; 2], unknown_percent: u32| {
         let check = "promise = \"never\"\nsends_within = \"never\"";
-        let mut plan = story(&events(&gone), check);
-        let transaction = crate::plan::TransactionPlan { unknown_percent, rollback_percent: 0 };
-        plan.workloads[0].transaction = Some(transaction);
-        plan
+        in_transactions(story(&events(&gone), check), unknown_percent)
     };
     for gone in [silence, kill] {
         finds(&plan(gone, 100), Verdict::Undecided, "no producer is left that could be asked");
@@ -244,9 +248,7 @@ fn transactions_that_nobody_is_left_to_be_asked_about_are_undecided() {
 #[test]
 fn transactions_that_a_broker_gave_up_are_undecided() {
     let check = "promise = \"never\"\nsends_within = \"never\"";
-    let mut plan = story(&events(&["kill = { node = \"a-s\" }"]), check);
-    let transaction = crate::plan::TransactionPlan { unknown_percent: 50, rollback_percent: 0 };
-    plan.workloads[0].transaction = Some(transaction);
+    let mut plan = in_transactions(story(&events(&["kill = { node = \"a-s\" }"]), check), 50);
     let properties = &mut plan.cluster.properties;
     for (key, value) in [("transactionCheckInterval", "3000"), ("transactionCheckMax", "0")] {
         properties.insert(key.to_owned(), value.to_owned());
@@ -262,8 +264,7 @@ fn a_trace_keeps_what_chains_cite_and_nothing_else_changes() {
     let (short, whole) = (run(&plan, 1, "-"), run_traced(&plan, 1, "-"));
     assert!(!whole.fates.is_empty(), "nothing is lost: {:#?}", whole.report);
     assert_eq!(short.fates, whole.fates);
-    let report = |outcome: &RunOutcome| RunReport { wall_ms: 0, ..outcome.report.clone() };
-    assert_eq!(report(&short), report(&whole));
+    assert_eq!(short.report.without_wall_time(), whole.report.without_wall_time());
     assert_eq!(short.trace.len(), whole.trace.len());
     let kept = |outcome: &RunOutcome| outcome.trace.read(<[_]>::len);
     assert_eq!(kept(&whole), whole.trace.len());
@@ -273,9 +274,8 @@ fn a_trace_keeps_what_chains_cite_and_nothing_else_changes() {
 #[test]
 fn a_producer_that_vanishes_without_a_word_is_not_asked_for_ever() {
     let check = "promise = \"never\"";
-    let mut plan = story(&events(&["power_loss = { node = \"producer-1\" }"]), check);
-    let transaction = crate::plan::TransactionPlan { unknown_percent: 100, rollback_percent: 0 };
-    plan.workloads[0].transaction = Some(transaction);
+    let vanishes = events(&["power_loss = { node = \"producer-1\" }"]);
+    let mut plan = in_transactions(story(&vanishes, check), 100);
     let properties = &mut plan.cluster.properties;
     properties.insert("transactionCheckInterval".to_owned(), "20000".to_owned());
     let (verdict, findings) = told(&plan);

@@ -100,9 +100,11 @@ impl Workload {
         InFlight { work: Arc::clone(self), number, started_us: trace.now_us(), has_ended: false }
     }
 
-    /// A local transaction that did not run before its send ended never will.
-    fn will_not_run(&self, number: u32) {
-        if let Some(transaction) = self.traffic.history().transactions.get_mut(&number)
+    /// A send is no longer in flight. A local transaction that did not run before that never will.
+    fn send_is_over(&self, number: u32) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.plan.transaction.is_some()
+            && let Some(transaction) = self.traffic.history().transactions.get_mut(&number)
             && *transaction == LocalTransaction::Running
         {
             *transaction = LocalTransaction::RolledBack;
@@ -123,9 +125,8 @@ impl InFlight {
     /// Records the outcome.
     fn ended(mut self, producer: &Name, mut op: SendOp) {
         self.has_ended = true;
-        self.work.will_not_run(self.number);
         // Whoever waits for the acknowledgement may look at what is in flight.
-        self.work.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.work.send_is_over(self.number);
         let now_us = self.work.traffic.trace().now_us();
         (op.number, op.started_us, op.ended_us) = (self.number, self.started_us, now_us);
         self.work.traffic.send_ended(producer, self.work.index, op);
@@ -137,8 +138,7 @@ impl Drop for InFlight {
         if self.has_ended {
             return;
         }
-        self.work.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.work.will_not_run(self.number);
+        self.work.send_is_over(self.number);
         let trace = self.work.traffic.trace();
         let status = trace.name("PRODUCER_GONE");
         self.work.traffic.history().sends.push(SendOp {

@@ -177,17 +177,15 @@ impl Drawing {
 
     fn add_transactions(&mut self, plan: &mut Plan) {
         let able = |work: &&mut WorkloadPlan| work.delay_level == 0 && work.wait_false_percent == 0;
-        let mut is_any = false;
         for work in plan.workloads.iter_mut().filter(able) {
             if self.0.random_bool(0.25) {
                 work.transaction = Some(TransactionPlan {
                     rollback_percent: self.weighted(&[0, 10, 40]),
                     unknown_percent: self.weighted(&[0, 0, 20, 60]),
                 });
-                is_any = true;
             }
         }
-        if is_any {
+        if plan.workloads.iter().any(|work| work.transaction.is_some()) {
             let mut set = |key: &str, value: u32| {
                 plan.cluster.properties.insert(key.to_owned(), value.to_string());
             };

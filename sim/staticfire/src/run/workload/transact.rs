@@ -44,15 +44,14 @@ impl LocalDatabase {
         let is_unknown = happens(self.plan.unknown_percent);
         let trace = self.work.traffic.trace();
         let note = |what| trace.op(&self.producer, u64::from(number), what);
-        let (outcome, state) = if rolls_back {
+        let outcome = if rolls_back {
             note("its transaction is rolled back");
-            (LocalTransaction::RolledBack, LocalTransactionState::RollbackMessage)
+            LocalTransaction::RolledBack
         } else {
-            let ordinal = note("its transaction is committed");
-            (LocalTransaction::Committed { ordinal }, LocalTransactionState::CommitMessage)
+            LocalTransaction::Committed { ordinal: note("its transaction is committed") }
         };
         self.work.traffic.history().transactions.insert(number, outcome);
-        if is_unknown { LocalTransactionState::Unknow } else { state }
+        if is_unknown { LocalTransactionState::Unknow } else { self.look_up(number) }
     }
 
     fn look_up(&self, number: u32) -> LocalTransactionState {
