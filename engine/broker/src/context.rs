@@ -145,9 +145,22 @@ impl BrokerContext {
             return Err(error);
         }
         if let (Ok(queue_id), Ok(offset)) = (u32::try_from(queue_id), u64::try_from(offset)) {
-            self.env.probe.emit(&Event::OffsetCommitted { group, topic, queue_id, offset });
+            let broker_name = &self.config.broker_name;
+            let event = Event::OffsetCommitted { group, topic, broker_name, queue_id, offset };
+            self.env.probe.emit(&event);
         }
         Ok(())
+    }
+
+    /// A group's queue offset in a queue, to be told to one of its members.
+    pub(crate) fn tell_offset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        let stored = self.offsets.query_offset(group, topic, queue_id).filter(|it| *it >= 0)?;
+        if let (Ok(queue_id), Ok(offset)) = (u32::try_from(queue_id), u64::try_from(stored)) {
+            let broker_name = &self.config.broker_name;
+            let event = Event::OffsetQueried { group, topic, broker_name, queue_id, offset };
+            self.env.probe.emit(&event);
+        }
+        Some(stored)
     }
 
     fn check_commit(

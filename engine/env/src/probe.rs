@@ -170,6 +170,21 @@ pub enum Event<'a> {
         group: &'a str,
         /// The topic.
         topic: &'a str,
+        /// `brokerName` of the broker.
+        broker_name: &'a str,
+        /// The queue.
+        queue_id: u32,
+        /// The queue offset of the next message it wants.
+        offset: u64,
+    },
+    /// A broker told a member of a consumer group where the group stands.
+    OffsetQueried {
+        /// The group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+        /// `brokerName` of the broker.
+        broker_name: &'a str,
         /// The queue.
         queue_id: u32,
         /// The queue offset of the next message it wants.

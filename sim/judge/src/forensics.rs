@@ -73,6 +73,7 @@ pub fn may_cite(event: &TraceEvent) -> bool {
         | TraceEvent::PutDone { .. }
         | TraceEvent::SlaveAcked { .. }
         | TraceEvent::OffsetCommitted { .. }
+        | TraceEvent::OffsetQueried { .. }
         | TraceEvent::PullOffset { .. } => false,
         _ => true,
     }

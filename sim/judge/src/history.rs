@@ -126,6 +126,28 @@ pub struct PullOffset {
     pub ordinal: u64,
 }
 
+/// Something that a broker took for, or gave as, the place where a consumer group stands in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupOffset {
+    /// Which of both.
+    pub step: OffsetStep,
+    /// The queue offset of the next message that the group wants.
+    pub queue_offset: u64,
+    /// Simulated microseconds.
+    pub at_us: u64,
+    /// Ordinal of the trace event.
+    pub ordinal: u64,
+}
+
+/// What a broker did with a consumer group's offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetStep {
+    /// It accepted it as committed.
+    Committed,
+    /// It told it to a member of the group.
+    Told,
+}
+
 /// A queue as a fresh consumer group found it, minimum to maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueReading {
@@ -155,6 +177,9 @@ pub struct History {
     pub deliveries: Vec<Delivery>,
     /// Where consumers of the story were set, in the order of the trace.
     pub pull_offsets: Vec<PullOffset>,
+    /// What brokers took for, and gave as, the offsets of consumer groups, by group and queue, in the order of
+    /// the trace. Of one offset that was committed again and again the last time is kept.
+    pub group_offsets: BTreeMap<(Arc<str>, QueueKey), Vec<GroupOffset>>,
     /// The queues as a fresh group read them after the end of the story.
     pub read_back: BTreeMap<QueueKey, QueueReading>,
     /// The local transactions of messages that were sent in one, by number.
@@ -167,6 +192,17 @@ impl History {
     /// The acknowledged sends.
     pub fn acked(&self) -> impl Iterator<Item = &SendOp> {
         self.sends.iter().filter(|send| send.outcome == Outcome::Acked)
+    }
+
+    /// Adds to [`group_offsets`](History::group_offsets).
+    pub fn note_group_offset(&mut self, place: (Arc<str>, QueueKey), offset: GroupOffset) {
+        let offsets = self.group_offsets.entry(place).or_default();
+        match offsets.last_mut() {
+            Some(last) if last.step == OffsetStep::Committed && is_repeated(last, &offset) => {
+                *last = offset;
+            }
+            _ => offsets.push(offset),
+        }
     }
 
     /// The consumer groups that are owed what is sent to `topic`.
@@ -191,6 +227,10 @@ impl History {
         }
         counts
     }
+}
+
+fn is_repeated(last: &GroupOffset, offset: &GroupOffset) -> bool {
+    (last.step, last.queue_offset) == (offset.step, offset.queue_offset)
 }
 
 /// For doctored histories: a delivery of message `number` of queue 0 of topic T of group a to its only consumer.

@@ -54,8 +54,7 @@ impl ConsumerManageProcessor {
     /// is so old that 4.9 takes it for swapped out; else the client decides where to begin.
     fn query_offset(&self, header: &QueryConsumerOffsetRequestHeader) -> RemotingCommand {
         let QueryConsumerOffsetRequestHeader { consumer_group, topic, queue_id } = header;
-        let stored = self.context.offsets.query_offset(consumer_group, topic, *queue_id);
-        if let Some(offset) = stored.filter(|offset| *offset >= 0) {
+        if let Some(offset) = self.context.tell_offset(consumer_group, topic, *queue_id) {
             return RemotingCommand::success(&QueryConsumerOffsetResponseHeader { offset });
         }
         let store = &self.context.store;

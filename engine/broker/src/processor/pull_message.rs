@@ -166,7 +166,7 @@ impl PullMessageProcessor {
             return end;
         }
         let PullMessageRequestHeader { consumer_group, topic, queue_id, .. } = header;
-        let committed = self.context.offsets.query_offset(consumer_group, topic, *queue_id);
+        let committed = self.context.tell_offset(consumer_group, topic, *queue_id);
         let committed = committed.and_then(|offset| u64::try_from(offset).ok());
         committed.map_or(end, |offset| offset.max(result.min_offset).min(end))
     }

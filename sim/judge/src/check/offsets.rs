@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Checker, Violation};
-use crate::history::{Delivery, History, Outcome, PullOffset, QueueKey, QueueReading};
+use crate::history::{Delivery, History, Outcome, QueueKey, QueueReading};
+
+pub mod excuse;
+
+use excuse::{Excuses, Misled};
 
 /// Committed offsets at the end of the run, by consumer group and queue.
 pub type Committed = BTreeMap<(Arc<str>, QueueKey), u64>;
@@ -20,6 +24,8 @@ pub struct Facts {
     pub not_owed: BTreeSet<u32>,
     /// Queue offsets whose records a device damaged: nothing is read there.
     pub holes: BTreeSet<(QueueKey, u64)>,
+    /// What may pass consumer groups by.
+    pub excuses: Excuses,
 }
 
 /// Looks at the read-back, the acknowledged places and the deliveries.
@@ -31,10 +37,10 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     }
     violations.extend(committed_within(history, facts));
     violations.extend(acked_places_hold(history, facts));
-    let beyond = stood_beyond(history, |it| is_gone(history, it));
-    let groups = Groups { beyond, delivered: delivered(history) };
-    violations.extend(passed_over(history, facts, &groups));
-    violations.extend(never_given(history, facts, &groups));
+    let delivered = delivered(history);
+    violations.extend(passed_over(history, facts, &delivered));
+    violations.extend(never_given(history, facts, &delivered));
+    violations.extend(facts.excuses.misled().map(led_astray));
     violations
 }
 
@@ -78,66 +84,6 @@ fn committed_within<'a>(
     })
 }
 
-/// By consumer group and queue, the highest offset that may pass one of its members by: the member was given
-/// a record there of which `is_gone` says that it is no longer there, so that it stood beyond it, and was not
-/// set back since.
-#[must_use]
-pub fn stood_beyond(history: &History, is_gone: impl Fn(&Delivery) -> bool) -> Committed {
-    let mut stands = Stands::default();
-    let mut set = history.pull_offsets.iter().peekable();
-    for delivery in history.deliveries.iter().filter(|it| is_gone(it)) {
-        while let Some(set) = set.next_if(|set| set.ordinal < delivery.ordinal) {
-            stands.set(set);
-        }
-        stands.was_given(delivery);
-    }
-    set.for_each(|set| stands.set(set));
-    let mut beyond = Committed::new();
-    for ((group, queue, _), highest) in stands.0 {
-        let group = beyond.entry((group, queue)).or_default();
-        *group = highest.max(*group);
-    }
-    beyond
-}
-
-/// Whether something else stands where a delivered record did, or nothing.
-#[must_use]
-pub fn is_gone(history: &History, delivery: &Delivery) -> bool {
-    let Some(reading) = history.read_back.get(&delivery.queue) else { return false };
-    delivery.queue_offset >= reading.min_offset
-        && reading.at(delivery.queue_offset).is_none_or(|it| it.number != delivery.number)
-}
-
-/// A member of a consumer group at a queue.
-type Member = (Arc<str>, QueueKey, Arc<str>);
-
-fn member(group: &Arc<str>, queue: &QueueKey, consumer: &Arc<str>) -> Member {
-    (Arc::clone(group), queue.clone(), Arc::clone(consumer))
-}
-
-/// The highest offset at which each member was given a record that is gone.
-#[derive(Default)]
-struct Stands(BTreeMap<Member, u64>);
-
-impl Stands {
-    fn was_given(&mut self, delivery: &Delivery) {
-        let Delivery { consumer, consumer_group, queue, .. } = delivery;
-        let highest = self.0.entry(member(consumer_group, queue, consumer)).or_default();
-        *highest = delivery.queue_offset.max(*highest);
-    }
-
-    /// Whatever comes to lie where it reads on is given to it.
-    fn set(&mut self, set: &PullOffset) {
-        let PullOffset { consumer, consumer_group, queue, .. } = set;
-        let member = member(consumer_group, queue, consumer);
-        let Some(highest) = self.0.get_mut(&member) else { return };
-        match set.queue_offset.checked_sub(1) {
-            Some(last) => *highest = last.min(*highest),
-            None => drop(self.0.remove(&member)),
-        }
-    }
-}
-
 /// Two acknowledgements never name one place, and a message that is read back stands where its
 /// acknowledgement said, unless the log does not owe it.
 fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
@@ -174,25 +120,18 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
     violations
 }
 
-/// What the consumer groups were given, and where they had been.
-struct Groups<'a> {
-    /// As [`stood_beyond`] says.
-    beyond: Committed,
-    /// Numbers of what was delivered, by group.
-    delivered: BTreeMap<&'a str, BTreeSet<u32>>,
-}
+/// Numbers of what was delivered, by consumer group.
+type Delivered<'a> = BTreeMap<&'a str, BTreeSet<u32>>;
 
-/// Below a group's committed offset, every message that stands there was given to the group, unless the
-/// group stood beyond it before it was there.
-fn passed_over(history: &History, facts: &Facts, groups: &Groups<'_>) -> Vec<Violation> {
-    let Groups { beyond, delivered } = groups;
+/// Below a group's committed offset, every message that stands there was given to the group, unless it may
+/// pass it by.
+fn passed_over(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (place @ (group, queue), committed) in &facts.committed {
-        let beyond = beyond.get(place);
         let given = delivered.get(&**group);
         let Some(reading) = history.read_back.get(queue) else { continue };
         let is_owed = |m: &&Delivery| {
-            m.queue_offset < *committed && beyond.is_none_or(|beyond| m.queue_offset > *beyond)
+            m.queue_offset < *committed && !facts.excuses.excuses(place, m.queue_offset)
         };
         for message in reading.messages.iter().filter(is_owed) {
             let is_given = |number: &u32| given.is_some_and(|given| given.contains(number));
@@ -209,9 +148,8 @@ fn passed_over(history: &History, facts: &Facts, groups: &Groups<'_>) -> Vec<Vio
 }
 
 /// Above its committed offset, too, a group that subscribes was given every message that stands there, unless
-/// it stood beyond it. What was acknowledged [`acked_durable`](super::acked_durable) asks for.
-fn never_given(history: &History, facts: &Facts, groups: &Groups<'_>) -> Vec<Violation> {
-    let Groups { beyond, delivered } = groups;
+/// it may pass it by. What was acknowledged [`acked_durable`](super::acked_durable) asks for.
+fn never_given(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> Vec<Violation> {
     let acked: BTreeSet<u32> = history.acked().map(|send| send.number).collect();
     let mut violations = Vec::new();
     for (group, topics) in &history.subscriptions {
@@ -219,9 +157,10 @@ fn never_given(history: &History, facts: &Facts, groups: &Groups<'_>) -> Vec<Vio
         for (queue, reading) in history.read_back.iter().filter(|it| topics.contains(&it.0.topic)) {
             let place = (Arc::clone(group), queue.clone());
             let committed = facts.committed.get(&place).copied().unwrap_or_default();
-            let beyond = beyond.get(&place).map_or(0, |beyond| beyond + 1);
-            let from = committed.max(beyond);
-            for message in reading.messages.iter().filter(|it| it.queue_offset >= from) {
+            let is_due = |it: &&Delivery| {
+                it.queue_offset >= committed && !facts.excuses.excuses(&place, it.queue_offset)
+            };
+            for message in reading.messages.iter().filter(is_due) {
                 let is_owed = |number: &u32| {
                     !acked.contains(number) && given.is_none_or(|given| !given.contains(number))
                 };
@@ -238,9 +177,19 @@ fn never_given(history: &History, facts: &Facts, groups: &Groups<'_>) -> Vec<Vio
     violations
 }
 
-/// Numbers of what was delivered, by consumer group.
-fn delivered(history: &History) -> BTreeMap<&str, BTreeSet<u32>> {
-    let mut delivered: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+/// A broker sent a member of a group past messages that the group had not passed.
+fn led_astray(misled: &Misled) -> Violation {
+    let Misled { place: (group, queue), from, told, committed, number, ordinal } = misled;
+    let text = format!(
+        "{queue}: {group} was told to go on at {told}, though it committed {} since message {number} came to \
+         stand at {from}",
+        committed.map_or_else(|| "nothing".to_owned(), |it| format!("no more than {it}"))
+    );
+    Violation::new(Checker::Offsets, text).of(*number).at(*ordinal)
+}
+
+fn delivered(history: &History) -> Delivered<'_> {
+    let mut delivered = Delivered::new();
     for delivery in &history.deliveries {
         delivered.entry(&delivery.consumer_group).or_default().extend(delivery.number);
     }
@@ -249,8 +198,11 @@ fn delivered(history: &History) -> BTreeMap<&str, BTreeSet<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use super::excuse::{is_gone, stood_beyond};
     use super::*;
-    use crate::history::{Place, SendOp, a_delivery as delivery};
+    use crate::history::{
+        GroupOffset, OffsetStep, Place, PullOffset, SendOp, a_delivery as delivery,
+    };
 
     fn queue() -> QueueKey {
         QueueKey { group: "a".into(), topic: "T".into(), queue_id: 0 }
@@ -288,6 +240,12 @@ mod tests {
         let mut facts = Facts::default();
         facts.committed.insert(place(), 3);
         (history, facts)
+    }
+
+    /// Of messages that were appended every ten microseconds.
+    fn check(history: &History, facts: &Facts) -> Vec<Violation> {
+        let excuses = Excuses::of(history, |send| Some(u64::from(send.number) * 10));
+        super::check(history, &Facts { excuses, ..facts.clone() })
     }
 
     fn complaint(doctor: impl FnOnce(&mut History, &mut Facts)) -> String {
@@ -383,6 +341,41 @@ mod tests {
         // Given once more what is gone, it stands there again.
         history.deliveries.push(Delivery { ordinal: 12, ..delivery(8, 2) });
         assert_eq!(check(&history, &facts), vec![]);
+    }
+
+    #[test]
+    fn nobody_is_sent_past_what_the_group_has_not_passed_since_it_lies_there() {
+        // The group was given other records at 1 and 2; those that lie there now it never got.
+        let (mut history, facts) = clean();
+        history.deliveries[1] = delivery(7, 1);
+        history.deliveries[2] = delivery(8, 2);
+        let judge = |offsets: &[(OffsetStep, u64, u64)]| {
+            let mut history = history.clone();
+            for (ordinal, (step, queue_offset, at_us)) in (1..).zip(offsets.iter().copied()) {
+                let offset = GroupOffset { step, queue_offset, at_us, ordinal };
+                history.note_group_offset(place(), offset);
+            }
+            check(&history, &facts)
+        };
+        let (committed, told) = (OffsetStep::Committed, OffsetStep::Told);
+        assert_eq!(judge(&[]), vec![], "nobody else came");
+        assert_eq!(judge(&[(told, 1, 50)]), vec![], "up to where it had been");
+        assert_eq!(judge(&[(told, 3, 9), (told, 2, 20)]).len(), 2, "1 lay there, 2 did not yet");
+        assert_eq!(judge(&[(told, 3, 10)]), vec![], "nothing lay there yet");
+        assert_eq!(judge(&[(committed, 3, 20), (told, 3, 21)]), vec![], "it passed both");
+        // What it committed before they lay there spoke of others.
+        let found = judge(&[(committed, 3, 9), (committed, 3, 9), (told, 3, 21)]);
+        assert_eq!(found.len(), 3, "{found:?}");
+        let text =
+            "told to go on at 3, though it committed nothing since message 1 came to stand at 1";
+        assert!(found[2].text.contains(text) && found[2].ordinal == Some(3), "{found:?}");
+        // It passed the first since, not the second; by itself it comes that far, told again it does not.
+        let found = judge(&[(committed, 2, 20), (told, 2, 30), (told, 3, 31), (committed, 3, 32)]);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].text.contains("without being given message 2 at 2"), "{found:?}");
+        assert!(found[1].text.contains("committed no more than 2 since message 2"), "{found:?}");
+        let late = [(committed, 2, 20), (told, 2, 30), (committed, 3, 31), (told, 3, 32)];
+        assert_eq!(judge(&late), vec![], "it came that far by itself");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use mq_env::watched::Watched;
 use mq_protocol::message::MessageExt;
 use staticfire_judge::forensics::DELIVERED;
 use staticfire_judge::history::{
-    Delivery, History, Outcome, PullOffset, QueueKey, SendOp, fill_body, message_number,
+    Delivery, GroupOffset, History, OffsetStep, Outcome, PullOffset, QueueKey, SendOp, fill_body,
+    message_number,
 };
 use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
 
@@ -52,7 +53,7 @@ impl Traffic {
     #[must_use]
     pub fn new(namesrv_addrs: Vec<String>, messages: u32, seed: u64, trace: Trace) -> Self {
         let history = Arc::default();
-        note_pull_offsets(&trace, &history);
+        note_offsets(&trace, &history);
         Traffic {
             namesrv_addrs,
             seed,
@@ -164,29 +165,45 @@ fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
     history.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets `history` know of every position that a consumer is set to.
-fn note_pull_offsets(trace: &Trace, history: &Arc<Mutex<History>>) {
+/// Lets `history` know of every position that a consumer is set to, and of what brokers know of it.
+fn note_offsets(trace: &Trace, history: &Arc<Mutex<History>>) {
     let history = Arc::clone(history);
-    let is_wanted = |event: &TraceEvent| matches!(event, TraceEvent::PullOffset { .. });
+    let is_wanted = |event: &TraceEvent| {
+        matches!(
+            event,
+            TraceEvent::PullOffset { .. }
+                | TraceEvent::OffsetCommitted { .. }
+                | TraceEvent::OffsetQueried { .. }
+        )
+    };
     trace.listen(is_wanted, move |record| {
-        lock(&history).pull_offsets.extend(pull_offset(record));
+        note_offset(&mut lock(&history), record);
         ControlFlow::Continue(())
     });
 }
 
-fn pull_offset(record: &TraceRecord) -> Option<PullOffset> {
-    let TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset } = &record.event
+fn note_offset(history: &mut History, record: &TraceRecord) {
+    let (TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset }
+    | TraceEvent::OffsetCommitted { group, topic, broker_name, queue_id, offset }
+    | TraceEvent::OffsetQueried { group, topic, broker_name, queue_id, offset }) = &record.event
     else {
-        return None;
+        return;
     };
-    let (broker, topic) = (Name::clone(broker_name), Name::clone(topic));
-    Some(PullOffset {
-        consumer: Name::clone(&record.source),
-        consumer_group: Name::clone(group),
-        queue: QueueKey { group: broker, topic, queue_id: *queue_id },
-        queue_offset: *offset,
-        ordinal: record.ordinal,
-    })
+    let (consumer_group, queue_offset, ordinal) = (Name::clone(group), *offset, record.ordinal);
+    let (group, topic) = (Name::clone(broker_name), Name::clone(topic));
+    let queue = QueueKey { group, topic, queue_id: *queue_id };
+    let step = match record.event {
+        TraceEvent::OffsetCommitted { .. } => OffsetStep::Committed,
+        TraceEvent::OffsetQueried { .. } => OffsetStep::Told,
+        _ => {
+            let consumer = Name::clone(&record.source);
+            let set = PullOffset { consumer, consumer_group, queue, queue_offset, ordinal };
+            history.pull_offsets.push(set);
+            return;
+        }
+    };
+    let offset = GroupOffset { step, queue_offset, at_us: record.at_us, ordinal };
+    history.note_group_offset((consumer_group, queue), offset);
 }
 
 impl Acks {

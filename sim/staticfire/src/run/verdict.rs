@@ -39,7 +39,8 @@ pub(super) fn judge(
             let rotten = facts::rotten_records(&story, trace);
             let mut losses = Losses::default();
             let mut not_owed = BTreeSet::new();
-            let delivered = facts::Delivered::of(&story.history);
+            let excuses = facts::excuses(&story);
+            let delivered = facts::Delivered::of(&story.history, &excuses);
             for group in &story.groups {
                 let acked = facts::acked_messages(&story, group, &delivered);
                 let judged = acked_durable::check(&acked_durable::Facts {
@@ -60,7 +61,7 @@ pub(super) fn judge(
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
             violations.extend(transactions::check(&story.history));
             let committed = story.committed.clone();
-            let places = offsets::Facts { committed, not_owed, holes: rotten.places };
+            let places = offsets::Facts { committed, not_owed, holes: rotten.places, excuses };
             violations.extend(offsets::check(&story.history, &places));
             violations.extend(story.expectations.iter().filter_map(liveness::check));
             let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));

@@ -61,13 +61,16 @@ fn rare(event: &Event<'_>, names: &mut Names) -> TraceEvent {
             let (group, topic) = (names.get(group), names.get(topic));
             TraceEvent::OffsetClamped { group, topic, queue_id, from, to }
         }
-        Event::OffsetCommitted { group, topic, queue_id, offset } => {
-            let (group, topic) = (names.get(group), names.get(topic));
-            TraceEvent::OffsetCommitted { group, topic, queue_id, offset }
+        Event::OffsetCommitted { group, topic, broker_name, queue_id, offset } => {
+            let [group, topic, broker_name] = [group, topic, broker_name].map(|it| names.get(it));
+            TraceEvent::OffsetCommitted { group, topic, broker_name, queue_id, offset }
+        }
+        Event::OffsetQueried { group, topic, broker_name, queue_id, offset } => {
+            let [group, topic, broker_name] = [group, topic, broker_name].map(|it| names.get(it));
+            TraceEvent::OffsetQueried { group, topic, broker_name, queue_id, offset }
         }
         Event::PullOffset { group, topic, broker_name, queue_id, offset } => {
-            let (group, topic, broker_name) =
-                (names.get(group), names.get(topic), names.get(broker_name));
+            let [group, topic, broker_name] = [group, topic, broker_name].map(|it| names.get(it));
             TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset }
         }
         Event::Route { what } => TraceEvent::Route { what: names.get(what) },

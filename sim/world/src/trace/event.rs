@@ -54,7 +54,9 @@ pub enum TraceEvent {
     /// A group's offset was moved by the broker.
     OffsetClamped { group: Name, topic: Name, queue_id: u32, from: u64, to: u64 },
     /// A group committed an offset.
-    OffsetCommitted { group: Name, topic: Name, queue_id: u32, offset: u64 },
+    OffsetCommitted { group: Name, topic: Name, broker_name: Name, queue_id: u32, offset: u64 },
+    /// A broker told where a group stands.
+    OffsetQueried { group: Name, topic: Name, broker_name: Name, queue_id: u32, offset: u64 },
     /// A consumer's position in a queue was set.
     PullOffset { group: Name, topic: Name, broker_name: Name, queue_id: u32, offset: u64 },
     /// A registration, or a change of a name server's tables.

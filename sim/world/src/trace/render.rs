@@ -92,8 +92,11 @@ fn replication(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         TraceEvent::OffsetClamped { group, topic, queue_id, from, to } => {
             write!(f, "{group} on {topic}-{queue_id} moved from #{from} to #{to}")
         }
-        TraceEvent::OffsetCommitted { group, topic, queue_id, offset } => {
+        TraceEvent::OffsetCommitted { group, topic, queue_id, offset, .. } => {
             write!(f, "{group} on {topic}-{queue_id} committed #{offset}")
+        }
+        TraceEvent::OffsetQueried { group, topic, queue_id, offset, .. } => {
+            write!(f, "{group} on {topic}-{queue_id} was told #{offset}")
         }
         TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset } => {
             write!(f, "{group} reads {broker_name} {topic}-{queue_id} from #{offset}")

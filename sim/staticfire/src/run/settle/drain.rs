@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use staticfire_judge::check::offsets::{self, Committed};
+use staticfire_judge::check::offsets::{Committed, excuse};
 use staticfire_judge::history::{Delivery, History, QueueKey};
 use staticfire_judge::ledger::{FoundRecord, Ledger};
 use staticfire_world::trace::Name;
@@ -103,7 +103,7 @@ fn given(history: &History, stored: &Places) -> Given {
         let place = (it.queue.clone(), it.queue_offset);
         stored.get(&place) != it.number.as_ref()
     };
-    let beyond = offsets::stood_beyond(history, is_gone);
+    let beyond = excuse::stood_beyond(history, is_gone);
     for (group, topics) in &history.subscriptions {
         match given_to(group, topics, history, stored, &beyond) {
             Given::All => {}

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use staticfire_judge::check::acked_durable::{AckedMessage, Missed};
-use staticfire_judge::check::{Checker, Violation, ack_predicate, offsets};
+use staticfire_judge::check::offsets::excuse::Excuses;
+use staticfire_judge::check::{Checker, Violation, ack_predicate};
 use staticfire_judge::history::{Delivery, History, QueueKey, SendOp};
 use staticfire_world::trace::{Name, Trace, TraceEvent};
 
@@ -14,24 +15,35 @@ use crate::run::{GroupStory, Story};
 pub(super) struct Delivered {
     /// Numbers of messages that came back as they were sent, by consumer group.
     given: BTreeMap<Name, BTreeSet<u32>>,
-    /// Messages that lie where a consumer group had been before they were there.
+    /// Messages that may pass a consumer group by.
     skippable: BTreeSet<(Name, u32)>,
 }
 
+/// What may pass consumer groups by.
+pub(super) fn excuses(story: &Story) -> Excuses {
+    Excuses::of(&story.history, |send| {
+        let place = send.place.as_ref()?;
+        let fact = story.ledger.ack_fact(&place.queue.group, place.phy_offset, send.ordinal)?;
+        Some(fact.appended_us)
+    })
+}
+
 impl Delivered {
-    pub(super) fn of(history: &History) -> Self {
+    pub(super) fn of(history: &History, excuses: &Excuses) -> Self {
         let mut given: BTreeMap<Name, BTreeSet<u32>> = BTreeMap::new();
         for delivery in &history.deliveries {
             let group = given.entry(Arc::clone(&delivery.consumer_group)).or_default();
             group.extend(intact(delivery));
         }
-        let beyond = offsets::stood_beyond(history, |it| offsets::is_gone(history, it));
-        let passed = beyond.iter().filter_map(|((group, queue), beyond)| {
-            Some((group, history.read_back.get(queue)?, beyond))
-        });
-        let skippable = passed.flat_map(|(group, reading, beyond)| {
-            let messages = reading.messages.iter().filter(|it| it.queue_offset <= *beyond);
-            messages.filter_map(|it| Some((Arc::clone(group), it.number?)))
+        let skippable = history.subscriptions.keys().flat_map(|group| {
+            let readings = history.read_back.iter();
+            readings.flat_map(move |(queue, reading)| {
+                let place = (Name::clone(group), queue.clone());
+                let passed = reading.messages.iter().filter_map(|it| Some((it, it.number?)));
+                passed
+                    .filter(move |(it, _)| excuses.excuses(&place, it.queue_offset))
+                    .map(|(_, number)| (Name::clone(group), number))
+            })
         });
         Delivered { given, skippable: skippable.collect() }
     }

@@ -1,0 +1,213 @@
+//! [`Excuses`]: what may pass a consumer group by. A group that had been given a record which is gone stood
+//! behind it; what comes to lie there afterwards it need not get. But whoever comes after that member is told
+//! by a broker where the group stands, and a broker may send nobody past a message that the group has not
+//! passed since it lies there: a broker that cuts its log lowers the offsets, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Committed;
+use crate::history::{
+    Delivery, GroupOffset, History, OffsetStep, PullOffset, QueueKey, QueueReading, SendOp,
+};
+
+/// A consumer group at a queue.
+pub type Place = (Arc<str>, QueueKey);
+
+/// What may pass consumer groups by, and what may not though they stood beyond it.
+#[derive(Clone, Debug, Default)]
+pub struct Excuses {
+    beyond: Committed,
+    misled: BTreeMap<Place, Vec<Misled>>,
+}
+
+/// A member of a consumer group that a broker sent past acknowledged messages that the group had not been given,
+/// nor passed by a commit since they lay there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misled {
+    /// The group and the queue.
+    pub place: Place,
+    /// Queue offset of the first message that it was sent past.
+    pub from: u64,
+    /// The queue offset that it was told.
+    pub told: u64,
+    /// The greatest offset that the group committed since that message lies there, if any.
+    pub committed: Option<u64>,
+    /// That message.
+    pub number: u32,
+    /// Ordinal of the trace event of the broker's answer.
+    pub ordinal: u64,
+}
+
+impl Excuses {
+    /// Of the groups of a history. `appended_us` says when the record of an acknowledged send came to lie where
+    /// it does.
+    #[must_use]
+    pub fn of(history: &History, appended_us: impl Fn(&SendOp) -> Option<u64>) -> Self {
+        let beyond = stood_beyond(history, |it| is_gone(history, it));
+        let acked = history.acked().map(|send| (send.number, send)).collect();
+        let passed = PassedBy { history, acked, appended_us };
+        let misled = beyond.iter().filter_map(|(place, beyond)| {
+            let misled = passed.misled(place, *beyond);
+            (!misled.is_empty()).then(|| (place.clone(), misled))
+        });
+        Excuses { misled: misled.collect(), beyond }
+    }
+
+    /// Whether what stands at a queue offset may pass a group by.
+    #[must_use]
+    pub fn excuses(&self, place: &Place, queue_offset: u64) -> bool {
+        let is_sent_past = |it: &Misled| (it.from..it.told).contains(&queue_offset);
+        self.beyond.get(place).is_some_and(|beyond| queue_offset <= *beyond)
+            && !self.misled.get(place).is_some_and(|misled| misled.iter().any(is_sent_past))
+    }
+
+    /// Those that brokers led astray.
+    pub fn misled(&self) -> impl Iterator<Item = &Misled> {
+        self.misled.values().flatten()
+    }
+}
+
+/// What stands in queues and passed groups by that had stood beyond it.
+struct PassedBy<'a, F> {
+    history: &'a History,
+    acked: BTreeMap<u32, &'a SendOp>,
+    appended_us: F,
+}
+
+/// A message that was not given to a group.
+struct Passed {
+    number: u32,
+    queue_offset: u64,
+    appended_us: u64,
+}
+
+impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
+    /// The answers that sent members of a group past messages up to `beyond`, the first of each message.
+    fn misled(&self, place: &Place, beyond: u64) -> Vec<Misled> {
+        let (Some(offsets), Some(reading)) =
+            (self.history.group_offsets.get(place), self.history.read_back.get(&place.1))
+        else {
+            return Vec::new();
+        };
+        let passed = self.passed(place, reading, beyond);
+        if passed.is_empty() {
+            return Vec::new();
+        }
+        let told = offsets.iter().enumerate().filter(|(_, it)| it.step == OffsetStep::Told);
+        told.filter_map(|(index, told)| sent_past(place, &passed, &offsets[..index], told))
+            .collect()
+    }
+
+    /// The acknowledged messages up to `beyond` that the group was not given, by queue offset. Of others, and
+    /// of those that were put elsewhere first, it is not known when they came to lie there.
+    fn passed(&self, place: &Place, reading: &QueueReading, beyond: u64) -> Vec<Passed> {
+        let (group, queue) = place;
+        let to_group = self.history.deliveries.iter().filter(|it| it.consumer_group == *group);
+        let given: BTreeSet<u32> = to_group.filter_map(|it| it.number).collect();
+        let below = reading.messages.iter().take_while(|it| it.queue_offset <= beyond);
+        let missed = below.filter_map(|it| Some((it, it.number?)));
+        let missed = missed.filter(|(_, number)| !given.contains(number));
+        let dated = missed.filter_map(|(it, number)| {
+            let send = self.acked.get(&number)?;
+            let there = send.place.as_ref()?;
+            let is_there = (&there.queue, there.queue_offset) == (queue, it.queue_offset);
+            let appended_us = (self.appended_us)(send).filter(|_| is_there)?;
+            Some(Passed { number, queue_offset: it.queue_offset, appended_us })
+        });
+        dated.collect()
+    }
+}
+
+/// Whether an answer sent a member past some of `passed`: it lay there already, and nothing `before` the
+/// answer says that the group had passed it since. The nearer a message to what was told, the fewer commits
+/// there are since it lies there: they are walked backwards, once.
+fn sent_past(
+    place: &Place,
+    passed: &[Passed],
+    before: &[GroupOffset],
+    told: &GroupOffset,
+) -> Option<Misled> {
+    let mut commits = before.iter().rev().filter(|it| it.step == OffsetStep::Committed).peekable();
+    let mut committed = None;
+    let mut misled = None;
+    let lay_there =
+        |it: &&Passed| it.queue_offset < told.queue_offset && it.appended_us < told.at_us;
+    for message in passed.iter().rev().filter(lay_there) {
+        while let Some(commit) = commits.next_if(|it| it.at_us >= message.appended_us) {
+            committed = committed.max(Some(commit.queue_offset));
+        }
+        if committed.is_some_and(|committed| committed > message.queue_offset) {
+            break;
+        }
+        misled = Some(Misled {
+            place: place.clone(),
+            from: message.queue_offset,
+            told: told.queue_offset,
+            committed,
+            number: message.number,
+            ordinal: told.ordinal,
+        });
+    }
+    misled
+}
+
+/// By consumer group and queue, the highest offset that may pass one of its members by: the member was given
+/// a record there of which `is_gone` says that it is no longer there, so that it stood beyond it, and was not
+/// set back since.
+#[must_use]
+pub fn stood_beyond(history: &History, is_gone: impl Fn(&Delivery) -> bool) -> Committed {
+    let mut stands = Stands::default();
+    let mut set = history.pull_offsets.iter().peekable();
+    for delivery in history.deliveries.iter().filter(|it| is_gone(it)) {
+        while let Some(set) = set.next_if(|set| set.ordinal < delivery.ordinal) {
+            stands.set(set);
+        }
+        stands.was_given(delivery);
+    }
+    set.for_each(|set| stands.set(set));
+    let mut beyond = Committed::new();
+    for ((group, queue, _), highest) in stands.0 {
+        let group = beyond.entry((group, queue)).or_default();
+        *group = highest.max(*group);
+    }
+    beyond
+}
+
+/// Whether something else stands where a delivered record did, or nothing.
+#[must_use]
+pub fn is_gone(history: &History, delivery: &Delivery) -> bool {
+    let Some(reading) = history.read_back.get(&delivery.queue) else { return false };
+    delivery.queue_offset >= reading.min_offset
+        && reading.at(delivery.queue_offset).is_none_or(|it| it.number != delivery.number)
+}
+
+/// A member of a consumer group at a queue.
+type Member = (Arc<str>, QueueKey, Arc<str>);
+
+fn member(group: &Arc<str>, queue: &QueueKey, consumer: &Arc<str>) -> Member {
+    (Arc::clone(group), queue.clone(), Arc::clone(consumer))
+}
+
+/// The highest offset at which each member was given a record that is gone.
+#[derive(Default)]
+struct Stands(BTreeMap<Member, u64>);
+
+impl Stands {
+    fn was_given(&mut self, delivery: &Delivery) {
+        let Delivery { consumer, consumer_group, queue, .. } = delivery;
+        let highest = self.0.entry(member(consumer_group, queue, consumer)).or_default();
+        *highest = delivery.queue_offset.max(*highest);
+    }
+
+    /// Whatever comes to lie where it reads on is given to it.
+    fn set(&mut self, set: &PullOffset) {
+        let PullOffset { consumer, consumer_group, queue, .. } = set;
+        let member = member(consumer_group, queue, consumer);
+        let Some(highest) = self.0.get_mut(&member) else { return };
+        match set.queue_offset.checked_sub(1) {
+            Some(last) => *highest = last.min(*highest),
+            None => drop(self.0.remove(&member)),
+        }
+    }
+}
