@@ -73,6 +73,8 @@ pub(super) fn judge(
             shortfalls.extend(story.shortfalls);
         }
     }
+    // What cites an event is nearer to the cause than what says which messages it cost.
+    violations.sort_by_key(|it| it.ordinal.is_none());
     let (shown, violations): (Vec<_>, Vec<_>) =
         violations.into_iter().partition(|found| is_cost(plan, found.checker));
     if shortfalls.iter().all(|it| it.verdict < Verdict::Broken) {
