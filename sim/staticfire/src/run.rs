@@ -40,9 +40,11 @@ use crate::plan::Plan;
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::report::{Finding, RunReport, Verdict};
+use crate::run::settle::CutOff;
 use crate::run::stage::Stage;
 use crate::run::traffic::Traffic;
 use crate::run::workload::Workload;
+use crate::run::workload::read_back::Unread;
 
 /// Simulated time after which a story counts as stuck, beside what its events wait by the clock.
 const STORY_LIMIT_MS: u64 = 3_600_000;
@@ -103,6 +105,8 @@ pub struct Story {
     violations: Vec<Violation>,
     /// Why the run proves less than it was to.
     shortfalls: Vec<Finding>,
+    /// Consumer groups that are cut off from broker groups, as the story left them.
+    cut_off: CutOff,
     /// Faults of disturbances, by their place in the trace: none of them alone has to bite.
     drawn_faults: BTreeSet<usize>,
     first_fault_us: Option<u64>,
@@ -125,6 +129,8 @@ struct GroupStory {
     mode: String,
     /// A SYNC_MASTER without a slave from the start.
     no_second_copy: bool,
+    /// Why nobody can read it, as the story left it.
+    unread: Option<String>,
 }
 
 impl GroupStory {
@@ -166,6 +172,7 @@ impl Beginning {
             stored: stored.into_values().collect(),
             replicas: replicas.filter(|it| *it != master_then).collect(),
             machines: members.iter().map(|it| it.machine().name().to_string()).collect(),
+            unread: settle::why_unread(cluster, &name),
             name,
             master_now,
             master_then,
@@ -275,6 +282,9 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let cluster = Cluster::build(stage, plan, &ledger)?;
     let clients = Clients::of(plan, &cluster, seed);
     let groups = groups_in_use(&clients, &cluster);
+    for master in groups.iter().filter_map(|group| cluster.master_of(group)) {
+        master.lets_clients_in()?;
+    }
 
     cluster.start();
     settle::come_up(&cluster, &clients, &groups).await?;
@@ -289,10 +299,11 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let is_drawn = !plan.disturbances.is_empty();
     let blank = groups.iter().filter(|group| is_drawn && cluster.leads_blank(group)).cloned();
     settle::make_anew(&cluster, &clients, &blank.collect::<Vec<_>>()).await?;
-    let mut expectations = settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await;
+    let mut hopes = settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await;
     let ran_out = clients.traffic.ran_out();
     settle::fall_silent(&cluster, &clients).await;
-    expectations.extend(settle::replicas_meet(&cluster, plan, &groups, healed_us).await);
+    hopes.extend(settle::replicas_meet(&cluster, plan, &groups, healed_us).await);
+    let cut_off = settle::cut_off(&cluster, &clients, &groups);
     let found = settle::read_back(&cluster, &clients, &groups).await;
     cluster.note_disk_bites();
     ledger.note_damage(&trace);
@@ -300,6 +311,8 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let shortfall = |why| Finding::new(Verdict::Vacuous, why);
     let mut shortfalls: Vec<Finding> = directed.vacuous.into_iter().map(shortfall).collect();
     shortfalls.extend(cluster.late().into_iter().map(|text| Finding::new(Verdict::Kept, text)));
+    let (mut expectations, hindered) = settle::tell_hopes(hopes);
+    shortfalls.extend(hindered);
     let mute = settle::mute_groups(&cluster, &clients);
     // Where a plan asks for no acknowledgement, their absence is the story.
     for (group, status) in mute.iter().filter(|_| plan.check.sends_within.is_some()) {
@@ -319,20 +332,26 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let mut violations = Vec::new();
     let committed = match found {
         Ok(found) => {
-            let unread = found.unread.iter();
-            violations.extend(unread.map(|it| Violation::new(Checker::Served, it.as_str())));
+            let is_read = |it: &&Unread| settle::why_unread(&cluster, &it.queue.group).is_none();
+            let unread = found.unread.iter().filter(is_read);
+            violations.extend(unread.map(|it| Violation::new(Checker::Served, it.to_string())));
             clients.traffic.history().read_back = found.queues;
             found.committed
         }
         Err(error) => {
             let text = format!("the fresh group cannot read the queues: {error}");
-            violations.push(Violation::new(Checker::Liveness, text));
+            if groups.iter().all(|group| settle::why_unread(&cluster, group).is_none()) {
+                violations.push(Violation::new(Checker::Liveness, text));
+            }
             Committed::new()
         }
     };
     shortfalls.extend(settle::leave_open(&cluster, &clients, &groups));
-    violations.extend(settle::compare_disks(&cluster, plan, &groups));
-    violations.extend(settle::fallen(&cluster));
+    let compared = settle::compare_disks(&cluster, plan, &groups);
+    for (found, excused) in [compared, settle::fallen(&cluster)] {
+        violations.extend(found);
+        shortfalls.extend(excused);
+    }
     let groups = beginnings.into_iter().map(|it| it.end(&cluster, &clients));
     let groups = groups.collect::<Result<Vec<_>, _>>()?;
     let history = std::mem::take(&mut *clients.traffic.history());
@@ -344,6 +363,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
         expectations,
         violations,
         shortfalls,
+        cut_off,
         drawn_faults: directed.drawn_faults,
         first_fault_us: cluster.first_fault_us(),
         started: clients.traffic.started(),

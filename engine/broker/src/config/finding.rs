@@ -60,6 +60,8 @@ pub enum ConfigFindingKind {
     RoleAndId,
     /// The transient store pool is configured.
     TransientPool,
+    /// Clients may not send, or may not read.
+    KeptOut,
 }
 
 /// One thing to say about one line.

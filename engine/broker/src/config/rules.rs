@@ -1,6 +1,7 @@
 //! Rules over several keys of one file, and what happens instead of obeying a key.
 
 use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, as_written};
+use mq_protocol::sys_flag::PermName;
 use mq_store::config::{BrokerRole, FlushDiskType};
 
 use crate::config::finding::{ConfigFinding, ConfigFindingKind, Severity};
@@ -21,6 +22,7 @@ pub(super) fn check(
     }
     findings.extend(ha_listen_port(file, settings));
     findings.extend(transient_pool(file, settings));
+    findings.extend(permission(file, settings));
     findings.extend(dledger(file));
     if !has_error(findings, &["brokerRole", "brokerId", "enableDLegerCommitLog"]) {
         findings.extend(role_and_id(file, settings));
@@ -110,6 +112,21 @@ fn transient_pool(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFi
             store.uncommitted_ms_max()
         )),
     })
+}
+
+/// Whom `brokerPermission` keeps out.
+fn permission(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFinding> {
+    let entry = file.get("brokerPermission")?;
+    let perm = i32::try_from(settings.broker.broker_permission).unwrap_or_default();
+    let kept_out = match (PermName::is_writeable(perm), PermName::is_readable(perm)) {
+        (true, true) => return None,
+        (false, true) => "no producer may send here",
+        (true, false) => "no consumer may read here",
+        (false, false) => "nobody may send or read here",
+    };
+    let text = format!("brokerPermission={perm}: {kept_out}");
+    let kind = ConfigFindingKind::KeptOut;
+    Some(ConfigFinding::new(Severity::Warning, kind, entry, text).allowed("6 for both"))
 }
 
 fn dledger(file: &PropertiesFile) -> Vec<ConfigFinding> {

@@ -56,6 +56,8 @@ pub struct Facts<'a> {
     pub bound: &'a Bound,
     /// Where copies ended at each fault.
     pub faults: &'a [FaultPositions],
+    /// Whether nobody could read the group's log, as the story left its master.
+    pub unread: bool,
 }
 
 /// What came of a comparison.
@@ -67,6 +69,8 @@ pub struct Judged {
     pub violations: Vec<Violation>,
     /// What cannot be, and says that the facts themselves are wrong.
     pub contradictions: Vec<String>,
+    /// How many messages nothing took, and nobody could read: what becomes of them is not known.
+    pub unseen: u32,
 }
 
 /// What was lost and skipped.
@@ -96,13 +100,13 @@ impl Losses {
 /// Compares and judges.
 #[must_use]
 pub fn check(facts: &Facts<'_>) -> Judged {
-    let Judged { mut losses, mut violations, mut contradictions } = Judged::default();
+    let Judged { mut losses, mut violations, mut contradictions, mut unseen } = Judged::default();
     let mut seen = BTreeSet::new();
     for message in facts.acked {
         if !seen.insert(message.number) {
             contradictions.push(format!("message {} was acknowledged twice", message.number));
         }
-        if message.stored && !message.read_back && !message.rotten {
+        if message.stored && !message.read_back && !message.rotten && !facts.unread {
             let text = format!(
                 "message {}: the disk of the master holds it, and a fresh group did not get it",
                 message.number
@@ -117,6 +121,8 @@ pub fn check(facts: &Facts<'_>) -> Judged {
         }
         if !message.read_back && message.expired {
             losses.expired.push(message.number);
+        } else if !message.read_back && message.owed && facts.unread {
+            unseen += 1;
         } else if !message.read_back {
             losses.lost.push(message.number);
             losses.rpo_us = losses.rpo_us.max(age_at_fault(message, facts.faults));
@@ -126,7 +132,7 @@ pub fn check(facts: &Facts<'_>) -> Judged {
             violations.extend(judge_skips(message));
         }
     }
-    Judged { losses, violations, contradictions }
+    Judged { losses, violations, contradictions, unseen }
 }
 
 /// A group may miss what lies where it had been before, and what the device damaged.
@@ -197,7 +203,8 @@ mod tests {
             ..FaultPositions::default()
         }];
         let bound = bound.parse().unwrap();
-        let judged = check(&Facts { acked, promise, bound: &bound, faults: &faults });
+        let judged =
+            check(&Facts { acked, promise, bound: &bound, faults: &faults, unread: false });
         assert_eq!(judged.contradictions, [] as [&str; 0]);
         (judged.losses, judged.violations)
     }
@@ -241,7 +248,13 @@ mod tests {
     fn facts_that_contradict_each_other_accuse_nobody() {
         let bound = Bound::default();
         let judge = |acked: &[AckedMessage]| {
-            check(&Facts { acked, promise: Promise::Never, bound: &bound, faults: &[] })
+            check(&Facts {
+                acked,
+                promise: Promise::Never,
+                bound: &bound,
+                faults: &[],
+                unread: false,
+            })
         };
         let mut liar = message(1, 400, true);
         liar.stored = false;
@@ -288,6 +301,26 @@ mod tests {
         skipped.missed_by.push(Missed { group: "h".into(), stood_beyond: true });
         let (losses, violations) = run(&[skipped], Promise::Never, "");
         assert_eq!((losses.skipped.len(), violations.len()), (2, 1), "each group by itself");
+    }
+
+    #[test]
+    fn what_nobody_could_read_is_neither_lost_nor_kept_unless_something_took_it() {
+        let mut there = message(1, 400, true);
+        (there.read_back, there.owed) = (false, true);
+        let mut unread = Facts {
+            acked: &[there, message(2, 600, false)],
+            promise: Promise::Never,
+            bound: &Bound::default(),
+            faults: &[],
+            unread: true,
+        };
+        let judged = check(&unread);
+        assert_eq!((judged.unseen, judged.losses.lost), (1, vec![2]));
+        assert_eq!(judged.violations.len(), 1, "a fault took it: {:?}", judged.violations);
+        unread.unread = false;
+        let judged = check(&unread);
+        assert_eq!((judged.unseen, judged.losses.lost), (0, vec![1, 2]));
+        assert_eq!(judged.violations.len(), 3, "{:?}", judged.violations);
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub struct Facts {
     pub holes: BTreeSet<(QueueKey, u64)>,
     /// What may pass consumer groups by.
     pub excuses: Excuses,
+    /// Broker groups that nobody could read as their brokers meant it to be.
+    pub unread: BTreeSet<Arc<str>>,
+    /// Consumer groups and the broker groups that they are cut off from: what they were not given waits there.
+    pub cut_off: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 /// Looks at the read-back, the acknowledged places and the deliveries.
@@ -33,7 +37,9 @@ pub struct Facts {
 pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     // The causes first: a skip that an answer led to is one of many.
     let mut violations: Vec<_> = facts.excuses.misled().map(led_astray).collect();
-    for (queue, reading) in &history.read_back {
+    for (queue, reading) in
+        history.read_back.iter().filter(|it| !facts.unread.contains(&it.0.group))
+    {
         violations.extend(dense(queue, reading, facts));
     }
     violations.extend(committed_within(history, facts));
@@ -91,7 +97,7 @@ fn acked_places_hold(history: &History, facts: &Facts) -> Vec<Violation> {
     let mut owners: BTreeMap<(&QueueKey, u64), u32> = BTreeMap::new();
     for send in history.sends.iter().filter(|send| send.outcome == Outcome::Acked) {
         let Some(place) = &send.place else { continue };
-        if facts.not_owed.contains(&send.number) {
+        if facts.not_owed.contains(&send.number) || facts.unread.contains(&place.queue.group) {
             continue;
         }
         let (queue, offset) = (&place.queue, place.queue_offset);
@@ -155,6 +161,9 @@ fn never_given(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> V
     for (group, topics) in &history.subscriptions {
         let given = delivered.get(&**group);
         for (queue, reading) in history.read_back.iter().filter(|it| topics.contains(&it.0.topic)) {
+            if facts.cut_off.contains(&(Arc::clone(group), Arc::clone(&queue.group))) {
+                continue;
+            }
             let place = (Arc::clone(group), queue.clone());
             let committed = facts.committed.get(&place).copied().unwrap_or_default();
             let is_due = |it: &&Delivery| {

@@ -3,10 +3,11 @@
 pub mod broker_process;
 mod disk_fault;
 pub mod operate;
+mod reach;
 mod witness;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Cluster {
     open_faults: RefCell<Vec<OpenFault>>,
     /// By broker group: whoever restarts, promotes or demotes its brokers does one thing at a time.
     operators: RefCell<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Brokers of whose queues bits rotted.
+    rotten_queues: RefCell<BTreeSet<String>>,
     /// Operations that had to wait for another one of the same group.
     late: RefCell<Vec<String>>,
     witness: Witness,
@@ -87,6 +90,7 @@ impl Cluster {
             fenced: RefCell::default(),
             open_faults: RefCell::default(),
             operators: RefCell::default(),
+            rotten_queues: RefCell::default(),
             late: RefCell::default(),
             witness: Witness::default(),
             clients: Cell::new(0),
@@ -210,17 +214,6 @@ impl Cluster {
     #[must_use]
     pub fn node(&self, name: &str) -> Rc<dyn Process> {
         self.nodes.borrow().get(name).cloned().unwrap_or_else(|| panic!("no process {name}"))
-    }
-
-    /// Whether a client runs that nothing keeps from answering.
-    #[must_use]
-    pub fn can_be_asked(&self, name: &str) -> bool {
-        let is_cut_off = |open: &OpenFault| {
-            matches!(open.kind, OpenFaultKind::Partition) && open.nodes.iter().any(|it| it == name)
-        };
-        self.node(name).is_running()
-            && !self.is_paused(name)
-            && !self.open_faults.borrow().iter().any(is_cut_off)
     }
 
     /// The machine with an address, added when it is new.

@@ -48,6 +48,18 @@ pub enum StandError {
     /// The slaves of a group are not where their master is before anything has happened.
     #[error("the slaves of {0} did not catch up before the workload")]
     NotReplicated(String),
+    /// Clients may not send to a master, or not read from it.
+    #[error(
+        "{process}: brokerPermission={perm} lets no client {what}: what becomes of messages cannot be seen; 6 allows both"
+    )]
+    KeptOut {
+        /// The master's process.
+        process: String,
+        /// `brokerPermission`.
+        perm: u32,
+        /// What clients may not do.
+        what: &'static str,
+    },
     /// A request of the fresh group kept failing.
     #[error("{0}")]
     Unread(String),
@@ -67,6 +79,7 @@ impl StandError {
             | StandError::NotMade { .. }
             | StandError::History(_)
             | StandError::NotReplicated(_)
+            | StandError::KeptOut { .. }
             | StandError::Unread(_) => Verdict::Undecided,
         }
     }

@@ -5,6 +5,7 @@ mod compare;
 mod drain;
 mod fallen;
 mod left_open;
+mod out_of_reach;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,9 @@ pub(super) use compare::{are_replicas_equal, compare_disks, strangers};
 pub(super) use drain::{read_back, stored_places};
 pub(super) use fallen::fallen;
 pub(super) use left_open::leave_open;
+pub(super) use out_of_reach::{Absence, CutOff, cut_off, tell_hopes, why_unread};
+
+use out_of_reach::{Hope, why_no_acks, why_unequal};
 
 /// How often a condition that no event announces is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -44,7 +48,7 @@ pub(super) async fn life_goes_on(
     plan: &Plan,
     groups: &[String],
     healed_us: u64,
-) -> Vec<Expectation> {
+) -> Vec<Hope> {
     let acks = clients.traffic.acks();
     let before = acks.get();
     let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
@@ -68,8 +72,9 @@ pub(super) async fn life_goes_on(
     let able = groups
         .iter()
         .filter(|group| groups.len() > 1 && !is_silent(group) && can_acknowledge(cluster, group));
-    let of_groups = able.map(|group| {
-        let (before, name) = (before.clone(), group.clone());
+    let able: Vec<&String> = able.collect();
+    let of_groups = able.iter().map(|group| {
+        let (before, name) = (before.clone(), group.to_string());
         let more = move |now: &Acks| now.of_group(&name) > before.of_group(&name);
         resumes(cluster, clients, limit, format!("sends to {group}"), more)
     });
@@ -81,19 +86,22 @@ pub(super) async fn life_goes_on(
         .filter_map(|(work, it)| it.1.is_some().then_some(&**work))
         .collect();
     join_all(resumed.into_iter().map(|work| go_on(clients, work, &before))).await;
-    let demanded = clients.works.iter().map(has_use);
-    let of_works = of_works.into_iter().zip(demanded);
-    let of_groups = of_groups.into_iter().map(|it| (it, true));
-    let expectation = |((what, happened_us), is_demanded): ((String, Option<u64>), bool)| {
+    let hope = |(what, happened_us), is_demanded, hindered| {
         let within = plan.check.sends_within.filter(|_| is_demanded);
-        Expectation {
-            what: format!("{what} are acknowledged again"),
-            within,
-            healed_us,
-            happened_us,
-        }
+        let what = format!("{what} are acknowledged again");
+        Hope { expectation: Expectation { what, within, healed_us, happened_us }, hindered }
     };
-    of_works.chain(of_groups).map(expectation).collect()
+    let of_works = clients.works.iter().zip(of_works).map(|(work, it)| {
+        let mut of_use = groups.iter().filter(|group| work.uses(group)).peekable();
+        let first = of_use.peek().and_then(|group| why_no_acks(cluster, work, group));
+        let hindered = of_use.all(|group| why_no_acks(cluster, work, group).is_some());
+        hope(it, has_use(work), first.filter(|_| hindered))
+    });
+    let of_groups = able.into_iter().zip(of_groups).map(|(group, it)| {
+        let mut users = clients.works.iter().filter(|work| work.uses(group));
+        hope(it, true, users.find_map(|work| why_no_acks(cluster, work, group)))
+    });
+    of_works.chain(of_groups).collect()
 }
 
 /// When an acknowledgement of some kind came, within a time.
@@ -180,7 +188,7 @@ pub(super) async fn replicas_meet(
     plan: &Plan,
     groups: &[String],
     healed_us: u64,
-) -> Vec<Expectation> {
+) -> Vec<Hope> {
     let Some(within) = plan.check.replicas_equal_within else { return Vec::new() };
     let trace = cluster.trace();
     // Sends went on after the heal: the deadline counts from the silence, or the heal if later.
@@ -198,13 +206,13 @@ pub(super) async fn replicas_meet(
         }
         sleep(LOOK_INTERVAL).await;
     }
-    let expectation = |group: &String| Expectation {
-        what: format!("the replicas of {group} are equal and dispatched"),
-        within: Some(within),
-        healed_us,
-        happened_us: met.get(group).copied(),
+    let hope = |group: &String| {
+        let what = format!("the replicas of {group} are equal and dispatched");
+        let happened_us = met.get(group).copied();
+        let expectation = Expectation { what, within: Some(within), healed_us, happened_us };
+        Hope { expectation, hindered: why_unequal(cluster, group) }
     };
-    groups.iter().map(expectation).collect()
+    groups.iter().map(hope).collect()
 }
 
 /// The topics of the workloads.

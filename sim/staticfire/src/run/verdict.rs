@@ -12,7 +12,7 @@ use staticfire_judge::history::History;
 use staticfire_world::trace::Trace;
 use staticfire_world::world::WorldStats;
 
-use super::{RunOutcome, Story};
+use super::{GroupStory, RunOutcome, Story};
 use crate::plan::{Action, Plan};
 use crate::run::cluster::Cluster;
 use crate::run::report::{Finding, RunReport, SCHEMA_VERSION, Verdict};
@@ -40,7 +40,7 @@ pub(super) fn judge(
             let mut losses = Losses::default();
             let mut not_owed = BTreeSet::new();
             let excuses = facts::excuses(&story);
-            let delivered = facts::Delivered::of(&story.history, &excuses);
+            let delivered = facts::Delivered::of(&story, &excuses);
             for group in &story.groups {
                 let acked = facts::acked_messages(&story, group, &delivered);
                 let judged = acked_durable::check(&acked_durable::Facts {
@@ -48,7 +48,9 @@ pub(super) fn judge(
                     promise: plan.check.promise,
                     bound: &bound,
                     faults: &group.faults,
+                    unread: group.unread.is_some(),
                 });
+                shortfalls.extend(unseen(group, judged.unseen));
                 violations.extend(judged.violations);
                 let own = |text| Finding::new(Verdict::OwnFault, text);
                 shortfalls.extend(judged.contradictions.into_iter().map(own));
@@ -61,7 +63,12 @@ pub(super) fn judge(
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
             violations.extend(transactions::check(&story.history));
             let committed = story.committed.clone();
-            let places = offsets::Facts { committed, not_owed, holes: rotten.places, excuses };
+            let cut_off = story.cut_off.keys().cloned().collect();
+            let holes = rotten.places;
+            let unread = story.groups.iter().filter(|group| group.unread.is_some());
+            let unread = unread.map(|group| trace.name(&group.name)).collect();
+            let places = offsets::Facts { committed, not_owed, holes, excuses, unread, cut_off };
+            shortfalls.extend(delivered.waiting(&story));
             violations.extend(offsets::check(&story.history, &places));
             violations.extend(story.expectations.iter().filter_map(liveness::check));
             let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
@@ -89,6 +96,17 @@ pub(super) fn judge(
     report.verdict = Finding::decide(&report.findings);
     let fates = fates.into_values().collect();
     RunOutcome { report, violations, fates, trace: trace.clone(), stats }
+}
+
+/// What is not known of a broker group that nobody could read.
+fn unseen(group: &GroupStory, messages: u32) -> Option<Finding> {
+    let why = group.unread.as_ref().filter(|_| messages > 0)?;
+    let text = format!(
+        "{messages} acknowledged messages of {} cannot be read when the story ends, because {why}: an event \
+         that mends it (restart, promote, resume, heal) shows what became of them",
+        group.name
+    );
+    Some(Finding::new(Verdict::Undecided, text))
 }
 
 /// Whether a finding of `checker` is what the plan's switches cost.

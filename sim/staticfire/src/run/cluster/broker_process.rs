@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mq_protocol::ack_rule::{AckRule, Held};
+use mq_protocol::sys_flag::PermName;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
@@ -98,6 +99,22 @@ impl BrokerProcess {
             FlushDiskType::SyncFlush => "SYNC_FLUSH",
             FlushDiskType::AsyncFlush => "ASYNC_FLUSH",
         }
+    }
+
+    /// Whether clients may send to it and read from it, as they do to its master.
+    ///
+    /// # Errors
+    /// `brokerPermission` keeps them out.
+    pub fn lets_clients_in(&self) -> Result<(), StandError> {
+        let perm = lock(&self.configured).broker.broker_permission;
+        let bits = i32::try_from(perm).unwrap_or_default();
+        let what = match (PermName::is_writeable(bits), PermName::is_readable(bits)) {
+            (true, true) => return Ok(()),
+            (false, true) => "send",
+            (true, false) => "read",
+            (false, false) => "send or read",
+        };
+        Err(StandError::KeptOut { process: self.name.clone(), perm, what })
     }
 
     /// How long a half message that nobody ends may wait until it was asked about, with one more round for

@@ -156,6 +156,12 @@ impl Cluster {
         if self.brokers.get(&**process.name()).is_some_and(BrokerProcess::is_master) {
             self.about_to(Turn::Leads, &[process.name().to_string()]);
         }
+        self.note_disk_bites();
+        self.count_felt_anew(process.machine().disk(), process.name());
+        // Whoever was killed while it was paused starts as anybody does.
+        if self.is_paused(process.name()) {
+            self.note_resume(process.name());
+        }
         process.start();
     }
 
@@ -186,7 +192,7 @@ impl Cluster {
         machine.destroy_disk();
     }
 
-    fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
+    pub(super) fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
         self.node(node).machine()
     }
 
@@ -238,6 +244,7 @@ impl Cluster {
             }
             self.fenced.borrow_mut().push(old.name().to_owned());
         }
+        broker.lets_clients_in()?;
         self.stop_process(&**broker.handle()).await;
         broker.edit(&[("brokerRole", "ASYNC_MASTER"), ("brokerId", "0")])?;
         broker.tell(&self.ledger);
@@ -332,6 +339,9 @@ impl Cluster {
         let detail = format!("{bits} bits of {file} files rot");
         let fault = self.trace().fault_started(FaultKind::Disk, machine.name(), &detail);
         let places = machine.disk().rot_somewhere(file.path_part(), bits);
+        if file == FileKind::ConsumeQueue && !places.is_empty() {
+            self.rotten_queues.borrow_mut().extend(self.beside(&*machine));
+        }
         if let Some((path, offset)) = places.first() {
             let what = format!("byte {offset} of {}, {} bits in all", path.display(), places.len());
             self.trace().fault_bit(fault, &what);
@@ -371,6 +381,20 @@ impl Cluster {
         }
     }
 
+    /// What a process feels of faults of its disk counts from its start.
+    fn count_felt_anew(&self, disk: &SimDisk, process: &str) {
+        let stats = disk.stats();
+        let address = self.address_of(process);
+        for open in self.open_faults.borrow_mut().iter_mut() {
+            let is_there = self.address_of(&open.nodes[0]) == address;
+            if let OpenFaultKind::Disk(fault, before) = &mut open.kind
+                && is_there
+            {
+                *before = (fault.felt)(&stats);
+            }
+        }
+    }
+
     fn disk_of(&self, node: &str) -> Arc<SimDisk> {
         Arc::clone(self.machine_of(node).disk())
     }
@@ -397,7 +421,7 @@ impl Cluster {
         [self.address_of(&nodes[0]), self.address_of(&nodes[1])]
     }
 
-    fn address_of(&self, node: &str) -> IpAddr {
+    pub(super) fn address_of(&self, node: &str) -> IpAddr {
         self.machine_of(node).ip()
     }
 }

@@ -6,9 +6,11 @@ use staticfire_judge::check::Violation;
 use staticfire_judge::check::replicas::{LogCopy, check_logs, check_queues};
 use staticfire_judge::ledger::{FoundRecord, LogView, LogWalk};
 
+use super::out_of_reach::why_unequal;
 use crate::plan::Plan;
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
+use crate::run::report::{Finding, Verdict};
 
 /// Whether every running slave of a group holds exactly its master's log, and every running broker
 /// of the group has dispatched all of its own.
@@ -64,12 +66,13 @@ fn is_equal_copy(view: &LogView, walk: &LogWalk, copy: &LogView) -> bool {
         && copy.queued_records(&walk.gaps) == records
 }
 
-/// Compares the copies of every group with each other and each with a rebuild.
+/// Compares the copies of every group with each other and each with a rebuild. Where a device damaged the
+/// queues, or keeps them from being written, a difference is no broken promise, and a finding says so.
 pub(in crate::run) fn compare_disks(
     cluster: &Cluster,
     plan: &Plan,
     groups: &[String],
-) -> Vec<Violation> {
+) -> (Vec<Violation>, Vec<Finding>) {
     let running = cluster.brokers().values().filter(|broker| broker.handle().is_running());
     let copies: BTreeMap<&str, Copied> = running
         .map(|broker| {
@@ -77,17 +80,25 @@ pub(in crate::run) fn compare_disks(
             (broker.name(), Copied { walk: view.walk(), view })
         })
         .collect();
-    let mut violations = Vec::new();
+    let (mut violations, mut findings) = (Vec::new(), Vec::new());
     for (name, copy) in &copies {
         let records: Vec<_> = copy.walk.records.iter().map(|r| r.indexed.clone()).collect();
         let gaps = &copy.walk.gaps;
-        violations.extend(check_queues(name, &records, gaps, &copy.view.queues()));
+        let unlike = check_queues(name, &records, gaps, &copy.view.queues());
+        let why = || cluster.rotten_queues(name).or_else(|| cluster.disk_trouble(name));
+        match unlike.as_ref().and_then(|_| why()) {
+            Some(why) => findings.push(Finding::new(
+                Verdict::Undecided,
+                format!("the queues of {name} are not what a rebuild gives, because {why}"),
+            )),
+            None => violations.extend(unlike),
+        }
     }
     // Where a slave may refuse to follow (a blank master), nothing is promised of the copies.
     if plan.check.replicas_equal_within.is_none() {
-        return violations;
+        return (violations, findings);
     }
-    for group in groups {
+    for group in groups.iter().filter(|group| why_unequal(cluster, group).is_none()) {
         let Some(master) = cluster.master_of(group) else { continue };
         let Some(original) = copies.get(master.name()) else { continue };
         let strangers = strangers(cluster, group);
@@ -98,7 +109,7 @@ pub(in crate::run) fn compare_disks(
             violations.extend(compare_logs(master.name(), original, slave, copy, expired_to));
         }
     }
-    violations
+    (violations, findings)
 }
 
 /// A broker's log on its disk.

@@ -9,6 +9,8 @@ use staticfire_judge::check::{Checker, Violation, ack_predicate};
 use staticfire_judge::history::{Delivery, History, QueueKey, SendOp};
 use staticfire_world::trace::{Name, Trace, TraceEvent};
 
+use crate::run::report::{Finding, Verdict};
+use crate::run::settle::Absence;
 use crate::run::{GroupStory, Story};
 
 /// What was delivered to whom, once for all broker groups.
@@ -17,6 +19,8 @@ pub(super) struct Delivered {
     given: BTreeMap<Name, BTreeSet<u32>>,
     /// Messages that may pass a consumer group by.
     skippable: BTreeSet<(Name, u32)>,
+    /// Consumer groups and the broker groups that they are cut off from.
+    cut_off: BTreeSet<(Name, Name)>,
 }
 
 /// What may pass consumer groups by.
@@ -29,7 +33,8 @@ pub(super) fn excuses(story: &Story) -> Excuses {
 }
 
 impl Delivered {
-    pub(super) fn of(history: &History, excuses: &Excuses) -> Self {
+    pub(super) fn of(story: &Story, excuses: &Excuses) -> Self {
+        let history = &story.history;
         let mut given: BTreeMap<Name, BTreeSet<u32>> = BTreeMap::new();
         for delivery in &history.deliveries {
             let group = given.entry(Arc::clone(&delivery.consumer_group)).or_default();
@@ -45,7 +50,38 @@ impl Delivered {
                     .map(|(_, number)| (Name::clone(group), number))
             })
         });
-        Delivered { given, skippable: skippable.collect() }
+        let cut_off = story.cut_off.keys().cloned().collect();
+        Delivered { given, skippable: skippable.collect(), cut_off }
+    }
+
+    /// Why consumer groups were not given what they could have been, and how much that is.
+    pub(super) fn waiting(&self, story: &Story) -> Vec<Finding> {
+        let cut_off = story.cut_off.iter();
+        cut_off
+            .filter_map(|(place, absence)| self.waits_for(&story.history, place, absence))
+            .collect()
+    }
+
+    fn waits_for(
+        &self,
+        history: &History,
+        (consumers, group): &(Name, Name),
+        absence: &Absence,
+    ) -> Option<Finding> {
+        let topics = history.subscriptions.get(consumers)?;
+        let queues = history.read_back.iter();
+        let queues = queues.filter(|(it, _)| it.group == *group && topics.contains(&it.topic));
+        let numbers = queues.flat_map(|(_, it)| it.messages.iter().filter_map(|it| it.number));
+        let given = self.given.get(consumers);
+        let waiting = numbers.filter(|it| given.is_none_or(|given| !given.contains(it))).count();
+        let (verdict, why) = match absence {
+            Absence::NobodyLeft(why) => (Verdict::Kept, format!("nobody of it is left: {why}")),
+            Absence::Unreached(why) => (Verdict::Undecided, why.clone()),
+        };
+        (waiting > 0).then(|| {
+            let text = format!("messages of {group} wait for {consumers} ({waiting}): {why}");
+            Finding::new(verdict, text)
+        })
     }
 
     /// The consumer groups that were owed a message and never got it.
@@ -53,7 +89,12 @@ impl Delivered {
         let has_it = |group: &&Name| {
             self.given.get(*group).is_some_and(|given| given.contains(&send.number))
         };
-        let missed = history.subscribers(&send.topic).filter(|group| !has_it(group));
+        let can_have_it = |group: &&Name| {
+            let there = send.place.as_ref().map(|place| Name::clone(&place.queue.group));
+            there.is_none_or(|there| !self.cut_off.contains(&(Name::clone(group), there)))
+        };
+        let missed = history.subscribers(&send.topic);
+        let missed = missed.filter(|group| !has_it(group) && can_have_it(group));
         missed
             .map(|group| Missed {
                 group: Arc::clone(group),

@@ -14,7 +14,8 @@ use staticfire_world::disk::{SimDisk, SimDiskConfig};
 use staticfire_world::trace::TraceEvent;
 
 use super::*;
-use crate::run::GroupStory;
+use crate::run::settle::Absence;
+use crate::run::{CutOff, GroupStory};
 
 const TOPIC: &str = "Orders";
 const AUDIT: &str = "audit";
@@ -85,7 +86,9 @@ fn story() -> Story {
             machines: Vec::new(),
             mode: "ASYNC_MASTER".to_owned(),
             no_second_copy: false,
+            unread: None,
         }],
+        cut_off: CutOff::new(),
         expectations: Vec::new(),
         violations: Vec::new(),
         shortfalls: Vec::new(),
@@ -275,6 +278,36 @@ fn a_group_that_subscribes_and_never_got_a_message_was_denied_it() {
         story.committed.remove(&(AUDIT.into(), queue(0)));
     });
     assert_eq!(text, "");
+}
+
+#[test]
+fn what_waits_for_a_group_that_is_cut_off_was_not_denied_it() {
+    let deny = |absence: Absence| {
+        |story: &mut Story| {
+            let is_denied = |it: &Delivery| &*it.consumer_group == AUDIT && it.number == Some(2);
+            story.history.deliveries.retain(|it| !is_denied(it));
+            story.committed.insert((AUDIT.into(), queue(0)), 2);
+            story.cut_off.insert((AUDIT.into(), "a".into()), absence);
+        }
+    };
+    let text = complaint("never", deny(Absence::NobodyLeft("audit-1 does not run".into())));
+    let waits = "messages of a wait for audit (1): nobody of it is left: audit-1 does not run";
+    assert_eq!(text, format!("shown: {waits}"));
+    let unreached = deny(Absence::Unreached("audit-1 and a are partitioned".into()));
+    let text = complaint("never", unreached);
+    assert_eq!(text, "undecided: messages of a wait for audit (1): audit-1 and a are partitioned");
+    // A committed offset lets nothing wait, and another group is another.
+    let text = complaint("never", |story| {
+        deny(Absence::NobodyLeft("audit-1 does not run".into()))(story);
+        story.committed.insert((AUDIT.into(), queue(0)), 3);
+    });
+    assert!(text.contains("audit committed 3 without being given message 2"), "{text}");
+    let text = complaint("never", |story| {
+        deny(Absence::NobodyLeft("audit-1 does not run".into()))(story);
+        story.history.deliveries.retain(|it| it.number != Some(1));
+    });
+    assert!(text.contains("message 1 never reached orders"), "{text}");
+    assert!(!text.contains("never reached audit"), "{text}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! how far the groups of the story have committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,23 @@ pub struct ReadBack {
     pub queues: BTreeMap<QueueKey, QueueReading>,
     /// Committed offsets of the groups of the story.
     pub committed: Committed,
-    /// Queues that could not be read, and why.
-    pub unread: Vec<String>,
+    /// Queues that could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// A queue that could not be read.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// The queue.
+    pub queue: QueueKey,
+    /// What its broker said last.
+    pub why: StandError,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.queue, self.why)
+    }
 }
 
 /// Reads the topics of all subscriptions back in the process of `env`, called `name`.
@@ -69,8 +85,7 @@ impl Reader {
                 retry(async || self.pull.fetch_subscribe_message_queues(topic).await).await?;
             for queue in queues {
                 if let Err(why) = self.read_one(topic, &queue, &mut found).await {
-                    let MessageQueue { broker_name, queue_id, .. } = queue;
-                    found.unread.push(format!("{broker_name} {topic} queue {queue_id}: {why}"));
+                    found.unread.push(Unread { queue: self.key(topic, &queue), why });
                 }
             }
         }
@@ -84,11 +99,7 @@ impl Reader {
         queue: &MessageQueue,
         found: &mut ReadBack,
     ) -> Result<(), StandError> {
-        let key = QueueKey {
-            group: self.traffic.trace().name(&queue.broker_name),
-            topic: Name::clone(topic),
-            queue_id: queue.queue_id.unsigned_abs(),
-        };
+        let key = self.key(topic, queue);
         found.queues.insert(key.clone(), self.read_queue(queue).await?);
         let subscribes = |topics: &&Vec<Name>| topics.contains(topic);
         for (group, _) in self.subscriptions.iter().filter(|(_, topics)| subscribes(topics)) {
@@ -98,6 +109,14 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    fn key(&self, topic: &Name, queue: &MessageQueue) -> QueueKey {
+        QueueKey {
+            group: self.traffic.trace().name(&queue.broker_name),
+            topic: Name::clone(topic),
+            queue_id: queue.queue_id.unsigned_abs(),
+        }
     }
 
     async fn read_queue(&self, queue: &MessageQueue) -> Result<QueueReading, StandError> {

@@ -1,0 +1,131 @@
+//! What may not be expected of a cluster that its story left broken: a master that was killed for good is read
+//! by nobody, and its messages are not lost for that.
+
+use std::collections::BTreeMap;
+
+use staticfire_judge::check::liveness::{self, Expectation};
+use staticfire_world::trace::Name;
+
+use crate::run::Clients;
+use crate::run::cluster::Cluster;
+use crate::run::report::{Finding, Verdict};
+use crate::run::workload::Workload;
+
+/// An expectation, and what the story left broken that it rests on.
+pub(in crate::run) struct Hope {
+    pub(super) expectation: Expectation,
+    pub(super) hindered: Option<String>,
+}
+
+/// The expectations that may be held; of those that something hinders and that were not met, why.
+pub(in crate::run) fn tell_hopes(hopes: Vec<Hope>) -> (Vec<Expectation>, Vec<Finding>) {
+    let (mut expectations, mut findings) = (Vec::new(), Vec::new());
+    for Hope { expectation, hindered } in hopes {
+        match hindered.filter(|_| liveness::check(&expectation).is_some()) {
+            Some(why) => {
+                let text = format!("{}: not to be expected, because {why}", expectation.what);
+                findings.push(Finding::new(Verdict::Undecided, text));
+            }
+            None => expectations.push(expectation),
+        }
+    }
+    (expectations, findings)
+}
+
+/// Why nobody can read what a broker group holds.
+pub(in crate::run) fn why_unread(cluster: &Cluster, group: &str) -> Option<String> {
+    let master = cluster.master_of(group)?.name();
+    cluster
+        .why_away(master)
+        .or_else(|| cluster.why_no_route(master))
+        .or_else(|| cluster.stalled_disk(master))
+        .or_else(|| cluster.rotten_queues(master))
+}
+
+/// Why sends of a workload to a broker group are not acknowledged.
+pub(super) fn why_no_acks(cluster: &Cluster, work: &Workload, group: &str) -> Option<String> {
+    let master = cluster.master_of(group)?;
+    let name = master.name();
+    let of_producer = |producer: &str| {
+        cluster
+            .why_away(producer)
+            .or_else(|| cluster.why_cut_off(producer, name))
+            .or_else(|| cluster.why_no_route(producer))
+    };
+    let producers: Option<Vec<String>> =
+        work.plan.producer_names().map(|it| of_producer(&it)).collect();
+    cluster
+        .why_away(name)
+        .or_else(|| cluster.why_no_route(name))
+        .or_else(|| cluster.disk_trouble(name))
+        .or_else(|| producers?.into_iter().next())
+        .or_else(|| why_no_copies(cluster, group, name, master.acks().other_copies))
+}
+
+/// Why a master has fewer slaves that can take a copy than it needs.
+fn why_no_copies(cluster: &Cluster, group: &str, master: &str, needed: usize) -> Option<String> {
+    let slaves = cluster.slaves_of(group).map(|it| why_not_equal(cluster, master, it.name()));
+    let (sound, hindered): (Vec<_>, Vec<_>) = slaves.partition(Option::is_none);
+    if sound.len() >= needed { None } else { hindered.into_iter().flatten().next() }
+}
+
+/// Why a slave does not become equal to its master.
+fn why_not_equal(cluster: &Cluster, master: &str, slave: &str) -> Option<String> {
+    cluster
+        .why_away(slave)
+        .or_else(|| cluster.why_cut_off(master, slave))
+        .or_else(|| cluster.disk_trouble(slave))
+        .or_else(|| cluster.rotten_queues(slave))
+        .or_else(|| cluster.why_no_route(slave))
+}
+
+/// Why the replicas of a broker group do not become equal. Brokers that do not run are not compared.
+pub(super) fn why_unequal(cluster: &Cluster, group: &str) -> Option<String> {
+    let master = cluster.master_of(group)?.name();
+    let running = cluster.slaves_of(group).filter(|it| it.handle().is_running());
+    let mut slaves = running.map(|it| why_not_equal(cluster, master, it.name()));
+    why_unread(cluster, group)
+        .or_else(|| cluster.disk_trouble(master))
+        .or_else(|| slaves.find_map(|it| it))
+}
+
+/// Why consumer groups are not given what broker groups hold, by both.
+pub(in crate::run) type CutOff = BTreeMap<(Name, Name), Absence>;
+
+/// Why a consumer group is not given something.
+pub(in crate::run) enum Absence {
+    /// None of its consumers is left: what there is waits for one.
+    NobodyLeft(String),
+    /// Some of them cannot come where it is, and may keep the others from it.
+    Unreached(String),
+}
+
+/// The consumer groups of the story that are cut off from what `groups` hold when it ends.
+pub(in crate::run) fn cut_off(cluster: &Cluster, clients: &Clients, groups: &[String]) -> CutOff {
+    let trace = cluster.trace();
+    let mut cut_off = CutOff::new();
+    for work in &clients.works {
+        for consumers in work.plan.all_consumer_groups() {
+            let members: Vec<String> = work.plan.consumer_names(&consumers).collect();
+            for group in groups.iter().filter(|group| work.uses(group)) {
+                if let Some(absence) = why_not_given(cluster, &members, group) {
+                    cut_off.insert((trace.name(&consumers.name), trace.name(group)), absence);
+                }
+            }
+        }
+    }
+    cut_off
+}
+
+fn why_not_given(cluster: &Cluster, members: &[String], group: &str) -> Option<Absence> {
+    let away: Option<Vec<String>> = members.iter().map(|it| cluster.why_away(it)).collect();
+    if let Some(away) = away {
+        return away.into_iter().next().map(Absence::NobodyLeft);
+    }
+    let master = cluster.master_of(group)?.name();
+    let at_work = members.iter().filter(|it| cluster.is_at_work(it));
+    let mut unreached =
+        at_work.map(|it| cluster.why_cut_off(it, master).or_else(|| cluster.why_no_route(it)));
+    let unreached = unreached.find_map(|it| it);
+    unreached.or_else(|| cluster.rotten_queues(master)).map(Absence::Unreached)
+}
