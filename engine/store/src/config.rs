@@ -261,7 +261,7 @@ pub struct StoreConfig {
     /// `haSlaveFallbehindMax`.
     pub ha_slave_fallbehind_max: u64,
     /// `haMaxDivergedBytes` (ours): a longer diverged tail is not quarantined, the slave refuses to
-    /// follow. Default: one CommitLog file.
+    /// follow. Default: one CommitLog file, and at least 64 MiB.
     pub ha_max_diverged_bytes: Option<u64>,
     /// `messageDelayLevel`.
     pub message_delay_level: DelayLevels,

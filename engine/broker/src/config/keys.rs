@@ -89,7 +89,7 @@ static OURS: [ConfigKey; 4] = [
     row(
         "haMaxDivergedBytes",
         LONG_COUNT,
-        "<mappedFileSizeCommitLog>",
+        "<max(mappedFileSizeCommitLog, 67108864)>",
         Obeyed(Field::OptionalU64(|s| &mut s.store.ha_max_diverged_bytes)),
     ),
     row(

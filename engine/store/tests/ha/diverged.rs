@@ -186,6 +186,9 @@ async fn a_tail_beyond_the_limit_is_kept() {
     group.master().put_all("b", 150, PutOk).await;
     group.caught_up().await;
     group.kill_master().await;
+    group.kill_slave().await;
+    group.slave_config.ha_max_diverged_bytes = Some(FILE_BYTES);
+    group.start_slave().await;
     group.put_back_master("copy");
     group.start_master().await;
     let tail_bytes = group.slave().log().max_offset() - group.master().log().max_offset();

@@ -4,6 +4,7 @@ pub mod broker_process;
 mod disk_fault;
 pub mod operate;
 mod reach;
+mod room;
 mod witness;
 
 use std::cell::{Cell, RefCell};
@@ -107,6 +108,7 @@ impl Cluster {
         for broker in &long.brokers {
             let machine = cluster.machine(parse_address(&broker.address)?);
             let process = BrokerProcess::add(&machine, broker, plan)?;
+            process.has_room(plan)?;
             process.tell(ledger);
             cluster.nodes.borrow_mut().insert(broker.name.clone(), Rc::clone(process.handle()));
             cluster.brokers.insert(broker.name.clone(), process);

@@ -48,6 +48,20 @@ pub enum StandError {
     /// The slaves of a group are not where their master is before anything has happened.
     #[error("the slaves of {0} did not catch up before the workload")]
     NotReplicated(String),
+    /// A limit of a broker keeps clients of the story away.
+    #[error(
+        "{process}: {key}={value} has no room for the clients of this story, which take up to {needed}"
+    )]
+    TooNarrow {
+        /// The broker's process.
+        process: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: usize,
+        /// What the story may take.
+        needed: usize,
+    },
     /// Clients may not send to a master, or not read from it.
     #[error(
         "{process}: brokerPermission={perm} lets no client {what}: what becomes of messages cannot be seen; 6 allows both"
@@ -79,6 +93,7 @@ impl StandError {
             | StandError::NotMade { .. }
             | StandError::History(_)
             | StandError::NotReplicated(_)
+            | StandError::TooNarrow { .. }
             | StandError::KeptOut { .. }
             | StandError::Unread(_) => Verdict::Undecided,
         }

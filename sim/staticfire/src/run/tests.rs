@@ -243,6 +243,18 @@ fn a_master_that_keeps_clients_out_breaks_no_promise() {
 }
 
 #[test]
+fn limits_that_keep_clients_away_break_no_promise() {
+    let text = "a: serverConnectionsMax=5 has no room for the clients of this story";
+    finds(&sync_master_with("serverConnectionsMax", "5"), Verdict::Undecided, text);
+    finds(
+        &sync_master_with("maxSubscriptionNums", "1"),
+        Verdict::Undecided,
+        "maxSubscriptionNums=1",
+    );
+    assert_eq!(told(&sync_master_with("serverConnectionsMax", "100")).0, Verdict::Kept);
+}
+
+#[test]
 fn heartbeats_without_an_interval_come_every_millisecond() {
     let outcome = run(&sync_master_with("haSendHeartbeatInterval", "0"), 1, "-");
     assert_eq!(outcome.report.verdict, Verdict::Kept, "{:?}", outcome.report.findings);

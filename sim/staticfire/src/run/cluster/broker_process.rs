@@ -101,6 +101,14 @@ impl BrokerProcess {
         }
     }
 
+    /// Whether its limits let the clients of a plan in.
+    ///
+    /// # Errors
+    /// The key that keeps some away.
+    pub fn has_room(&self, plan: &Plan) -> Result<(), StandError> {
+        super::room::check(&self.name, &lock(&self.configured).broker, plan)
+    }
+
     /// Whether clients may send to it and read from it, as they do to its master.
     ///
     /// # Errors
