@@ -313,7 +313,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     shortfalls.extend(cluster.late().into_iter().map(|text| Finding::new(Verdict::Kept, text)));
     let (mut expectations, hindered) = settle::tell_hopes(hopes);
     shortfalls.extend(hindered);
-    let mute = settle::mute_groups(&cluster, &clients);
+    let mute = settle::mute_groups(&cluster, &clients, &groups);
     // Where a plan asks for no acknowledgement, their absence is the story.
     for (group, status) in mute.iter().filter(|_| plan.check.sends_within.is_some()) {
         let text =

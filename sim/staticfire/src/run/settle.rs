@@ -8,7 +8,6 @@ mod left_open;
 mod out_of_reach;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
@@ -53,12 +52,6 @@ pub(super) async fn life_goes_on(
     let before = acks.get();
     let limit = plan.check.sends_within.unwrap_or(Millis(5_000)).duration();
     let is_only = clients.works.len() == 1;
-    let mute = mute_groups(cluster, clients);
-    let is_silent = |group: &str| is_estranged(cluster, group) || mute.contains_key(group);
-    let silent: Vec<&String> = groups.iter().filter(|it| is_silent(it)).collect();
-    let has_use = |work: &Arc<Workload>| {
-        groups.iter().any(|group| work.uses(group) && !silent.contains(&group))
-    };
     let of_works = clients.works.iter().map(|work| {
         let (before, index) = (before.clone(), work.index());
         let more = move |now: &Acks| now.of_workload(index) > before.of_workload(index);
@@ -69,10 +62,9 @@ pub(super) async fn life_goes_on(
         resumes(cluster, clients, limit, what, more)
     });
     // With several groups each has to be of use again, if it can be.
-    let able = groups
-        .iter()
-        .filter(|group| groups.len() > 1 && !is_silent(group) && can_acknowledge(cluster, group));
-    let able: Vec<&String> = able.collect();
+    let silent = silent_groups(cluster, clients, groups);
+    let may = |group: &&String| !silent.contains(*group) && can_acknowledge(cluster, group);
+    let able: Vec<&String> = groups.iter().filter(|it| groups.len() > 1 && may(it)).collect();
     let of_groups = able.iter().map(|group| {
         let (before, name) = (before.clone(), group.to_string());
         let more = move |now: &Acks| now.of_group(&name) > before.of_group(&name);
@@ -86,22 +78,33 @@ pub(super) async fn life_goes_on(
         .filter_map(|(work, it)| it.1.is_some().then_some(&**work))
         .collect();
     join_all(resumed.into_iter().map(|work| go_on(clients, work, &before))).await;
+    // Without a fault this is the first time that any send has an outcome.
+    let silent = silent_groups(cluster, clients, groups);
     let hope = |(what, happened_us), is_demanded, hindered| {
         let within = plan.check.sends_within.filter(|_| is_demanded);
         let what = format!("{what} are acknowledged again");
         Hope { expectation: Expectation { what, within, healed_us, happened_us }, hindered }
     };
     let of_works = clients.works.iter().zip(of_works).map(|(work, it)| {
-        let mut of_use = groups.iter().filter(|group| work.uses(group)).peekable();
-        let first = of_use.peek().and_then(|group| why_no_acks(cluster, work, group));
-        let hindered = of_use.all(|group| why_no_acks(cluster, work, group).is_some());
-        hope(it, has_use(work), first.filter(|_| hindered))
+        let used = groups.iter().filter(|group| work.uses(group));
+        let is_demanded = used.clone().any(|group| !silent.contains(group));
+        let hindered: Option<Vec<String>> =
+            used.map(|group| why_no_acks(cluster, work, group)).collect();
+        hope(it, is_demanded, hindered.and_then(|it| it.into_iter().next()))
     });
     let of_groups = able.into_iter().zip(of_groups).map(|(group, it)| {
         let mut users = clients.works.iter().filter(|work| work.uses(group));
-        hope(it, true, users.find_map(|work| why_no_acks(cluster, work, group)))
+        let hindered = users.find_map(|work| why_no_acks(cluster, work, group));
+        hope(it, !silent.contains(group), hindered)
     });
     of_works.chain(of_groups).collect()
+}
+
+/// The groups of which no acknowledgement can be demanded.
+fn silent_groups(cluster: &Cluster, clients: &Clients, groups: &[String]) -> BTreeSet<String> {
+    let mute = mute_groups(cluster, clients, groups);
+    let is_silent = |group: &&String| is_estranged(cluster, group) || mute.contains_key(&***group);
+    groups.iter().filter(is_silent).cloned().collect()
 }
 
 /// When an acknowledgement of some kind came, within a time.
@@ -132,16 +135,28 @@ async fn go_on(clients: &Clients, work: &Workload, before: &Acks) {
     }
 }
 
-/// The groups that stored messages before the first fault and never acknowledged one, each with the status that
-/// it gave instead: their settings are why, and no fault.
-pub(super) fn mute_groups(cluster: &Cluster, clients: &Clients) -> BTreeMap<Name, Name> {
+/// The groups that were sent messages before the first fault and never acknowledged one, each with the last
+/// status that was given instead: settings, theirs or the producers', are why, and no fault.
+pub(super) fn mute_groups(
+    cluster: &Cluster,
+    clients: &Clients,
+    groups: &[String],
+) -> BTreeMap<Name, Name> {
     let first_fault_us = cluster.first_fault_us().unwrap_or(u64::MAX);
     let acks = clients.traffic.acks().get();
     let history = clients.traffic.history();
-    let stored = history.sends.iter().filter(|send| send.ended_us < first_fault_us);
-    let stored = stored.filter(|send| send.place.is_some());
-    let statuses = stored.filter_map(|send| Some((send.group.clone()?, send.status.clone())));
-    statuses.filter(|(group, _)| acks.of_group(group) == 0).collect()
+    let mut mute = BTreeMap::new();
+    for send in history.sends.iter().filter(|send| send.ended_us < first_fault_us) {
+        // Of a send that nobody answered it is not known whom it went to.
+        let to: Vec<Name> = match &send.group {
+            Some(group) => vec![Name::clone(group)],
+            None if acks.all == 0 => groups.iter().map(|it| cluster.trace().name(it)).collect(),
+            None => Vec::new(),
+        };
+        let silent = to.into_iter().filter(|group| acks.of_group(group) == 0);
+        mute.extend(silent.map(|group| (group, Name::clone(&send.status))));
+    }
+    mute
 }
 
 /// Whether a group has a SYNC_MASTER that every slave refuses to follow, for good.

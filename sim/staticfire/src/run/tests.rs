@@ -225,6 +225,8 @@ fn sync_master_with(key: &str, value: &str) -> Plan {
 fn settings_under_which_nothing_is_acknowledged_break_no_promise() {
     let text = "a acknowledged nothing even before the first fault, but FLUSH_SLAVE_TIMEOUT";
     finds(&sync_master_with("slaveTimeout", "0"), Verdict::Vacuous, text);
+    let impatient = story("send_timeout = \"1ms\"", "promise = \"never\"");
+    finds(&impatient, Verdict::Vacuous, "a acknowledged nothing even before the first fault");
 }
 
 #[test]
