@@ -162,7 +162,12 @@ impl Beginning {
 
     fn end(self, cluster: &Cluster, clients: &Clients) -> Result<GroupStory, Finding> {
         let Beginning { name, master_then, mode, no_second_copy } = self;
-        let master_now = master_name(cluster, &name)?;
+        let none = || {
+            let text =
+                format!("{name} has no master when the story ends: nobody can read what it holds");
+            Finding::new(Verdict::Undecided, text)
+        };
+        let master_now = cluster.master_of(&name).ok_or_else(none)?.name().to_owned();
         let topics = settle::topics(clients);
         let stored = settle::stored_places(cluster.ledger(), &name, &master_now, &topics);
         let members: Vec<&BrokerProcess> = cluster.members_of(&name).collect();
@@ -172,7 +177,7 @@ impl Beginning {
             stored: stored.into_values().collect(),
             replicas: replicas.filter(|it| *it != master_then).collect(),
             machines: members.iter().map(|it| it.machine().name().to_string()).collect(),
-            unread: settle::why_unread(cluster, &name),
+            unread: settle::why_unread(cluster, clients, &name),
             name,
             master_now,
             master_then,
@@ -332,7 +337,8 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let mut violations = Vec::new();
     let committed = match found {
         Ok(found) => {
-            let is_read = |it: &&Unread| settle::why_unread(&cluster, &it.queue.group).is_none();
+            let is_read =
+                |it: &&Unread| settle::why_unread(&cluster, &clients, &it.queue.group).is_none();
             let unread = found.unread.iter().filter(is_read);
             violations.extend(unread.map(|it| Violation::new(Checker::Served, it.to_string())));
             clients.traffic.history().read_back = found.queues;
@@ -340,7 +346,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
         }
         Err(error) => {
             let text = format!("the fresh group cannot read the queues: {error}");
-            if groups.iter().all(|group| settle::why_unread(&cluster, group).is_none()) {
+            if groups.iter().all(|group| settle::why_unread(&cluster, &clients, group).is_none()) {
                 violations.push(Violation::new(Checker::Liveness, text));
             }
             Committed::new()

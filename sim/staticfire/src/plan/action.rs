@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use staticfire_judge::duration::Millis;
 
 /// The files of a store, by the directory or name that RocketMQ gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileKind {
     /// The CommitLog.

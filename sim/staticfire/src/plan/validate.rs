@@ -106,6 +106,11 @@ impl Names {
             {
                 Err(format!("{node:?} is no broker"))
             }
+            Action::PromoteMostAdvanced { group }
+                if plan.cluster.groups.iter().any(|it| it.name == *group && it.slaves == 0) =>
+            {
+                Err(format!("{group} has no slave that could be promoted"))
+            }
             Action::FillDisk { free_bytes, .. } if *free_bytes >= plan.cluster.disk_bytes => {
                 Err(format!("free_bytes: the disk has only {}", plan.cluster.disk_bytes))
             }
@@ -290,6 +295,15 @@ fn promise(plan: &Plan) -> Result<(), Nonsense> {
 mod tests {
     use super::*;
     use crate::plan::expand::tests::STORY;
+
+    #[test]
+    fn a_group_without_slaves_promotes_none() {
+        let text = "title = \"t\"\nholds = \"h\"\n[cluster]\nnamesrv = 1\n[[cluster.group]]\nname = \"a\"\n\
+                    role = \"ASYNC_MASTER\"\nflush = \"ASYNC_FLUSH\"\n[workload]\n[[event]]\nat = \"3s\"\n\
+                    do = { promote_most_advanced = { group = \"a\" } }\n[check]\npromise = \"owed\"\n";
+        let error = Plan::parse(text).unwrap_err().to_string();
+        assert_eq!(error, "line 10: event 1: a has no slave that could be promoted");
+    }
 
     #[test]
     fn contradictions_are_named() {

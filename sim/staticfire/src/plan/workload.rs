@@ -121,6 +121,12 @@ impl WorkloadPlan {
         Duration::from_millis(ms)
     }
 
+    /// Whether a message of it is appended once more before anybody gets it.
+    #[must_use]
+    pub fn is_appended_again(&self) -> bool {
+        self.delay_level > 0 || self.transaction.is_some()
+    }
+
     /// Its producer group. Whom a broker asks about a transaction must know the workload's.
     #[must_use]
     pub fn producer_group(&self) -> String {

@@ -21,7 +21,7 @@ use staticfire_world::world::{Exit, ProcessContext};
 use self::broker_process::BrokerProcess;
 use self::disk_fault::DiskFault;
 use self::witness::Witness;
-use crate::plan::{ClusterPlan, Millis, Plan, expand};
+use crate::plan::{ClusterPlan, FileKind, Millis, Plan, expand};
 use crate::run::error::StandError;
 use crate::run::program::Program;
 use crate::run::stage::{Machine, Process, Stage};
@@ -44,8 +44,8 @@ pub struct Cluster {
     open_faults: RefCell<Vec<OpenFault>>,
     /// By broker group: whoever restarts, promotes or demotes its brokers does one thing at a time.
     operators: RefCell<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// Brokers of whose queues bits rotted.
-    rotten_queues: RefCell<BTreeSet<String>>,
+    /// Brokers of whose files bits rotted, and of which.
+    rotten: RefCell<BTreeSet<(String, FileKind)>>,
     /// Operations that had to wait for another one of the same group.
     late: RefCell<Vec<String>>,
     witness: Witness,
@@ -91,7 +91,7 @@ impl Cluster {
             fenced: RefCell::default(),
             open_faults: RefCell::default(),
             operators: RefCell::default(),
-            rotten_queues: RefCell::default(),
+            rotten: RefCell::default(),
             late: RefCell::default(),
             witness: Witness::default(),
             clients: Cell::new(0),

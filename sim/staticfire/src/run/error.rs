@@ -26,8 +26,8 @@ pub enum StandError {
     /// No upstream switch and no plant has the name.
     #[error("{0}")]
     Name(String),
-    /// A group without slaves cannot promote one.
-    #[error("{0} has no slave")]
+    /// A group of which no slave is left cannot promote one.
+    #[error("{0} has no slave left that could be promoted")]
     NoSlave(String),
     /// A process of the story's own is gone.
     #[error("the {0}'s process ended")]
@@ -80,15 +80,15 @@ pub enum StandError {
 }
 
 impl StandError {
-    /// What a run that ends so is: a plan that makes no sense, or one that shows nothing.
+    /// What a run that ends so is: a plan that makes no sense, or a run that shows nothing.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
             StandError::Refused(_)
             | StandError::Address(_)
             | StandError::Property { .. }
-            | StandError::Name(_)
-            | StandError::NoSlave(_) => Verdict::BadInput,
+            | StandError::Name(_) => Verdict::BadInput,
+            StandError::NoSlave(_) => Verdict::Vacuous,
             StandError::ProcessGone(_)
             | StandError::NotMade { .. }
             | StandError::History(_)

@@ -148,6 +148,21 @@ fn what_a_dead_master_holds_is_neither_lost_nor_kept() {
 }
 
 #[test]
+fn what_is_appended_once_more_waits_for_a_disk_and_rots_like_any_other_record() {
+    let poisoned = events(&["flush_error = { node = \"a\", count = 1 }"]);
+    let mut plan = story(&format!("delay_level = 2\n{poisoned}"), "promise = \"never\"");
+    plan.cluster.groups[0].flush = "SYNC_FLUSH".into();
+    let text = "cannot be read when the story ends, because the disk of a failed a sync";
+    finds(&plan, Verdict::Undecided, text);
+    let astray = events(&["misdirected_write = { node = \"a\", count = 1 }"]);
+    for seed in 1..4 {
+        let plan = in_transactions(story(&astray, "promise = \"owed\""), 0);
+        let report = run(&plan, seed, "-").report;
+        assert!(report.verdict < Verdict::Broken, "{:?}", report.findings);
+    }
+}
+
+#[test]
 fn what_no_consumer_is_left_to_be_given_waits() {
     let after = |action: &str| story(&events(&[action]), "promise = \"never\"");
     let text = "nobody of it is left: consumer-1";
@@ -180,15 +195,23 @@ fn an_empty_slave_is_no_stranger_and_must_be_filled() {
 
 #[test]
 fn a_broker_that_refuses_its_last_start_is_found_though_nobody_compares_it() {
-    let events = events(&[
+    let lacking = events(&[
         "kill = { node = \"a-s\" }",
         "out_of_descriptors = { node = \"a-s\" }",
         "restart = { node = \"a-s\" }",
     ]);
-    let plan = story(&events, "promise = \"never\"");
+    let plan = story(&lacking, "promise = \"never\"");
+    finds(&plan, Verdict::Undecided, "a-s ended by itself while its disk has a fault");
+    let rotten = events(&[
+        "kill = { node = \"a-s\" }",
+        "rot = { node = \"a-s\", file = \"config\", bits = 60 }",
+        "restart = { node = \"a-s\" }",
+    ]);
+    let rotten = rotten.replace("when = { acks = 30 }", "at = \"20s\"");
+    let plan = story(&rotten, "promise = \"never\"");
     finds(&plan, Verdict::Undecided, "a-s ended by itself while its disk has a fault");
     let mended = format!(
-        "{events}[[event]]\nwhen = \"previous\"\ndelay = \"1s\"\ndo = {{ calm = {{ node = \"a-s\" }} }}\n\
+        "{lacking}[[event]]\nwhen = \"previous\"\ndelay = \"1s\"\ndo = {{ calm = {{ node = \"a-s\" }} }}\n\
          [[event]]\nwhen = \"previous\"\ndo = {{ restart = {{ node = \"a-s\" }} }}\n"
     );
     assert_eq!(told(&story(&mended, "promise = \"never\"")).0, Verdict::Kept);

@@ -42,7 +42,13 @@ pub(super) fn judge(
             let excuses = facts::excuses(&story);
             let delivered = facts::Delivered::of(&story, &excuses);
             for group in &story.groups {
-                let acked = facts::acked_messages(&story, group, &delivered);
+                let acked = facts::acked_messages(
+                    &story,
+                    group,
+                    &delivered,
+                    &rotten,
+                    &appended_again(plan),
+                );
                 let judged = acked_durable::check(&acked_durable::Facts {
                     acked: &acked,
                     promise: plan.check.promise,
@@ -96,6 +102,13 @@ pub(super) fn judge(
     report.verdict = Finding::decide(&report.findings);
     let fates = fates.into_values().collect();
     RunOutcome { report, violations, fates, trace: trace.clone(), stats }
+}
+
+/// The topics of which a message is appended once more before anybody gets it: when it is due, or when its
+/// transaction is committed.
+fn appended_again(plan: &Plan) -> BTreeSet<&str> {
+    let works = plan.workloads.iter().filter(|it| it.is_appended_again());
+    works.map(|it| &*it.topic).collect()
 }
 
 /// What is not known of a broker group that nobody could read.

@@ -339,8 +339,9 @@ impl Cluster {
         let detail = format!("{bits} bits of {file} files rot");
         let fault = self.trace().fault_started(FaultKind::Disk, machine.name(), &detail);
         let places = machine.disk().rot_somewhere(file.path_part(), bits);
-        if file == FileKind::ConsumeQueue && !places.is_empty() {
-            self.rotten_queues.borrow_mut().extend(self.beside(&*machine));
+        if !places.is_empty() {
+            let there = self.beside(&*machine).into_iter().map(|broker| (broker, file));
+            self.rotten.borrow_mut().extend(there);
         }
         if let Some((path, offset)) = places.first() {
             let what = format!("byte {offset} of {}, {} bits in all", path.display(), places.len());

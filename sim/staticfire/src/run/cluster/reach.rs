@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use staticfire_world::trace::{Name, ProcessStep, TraceEvent, TraceRecord};
 
 use super::{Cluster, DiskFault, OpenFault, OpenFaultKind};
+use crate::plan::FileKind;
 
 impl Cluster {
     /// Whether a client runs that nothing keeps from answering.
@@ -73,10 +74,11 @@ impl Cluster {
         reasons?.into_iter().next()
     }
 
-    /// Whether the disk of a process has a fault that the story has not taken away.
+    /// Whether the disk of a process has a fault that the story has not taken away, or bits of its files rotted.
     #[must_use]
     pub fn has_disk_fault(&self, name: &str) -> bool {
-        self.disk_faults(name, |_, _| Some(())).is_some()
+        let is_its = |(broker, _): &(String, FileKind)| broker == name;
+        self.disk_faults(name, |_, _| Some(())).is_some() || self.rotten.borrow().iter().any(is_its)
     }
 
     /// What keeps the disk of a process from taking anything in time.
@@ -97,7 +99,7 @@ impl Cluster {
     /// What a device did to the queues of a broker: their units have no checksum, and no start looks at all.
     #[must_use]
     pub fn rotten_queues(&self, name: &str) -> Option<String> {
-        let has_rotted = self.rotten_queues.borrow().contains(name);
+        let has_rotted = self.rotten.borrow().contains(&(name.to_owned(), FileKind::ConsumeQueue));
         has_rotted.then(|| format!("bits of the consumequeue files of {name} rotted"))
     }
 

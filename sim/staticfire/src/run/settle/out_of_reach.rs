@@ -32,8 +32,22 @@ pub(in crate::run) fn tell_hopes(hopes: Vec<Hope>) -> (Vec<Expectation>, Vec<Fin
     (expectations, findings)
 }
 
-/// Why nobody can read what a broker group holds.
-pub(in crate::run) fn why_unread(cluster: &Cluster, group: &str) -> Option<String> {
+/// Why nobody can read what producers sent to a broker group. What is delivered later, or once its transaction is
+/// committed, is appended again first.
+pub(in crate::run) fn why_unread(
+    cluster: &Cluster,
+    clients: &Clients,
+    group: &str,
+) -> Option<String> {
+    let master = cluster.master_of(group)?.name();
+    let appends =
+        clients.works.iter().any(|work| work.uses(group) && work.plan.is_appended_again());
+    let trouble = || cluster.disk_trouble(master).filter(|_| appends);
+    why_not_served(cluster, group).or_else(trouble)
+}
+
+/// Why the master of a broker group serves nobody, or not what it holds.
+fn why_not_served(cluster: &Cluster, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?.name();
     cluster
         .why_away(master)
@@ -84,7 +98,7 @@ pub(super) fn why_unequal(cluster: &Cluster, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?.name();
     let running = cluster.slaves_of(group).filter(|it| it.handle().is_running());
     let mut slaves = running.map(|it| why_not_equal(cluster, master, it.name()));
-    why_unread(cluster, group)
+    why_not_served(cluster, group)
         .or_else(|| cluster.disk_trouble(master))
         .or_else(|| slaves.find_map(|it| it))
 }

@@ -104,11 +104,15 @@ impl Delivered {
     }
 }
 
-/// The acknowledged messages of a broker group with what is known of each.
+/// The acknowledged messages of a broker group with what is known of each. Which record a message of
+/// `appended_again` topics had the second time is known of those alone that were read back: where a device
+/// damaged any record, it may be that of one that was not.
 pub(super) fn acked_messages(
     story: &Story,
     group: &GroupStory,
     delivered: &Delivered,
+    rotten: &RottenRecords,
+    appended_again: &BTreeSet<&str>,
 ) -> Vec<AckedMessage> {
     let history = &story.history;
     let here = |name: &str| name == group.name;
@@ -129,6 +133,8 @@ pub(super) fn acked_messages(
             let appended_us = fact.map_or(send.ended_us, |fact| fact.appended_us);
             let record = place.phy_offset..end_offset;
             let owed = story.ledger.owed(&group.name, place.phy_offset, send.ordinal);
+            let rotten_again =
+                appended_again.contains(&*send.topic) && rotten.are_in(&place.queue.group);
             AckedMessage {
                 number: send.number,
                 end_offset,
@@ -138,8 +144,10 @@ pub(super) fn acked_messages(
                 stored: group.stored.contains(&send.number),
                 missed_by: delivered.missed(history, send),
                 expired: has_expired(end_offset, acked),
-                rotten: story.ledger.is_rotten(&group.master_now, &record, appended_us),
-                owed: owed.as_ref().is_some_and(|owed| owed.is_owed_by(&group.master_now)),
+                rotten: rotten_again
+                    || story.ledger.is_rotten(&group.master_now, &record, appended_us),
+                owed: !rotten_again
+                    && owed.as_ref().is_some_and(|owed| owed.is_owed_by(&group.master_now)),
                 custody: owed.map_or_else(String::new, |owed| owed.to_string()),
             }
         })
@@ -159,6 +167,12 @@ pub(super) struct RottenRecords {
 }
 
 impl RottenRecords {
+    /// Whether there are some on the disk of the master of a broker group.
+    fn are_in(&self, group: &Name) -> bool {
+        let ends = |phy_offset| (Name::clone(group), phy_offset);
+        self.phy_offsets.range(ends(0)..=ends(u64::MAX)).next().is_some()
+    }
+
     pub(super) fn is_behind(&self, delivery: &Delivery) -> bool {
         let place = (Arc::clone(&delivery.queue.group), delivery.phy_offset);
         !self.phy_offsets.is_empty() && self.phy_offsets.contains(&place)
