@@ -163,6 +163,18 @@ fn what_is_appended_once_more_waits_for_a_disk_and_rots_like_any_other_record() 
 }
 
 #[test]
+fn two_masters_at_once_and_a_name_server_that_hears_nothing_accuse_nobody() {
+    let both = events(&["promote = { node = \"a-s\" }", "restart = { node = \"a\" }"]);
+    let both = in_transactions(story(&both, "promise = \"owed\""), 20);
+    let deaf = events(&["partition = { between = [\"a\", \"namesrv-1\"] }"]);
+    let deaf = story(&deaf, "promise = \"owed\"");
+    let reports = |plan: &Plan| (1..5).map(|seed| run(plan, seed, "-").report).collect::<Vec<_>>();
+    for report in reports(&both).into_iter().chain(reports(&deaf)) {
+        assert!(report.verdict < Verdict::Broken, "{:?}", report.findings);
+    }
+}
+
+#[test]
 fn what_no_consumer_is_left_to_be_given_waits() {
     let after = |action: &str| story(&events(&[action]), "promise = \"never\"");
     let text = "nobody of it is left: consumer-1";

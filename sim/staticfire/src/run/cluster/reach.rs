@@ -64,6 +64,14 @@ impl Cluster {
         })
     }
 
+    /// Why clients may hear nothing of a broker: one of them asks one name server as long as that answers.
+    #[must_use]
+    pub fn why_unrouted(&self, broker: &str) -> Option<String> {
+        let mut at_work = self.plan.namesrvs.iter().filter(|it| self.is_at_work(&it.name));
+        let unrouted = at_work.find_map(|namesrv| self.why_cut_off(broker, &namesrv.name));
+        unrouted.or_else(|| self.why_no_route(broker))
+    }
+
     /// Why a process hears nothing of the routes.
     #[must_use]
     pub fn why_no_route(&self, name: &str) -> Option<String> {
@@ -94,6 +102,14 @@ impl Cluster {
     pub fn stalled_disk(&self, name: &str) -> Option<String> {
         self.disk_faults(name, |fault, _| fault.lasting.filter(|_| fault.stalls))
             .map(|lasting| format!("the disk of {name} {lasting}"))
+    }
+
+    /// What a device did to the log or the queues of a broker.
+    #[must_use]
+    pub fn rotten_store(&self, name: &str) -> Option<String> {
+        let has_rotted = self.rotten.borrow().contains(&(name.to_owned(), FileKind::CommitLog));
+        let log = has_rotted.then(|| format!("bits of the commitlog files of {name} rotted"));
+        log.or_else(|| self.rotten_queues(name))
     }
 
     /// What a device did to the queues of a broker: their units have no checksum, and no start looks at all.

@@ -85,7 +85,7 @@ pub(in crate::run) fn compare_disks(
         let records: Vec<_> = copy.walk.records.iter().map(|r| r.indexed.clone()).collect();
         let gaps = &copy.walk.gaps;
         let unlike = check_queues(name, &records, gaps, &copy.view.queues());
-        let why = || cluster.rotten_queues(name).or_else(|| cluster.disk_trouble(name));
+        let why = || cluster.rotten_store(name).or_else(|| cluster.disk_trouble(name));
         match unlike.as_ref().and_then(|_| why()) {
             Some(why) => findings.push(Finding::new(
                 Verdict::Undecided,

@@ -8,6 +8,7 @@ use staticfire_world::trace::Name;
 
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
+use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::report::{Finding, Verdict};
 use crate::run::workload::Workload;
 
@@ -51,9 +52,21 @@ fn why_not_served(cluster: &Cluster, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?.name();
     cluster
         .why_away(master)
-        .or_else(|| cluster.why_no_route(master))
+        .or_else(|| cluster.why_unrouted(master))
+        .or_else(|| two_masters(cluster, group))
         .or_else(|| cluster.stalled_disk(master))
         .or_else(|| cluster.rotten_queues(master))
+}
+
+/// Says if two brokers of a group run as its master: an old one was restarted and not told that it is a slave
+/// now. Who sends to which of them, and who reads which, is chance.
+fn two_masters(cluster: &Cluster, group: &str) -> Option<String> {
+    let serves = |broker: &&BrokerProcess| {
+        broker.is_master() && !cluster.is_fenced(broker.name()) && broker.handle().is_running()
+    };
+    let mut masters = cluster.members_of(group).filter(serves).map(BrokerProcess::name);
+    let (one, other) = (masters.next()?, masters.next()?);
+    Some(format!("{one} and {other} both run as its master"))
 }
 
 /// Why sends of a workload to a broker group are not acknowledged.
@@ -70,7 +83,8 @@ pub(super) fn why_no_acks(cluster: &Cluster, work: &Workload, group: &str) -> Op
         work.plan.producer_names().map(|it| of_producer(&it)).collect();
     cluster
         .why_away(name)
-        .or_else(|| cluster.why_no_route(name))
+        .or_else(|| cluster.why_unrouted(name))
+        .or_else(|| two_masters(cluster, group))
         .or_else(|| cluster.disk_trouble(name))
         .or_else(|| producers?.into_iter().next())
         .or_else(|| why_no_copies(cluster, group, name, master.acks().other_copies))
@@ -141,5 +155,9 @@ fn why_not_given(cluster: &Cluster, members: &[String], group: &str) -> Option<A
     let mut unreached =
         at_work.map(|it| cluster.why_cut_off(it, master).or_else(|| cluster.why_no_route(it)));
     let unreached = unreached.find_map(|it| it);
-    unreached.or_else(|| cluster.rotten_queues(master)).map(Absence::Unreached)
+    unreached
+        .or_else(|| cluster.why_unrouted(master))
+        .or_else(|| two_masters(cluster, group))
+        .or_else(|| cluster.rotten_queues(master))
+        .map(Absence::Unreached)
 }
