@@ -2,12 +2,16 @@
 
 use bytes::Bytes;
 use mq_protocol::message::{MessageConst, PropertiesView};
-use mq_protocol::message_codec::RecordView;
+use mq_protocol::message_codec::{RecordView, body_crc};
 use mq_store::MessageInner;
 
 /// The waiting message in `record` as it goes to its real topic and queue; everything else stays as it
-/// is stored, properties included. `None` when it does not name both.
+/// is stored, properties included. `None` when it does not name both, or its body is not the one that its
+/// checksum is of: the new record's would say that it is sound.
 pub(crate) fn real_message(view: &RecordView<'_>, record: &Bytes) -> Option<MessageInner> {
+    if view.body_crc() != 0 && view.body_crc() != body_crc(view.body()) {
+        return None;
+    }
     let properties = view.properties();
     let named = PropertiesView::new(&properties);
     Some(MessageInner {
@@ -24,4 +28,50 @@ pub(crate) fn real_message(view: &RecordView<'_>, record: &Bytes) -> Option<Mess
         wait_store_ok: true,
         properties: properties.into_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mq_protocol::message_codec::{RecordFields, decode_record};
+
+    use super::*;
+
+    fn record(crc: i32) -> Bytes {
+        let mut record = Vec::new();
+        let host = ([10, 0, 0, 1], 10911).into();
+        let fields = RecordFields {
+            body_crc: crc,
+            queue_id: 0,
+            flag: 0,
+            queue_offset: 0,
+            phy_offset: 0,
+            sys_flag: 0,
+            born_timestamp: 1,
+            born_host: host,
+            store_timestamp: 1,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"hello",
+            topic: "SCHEDULE_TOPIC_XXXX",
+            properties: "REAL_TOPIC\u{1}Orders\u{2}REAL_QID\u{1}3",
+        };
+        fields.encode(&mut record).unwrap();
+        record.into()
+    }
+
+    #[test]
+    fn a_body_that_its_checksum_is_not_of_gets_no_new_one() {
+        let real = |crc| {
+            let record = record(crc);
+            real_message(&decode_record(&record).unwrap(), &record)
+        };
+        let message = real(body_crc(b"hello")).unwrap();
+        assert_eq!(
+            (&*message.topic, message.queue_id, &message.body[..]),
+            ("Orders", 3, &b"hello"[..])
+        );
+        assert!(real(0).is_some(), "no check was wanted");
+        assert!(real(body_crc(b"hullo")).is_none());
+    }
 }

@@ -37,18 +37,13 @@ pub(super) fn judge(
         Ok(story) => {
             let bound: Bound = plan.check.bound.parse().unwrap_or_default();
             let rotten = facts::rotten_records(&story, trace);
+            let again = appended_again(plan);
             let mut losses = Losses::default();
             let mut not_owed = BTreeSet::new();
             let excuses = facts::excuses(&story);
             let delivered = facts::Delivered::of(&story, &excuses);
             for group in &story.groups {
-                let acked = facts::acked_messages(
-                    &story,
-                    group,
-                    &delivered,
-                    &rotten,
-                    &appended_again(plan),
-                );
+                let acked = facts::acked_messages(&story, group, &delivered, &rotten, &again);
                 let judged = acked_durable::check(&acked_durable::Facts {
                     acked: &acked,
                     promise: plan.check.promise,
@@ -66,7 +61,7 @@ pub(super) fn judge(
             }
             violations.extend(facts::ack_predicates(&story));
             violations.extend(story.ledger.observed());
-            violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it)));
+            violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it, &again)));
             violations.extend(transactions::check(&story.history));
             let committed = story.committed.clone();
             let cut_off = story.cut_off.keys().cloned().collect();

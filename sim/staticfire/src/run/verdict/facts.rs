@@ -173,7 +173,12 @@ impl RottenRecords {
         self.phy_offsets.range(ends(0)..=ends(u64::MAX)).next().is_some()
     }
 
-    pub(super) fn is_behind(&self, delivery: &Delivery) -> bool {
+    /// Whether a delivery may be of one, or, in `appended_again` topics, of a copy of one.
+    pub(super) fn is_behind(&self, delivery: &Delivery, appended_again: &BTreeSet<&str>) -> bool {
+        let QueueKey { group, topic, .. } = &delivery.queue;
+        if appended_again.contains(&**topic) && self.are_in(group) {
+            return true;
+        }
         let place = (Arc::clone(&delivery.queue.group), delivery.phy_offset);
         !self.phy_offsets.is_empty() && self.phy_offsets.contains(&place)
     }
