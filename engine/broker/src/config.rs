@@ -19,6 +19,7 @@ mod rules;
 use std::path::PathBuf;
 
 use mq_protocol::properties_file::PropertiesFile;
+use mq_protocol::sys_flag::PermName;
 use mq_remoting::RemotingServerConfig;
 use mq_store::config::StoreConfig;
 
@@ -121,6 +122,18 @@ pub struct BrokerConfig {
 }
 
 impl BrokerConfig {
+    /// What `brokerPermission` lets no client do: `send`, `read` or `send or read`.
+    #[must_use]
+    pub fn keeps_clients_from(&self) -> Option<&'static str> {
+        let perm = i32::try_from(self.broker_permission).unwrap_or_default();
+        match (PermName::is_writeable(perm), PermName::is_readable(perm)) {
+            (true, true) => None,
+            (false, true) => Some("send"),
+            (true, false) => Some("read"),
+            (false, false) => Some("send or read"),
+        }
+    }
+
     /// RocketMQ's defaults for a broker of this name.
     #[must_use]
     pub fn new(broker_name: impl Into<String>) -> Self {

@@ -35,28 +35,14 @@ mod tests {
     use mq_protocol::message_codec::{RecordFields, decode_record};
 
     use super::*;
+    use crate::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 
-    fn record(crc: i32) -> Bytes {
+    fn record(body_crc: i32) -> Bytes {
         let mut record = Vec::new();
         let host = ([10, 0, 0, 1], 10911).into();
-        let fields = RecordFields {
-            body_crc: crc,
-            queue_id: 0,
-            flag: 0,
-            queue_offset: 0,
-            phy_offset: 0,
-            sys_flag: 0,
-            born_timestamp: 1,
-            born_host: host,
-            store_timestamp: 1,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: b"hello",
-            topic: "SCHEDULE_TOPIC_XXXX",
-            properties: "REAL_TOPIC\u{1}Orders\u{2}REAL_QID\u{1}3",
-        };
-        fields.encode(&mut record).unwrap();
+        let properties = "REAL_TOPIC\u{1}Orders\u{2}REAL_QID\u{1}3";
+        let fields = RecordFields::plain(RMQ_SYS_SCHEDULE_TOPIC, b"hello", host, 1);
+        RecordFields { body_crc, properties, ..fields }.encode(&mut record).unwrap();
         record.into()
     }
 

@@ -126,6 +126,9 @@ pub struct PullOffset {
     pub ordinal: u64,
 }
 
+/// A consumer group at a queue.
+pub type GroupQueue = (Arc<str>, QueueKey);
+
 /// Something that a broker took for, or gave as, the place where a consumer group stands in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupOffset {
@@ -179,7 +182,7 @@ pub struct History {
     pub pull_offsets: Vec<PullOffset>,
     /// What brokers took for, and gave as, the offsets of consumer groups, by group and queue, in the order of
     /// the trace. Of one offset that was committed again and again the last time is kept.
-    pub group_offsets: BTreeMap<(Arc<str>, QueueKey), Vec<GroupOffset>>,
+    pub group_offsets: BTreeMap<GroupQueue, Vec<GroupOffset>>,
     /// The queues as a fresh group read them after the end of the story.
     pub read_back: BTreeMap<QueueKey, QueueReading>,
     /// The local transactions of messages that were sent in one, by number.
@@ -195,12 +198,12 @@ impl History {
     }
 
     /// Adds to [`group_offsets`](History::group_offsets).
-    pub fn note_group_offset(&mut self, place: (Arc<str>, QueueKey), offset: GroupOffset) {
+    pub fn note_group_offset(&mut self, place: GroupQueue, offset: GroupOffset) {
         let offsets = self.group_offsets.entry(place).or_default();
+        let said = |it: &GroupOffset| (it.step, it.queue_offset);
+        let is_told = offset.step == OffsetStep::Told;
         match offsets.last_mut() {
-            Some(last) if last.step == OffsetStep::Committed && is_repeated(last, &offset) => {
-                *last = offset;
-            }
+            Some(last) if !is_told && said(last) == said(&offset) => *last = offset,
             _ => offsets.push(offset),
         }
     }
@@ -227,10 +230,6 @@ impl History {
         }
         counts
     }
-}
-
-fn is_repeated(last: &GroupOffset, offset: &GroupOffset) -> bool {
-    (last.step, last.queue_offset) == (offset.step, offset.queue_offset)
 }
 
 /// For doctored histories: a delivery of message `number` of queue 0 of topic T of group a to its only consumer.

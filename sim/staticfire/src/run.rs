@@ -21,7 +21,7 @@ pub mod traffic;
 mod verdict;
 pub mod workload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -160,7 +160,12 @@ impl Beginning {
         })
     }
 
-    fn end(self, cluster: &Cluster, clients: &Clients) -> Result<GroupStory, Finding> {
+    fn end(
+        self,
+        cluster: &Cluster,
+        clients: &Clients,
+        unread: &BTreeMap<String, String>,
+    ) -> Result<GroupStory, Finding> {
         let Beginning { name, master_then, mode, no_second_copy } = self;
         let none = || {
             let text =
@@ -177,7 +182,7 @@ impl Beginning {
             stored: stored.into_values().collect(),
             replicas: replicas.filter(|it| *it != master_then).collect(),
             machines: members.iter().map(|it| it.machine().name().to_string()).collect(),
-            unread: settle::why_unread(cluster, clients, &name),
+            unread: unread.get(&name).cloned(),
             name,
             master_now,
             master_then,
@@ -334,19 +339,19 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
         );
         shortfalls.push(Finding::new(Verdict::Undecided, text));
     }
+    let unread = settle::unread(&cluster, &clients, &groups);
     let mut violations = Vec::new();
     let committed = match found {
         Ok(found) => {
-            let is_read =
-                |it: &&Unread| settle::why_unread(&cluster, &clients, &it.queue.group).is_none();
-            let unread = found.unread.iter().filter(is_read);
-            violations.extend(unread.map(|it| Violation::new(Checker::Served, it.to_string())));
+            let is_read = |it: &&Unread| !unread.contains_key(&*it.queue.group);
+            let denied = found.unread.iter().filter(is_read);
+            violations.extend(denied.map(|it| Violation::new(Checker::Served, it.to_string())));
             clients.traffic.history().read_back = found.queues;
             found.committed
         }
         Err(error) => {
             let text = format!("the fresh group cannot read the queues: {error}");
-            if groups.iter().all(|group| settle::why_unread(&cluster, &clients, group).is_none()) {
+            if unread.is_empty() {
                 violations.push(Violation::new(Checker::Liveness, text));
             }
             Committed::new()
@@ -358,7 +363,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
         violations.extend(found);
         shortfalls.extend(excused);
     }
-    let groups = beginnings.into_iter().map(|it| it.end(&cluster, &clients));
+    let groups = beginnings.into_iter().map(|it| it.end(&cluster, &clients, &unread));
     let groups = groups.collect::<Result<Vec<_>, _>>()?;
     let history = std::mem::take(&mut *clients.traffic.history());
     Ok(Story {

@@ -1,7 +1,6 @@
 //! Rules over several keys of one file, and what happens instead of obeying a key.
 
 use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, as_written};
-use mq_protocol::sys_flag::PermName;
 use mq_store::config::{BrokerRole, FlushDiskType};
 
 use crate::config::finding::{ConfigFinding, ConfigFindingKind, Severity};
@@ -117,14 +116,10 @@ fn transient_pool(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFi
 /// Whom `brokerPermission` keeps out.
 fn permission(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFinding> {
     let entry = file.get("brokerPermission")?;
-    let perm = i32::try_from(settings.broker.broker_permission).unwrap_or_default();
-    let kept_out = match (PermName::is_writeable(perm), PermName::is_readable(perm)) {
-        (true, true) => return None,
-        (false, true) => "no producer may send here",
-        (true, false) => "no consumer may read here",
-        (false, false) => "nobody may send or read here",
-    };
-    let text = format!("brokerPermission={perm}: {kept_out}");
+    let broker = &settings.broker;
+    let kept_from = broker.keeps_clients_from()?;
+    let text =
+        format!("brokerPermission={}: no client may {kept_from} here", broker.broker_permission);
     let kind = ConfigFindingKind::KeptOut;
     Some(ConfigFinding::new(Severity::Warning, kind, entry, text).allowed("6 for both"))
 }

@@ -206,19 +206,10 @@ impl Shared {
         let fields = RecordFields {
             body_crc: 0,
             queue_id,
-            flag: 0,
             queue_offset,
             phy_offset,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_timestamp: 0,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body,
-            topic,
             properties,
+            ..RecordFields::plain(topic, body, host, 0)
         };
         let mut record = BytesMut::new();
         fields.encode(&mut record).unwrap();

@@ -7,7 +7,7 @@ use bytes::BufMut;
 use super::{
     BLANK_MAGIC_CODE, BODY_CRC_POSITION, BORN_HOST_POSITION, HOST_V4_BYTES, HOST_V6_BYTES,
     MESSAGE_MAGIC_CODE, PHY_OFFSET_POSITION, QUEUE_OFFSET_POSITION, RECORD_BYTES_MIN,
-    SYS_FLAG_POSITION,
+    SYS_FLAG_POSITION, body_crc,
 };
 use crate::message::{PROPERTIES_BYTES_MAX, TOPIC_BYTES_MAX};
 use crate::sys_flag::MessageSysFlag;
@@ -45,6 +45,31 @@ pub struct RecordFields<'a> {
     pub topic: &'a str,
     /// Properties string.
     pub properties: &'a str,
+}
+
+impl<'a> RecordFields<'a> {
+    /// A record of `body`, with its checksum, in queue 0 of `topic`: made and stored by `host` at `at_ms`, at
+    /// offset 0, without properties and flags.
+    #[must_use]
+    pub fn plain(topic: &'a str, body: &'a [u8], host: SocketAddr, at_ms: i64) -> Self {
+        RecordFields {
+            body_crc: body_crc(body),
+            queue_id: 0,
+            flag: 0,
+            queue_offset: 0,
+            phy_offset: 0,
+            sys_flag: 0,
+            born_timestamp: at_ms,
+            born_host: host,
+            store_timestamp: at_ms,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            topic,
+            properties: "",
+        }
+    }
 }
 
 /// Values that a record has no room for. Sizes are in bytes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mq_protocol::message_codec::{RecordFields, body_crc};
+use mq_protocol::message_codec::RecordFields;
 
 use super::*;
 use crate::CommitLog;
@@ -207,24 +207,7 @@ async fn a_record_that_names_another_directory_gets_no_queue() {
     let machine = slave();
     let store = machine.open().await;
     let mut record = Vec::new();
-    let message = message(b"x");
-    let fields = RecordFields {
-        body_crc: body_crc(b"x"),
-        queue_id: 0,
-        flag: 0,
-        queue_offset: 0,
-        phy_offset: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: message.born_host,
-        store_timestamp: 1,
-        store_host: message.store_host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: b"x",
-        topic: "../../outside",
-        properties: "",
-    };
+    let fields = RecordFields::plain("../../outside", b"x", message(b"x").store_host, 1);
     fields.encode(&mut record).unwrap();
     store.commit_log().append_raw(0, &record).unwrap();
     until_dispatched(&store).await;

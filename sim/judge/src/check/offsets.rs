@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Checker, Violation};
-use crate::history::{Delivery, History, Outcome, QueueKey, QueueReading};
+use crate::history::{Delivery, GroupQueue, History, Outcome, QueueKey, QueueReading};
 
 pub mod excuse;
 
 use excuse::{Excuses, Misled};
 
 /// Committed offsets at the end of the run, by consumer group and queue.
-pub type Committed = BTreeMap<(Arc<str>, QueueKey), u64>;
+pub type Committed = BTreeMap<GroupQueue, u64>;
 
 /// Facts beside the history.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,8 @@ pub struct Facts {
 #[must_use]
 pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     // The causes first: a skip that an answer led to is one of many.
-    let mut violations: Vec<_> = facts.excuses.misled().map(led_astray).collect();
+    let mut violations: Vec<_> =
+        facts.excuses.misled().map(|(place, misled)| led_astray(place, misled)).collect();
     for (queue, reading) in
         history.read_back.iter().filter(|it| !facts.unread.contains(&it.0.group))
     {
@@ -136,9 +137,8 @@ fn passed_over(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> V
     for (place @ (group, queue), committed) in &facts.committed {
         let given = delivered.get(&**group);
         let Some(reading) = history.read_back.get(queue) else { continue };
-        let is_owed = |m: &&Delivery| {
-            m.queue_offset < *committed && !facts.excuses.excuses(place, m.queue_offset)
-        };
+        let excuse = facts.excuses.at(place);
+        let is_owed = |m: &&Delivery| m.queue_offset < *committed && !excuse.covers(m.queue_offset);
         for message in reading.messages.iter().filter(is_owed) {
             let is_given = |number: &u32| given.is_some_and(|given| given.contains(number));
             if let Some(number) = message.number.filter(|number| !is_given(number)) {
@@ -166,9 +166,9 @@ fn never_given(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> V
             }
             let place = (Arc::clone(group), queue.clone());
             let committed = facts.committed.get(&place).copied().unwrap_or_default();
-            let is_due = |it: &&Delivery| {
-                it.queue_offset >= committed && !facts.excuses.excuses(&place, it.queue_offset)
-            };
+            let excuse = facts.excuses.at(&place);
+            let is_due =
+                |it: &&Delivery| it.queue_offset >= committed && !excuse.covers(it.queue_offset);
             for message in reading.messages.iter().filter(is_due) {
                 let is_owed = |number: &u32| {
                     !acked.contains(number) && given.is_none_or(|given| !given.contains(number))
@@ -187,8 +187,8 @@ fn never_given(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> V
 }
 
 /// A broker sent a member of a group past messages that the group had not passed.
-fn led_astray(misled: &Misled) -> Violation {
-    let Misled { place: (group, queue), from, told, committed, number, ordinal } = misled;
+fn led_astray((group, queue): &GroupQueue, misled: &Misled) -> Violation {
+    let Misled { from, told, committed, number, ordinal } = misled;
     let text = format!(
         "{queue}: {group} was told to go on at {told}, though it committed {} since message {number} came to \
          stand at {from}",

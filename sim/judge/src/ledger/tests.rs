@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use mq_env::disk::{Disk, MappedRegion};
 use mq_env::rng::Rng;
-use mq_protocol::message_codec::{RecordFields, body_crc};
+use mq_protocol::message_codec::RecordFields;
 use staticfire_world::clock::{SimClock, WorldTime};
 use staticfire_world::disk::{DiskHandle, SimDisk, SimDiskConfig};
 use staticfire_world::trace::Name;
@@ -70,21 +70,10 @@ fn record_at(place: u32, number: u32) -> Vec<u8> {
     let body = vec![7; RECORD_BYTES as usize - 91 - 1 - properties.len()];
     let host = ([10, 0, 0, 1], 1).into();
     let fields = RecordFields {
-        body_crc: body_crc(&body),
-        queue_id: 0,
-        flag: 0,
         queue_offset: i64::from(place),
         phy_offset: (u64::from(place) * RECORD_BYTES) as i64,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: host,
-        store_timestamp: 1,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &body,
-        topic: "T",
         properties: &properties,
+        ..RecordFields::plain("T", &body, host, 1)
     };
     let mut bytes = Vec::new();
     let size = fields.encode(&mut bytes).unwrap();

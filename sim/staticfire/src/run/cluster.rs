@@ -108,7 +108,7 @@ impl Cluster {
         for broker in &long.brokers {
             let machine = cluster.machine(parse_address(&broker.address)?);
             let process = BrokerProcess::add(&machine, broker, plan)?;
-            process.has_room(plan)?;
+            process.has_room(plan, long.brokers.len())?;
             process.tell(ledger);
             cluster.nodes.borrow_mut().insert(broker.name.clone(), Rc::clone(process.handle()));
             cluster.brokers.insert(broker.name.clone(), process);
@@ -137,14 +137,17 @@ impl Cluster {
     /// The process that is the master of a group by its present configuration.
     #[must_use]
     pub fn master_of(&self, group: &str) -> Option<&BrokerProcess> {
-        let serves = |broker: &&BrokerProcess| {
-            broker.group() == group && broker.is_master() && !self.is_fenced(broker.name())
-        };
-        self.brokers.values().find(serves)
+        self.masters_of(group).next()
+    }
+
+    /// All that are: an old master that was restarted and not told that it is a slave now is one more.
+    pub fn masters_of<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a BrokerProcess> {
+        let serves = |broker: &&BrokerProcess| broker.is_master() && !self.is_fenced(broker.name());
+        self.members_of(group).filter(serves)
     }
 
     /// All brokers of a group.
-    pub fn members_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a BrokerProcess> {
+    pub fn members_of<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a BrokerProcess> {
         self.brokers.values().filter(move |broker| broker.group() == group)
     }
 

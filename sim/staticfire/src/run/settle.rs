@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 use staticfire_judge::check::liveness::Expectation;
+use staticfire_judge::history::SendOp;
 use staticfire_world::trace::Name;
 use tokio::time::{sleep, timeout};
 
@@ -27,7 +28,7 @@ pub(super) use compare::{are_replicas_equal, compare_disks, strangers};
 pub(super) use drain::{read_back, stored_places};
 pub(super) use fallen::fallen;
 pub(super) use left_open::leave_open;
-pub(super) use out_of_reach::{Absence, CutOff, cut_off, tell_hopes, why_unread};
+pub(super) use out_of_reach::{Absence, CutOff, cut_off, tell_hopes, unread};
 
 use out_of_reach::{Hope, why_no_acks, why_unequal};
 
@@ -142,21 +143,21 @@ pub(super) fn mute_groups(
     clients: &Clients,
     groups: &[String],
 ) -> BTreeMap<Name, Name> {
-    let first_fault_us = cluster.first_fault_us().unwrap_or(u64::MAX);
     let acks = clients.traffic.acks().get();
+    let silent = groups.iter().filter(|group| acks.of_group(group) == 0);
+    let first_fault_us = cluster.first_fault_us().unwrap_or(u64::MAX);
     let history = clients.traffic.history();
-    let mut mute = BTreeMap::new();
-    for send in history.sends.iter().filter(|send| send.ended_us < first_fault_us) {
-        // Of a send that nobody answered it is not known whom it went to.
-        let to: Vec<Name> = match &send.group {
-            Some(group) => vec![Name::clone(group)],
-            None if acks.all == 0 => groups.iter().map(|it| cluster.trace().name(it)).collect(),
-            None => Vec::new(),
-        };
-        let silent = to.into_iter().filter(|group| acks.of_group(group) == 0);
-        mute.extend(silent.map(|group| (group, Name::clone(&send.status))));
-    }
-    mute
+    let sent = history.sends.iter().filter(|send| send.ended_us < first_fault_us).rev();
+    // Of a send that nobody answered it is not known whom it went to.
+    let went_to = |send: &SendOp, group: &str| match &send.group {
+        Some(to) => **to == *group,
+        None => acks.all == 0,
+    };
+    let last = silent.filter_map(|group| {
+        let last = sent.clone().find(|send| went_to(send, group))?;
+        Some((cluster.trace().name(group), Name::clone(&last.status)))
+    });
+    last.collect()
 }
 
 /// Whether a group has a SYNC_MASTER that every slave refuses to follow, for good.

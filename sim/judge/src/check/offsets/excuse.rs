@@ -3,30 +3,26 @@
 //! by a broker where the group stands, and a broker may send nobody past a message that the group has not
 //! passed since it lies there: a broker that cuts its log lowers the offsets, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Committed;
+use super::{Committed, Delivered, delivered};
 use crate::history::{
-    Delivery, GroupOffset, History, OffsetStep, PullOffset, QueueKey, QueueReading, SendOp,
+    Delivery, GroupOffset, GroupQueue, History, OffsetStep, PullOffset, QueueKey, QueueReading,
+    SendOp,
 };
-
-/// A consumer group at a queue.
-pub type Place = (Arc<str>, QueueKey);
 
 /// What may pass consumer groups by, and what may not though they stood beyond it.
 #[derive(Clone, Debug, Default)]
 pub struct Excuses {
     beyond: Committed,
-    misled: BTreeMap<Place, Vec<Misled>>,
+    misled: BTreeMap<GroupQueue, Vec<Misled>>,
 }
 
 /// A member of a consumer group that a broker sent past acknowledged messages that the group had not been given,
 /// nor passed by a commit since they lay there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misled {
-    /// The group and the queue.
-    pub place: Place,
     /// Queue offset of the first message that it was sent past.
     pub from: u64,
     /// The queue offset that it was told.
@@ -46,7 +42,7 @@ impl Excuses {
     pub fn of(history: &History, appended_us: impl Fn(&SendOp) -> Option<u64>) -> Self {
         let beyond = stood_beyond(history, |it| is_gone(history, it));
         let acked = history.acked().map(|send| (send.number, send)).collect();
-        let passed = PassedBy { history, acked, appended_us };
+        let passed = PassedBy { history, delivered: delivered(history), acked, appended_us };
         let misled = beyond.iter().filter_map(|(place, beyond)| {
             let misled = passed.misled(place, *beyond);
             (!misled.is_empty()).then(|| (place.clone(), misled))
@@ -54,23 +50,44 @@ impl Excuses {
         Excuses { misled: misled.collect(), beyond }
     }
 
-    /// Whether what stands at a queue offset may pass a group by.
+    /// What may pass a group by in a queue.
     #[must_use]
-    pub fn excuses(&self, place: &Place, queue_offset: u64) -> bool {
-        let is_sent_past = |it: &Misled| (it.from..it.told).contains(&queue_offset);
-        self.beyond.get(place).is_some_and(|beyond| queue_offset <= *beyond)
-            && !self.misled.get(place).is_some_and(|misled| misled.iter().any(is_sent_past))
+    pub fn at(&self, place: &GroupQueue) -> Excuse<'_> {
+        let misled = self.misled.get(place).map_or(&[][..], Vec::as_slice);
+        Excuse { beyond: self.beyond.get(place).copied(), misled }
+    }
+
+    /// The groups and queues where something may.
+    pub fn places(&self) -> impl Iterator<Item = &GroupQueue> {
+        self.beyond.keys()
     }
 
     /// Those that brokers led astray.
-    pub fn misled(&self) -> impl Iterator<Item = &Misled> {
-        self.misled.values().flatten()
+    pub fn misled(&self) -> impl Iterator<Item = (&GroupQueue, &Misled)> {
+        self.misled.iter().flat_map(|(place, misled)| misled.iter().map(move |it| (place, it)))
+    }
+}
+
+/// What may pass a group by in a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Excuse<'a> {
+    beyond: Option<u64>,
+    misled: &'a [Misled],
+}
+
+impl Excuse<'_> {
+    /// Whether what stands at a queue offset may.
+    #[must_use]
+    pub fn covers(&self, queue_offset: u64) -> bool {
+        self.beyond.is_some_and(|beyond| queue_offset <= beyond)
+            && !self.misled.iter().any(|it| (it.from..it.told).contains(&queue_offset))
     }
 }
 
 /// What stands in queues and passed groups by that had stood beyond it.
 struct PassedBy<'a, F> {
     history: &'a History,
+    delivered: Delivered<'a>,
     acked: BTreeMap<u32, &'a SendOp>,
     appended_us: F,
 }
@@ -84,7 +101,7 @@ struct Passed {
 
 impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
     /// The answers that sent members of a group past messages up to `beyond`, the first of each message.
-    fn misled(&self, place: &Place, beyond: u64) -> Vec<Misled> {
+    fn misled(&self, place: &GroupQueue, beyond: u64) -> Vec<Misled> {
         let (Some(offsets), Some(reading)) =
             (self.history.group_offsets.get(place), self.history.read_back.get(&place.1))
         else {
@@ -95,19 +112,17 @@ impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
             return Vec::new();
         }
         let told = offsets.iter().enumerate().filter(|(_, it)| it.step == OffsetStep::Told);
-        told.filter_map(|(index, told)| sent_past(place, &passed, &offsets[..index], told))
-            .collect()
+        told.filter_map(|(index, told)| sent_past(&passed, &offsets[..index], told)).collect()
     }
 
     /// The acknowledged messages up to `beyond` that the group was not given, by queue offset. Of others, and
     /// of those that were put elsewhere first, it is not known when they came to lie there.
-    fn passed(&self, place: &Place, reading: &QueueReading, beyond: u64) -> Vec<Passed> {
+    fn passed(&self, place: &GroupQueue, reading: &QueueReading, beyond: u64) -> Vec<Passed> {
         let (group, queue) = place;
-        let to_group = self.history.deliveries.iter().filter(|it| it.consumer_group == *group);
-        let given: BTreeSet<u32> = to_group.filter_map(|it| it.number).collect();
+        let given = self.delivered.get(&**group);
         let below = reading.messages.iter().take_while(|it| it.queue_offset <= beyond);
         let missed = below.filter_map(|it| Some((it, it.number?)));
-        let missed = missed.filter(|(_, number)| !given.contains(number));
+        let missed = missed.filter(|(_, number)| given.is_none_or(|it| !it.contains(number)));
         let dated = missed.filter_map(|(it, number)| {
             let send = self.acked.get(&number)?;
             let there = send.place.as_ref()?;
@@ -122,12 +137,7 @@ impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
 /// Whether an answer sent a member past some of `passed`: it lay there already, and nothing `before` the
 /// answer says that the group had passed it since. The nearer a message to what was told, the fewer commits
 /// there are since it lies there: they are walked backwards, once.
-fn sent_past(
-    place: &Place,
-    passed: &[Passed],
-    before: &[GroupOffset],
-    told: &GroupOffset,
-) -> Option<Misled> {
+fn sent_past(passed: &[Passed], before: &[GroupOffset], told: &GroupOffset) -> Option<Misled> {
     let mut commits = before.iter().rev().filter(|it| it.step == OffsetStep::Committed).peekable();
     let mut committed = None;
     let mut misled = None;
@@ -141,7 +151,6 @@ fn sent_past(
             break;
         }
         misled = Some(Misled {
-            place: place.clone(),
             from: message.queue_offset,
             told: told.queue_offset,
             committed,

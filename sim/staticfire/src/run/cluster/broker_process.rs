@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mq_protocol::ack_rule::{AckRule, Held};
-use mq_protocol::sys_flag::PermName;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
@@ -101,12 +100,12 @@ impl BrokerProcess {
         }
     }
 
-    /// Whether its limits let the clients of a plan in.
+    /// Whether its limits let the clients of a plan with so many brokers in.
     ///
     /// # Errors
     /// The key that keeps some away.
-    pub fn has_room(&self, plan: &Plan) -> Result<(), StandError> {
-        super::room::check(&self.name, &lock(&self.configured).broker, plan)
+    pub fn has_room(&self, plan: &Plan, brokers: usize) -> Result<(), StandError> {
+        super::room::check(&self.name, &lock(&self.configured).broker, plan, brokers)
     }
 
     /// Whether clients may send to it and read from it, as they do to its master.
@@ -114,15 +113,10 @@ impl BrokerProcess {
     /// # Errors
     /// `brokerPermission` keeps them out.
     pub fn lets_clients_in(&self) -> Result<(), StandError> {
-        let perm = lock(&self.configured).broker.broker_permission;
-        let bits = i32::try_from(perm).unwrap_or_default();
-        let what = match (PermName::is_writeable(bits), PermName::is_readable(bits)) {
-            (true, true) => return Ok(()),
-            (false, true) => "send",
-            (true, false) => "read",
-            (false, false) => "send or read",
-        };
-        Err(StandError::KeptOut { process: self.name.clone(), perm, what })
+        let broker = &lock(&self.configured).broker;
+        let (process, perm) = (self.name.clone(), broker.broker_permission);
+        let kept_from = broker.keeps_clients_from();
+        kept_from.map_or(Ok(()), |what| Err(StandError::KeptOut { process, perm, what }))
     }
 
     /// How long a half message that nobody ends may wait until it was asked about, with one more round for

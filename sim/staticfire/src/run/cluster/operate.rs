@@ -157,7 +157,7 @@ impl Cluster {
             self.about_to(Turn::Leads, &[process.name().to_string()]);
         }
         self.note_disk_bites();
-        self.count_felt_anew(process.machine().disk(), process.name());
+        self.count_felt_anew(process.name());
         // Whoever was killed while it was paused starts as anybody does.
         if self.is_paused(process.name()) {
             self.note_resume(process.name());
@@ -192,7 +192,7 @@ impl Cluster {
         machine.destroy_disk();
     }
 
-    pub(super) fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
+    fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
         self.node(node).machine()
     }
 
@@ -383,9 +383,8 @@ impl Cluster {
     }
 
     /// What a process feels of faults of its disk counts from its start.
-    fn count_felt_anew(&self, disk: &SimDisk, process: &str) {
-        let stats = disk.stats();
-        let address = self.address_of(process);
+    fn count_felt_anew(&self, process: &str) {
+        let (stats, address) = (self.disk_of(process).stats(), self.address_of(process));
         for open in self.open_faults.borrow_mut().iter_mut() {
             let is_there = self.address_of(&open.nodes[0]) == address;
             if let OpenFaultKind::Disk(fault, before) = &mut open.kind
@@ -396,7 +395,7 @@ impl Cluster {
         }
     }
 
-    fn disk_of(&self, node: &str) -> Arc<SimDisk> {
+    pub(super) fn disk_of(&self, node: &str) -> Arc<SimDisk> {
         Arc::clone(self.machine_of(node).disk())
     }
 

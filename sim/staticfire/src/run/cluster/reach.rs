@@ -107,16 +107,18 @@ impl Cluster {
     /// What a device did to the log or the queues of a broker.
     #[must_use]
     pub fn rotten_store(&self, name: &str) -> Option<String> {
-        let has_rotted = self.rotten.borrow().contains(&(name.to_owned(), FileKind::CommitLog));
-        let log = has_rotted.then(|| format!("bits of the commitlog files of {name} rotted"));
-        log.or_else(|| self.rotten_queues(name))
+        self.rotted(name, FileKind::CommitLog).or_else(|| self.rotten_queues(name))
     }
 
     /// What a device did to the queues of a broker: their units have no checksum, and no start looks at all.
     #[must_use]
     pub fn rotten_queues(&self, name: &str) -> Option<String> {
-        let has_rotted = self.rotten.borrow().contains(&(name.to_owned(), FileKind::ConsumeQueue));
-        has_rotted.then(|| format!("bits of the consumequeue files of {name} rotted"))
+        self.rotted(name, FileKind::ConsumeQueue)
+    }
+
+    fn rotted(&self, name: &str, files: FileKind) -> Option<String> {
+        let has_rotted = self.rotten.borrow().contains(&(name.to_owned(), files));
+        has_rotted.then(|| format!("bits of the {files} files of {name} rotted"))
     }
 
     /// The first that `find` finds among the open faults of the disk of a process; it is also told whether one
@@ -127,7 +129,7 @@ impl Cluster {
         find: impl Fn(&DiskFault, bool) -> Option<T>,
     ) -> Option<T> {
         let address = self.address_of(name);
-        let stats = self.machine_of(name).disk().stats();
+        let stats = self.disk_of(name).stats();
         let open = self.open_faults.borrow();
         let there = open.iter().filter(|open| self.address_of(&open.nodes[0]) == address);
         let mut faults = there.filter_map(|open| match &open.kind {

@@ -9,24 +9,27 @@ use crate::run::error::StandError;
 /// A key, what it is set to, and what a story takes at least.
 type Room = (&'static str, usize, usize);
 
-/// Whether the broker of process `name` has room for the clients of `plan`.
+/// Whether the broker of process `name` has room for the clients of `plan` and its `brokers`.
 ///
 /// # Errors
 /// The first key that is set too low.
-pub(super) fn check(name: &str, broker: &BrokerConfig, plan: &Plan) -> Result<(), StandError> {
-    let narrow = rooms(broker, plan).into_iter().find(|(_, value, needed)| value < needed);
+pub(super) fn check(
+    name: &str,
+    broker: &BrokerConfig,
+    plan: &Plan,
+    brokers: usize,
+) -> Result<(), StandError> {
+    let narrow = rooms(broker, plan, brokers).into_iter().find(|(_, value, needed)| value < needed);
     narrow.map_or(Ok(()), |(key, value, needed)| {
         Err(StandError::TooNarrow { process: name.to_owned(), key, value, needed })
     })
 }
 
-fn rooms(broker: &BrokerConfig, plan: &Plan) -> [Room; 5] {
+fn rooms(broker: &BrokerConfig, plan: &Plan, brokers: usize) -> [Room; 5] {
     let groups: Vec<_> = plan.workloads.iter().flat_map(|it| it.all_consumer_groups()).collect();
     let clients: usize = plan.workloads.iter().map(|it| it.client_names().len()).sum();
     let members = groups.iter().map(|it| it.consumers as usize).max().unwrap_or_default();
     let queues: usize = plan.workloads.iter().map(|it| it.queues as usize).sum();
-    let brokers = plan.cluster.brokers.len()
-        + plan.cluster.groups.iter().map(|it| 1 + it.slaves as usize).sum::<usize>();
     // Beside the story's own clients an operator, the history's producer and a reader come. Connections of
     // those who vanished stay for two minutes; a group subscribes to its retry topic, too.
     [

@@ -8,7 +8,6 @@ use staticfire_world::trace::Name;
 
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
-use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::report::{Finding, Verdict};
 use crate::run::workload::Workload;
 
@@ -33,13 +32,20 @@ pub(in crate::run) fn tell_hopes(hopes: Vec<Hope>) -> (Vec<Expectation>, Vec<Fin
     (expectations, findings)
 }
 
-/// Why nobody can read what producers sent to a broker group. What is delivered later, or once its transaction is
-/// committed, is appended again first.
-pub(in crate::run) fn why_unread(
+/// The broker groups that nobody can read as the story left them, each with the reason.
+pub(in crate::run) fn unread(
     cluster: &Cluster,
     clients: &Clients,
-    group: &str,
-) -> Option<String> {
+    groups: &[String],
+) -> BTreeMap<String, String> {
+    let reasons =
+        groups.iter().filter_map(|it| Some((it.clone(), why_unread(cluster, clients, it)?)));
+    reasons.collect()
+}
+
+/// Why nobody can read what producers sent to a broker group. What is delivered later, or once its transaction is
+/// committed, is appended again first.
+fn why_unread(cluster: &Cluster, clients: &Clients, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?.name();
     let appends =
         clients.works.iter().any(|work| work.uses(group) && work.plan.is_appended_again());
@@ -50,41 +56,37 @@ pub(in crate::run) fn why_unread(
 /// Why the master of a broker group serves nobody, or not what it holds.
 fn why_not_served(cluster: &Cluster, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?.name();
-    cluster
-        .why_away(master)
-        .or_else(|| cluster.why_unrouted(master))
-        .or_else(|| two_masters(cluster, group))
+    why_not_found(cluster, group, master)
         .or_else(|| cluster.stalled_disk(master))
         .or_else(|| cluster.rotten_queues(master))
 }
 
-/// Says if two brokers of a group run as its master: an old one was restarted and not told that it is a slave
-/// now. Who sends to which of them, and who reads which, is chance.
+/// Why clients do not come to the master of a broker group, and to it alone.
+fn why_not_found(cluster: &Cluster, group: &str, master: &str) -> Option<String> {
+    let unrouted = cluster.why_away(master).or_else(|| cluster.why_unrouted(master));
+    unrouted.or_else(|| two_masters(cluster, group))
+}
+
+/// Says if two brokers of a group run as its master. Who sends to which of them, and who reads which, is
+/// chance.
 fn two_masters(cluster: &Cluster, group: &str) -> Option<String> {
-    let serves = |broker: &&BrokerProcess| {
-        broker.is_master() && !cluster.is_fenced(broker.name()) && broker.handle().is_running()
-    };
-    let mut masters = cluster.members_of(group).filter(serves).map(BrokerProcess::name);
-    let (one, other) = (masters.next()?, masters.next()?);
+    let mut running = cluster.masters_of(group).filter(|it| it.handle().is_running());
+    let (one, other) = (running.next()?.name(), running.next()?.name());
     Some(format!("{one} and {other} both run as its master"))
+}
+
+/// Why a client that is at work does not reach a master.
+fn why_apart(cluster: &Cluster, client: &str, master: &str) -> Option<String> {
+    cluster.why_cut_off(client, master).or_else(|| cluster.why_no_route(client))
 }
 
 /// Why sends of a workload to a broker group are not acknowledged.
 pub(super) fn why_no_acks(cluster: &Cluster, work: &Workload, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?;
     let name = master.name();
-    let of_producer = |producer: &str| {
-        cluster
-            .why_away(producer)
-            .or_else(|| cluster.why_cut_off(producer, name))
-            .or_else(|| cluster.why_no_route(producer))
-    };
-    let producers: Option<Vec<String>> =
-        work.plan.producer_names().map(|it| of_producer(&it)).collect();
-    cluster
-        .why_away(name)
-        .or_else(|| cluster.why_unrouted(name))
-        .or_else(|| two_masters(cluster, group))
+    let of_producer = |it: String| cluster.why_away(&it).or_else(|| why_apart(cluster, &it, name));
+    let producers: Option<Vec<String>> = work.plan.producer_names().map(of_producer).collect();
+    why_not_found(cluster, group, name)
         .or_else(|| cluster.disk_trouble(name))
         .or_else(|| producers?.into_iter().next())
         .or_else(|| why_no_copies(cluster, group, name, master.acks().other_copies))
@@ -151,10 +153,8 @@ fn why_not_given(cluster: &Cluster, members: &[String], group: &str) -> Option<A
         return away.into_iter().next().map(Absence::NobodyLeft);
     }
     let master = cluster.master_of(group)?.name();
-    let at_work = members.iter().filter(|it| cluster.is_at_work(it));
-    let mut unreached =
-        at_work.map(|it| cluster.why_cut_off(it, master).or_else(|| cluster.why_no_route(it)));
-    let unreached = unreached.find_map(|it| it);
+    let mut at_work = members.iter().filter(|it| cluster.is_at_work(it));
+    let unreached = at_work.find_map(|it| why_apart(cluster, it, master));
     unreached
         .or_else(|| cluster.why_unrouted(master))
         .or_else(|| two_masters(cluster, group))

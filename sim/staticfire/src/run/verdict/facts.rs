@@ -40,15 +40,12 @@ impl Delivered {
             let group = given.entry(Arc::clone(&delivery.consumer_group)).or_default();
             group.extend(intact(delivery));
         }
-        let skippable = history.subscriptions.keys().flat_map(|group| {
-            let readings = history.read_back.iter();
-            readings.flat_map(move |(queue, reading)| {
-                let place = (Name::clone(group), queue.clone());
-                let passed = reading.messages.iter().filter_map(|it| Some((it, it.number?)));
-                passed
-                    .filter(move |(it, _)| excuses.excuses(&place, it.queue_offset))
-                    .map(|(_, number)| (Name::clone(group), number))
-            })
+        let passed = excuses.places().filter_map(|place| {
+            Some((&place.0, excuses.at(place), history.read_back.get(&place.1)?))
+        });
+        let skippable = passed.flat_map(|(group, excuse, reading)| {
+            let messages = reading.messages.iter().filter(move |it| excuse.covers(it.queue_offset));
+            messages.filter_map(|it| Some((Name::clone(group), it.number?)))
         });
         let cut_off = story.cut_off.keys().cloned().collect();
         Delivered { given, skippable: skippable.collect(), cut_off }
