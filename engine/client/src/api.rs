@@ -65,6 +65,8 @@ pub struct SendResult {
     pub message_queue: MessageQueue,
     /// Its index in the queue.
     pub queue_offset: i64,
+    /// How many attempts were made, this one included.
+    pub attempts: u32,
 }
 
 /// What a pull found.

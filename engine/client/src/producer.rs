@@ -117,9 +117,9 @@ impl Producer {
                     if result.send_status != SendStatus::SendOk
                         && config.retry_another_broker_when_not_store_ok =>
                 {
-                    stored_otherwise = Some(result);
+                    stored_otherwise = Some(SendResult { attempts: failure.attempts, ..result });
                 }
-                Ok(result) => return Ok(result),
+                Ok(result) => return Ok(SendResult { attempts: failure.attempts, ..result }),
                 Err(cause) => {
                     failure.maybe_stored |= cause.maybe_executed();
                     let retry = is_worth_a_retry(&cause);
@@ -310,6 +310,7 @@ impl Producer {
             offset_msg_id: response.msg_id,
             message_queue: MessageQueue { queue_id: response.queue_id, ..queue.clone() },
             queue_offset: response.queue_offset,
+            attempts: 1,
         })
     }
 

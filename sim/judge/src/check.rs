@@ -7,6 +7,7 @@
 //! | [`ack_predicate`] | at SEND_OK the mode's condition holds on the simulated disks |
 //! | [`no_phantom`] | what is delivered was sent, byte for byte |
 //! | [`offsets`] | queues are dense, injective, stable; groups miss nothing they need not miss |
+//! | [`redelivery`] | what a group gives back comes again, or becomes a dead letter |
 //! | [`replicas`] | logs agree, derived files equal a rebuild, recovery is idempotent |
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
 //! | [`truncation`] | a cut log ends on the disk, too |
@@ -24,6 +25,7 @@ pub mod expiry;
 pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;
+pub mod redelivery;
 pub mod replicas;
 pub mod transactions;
 pub mod truncation;
@@ -45,6 +47,8 @@ pub enum Checker {
     NoPhantom,
     /// [`offsets`].
     Offsets,
+    /// [`redelivery`].
+    Redelivery,
     /// [`replicas`].
     Replicas,
     /// [`visibility`].
@@ -72,6 +76,7 @@ impl fmt::Display for Checker {
             Checker::AckPredicate => "ack predicate",
             Checker::NoPhantom => "no phantom",
             Checker::Offsets => "offsets",
+            Checker::Redelivery => "redelivery",
             Checker::Replicas => "replicas",
             Checker::Visibility => "visibility",
             Checker::Truncation => "truncation",

@@ -70,6 +70,8 @@ pub struct SendOp {
     pub group: Option<Arc<str>>,
     /// Where it was put, for statuses that carry a place.
     pub place: Option<Place>,
+    /// How often it was sent; `None` where nobody was left to tell.
+    pub attempts: Option<u32>,
 }
 
 /// What became of a local transaction, as the database beside the cluster says.
@@ -105,6 +107,27 @@ pub struct Delivery {
     pub queue_offset: u64,
     /// First byte of its record, as the message says.
     pub phy_offset: u64,
+    /// Simulated microseconds.
+    pub at_us: u64,
+    /// Ordinal of the trace event.
+    pub ordinal: u64,
+}
+
+/// A listener could not consume a message and gave it back, to be delivered again (`RECONSUME_LATER`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenBack {
+    /// The message's number.
+    pub number: u32,
+    /// The consumer that gave it back.
+    pub consumer: Arc<str>,
+    /// Its group.
+    pub consumer_group: Arc<str>,
+    /// The broker group of the queue that it came from.
+    pub group: Arc<str>,
+    /// Ordinal of the trace event of the delivery.
+    pub delivered: u64,
+    /// Whether it had been delivered again as often as the group wants: it becomes a dead letter.
+    pub is_last: bool,
     /// Simulated microseconds.
     pub at_us: u64,
     /// Ordinal of the trace event.
@@ -178,12 +201,15 @@ pub struct History {
     pub sends: Vec<SendOp>,
     /// Deliveries to the consumer groups of the story.
     pub deliveries: Vec<Delivery>,
+    /// What listeners gave back, in the order of the trace.
+    pub given_back: Vec<GivenBack>,
     /// Where consumers of the story were set, in the order of the trace.
     pub pull_offsets: Vec<PullOffset>,
     /// What brokers took for, and gave as, the offsets of consumer groups, by group and queue, in the order of
     /// the trace. Of one offset that was committed again and again the last time is kept.
     pub group_offsets: BTreeMap<GroupQueue, Vec<GroupOffset>>,
-    /// The queues as a fresh group read them after the end of the story.
+    /// The queues as a fresh group read them after the end of the story, those of retry topics and of dead letters
+    /// of groups whose listeners fail included.
     pub read_back: BTreeMap<QueueKey, QueueReading>,
     /// The local transactions of messages that were sent in one, by number.
     pub transactions: BTreeMap<u32, LocalTransaction>,
@@ -277,9 +303,34 @@ pub fn fill_body(seed: u64, number: u32, len: usize, body: &mut Vec<u8>) {
     body.truncate(len);
 }
 
+/// A number below 100 that depends on the run's seed, on `who` draws it and on the message, and on nothing else:
+/// every member of a group draws the same.
+#[must_use]
+pub fn drawn_percent(seed: u64, who: &str, number: u32) -> u32 {
+    // FNV-1a, and the finisher of splitmix64.
+    let bytes = seed.to_be_bytes().into_iter().chain(who.bytes()).chain(number.to_be_bytes());
+    let mut state = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
+        (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((state ^ (state >> 31)) % 100) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_members_draw_is_spread_over_all_percents() {
+        let below = |percent| (0..10_000).filter(|it| drawn_percent(7, "g", *it) < percent).count();
+        assert!((1_800..2_200).contains(&below(20)), "{}", below(20));
+        assert_eq!(below(100), 10_000);
+        let differs = |seed, who| {
+            (0..100).any(|it| drawn_percent(7, "g", it) != drawn_percent(seed, who, it))
+        };
+        assert!(differs(8, "g") && differs(7, "h"));
+    }
 
     #[test]
     fn keys_and_bodies_follow_from_the_number() {

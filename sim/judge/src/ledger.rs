@@ -8,6 +8,7 @@ pub mod custody;
 pub mod expiry;
 pub mod log_damage;
 pub mod log_view;
+mod redeliveries;
 pub mod turning_point;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::check::visibility::{self, Visible};
 pub use expiry::Retention;
 pub use log_damage::LogDamage;
 pub use log_view::{FoundRecord, LogView, LogWalk, StoreDirs};
+pub use redeliveries::Redelivery;
 pub use turning_point::{Processes, Turn};
 
 /// Violations seen at dispatches and cuts that are kept: the first ones say it all.
@@ -93,6 +95,8 @@ struct State {
     files: BTreeMap<Arc<str>, expiry::Files>,
     /// What each acknowledgement rests on, by group.
     custody: BTreeMap<Arc<str>, Custody>,
+    /// What was stored of messages that were given back.
+    redeliveries: redeliveries::Redeliveries,
     /// What devices damaged, by process.
     damaged: BTreeMap<Arc<str>, Vec<NotedDamage>>,
 }
@@ -317,6 +321,14 @@ impl Ledger {
             copies,
         };
         let group = Arc::clone(&broker.group);
+        let again = sound.zip(number);
+        let again =
+            again.and_then(|(view, number)| Some((redeliveries::consumer_group(&view)?, number)));
+        if let Some(place) = again {
+            let (group, stored) = (Arc::clone(&group), record.ordinal);
+            let record = Redelivery { group, phy_offset: range.start, stored };
+            state.redeliveries.entry(place).or_default().push(record);
+        }
         let appended = state.appended.get(&group).and_then(|times| times.get(&range.start));
         let appended_us = appended.copied().unwrap_or(record.at_us);
         let owed = Record { phy_offset: range.start, end_offset: range.end, number, appended_us };

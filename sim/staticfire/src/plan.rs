@@ -6,6 +6,7 @@
 
 pub mod action;
 pub mod bounds;
+pub mod consumer_group;
 pub mod disturbance;
 pub mod event;
 pub mod expand;
@@ -21,12 +22,13 @@ use staticfire_judge::duration;
 
 pub use action::{Action, FileKind, FlushErrorPages};
 pub use bounds::Nonsense;
+pub use consumer_group::{ConsumerGroupPlan, FailurePlan};
 pub use disturbance::{DiskTrouble, DisturbancePlan, Fall, Remedy, Trouble};
 pub use event::{Awaited, EventPlan, START, Trigger};
 pub use local_defaults::local_defaults;
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
-pub use workload::{ConsumerGroupPlan, TransactionPlan, WorkloadPlan};
+pub use workload::{TransactionPlan, WorkloadPlan};
 
 /// One story: a cluster, a workload, what goes wrong, and what must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

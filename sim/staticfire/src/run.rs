@@ -36,7 +36,7 @@ use staticfire_world::net::LinkProfile;
 use staticfire_world::trace::{Keeps, Trace};
 use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
 
-use crate::plan::Plan;
+use crate::plan::{Plan, WorkloadPlan};
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::report::{Finding, RunReport, Verdict};
@@ -48,6 +48,9 @@ use crate::run::workload::read_back::Unread;
 
 /// Simulated time after which a story counts as stuck, beside what its events wait by the clock.
 const STORY_LIMIT_MS: u64 = 3_600_000;
+
+/// The longest of RocketMQ's own delays.
+const LONGEST_DELAY_MS: u64 = 7_200_000;
 
 /// Everything a run gave.
 #[derive(Debug)]
@@ -255,7 +258,10 @@ fn world_config(plan: &Plan) -> WorldConfig {
 /// What the events of a plan, and its messages, wait for by the clock.
 fn lasts_ms(plan: &Plan) -> u64 {
     let delay = plan.workloads.iter().map(|work| work.delay().as_millis()).max().unwrap_or(0);
-    let delay_ms = u64::try_from(delay).unwrap_or(u64::MAX);
+    let groups = plan.workloads.iter().flat_map(WorkloadPlan::all_consumer_groups);
+    let redeliveries = groups.map(|group| group.redeliveries_max()).max().unwrap_or(0);
+    let redelivery_ms = u64::from(redeliveries) * LONGEST_DELAY_MS;
+    let delay_ms = u64::try_from(delay).unwrap_or(u64::MAX).saturating_add(redelivery_ms);
     let events = plan.events.iter().map(|event| event.at.map_or(0, |at| at.0) + event.delay.0);
     let disturbed = plan.disturbances.iter().map(|it| it.until.0).max().unwrap_or(0);
     events.fold(delay_ms.saturating_add(disturbed), u64::saturating_add)

@@ -233,6 +233,7 @@ mod tests {
             status: "SEND_OK".into(),
             group: Some("a".into()),
             place: Some(place),
+            attempts: Some(1),
         }
     }
 

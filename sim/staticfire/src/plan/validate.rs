@@ -12,7 +12,7 @@ use super::bounds::Nonsense;
 use super::disturbance::{DisturbancePlan, Trouble};
 use super::event::{Awaited, EventPlan, START, Trigger};
 use super::expand::{expand, group_of, is_master};
-use super::{Action, Plan, Promise, WorkloadPlan};
+use super::{Action, ConsumerGroupPlan, Plan, Promise, WorkloadPlan};
 
 /// A disturbance is over by then.
 const LATEST: Millis = Millis(24 * 3_600_000);
@@ -211,6 +211,11 @@ fn workloads(plan: &Plan, names: &Names) -> Result<(), Nonsense> {
     let mut groups = BTreeSet::new();
     for (index, work) in plan.workloads.iter().enumerate() {
         workload(work, names).map_err(|nonsense| nonsense.entry(index))?;
+        for (entry, group) in work.consumer_groups.iter().enumerate() {
+            let before = plan.workloads[..index].iter().map(|it| it.consumer_groups.len());
+            let entry = entry + before.sum::<usize>();
+            consumer_group(group).map_err(|nonsense| nonsense.entry(entry))?;
+        }
         for group in work.all_consumer_groups() {
             if !groups.insert(group.name.clone()) {
                 let text = format!("there are two consumer groups {:?}", group.name);
@@ -260,6 +265,21 @@ fn workload(work: &WorkloadPlan, names: &Names) -> Result<(), Nonsense> {
     }
     if !work.group.is_empty() {
         names.is_group(&work.group).map_err(|text| Nonsense::new("workload.group", text))?;
+    }
+    Ok(())
+}
+
+fn consumer_group(group: &ConsumerGroupPlan) -> Result<(), Nonsense> {
+    let complain =
+        |key: &str, text: &str| Err(Nonsense::new(format!("workload.consumer_group.{key}"), text));
+    if group.fails.is_some_and(|fails| fails.percent > 100) {
+        return complain("fails", "at most 100 percent");
+    }
+    if group.fails.is_some_and(|fails| fails.percent == 0 || fails.times == 0) {
+        return complain("fails", "percent and times must be at least 1, or leave it out");
+    }
+    if group.max_reconsume_times > 1_000 {
+        return complain("max_reconsume_times", "at most 1000");
     }
     Ok(())
 }

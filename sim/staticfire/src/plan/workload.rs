@@ -10,6 +10,8 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use staticfire_judge::duration::Millis;
 
+use super::consumer_group::ConsumerGroupPlan;
+
 /// Consumer group of a workload without a name.
 const EXISTING_GROUP: &str = "existing-group";
 
@@ -63,31 +65,9 @@ pub struct TransactionPlan {
     pub unknown_percent: u32,
 }
 
-/// A consumer group that is there from before the first send.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConsumerGroupPlan {
-    /// Its name, with which the names of its processes begin.
-    pub name: String,
-    /// Its members, each a process on a machine of its own.
-    #[serde(default = "one")]
-    pub consumers: u32,
-    /// What a listener takes for a message.
-    #[serde(default, skip_serializing_if = "is_instant")]
-    pub consume_time: Millis,
-}
-
-fn one() -> u32 {
-    1
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
-}
-
-fn is_instant(time: &Millis) -> bool {
-    time.0 == 0
 }
 
 impl Default for WorkloadPlan {
@@ -145,7 +125,7 @@ impl WorkloadPlan {
     #[must_use]
     pub fn all_consumer_groups(&self) -> Vec<ConsumerGroupPlan> {
         let name = if self.name.is_empty() { EXISTING_GROUP } else { &*self.name }.to_owned();
-        let own = ConsumerGroupPlan { name, consumers: self.consumers, consume_time: Millis(0) };
+        let own = ConsumerGroupPlan::new(name, self.consumers);
         let own = (self.consumers > 0).then_some(own);
         own.into_iter().chain(self.consumer_groups.iter().cloned()).collect()
     }

@@ -117,8 +117,18 @@ pub struct RunReport {
     pub expired: u32,
     /// Acknowledged, stored, and never given to the existing group.
     pub skipped: u32,
-    /// Deliveries beyond the first of a message.
+    /// Deliveries of a message beyond the first that nobody had asked for.
     pub duplicated: u32,
+    /// Deliveries that a consumer group had asked for by giving the message back; left out where none is, as the
+    /// next two are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redelivered: u32,
+    /// Messages that were given back and that a fault took before they came again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redelivery_lost: u32,
+    /// Messages that became dead letters.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dead_letters: u32,
     /// The lost messages.
     pub lost_keys: Vec<LostKey>,
     /// Faults that took effect.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
 use mq_env::watched::Watched;
-use mq_protocol::message::MessageExt;
+use mq_protocol::message::{MessageConst, MessageExt, retry_topic};
 use staticfire_judge::forensics::DELIVERED;
 use staticfire_judge::history::{
     Delivery, GroupOffset, History, OffsetStep, Outcome, PullOffset, QueueKey, SendOp, fill_body,
@@ -142,6 +142,10 @@ impl Traffic {
             sent == message.message.body
         });
         let ordinal = self.trace.op(source, u64::from(number.unwrap_or(u32::MAX)), DELIVERED);
+        let topic = match came_again(message) {
+            true => self.trace.name(&retry_topic(consumer_group)),
+            false => self.trace.name(&message.message.topic),
+        };
         Delivery {
             number,
             key: Arc::from(key),
@@ -150,7 +154,7 @@ impl Traffic {
             consumer_group: Name::clone(consumer_group),
             queue: QueueKey {
                 group: self.trace.name(&message.broker_name),
-                topic: self.trace.name(&message.message.topic),
+                topic,
                 queue_id: message.queue_id.unsigned_abs(),
             },
             queue_offset: message.queue_offset.unsigned_abs(),
@@ -159,6 +163,13 @@ impl Traffic {
             ordinal,
         }
     }
+}
+
+/// Whether a message came by its group's retry topic: its consumer gives it its own topic back, and leaves it the
+/// queue and the offset that it had there.
+fn came_again(message: &MessageExt) -> bool {
+    let own_topic = message.message.properties.get(MessageConst::RETRY_TOPIC);
+    own_topic == Some(&*message.message.topic)
 }
 
 fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
@@ -233,7 +244,7 @@ impl Acks {
 
 #[cfg(test)]
 mod tests {
-    use mq_protocol::message::{Message, MessageConst};
+    use mq_protocol::message::Message;
     use staticfire_judge::history::message_key;
     use staticfire_world::clock::WorldTime;
 

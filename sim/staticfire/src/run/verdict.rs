@@ -2,6 +2,7 @@
 
 mod explain;
 mod facts;
+mod redelivered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,9 @@ pub(super) fn judge(
                 losses.add(judged.losses);
                 not_owed.extend(acked.iter().filter(|it| !it.owed).map(|it| it.number));
             }
+            let (given_back, waiting) = redelivered::check(plan, &story, &delivered, &rotten, &not_owed);
+            violations.extend(given_back.violations);
+            shortfalls.extend(waiting);
             violations.extend(facts::ack_predicates(&story));
             violations.extend(story.ledger.observed());
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it, &again)));
@@ -76,6 +80,7 @@ pub(super) fn judge(
             report.lost_keys = explain::lost_keys(&losses, &fates, permitted);
             shortfalls.extend(why_vacuous(plan, &story, trace, &losses));
             fill(&mut report, &story, &losses);
+            report.redelivery_lost = given_back.lost.len() as u32;
             violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
             violations.extend(story.violations);
             shortfalls.extend(story.shortfalls);
@@ -152,6 +157,9 @@ fn blank_report(
         expired: 0,
         skipped: 0,
         duplicated: 0,
+        redelivered: 0,
+        redelivery_lost: 0,
+        dead_letters: 0,
         lost_keys: Vec::new(),
         bitten: bitten(trace),
         rpo_ms: 0,
@@ -180,7 +188,10 @@ fn fill(report: &mut RunReport, story: &Story, losses: &Losses) {
     report.acked = count(history.acked().count());
     report.unknown = count(history.unknown_count());
     report.delivered = count(history.deliveries.len());
-    report.duplicated = count(history.deliveries.len() - given.len());
+    let again = redelivered::figures(history);
+    report.redelivered = count(again.redelivered);
+    report.dead_letters = count(again.dead_letters);
+    report.duplicated = count(history.deliveries.len() - given.len() - again.redelivered);
     report.lost = count(losses.lost.len());
     report.expired = count(losses.expired.len());
     report.skipped = count(losses.skipped.len());
@@ -207,7 +218,8 @@ fn unavailable_ms(history: &History, first_fault_us: Option<u64>) -> Option<u64>
 fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
     let mut counts: BTreeMap<String, u32> =
         history.statuses().into_iter().map(|(status, count)| (status.to_string(), count)).collect();
-    let read_back = history.read_back.values().flat_map(|queue| &queue.messages);
+    let queues = history.read_back.iter().filter(|(queue, _)| !queue.topic.starts_with('%'));
+    let read_back = queues.flat_map(|(_, queue)| &queue.messages);
     let readable: BTreeSet<u32> = read_back.filter_map(|message| message.number).collect();
     let readable = u32::try_from(readable.len()).unwrap_or(u32::MAX);
     for (figure, count) in [
@@ -215,6 +227,9 @@ fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
         ("expired", report.expired),
         ("skipped", report.skipped),
         ("duplicated", report.duplicated),
+        ("redelivered", report.redelivered),
+        ("redelivery_lost", report.redelivery_lost),
+        ("dead_letters", report.dead_letters),
         ("readable", readable),
     ] {
         counts.insert(figure.to_owned(), count);

@@ -151,6 +151,7 @@ impl Drop for InFlight {
             status,
             group: None,
             place: None,
+            attempts: None,
         });
     }
 }

@@ -150,10 +150,10 @@ impl Drawing {
             false => String::new(),
         };
         let others = usize::from(self.0.random_bool(0.35));
-        let consumer_groups = (0..others).map(|_| ConsumerGroupPlan {
-            name: format!("{}-audit", TOPICS[index].to_lowercase()),
-            consumers: self.0.random_range(1..=3),
-            consume_time: Millis(self.weighted(&[0, 5, 40])),
+        let consumer_groups = (0..others).map(|_| {
+            let name = format!("{}-audit", TOPICS[index].to_lowercase());
+            let group = ConsumerGroupPlan::new(name, self.0.random_range(1..=3));
+            ConsumerGroupPlan { consume_time: Millis(self.weighted(&[0, 5, 40])), ..group }
         });
         let consumer_groups = consumer_groups.collect();
         WorkloadPlan {

@@ -14,6 +14,9 @@ use crate::run::error::StandError;
 use crate::run::program::{Configured, Program};
 use crate::run::stage::{Machine, Process};
 
+/// The delay level of a first redelivery.
+const FIRST_RETRY_LEVEL: u32 = 3;
+
 const HOUR_US: u64 = 3_600_000_000;
 
 /// A broker process and its configuration; clones name the same one.
@@ -126,6 +129,15 @@ impl BrokerProcess {
         let broker = &lock(&self.configured).broker;
         let rounds_ms = broker.transaction_check_interval_ms.saturating_mul(2);
         Duration::from_millis(broker.transaction_timeout_ms.saturating_add(rounds_ms))
+    }
+
+    /// The longest delay of the first `times` redeliveries of a message that consumers give back.
+    #[must_use]
+    pub fn redelivery_delay(&self, times: u32) -> Duration {
+        let levels = &lock(&self.configured).store.message_delay_level;
+        let delays =
+            (0..times).map(|it| levels.deliver_time_ms((FIRST_RETRY_LEVEL + it) as usize, 0));
+        Duration::from_millis(delays.max().unwrap_or_default())
     }
 
     /// `brokerId`.

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use staticfire_judge::check::offsets::{Committed, excuse};
+use staticfire_judge::check::redelivery;
 use staticfire_judge::history::{Delivery, History, QueueKey};
 use staticfire_judge::ledger::{FoundRecord, Ledger};
 use staticfire_world::trace::Name;
 use tokio::time::{Instant, sleep};
 
 use super::topics;
+use crate::plan::ConsumerGroupPlan;
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
 use crate::run::error::StandError;
-use crate::run::workload::read_back::{self, ReadBack};
+use crate::run::workload::read_back::{self, Assignment, ReadBack};
 
 /// Longest wait for the groups to be given everything: the queues of a consumer that vanished are given to
 /// others when the broker has not heard of it for two minutes, and when they rebalance next.
@@ -55,24 +57,57 @@ pub(in crate::run) async fn read_back(
         .flat_map(|(group, it)| stored_places(cluster.ledger(), group, it.name(), &topics))
         .collect();
     let limit = DRAIN_LIMIT + consuming(clients, stored.len());
+    let patience = redelivery_patience(cluster, clients);
     let began = Instant::now();
+    let (mut deliveries, mut progress) = (0, began);
     loop {
-        let limit = match given(&clients.traffic.history(), &stored) {
-            Given::All => break,
-            Given::AllOwed => REBALANCE_LIMIT,
-            Given::Some => limit,
+        let (given, awaited) = {
+            let history = clients.traffic.history();
+            if history.deliveries.len() > deliveries {
+                (deliveries, progress) = (history.deliveries.len(), Instant::now());
+            }
+            (given(&history, &stored), awaits_redelivery(&history))
         };
-        if began.elapsed() >= limit {
+        let is_over = match given {
+            Given::All => true,
+            Given::AllOwed => began.elapsed() >= REBALANCE_LIMIT,
+            Given::Some => began.elapsed() >= limit,
+        };
+        if is_over && (!awaited || progress.elapsed() >= patience) {
             break;
         }
         sleep(DRAIN_INTERVAL).await;
     }
     sleep(COMMIT_INTERVAL).await;
     let subscriptions = clients.traffic.history().subscriptions.clone();
+    let failing = failing_groups(clients).map(|group| clients.traffic.trace().name(&group.name));
+    let assignment = Assignment { topics, subscriptions, failing: failing.collect() };
     let (traffic, name) = (Arc::clone(&clients.traffic), Arc::clone(reader.name()));
-    let reading =
-        reader.run(move |env| read_back::run(env, name, traffic, subscriptions, topics)).await;
+    let reading = reader.run(move |env| read_back::run(env, name, traffic, assignment)).await;
     reading.map_err(|_| StandError::ProcessGone("reader"))?
+}
+
+/// Whether something that was given back is to come again. What was given back as often as its group wants
+/// is a dead letter, or will be.
+fn awaits_redelivery(history: &History) -> bool {
+    redelivery::awaited(history).iter().any(|it| !it.is_last)
+}
+
+/// How long nothing may be delivered while something is awaited that was given back: the longest delay of a
+/// retry, and the time that a drain may take.
+fn redelivery_patience(cluster: &Cluster, clients: &Clients) -> Duration {
+    let times = failing_groups(clients).map(|group| group.redeliveries_max()).max();
+    let delays = times.map(|times| {
+        let brokers = cluster.brokers().values();
+        brokers.map(|broker| broker.redelivery_delay(times)).max().unwrap_or_default()
+    });
+    DRAIN_LIMIT + delays.unwrap_or_default()
+}
+
+/// The consumer groups whose listeners give messages back.
+fn failing_groups(clients: &Clients) -> impl Iterator<Item = ConsumerGroupPlan> {
+    let groups = clients.works.iter().flat_map(|work| work.plan.all_consumer_groups());
+    groups.filter(|group| group.consumers > 0 && group.fails.is_some())
 }
 
 /// What the slowest listeners take for `messages`, twice over.

@@ -51,6 +51,11 @@ impl Delivered {
         Delivered { given, skippable: skippable.collect(), cut_off }
     }
 
+    /// Whether a message may pass a consumer group by, wherever it lies.
+    pub(super) fn may_pass_by(&self, consumer_group: &Name, number: u32) -> bool {
+        self.skippable.contains(&(Name::clone(consumer_group), number))
+    }
+
     /// Why consumer groups were not given what they could have been, and how much that is.
     pub(super) fn waiting(&self, story: &Story) -> Vec<Finding> {
         let cut_off = story.cut_off.iter();
@@ -113,7 +118,9 @@ pub(super) fn acked_messages(
 ) -> Vec<AckedMessage> {
     let history = &story.history;
     let here = |name: &str| name == group.name;
-    let queues = history.read_back.iter().filter(|(queue, _)| here(&queue.group));
+    let is_topic = |queue: &QueueKey| !queue.topic.starts_with('%');
+    let queues =
+        history.read_back.iter().filter(|(queue, _)| here(&queue.group) && is_topic(queue));
     let read_back: BTreeSet<u32> =
         queues.flat_map(|(_, queue)| queue.messages.iter().filter_map(intact)).collect();
     let has_expired = |end_offset, acked| {
@@ -165,6 +172,10 @@ pub(super) struct RottenRecords {
 
 impl RottenRecords {
     /// Whether there are some on the disk of the master of a broker group.
+    pub(super) fn are_in_group(&self, group: &str) -> bool {
+        self.are_in(&Name::from(group))
+    }
+
     fn are_in(&self, group: &Name) -> bool {
         let ends = |phy_offset| (Name::clone(group), phy_offset);
         self.phy_offsets.range(ends(0)..=ends(u64::MAX)).next().is_some()

@@ -53,6 +53,7 @@ fn send(number: u32) -> SendOp {
         status: "SEND_OK".into(),
         group: Some("a".into()),
         place: Some(place),
+        attempts: Some(1),
     }
 }
 

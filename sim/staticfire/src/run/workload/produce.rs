@@ -136,7 +136,7 @@ pub(super) fn stored(work: &Workload, result: &SendResult, wait: bool) -> SendOp
         phy_offset: phy_offset.unsigned_abs(),
     };
     let outcome = if acked { Outcome::Acked } else { Outcome::Unknown(Arc::clone(&status)) };
-    blank_op(work, outcome, status, Some(group), Some(place))
+    blank_op(work, outcome, status, Some((group, place)), result.attempts)
 }
 
 fn failed(work: &Workload, error: &SendError) -> SendOp {
@@ -148,19 +148,21 @@ fn failed(work: &Workload, error: &SendError) -> SendOp {
     };
     let status = status.unwrap_or_else(|| Arc::clone(&text));
     let outcome = if error.maybe_stored { Outcome::Unknown(text) } else { Outcome::Rejected(text) };
-    blank_op(work, outcome, status, None, None)
+    blank_op(work, outcome, status, None, error.attempts)
 }
 
 fn blank_op(
     work: &Workload,
     outcome: Outcome,
     status: Name,
-    group: Option<Name>,
-    place: Option<Place>,
+    stored: Option<(Name, Place)>,
+    attempts: u32,
 ) -> SendOp {
     let (number, started_us, ended_us, ordinal) = (0, 0, 0, 0);
     let topic = Name::clone(&work.topic);
-    SendOp { number, topic, started_us, ended_us, ordinal, outcome, status, group, place }
+    let (group, place) = stored.unzip();
+    let attempts = Some(attempts);
+    SendOp { number, topic, started_us, ended_us, ordinal, outcome, status, group, place, attempts }
 }
 
 /// The status in RocketMQ's spelling.

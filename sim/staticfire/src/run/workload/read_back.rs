@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mq_client::{ClientError, PullClient, PullStatus};
 use mq_env::Env;
-use mq_protocol::message::MessageQueue;
+use mq_protocol::message::{MessageQueue, dlq_topic, retry_topic};
 use staticfire_judge::check::offsets::Committed;
 use staticfire_judge::history::{QueueKey, QueueReading};
 use staticfire_world::trace::Name;
@@ -49,6 +49,16 @@ impl fmt::Display for Unread {
     }
 }
 
+/// What the fresh group is to read.
+pub struct Assignment {
+    /// The topics of the workloads.
+    pub topics: BTreeSet<Name>,
+    /// The topics that each consumer group of the story subscribes to.
+    pub subscriptions: BTreeMap<Name, Vec<Name>>,
+    /// The consumer groups whose retry topics and dead letters are read as well.
+    pub failing: Vec<Name>,
+}
+
 /// Reads the topics of all subscriptions back in the process of `env`, called `name`.
 ///
 /// # Errors
@@ -57,14 +67,14 @@ pub async fn run(
     env: Env,
     name: Name,
     traffic: Arc<Traffic>,
-    subscriptions: BTreeMap<Name, Vec<Name>>,
-    topics: BTreeSet<Name>,
+    assignment: Assignment,
 ) -> Result<ReadBack, StandError> {
     let client = traffic.client(&env, &name);
     let pull = PullClient::new(&client, FRESH_GROUP);
     let fresh_group = traffic.trace().name(FRESH_GROUP);
-    let reader = Reader { pull, name, fresh_group, traffic, subscriptions };
-    let found = reader.read_all(&topics).await;
+    let reader =
+        Reader { pull, name, fresh_group, traffic, subscriptions: assignment.subscriptions };
+    let found = reader.read_all(&assignment.topics, &assignment.failing).await;
     client.shutdown().await;
     found
 }
@@ -78,18 +88,34 @@ struct Reader {
 }
 
 impl Reader {
-    async fn read_all(&self, topics: &BTreeSet<Name>) -> Result<ReadBack, StandError> {
+    async fn read_all(
+        &self,
+        topics: &BTreeSet<Name>,
+        failing: &[Name],
+    ) -> Result<ReadBack, StandError> {
         let mut found = ReadBack::default();
         for topic in topics {
             let queues =
                 retry(async || self.pull.fetch_subscribe_message_queues(topic).await).await?;
-            for queue in queues {
-                if let Err(why) = self.read_one(topic, &queue, &mut found).await {
-                    found.unread.push(Unread { queue: self.key(topic, &queue), why });
-                }
+            self.read_queues(topic, queues, &mut found).await;
+        }
+        for group in failing {
+            for topic in [retry_topic(group), dlq_topic(group)] {
+                let topic = self.traffic.trace().name(&topic);
+                // Nobody makes them before they are needed.
+                let queues = self.pull.fetch_subscribe_message_queues(&topic).await;
+                self.read_queues(&topic, queues.unwrap_or_default(), &mut found).await;
             }
         }
         Ok(found)
+    }
+
+    async fn read_queues(&self, topic: &Name, queues: Vec<MessageQueue>, found: &mut ReadBack) {
+        for queue in queues {
+            if let Err(why) = self.read_one(topic, &queue, found).await {
+                found.unread.push(Unread { queue: self.key(topic, &queue), why });
+            }
+        }
     }
 
     /// Reads a queue, and how far its subscribers are.
@@ -101,8 +127,9 @@ impl Reader {
     ) -> Result<(), StandError> {
         let key = self.key(topic, queue);
         found.queues.insert(key.clone(), self.read_queue(queue).await?);
-        let subscribes = |topics: &&Vec<Name>| topics.contains(topic);
-        for (group, _) in self.subscriptions.iter().filter(|(_, topics)| subscribes(topics)) {
+        let is_own = |group: &Name| **topic == *retry_topic(group);
+        let subscribes = |it: &(&Name, &Vec<Name>)| it.1.contains(topic) || is_own(it.0);
+        for (group, _) in self.subscriptions.iter().filter(subscribes) {
             let committed = retry(async || self.pull.query_offset(group, queue).await);
             if let Some(offset) = committed.await? {
                 found.committed.insert((Name::clone(group), key.clone()), offset.unsigned_abs());

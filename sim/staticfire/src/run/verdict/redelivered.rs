@@ -1,0 +1,115 @@
+//! What consumer groups gave back, beside what brokers stored to deliver it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use staticfire_judge::check::redelivery::{self, Awaited, AwaitedCopy, Judged};
+use staticfire_judge::history::{GivenBack, History};
+use staticfire_world::trace::Name;
+
+use super::facts::{Delivered, RottenRecords};
+use crate::plan::Plan;
+use crate::run::report::{Finding, Verdict};
+use crate::run::settle::Absence;
+use crate::run::{GroupStory, Story};
+
+/// Judges what never came again.
+pub(super) fn check(
+    plan: &Plan,
+    story: &Story,
+    delivered: &Delivered,
+    rotten: &RottenRecords,
+    not_owed: &BTreeSet<u32>,
+) -> (Judged, Vec<Finding>) {
+    let mut waiting: BTreeMap<(Name, Name), u32> = BTreeMap::new();
+    let mut awaited = Vec::new();
+    for last in redelivery::awaited(&story.history) {
+        let message = Fate { last, story };
+        if let Some(place) = message.waits_at() {
+            *waiting.entry(place).or_default() += 1;
+            continue;
+        }
+        let is_excused = not_owed.contains(&last.number)
+            || delivered.may_pass_by(&last.consumer_group, last.number)
+            || story.groups.iter().any(|group| rotten.are_in_group(&group.name));
+        awaited.push(Awaited { last, copies: message.copies(), is_excused });
+    }
+    let times_max = plan.workloads.iter().flat_map(|work| work.all_consumer_groups());
+    let times_max = times_max.map(|it| (Name::from(it.name), it.max_reconsume_times));
+    let judged =
+        redelivery::check(&story.history, &awaited, plan.check.promise, &times_max.collect());
+    let findings = waiting.into_iter().map(|(place, count)| still_waits(story, &place, count));
+    (judged, findings.collect())
+}
+
+/// Deliveries that a group had asked for by giving the message back, and dead letters.
+pub(super) struct Figures {
+    pub(super) redelivered: usize,
+    pub(super) dead_letters: usize,
+}
+
+pub(super) fn figures(history: &History) -> Figures {
+    let mut asked: BTreeMap<(&Name, u32), usize> = BTreeMap::new();
+    for it in &history.given_back {
+        *asked.entry((&it.consumer_group, it.number)).or_default() += 1;
+    }
+    let mut again: BTreeMap<(&Name, u32), usize> = BTreeMap::new();
+    for it in history.deliveries.iter().filter(|_| !asked.is_empty()) {
+        if let Some(place) = it.number.map(|number| (&it.consumer_group, number)) {
+            *again.entry(place).or_default() += 1;
+        }
+    }
+    let redelivered = asked.iter().map(|(place, asked)| {
+        let given = again.get(place).copied().unwrap_or_default();
+        (*asked).min(given.saturating_sub(1))
+    });
+    let dead_letters = redelivery::dead_letters(history).values().map(BTreeSet::len).sum();
+    Figures { redelivered: redelivered.sum(), dead_letters }
+}
+
+/// A message that a group gave back and never got again.
+struct Fate<'a> {
+    last: &'a GivenBack,
+    story: &'a Story,
+}
+
+impl Fate<'_> {
+    /// The consumer group and the broker group of a place where it waits for reasons that the story left behind.
+    fn waits_at(&self) -> Option<(Name, Name)> {
+        let consumers = &self.last.consumer_group;
+        let stored = self.story.ledger.redeliveries(consumers, self.last.number);
+        let since = stored.iter().filter(|(it, _)| it.stored > self.last.ordinal);
+        let groups = since.map(|(it, _)| &it.group).chain([&self.last.group]);
+        let is_unread = |group: &Name| {
+            let unread = |it: &&GroupStory| *it.name == **group && it.unread.is_some();
+            self.story.groups.iter().find(unread).is_some()
+        };
+        let mut places = groups.map(|group| (Name::clone(consumers), Name::clone(group)));
+        places.find(|place| self.story.cut_off.contains_key(place) || is_unread(&place.1))
+    }
+
+    /// What brokers stored of it since it was given back last.
+    fn copies(&self) -> Vec<AwaitedCopy> {
+        let stored = self.story.ledger.redeliveries(&self.last.consumer_group, self.last.number);
+        let since = stored.into_iter().filter(|(it, _)| it.stored > self.last.ordinal);
+        let copies = since.map(|(it, owed)| {
+            let mut groups = self.story.groups.iter();
+            let group = groups.find(|group| *group.name == *it.group);
+            AwaitedCopy {
+                owed: group.is_some_and(|group| owed.is_owed_by(&group.master_now)),
+                custody: owed.to_string(),
+            }
+        });
+        copies.collect()
+    }
+}
+
+fn still_waits(story: &Story, place: &(Name, Name), count: u32) -> Finding {
+    let (consumers, group) = place;
+    let (verdict, why) = match story.cut_off.get(place) {
+        Some(Absence::NobodyLeft(why)) => (Verdict::Kept, format!("nobody of it is left: {why}")),
+        Some(Absence::Unreached(why)) => (Verdict::Undecided, why.clone()),
+        None => (Verdict::Undecided, "nobody can read it as the story ends".to_owned()),
+    };
+    let text = format!("messages given back to {group} wait for {consumers} ({count}): {why}");
+    Finding::new(verdict, text)
+}
