@@ -90,11 +90,13 @@ pub enum UpstreamSwitch {
     FirstReportLate,
     /// A slave does not notice a silent master.
     MasterSilenceUnnoticed,
+    /// A message that a consumer gives back waits for no sync and no slave.
+    SendBackUnwaited,
 }
 
 impl UpstreamSwitch {
     /// Every switch, in the order of docs/decisions.md.
-    pub const ALL: [UpstreamSwitch; 11] = [
+    pub const ALL: [UpstreamSwitch; 12] = [
         UpstreamSwitch::DispatchUnflushed,
         UpstreamSwitch::FlushErrorCountsAsDone,
         UpstreamSwitch::TruncateInMemory,
@@ -106,6 +108,7 @@ impl UpstreamSwitch {
         UpstreamSwitch::SlaveAcksPageCache,
         UpstreamSwitch::FirstReportLate,
         UpstreamSwitch::MasterSilenceUnnoticed,
+        UpstreamSwitch::SendBackUnwaited,
     ];
 
     /// The name used in plans and on the command line.
@@ -123,6 +126,7 @@ impl UpstreamSwitch {
             UpstreamSwitch::SlaveAcksPageCache => "slave-acks-page-cache",
             UpstreamSwitch::FirstReportLate => "first-report-late",
             UpstreamSwitch::MasterSilenceUnnoticed => "master-silence-unnoticed",
+            UpstreamSwitch::SendBackUnwaited => "send-back-unwaited",
         }
     }
 }

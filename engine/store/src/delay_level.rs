@@ -36,6 +36,12 @@ impl DelayLevels {
         Ok(DelayLevels { delays_ms: delays_ms.collect::<Result<_, String>>()? })
     }
 
+    /// The delays in milliseconds, level 1 first.
+    #[must_use]
+    pub fn delays_ms(&self) -> &[u64] {
+        &self.delays_ms
+    }
+
     /// The highest level.
     #[must_use]
     pub fn max_level(&self) -> usize {

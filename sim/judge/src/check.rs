@@ -12,6 +12,7 @@
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
 //! | [`truncation`] | a cut log ends on the disk, too |
 //! | [`transactions`] | what is sent in a transaction is delivered once that is committed, and only then |
+//! | [`duplicates`] | what comes more than once has a cause |
 //! | [`expiry`] | messages leave a store only by the rules of retention |
 //! | [`liveness`] | life goes on in time after the last heal |
 //!
@@ -21,6 +22,7 @@
 pub mod ack_predicate;
 pub mod acked_durable;
 pub mod bound;
+pub mod duplicates;
 pub mod expiry;
 pub mod liveness;
 pub mod no_phantom;
@@ -59,6 +61,8 @@ pub enum Checker {
     Transactions,
     /// [`expiry`].
     Expiry,
+    /// [`duplicates`].
+    Duplicates,
     /// [`liveness`].
     Liveness,
     /// A count that the plan names is out of its range.
@@ -82,6 +86,7 @@ impl fmt::Display for Checker {
             Checker::Truncation => "truncation",
             Checker::Transactions => "transactions",
             Checker::Expiry => "expiry",
+            Checker::Duplicates => "duplicates",
             Checker::Liveness => "liveness",
             Checker::Counts => "counts",
             Checker::Panic => "panic",

@@ -16,6 +16,7 @@ pub mod workload;
 
 use std::collections::BTreeMap;
 
+use mq_store::delay_level::DelayLevels;
 use serde::{Deserialize, Serialize};
 use staticfire_judge::check::Checker;
 use staticfire_judge::duration;
@@ -226,6 +227,13 @@ impl Plan {
     #[must_use]
     pub fn messages(&self) -> u32 {
         self.workloads.iter().map(|work| work.messages).fold(0, u32::saturating_add)
+    }
+
+    /// `messageDelayLevel` of the brokers, RocketMQ's own where the plan names none.
+    #[must_use]
+    pub fn delay_levels(&self) -> DelayLevels {
+        let own = self.cluster.properties.get("messageDelayLevel");
+        own.and_then(|text| DelayLevels::parse(text).ok()).unwrap_or_default()
     }
 
     /// Reads a plan from TOML text.

@@ -49,9 +49,6 @@ use crate::run::workload::read_back::Unread;
 /// Simulated time after which a story counts as stuck, beside what its events wait by the clock.
 const STORY_LIMIT_MS: u64 = 3_600_000;
 
-/// The longest of RocketMQ's own delays.
-const LONGEST_DELAY_MS: u64 = 7_200_000;
-
 /// Everything a run gave.
 #[derive(Debug)]
 pub struct RunOutcome {
@@ -61,6 +58,8 @@ pub struct RunOutcome {
     pub violations: Vec<Violation>,
     /// The chain of each lost message, in the order of the report's keys.
     pub fates: Vec<Fate>,
+    /// Why messages came more than once, a line for each cause.
+    pub duplicates: Vec<String>,
     /// What happened, as far as it was kept.
     pub trace: Trace,
     /// What it cost.
@@ -257,11 +256,14 @@ fn world_config(plan: &Plan) -> WorldConfig {
 
 /// What the events of a plan, and its messages, wait for by the clock.
 fn lasts_ms(plan: &Plan) -> u64 {
-    let delay = plan.workloads.iter().map(|work| work.delay().as_millis()).max().unwrap_or(0);
+    let levels = plan.delay_levels();
+    let delays = plan.workloads.iter().map(|work| work.delay_level as usize);
+    let delays = delays.filter(|level| *level > 0).map(|level| levels.deliver_time_ms(level, 0));
     let groups = plan.workloads.iter().flat_map(WorkloadPlan::all_consumer_groups);
     let redeliveries = groups.map(|group| group.redeliveries_max()).max().unwrap_or(0);
-    let redelivery_ms = u64::from(redeliveries) * LONGEST_DELAY_MS;
-    let delay_ms = u64::try_from(delay).unwrap_or(u64::MAX).saturating_add(redelivery_ms);
+    let longest_ms = levels.delays_ms().iter().copied().max().unwrap_or_default();
+    let redelivery_ms = longest_ms.saturating_mul(u64::from(redeliveries));
+    let delay_ms = delays.max().unwrap_or_default().saturating_add(redelivery_ms);
     let events = plan.events.iter().map(|event| event.at.map_or(0, |at| at.0) + event.delay.0);
     let disturbed = plan.disturbances.iter().map(|it| it.until.0).max().unwrap_or(0);
     events.fold(delay_ms.saturating_add(disturbed), u64::saturating_add)

@@ -1,7 +1,8 @@
 //! [`ConsumerSendBackProcessor`]: a consumer gives a message back that it could not consume (36)
 //! (RocketMQ 4.9 `SendMessageProcessor.asyncConsumerSendMsgBack`).
 //!
-//! The message comes to the group's retry topic after a delay, which the store sees to.
+//! The message comes to the group's retry topic after a delay, which the store sees to. It is kept as what producers
+//! send is: RocketMQ waits for neither a sync nor a slave here.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use mq_protocol::message_codec::{RecordView, decode_record};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PermName;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
-use mq_store::{MessageInner, PutMessageStatus};
+use mq_store::MessageInner;
+use mq_store::config::UpstreamSwitch;
 
 use super::no_group;
 use super::send_message::{DLQ_NUMS_PER_GROUP, reject_request};
@@ -98,14 +100,17 @@ async fn send_back(
         let queue_id = context.random_queue_id(group.retry_queue_nums);
         Target { topic, queue_id, delay_level }
     };
-    let put = context.store.put_message(&message_of(&view, &record, target));
-    match put.await.status {
-        PutMessageStatus::PutOk => Ok(success()),
+    // The group's offset will pass the message: this record is all that there is of it then. Should the wait come
+    // to nothing, the record is there all the same, and a second one would be a duplicate.
+    let wait_store_ok = !context.store.config().upstream(UpstreamSwitch::SendBackUnwaited);
+    let message = MessageInner { wait_store_ok, ..message_of(&view, &record, target) };
+    match context.store.put_message(&message).await.status {
+        status if status.is_stored() => Ok(success()),
         status => Err(ProcessError::system(status.name())),
     }
 }
 
-/// The message as it goes to its retry topic or to the dead letters.
+/// The message as it goes to its retry topic or to the dead letters, `WAIT=false` as in 4.9.
 fn message_of(view: &RecordView<'_>, record: &Bytes, target: Target) -> MessageInner {
     let mut properties = Properties::parse(&view.properties());
     if properties.get(MessageConst::RETRY_TOPIC).is_none() {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use mq_protocol::message_codec::PHY_OFFSET_POSITION;
 use staticfire_world::disk::DamageKind;
 
-use super::log_view::{LogView, Step, offset_in_name, step};
+use super::log_view::{LogView, Step, offset_in_name};
 
 /// How far behind the last damaged byte the next sound record is looked for: no record of a story is
 /// longer.
@@ -86,7 +86,7 @@ impl LogView {
             let offset = at + *from as u64;
             let own = bytes[*from..].get(PHY_OFFSET_POSITION..PHY_OFFSET_POSITION + 8);
             own == Some(&offset.to_be_bytes())
-                && matches!(step(&bytes[*from..], offset), Step::Record(_))
+                && matches!(self.step(&bytes[*from..], offset), Step::Record(_))
         };
         let found = (1..bytes.len()).find(is_record).map(|from| at + from as u64);
         let next_file = self.file_exists(file_end).then_some(file_end);

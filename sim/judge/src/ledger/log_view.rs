@@ -12,6 +12,7 @@ use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_rec
 use staticfire_world::disk::SimDisk;
 
 use super::log_damage::meets;
+use super::redeliveries::SCHEDULE_TOPIC;
 use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
 use crate::history::message_number;
 
@@ -26,6 +27,8 @@ pub struct StoreDirs {
     pub consume_queue: PathBuf,
     /// Size of a ConsumeQueue file in bytes.
     pub consume_queue_file_bytes: u64,
+    /// What delayed messages wait, in milliseconds, level 1 first.
+    pub delay_levels_ms: Vec<u64>,
 }
 
 /// One sound record.
@@ -162,7 +165,7 @@ impl LogView {
         let damage = self.damage();
         loop {
             let file_end = at - at % file_bytes + file_bytes;
-            let step = step(window.ensure(self, at, file_end), at);
+            let step = self.step(window.ensure(self, at, file_end), at);
             match step {
                 Step::Record(found) => {
                     let record = at..found.end_offset();
@@ -185,6 +188,18 @@ impl LogView {
                     at = behind;
                 }
             }
+        }
+    }
+
+    /// What begins at `at`, of which the log has `bytes` there.
+    pub(super) fn step(&self, bytes: &[u8], at: u64) -> Step {
+        match check_record(bytes, &RecordRules::strict(at as i64)) {
+            RecordCheck::Valid(record) => {
+                Step::Record(found_record(at, &record, &self.dirs.delay_levels_ms))
+            }
+            RecordCheck::Blank { .. } => Step::Blank,
+            RecordCheck::Torn(_) => Step::Torn { stated_bytes: stated_bytes(bytes) },
+            RecordCheck::Zeros => Step::End,
         }
     }
 
@@ -350,15 +365,6 @@ pub(super) enum Step {
     End,
 }
 
-pub(super) fn step(bytes: &[u8], at: u64) -> Step {
-    match check_record(bytes, &RecordRules::strict(at as i64)) {
-        RecordCheck::Valid(record) => Step::Record(found_record(at, &record)),
-        RecordCheck::Blank { .. } => Step::Blank,
-        RecordCheck::Torn(_) => Step::Torn { stated_bytes: stated_bytes(bytes) },
-        RecordCheck::Zeros => Step::End,
-    }
-}
-
 /// A piece of the log being walked: most records fit, a large one makes it grow.
 #[derive(Default)]
 struct Window {
@@ -422,7 +428,7 @@ fn stated_bytes(bytes: &[u8]) -> u64 {
     u64::try_from(size).unwrap_or(0)
 }
 
-fn found_record(at: u64, record: &RecordView<'_>) -> FoundRecord {
+fn found_record(at: u64, record: &RecordView<'_>, delay_levels_ms: &[u64]) -> FoundRecord {
     let properties = record.properties();
     let properties = PropertiesView::new(&properties);
     let number = number_of(properties);
@@ -434,22 +440,23 @@ fn found_record(at: u64, record: &RecordView<'_>) -> FoundRecord {
             unit: Unit {
                 phy_offset: at,
                 size_bytes: u32::try_from(record.size()).unwrap_or(u32::MAX),
-                tags_code: tags_code(record, properties),
+                tags_code: tags_code(record, properties, delay_levels_ms),
             },
         },
         number,
     }
 }
 
-/// The hash of the tag; of a message that waits in the schedule topic the time of its delivery, by
-/// RocketMQ's own levels.
-fn tags_code(record: &RecordView<'_>, properties: PropertiesView<'_>) -> i64 {
-    const DELAYS_SECONDS: [i64; 18] =
-        [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1_200, 1_800, 3_600, 7_200];
+/// The hash of the tag; of a message that waits in the schedule topic the time of its delivery.
+fn tags_code(
+    record: &RecordView<'_>,
+    properties: PropertiesView<'_>,
+    delay_levels_ms: &[u64],
+) -> i64 {
     let level = properties.get(MessageConst::DELAY).and_then(|level| level.parse::<usize>().ok());
-    let delay_seconds = level.and_then(|level| DELAYS_SECONDS.get(level.checked_sub(1)?));
-    match delay_seconds.filter(|_| record.topic() == "SCHEDULE_TOPIC_XXXX") {
-        Some(delay_seconds) => record.store_timestamp() + delay_seconds * 1_000,
+    let delay_ms = level.and_then(|level| delay_levels_ms.get(level.checked_sub(1)?));
+    match delay_ms.filter(|_| record.topic() == SCHEDULE_TOPIC) {
+        Some(delay_ms) => record.store_timestamp().saturating_add_unsigned(*delay_ms),
         None => message::tags_code(properties.get(MessageConst::TAGS)),
     }
 }

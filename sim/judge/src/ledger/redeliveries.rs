@@ -13,7 +13,7 @@ use super::Ledger;
 use super::custody::Owed;
 
 /// The topic of what waits until it is due.
-const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+pub(super) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 
 /// A record that a broker stored of a message that was given back.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -123,6 +123,7 @@ impl Stand {
             commit_log_file_bytes: FILE_BYTES,
             consume_queue: "/store/consumequeue".into(),
             consume_queue_file_bytes: 400,
+            delay_levels_ms: Vec::new(),
         };
         let mut entry = BrokerEntry {
             group: "a".into(),

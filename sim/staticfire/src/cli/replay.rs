@@ -104,6 +104,9 @@ fn told(outcome: &RunOutcome) -> String {
         text += &format!("  {finding}\n");
     }
     text += &figures(report);
+    for cause in &outcome.duplicates {
+        text += &format!("  again: {cause}\n");
+    }
     if !outcome.fates.is_empty() {
         text += "\n";
         text += &failures::chains(report.lost_keys.iter().zip(&outcome.fates), "");

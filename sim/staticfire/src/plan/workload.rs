@@ -2,9 +2,7 @@
 //! tables that run side by side.
 
 use std::fmt;
-use std::time::Duration;
 
-use mq_store::delay_level::DelayLevels;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -93,14 +91,6 @@ impl Default for WorkloadPlan {
 }
 
 impl WorkloadPlan {
-    /// Time from the storing of a message to its delivery, with RocketMQ's own levels.
-    #[must_use]
-    pub fn delay(&self) -> Duration {
-        let level = self.delay_level as usize;
-        let ms = if level == 0 { 0 } else { DelayLevels::default().deliver_time_ms(level, 0) };
-        Duration::from_millis(ms)
-    }
-
     /// Whether a message of it is appended once more before anybody gets it.
     #[must_use]
     pub fn is_appended_again(&self) -> bool {

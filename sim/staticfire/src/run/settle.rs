@@ -188,8 +188,9 @@ pub(super) async fn fall_silent(cluster: &Cluster, clients: &Clients) {
     while !clients.works.iter().all(|work| work.is_quiet()) {
         sleep(LOOK_INTERVAL).await;
     }
-    let delayed = clients.works.iter().filter(|work| work.plan.delay_level > 0);
-    if let Some(delay) = delayed.map(|work| work.plan.delay()).max() {
+    let levels = clients.works.iter().map(|work| work.plan.delay_level).filter(|level| *level > 0);
+    let delays = levels.flat_map(|level| cluster.brokers().values().map(move |it| it.delay(level)));
+    if let Some(delay) = delays.max() {
         sleep(delay + DELIVERY).await;
     }
     if clients.works.iter().any(|work| work.plan.transaction.is_some()) {

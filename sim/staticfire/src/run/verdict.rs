@@ -1,5 +1,6 @@
 //! From what a story left behind to a verdict: facts into checkers, checkers into a report.
 
+mod duplicated;
 mod explain;
 mod facts;
 mod redelivered;
@@ -8,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
-use staticfire_judge::check::{Checker, Violation, liveness, no_phantom, offsets, transactions};
+use staticfire_judge::check::{
+    Checker, Violation, duplicates, liveness, no_phantom, offsets, transactions,
+};
 use staticfire_judge::history::History;
 use staticfire_world::trace::Trace;
 use staticfire_world::world::WorldStats;
@@ -33,6 +36,7 @@ pub(super) fn judge(
     let mut report = blank_report(plan, seed, repro, trace, stats, wall_ms);
     let mut fates = BTreeMap::new();
     let mut shortfalls = Vec::new();
+    let mut duplicate_causes = Vec::new();
     match story {
         Err(finding) => shortfalls.push(finding),
         Ok(story) => {
@@ -60,9 +64,14 @@ pub(super) fn judge(
                 losses.add(judged.losses);
                 not_owed.extend(acked.iter().filter(|it| !it.owed).map(|it| it.number));
             }
-            let (given_back, waiting) = redelivered::check(plan, &story, &delivered, &rotten, &not_owed);
+            let (given_back, waiting) =
+                redelivered::check(plan, &story, &delivered, &rotten, &not_owed);
             violations.extend(given_back.violations);
             shortfalls.extend(waiting);
+            let facts_of_duplicates = duplicated::facts(plan, &story, trace);
+            let twice = duplicates::duplicates(&story.history, &facts_of_duplicates);
+            violations.extend(duplicates::check(&twice));
+            duplicate_causes = duplicated::causes(&twice);
             violations.extend(facts::ack_predicates(&story));
             violations.extend(story.ledger.observed());
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it, &again)));
@@ -101,7 +110,14 @@ pub(super) fn judge(
     report.findings.sort_by_key(|it| it.verdict != Verdict::OwnFault);
     report.verdict = Finding::decide(&report.findings);
     let fates = fates.into_values().collect();
-    RunOutcome { report, violations, fates, trace: trace.clone(), stats }
+    RunOutcome {
+        report,
+        violations,
+        fates,
+        duplicates: duplicate_causes,
+        trace: trace.clone(),
+        stats,
+    }
 }
 
 /// The topics of which a message is appended once more before anybody gets it: when it is due, or when its

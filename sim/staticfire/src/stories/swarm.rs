@@ -11,8 +11,8 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::plan::{
-    CheckPlan, ClusterPlan, ConsumerGroupPlan, DiskTrouble, DisturbancePlan, Fall, GroupPlan,
-    Millis, Plan, Promise, Remedy, TransactionPlan, Trouble, WorkloadPlan, expand,
+    CheckPlan, ClusterPlan, ConsumerGroupPlan, DiskTrouble, DisturbancePlan, FailurePlan, Fall,
+    GroupPlan, Millis, Plan, Promise, Remedy, TransactionPlan, Trouble, WorkloadPlan, expand,
 };
 
 /// Time after the last disturbance within which sends are acknowledged again and replicas are equal: a client
@@ -54,8 +54,9 @@ pub fn plan(seed: u64) -> Plan {
         },
     };
     plan.disturbances = draw.disturbances(&plan);
-    // A stream of its own: plans without transactions stay what they were before there were any.
+    // Streams of their own: plans without transactions or failures stay what they were before there were any.
     Drawing(Rng::from_seed(seed).stream("swarm transactions")).add_transactions(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm failures")).add_failures(&mut plan);
     plan
 }
 
@@ -196,6 +197,24 @@ impl Drawing {
         }
     }
 
+    fn add_failures(&mut self, plan: &mut Plan) {
+        if self.0.random_bool(0.7) {
+            return;
+        }
+        let work = self.0.random_range(0..plan.workloads.len());
+        let work = &mut plan.workloads[work];
+        if work.consumer_groups.is_empty() {
+            let name = format!("{}-billing", work.topic.to_lowercase());
+            work.consumer_groups.push(ConsumerGroupPlan::new(name, self.0.random_range(1..=3)));
+        }
+        let group = &mut work.consumer_groups[0];
+        let (percent, times) = (self.weighted(&[10, 30, 100]), self.weighted(&[1, 1, 2, 4]));
+        group.fails = Some(FailurePlan { percent, times });
+        group.max_reconsume_times = self.weighted(&[16, 16, 1, 2]);
+        let levels = "1s 2s 3s 4s 6s 10s 15s 20s".to_owned();
+        plan.cluster.properties.insert("messageDelayLevel".to_owned(), levels);
+    }
+
     fn disturbances(&mut self, plan: &Plan) -> Vec<DisturbancePlan> {
         let count = self.weighted(&[1, 2, 2, 3, 4]);
         (0..count).map(|_| self.disturbance(plan)).collect()
@@ -308,6 +327,8 @@ mod tests {
         assert!(any(|plan| plan.workloads.iter().any(|work| !work.consumer_groups.is_empty())));
         assert!(any(|plan| plan.disturbances.len() == 4));
         assert!(any(|plan| plan.workloads.iter().any(|work| work.transaction.is_some())));
+        let fails = |work: &WorkloadPlan| work.consumer_groups.iter().any(|it| it.fails.is_some());
+        assert!(plans.iter().filter(|plan| plan.workloads.iter().any(fails)).count() > 50);
         let has = |fault: Fall| {
             plans.iter().flat_map(|plan| &plan.disturbances).any(|it| {
                 matches!(&it.trouble, Trouble::Attrition { faults, .. } if faults.contains(&fault))

@@ -134,10 +134,15 @@ impl BrokerProcess {
     /// The longest delay of the first `times` redeliveries of a message that consumers give back.
     #[must_use]
     pub fn redelivery_delay(&self, times: u32) -> Duration {
+        let levels = FIRST_RETRY_LEVEL..FIRST_RETRY_LEVEL.saturating_add(times);
+        levels.map(|level| self.delay(level)).max().unwrap_or_default()
+    }
+
+    /// What messages of a delay level wait.
+    #[must_use]
+    pub fn delay(&self, level: u32) -> Duration {
         let levels = &lock(&self.configured).store.message_delay_level;
-        let delays =
-            (0..times).map(|it| levels.deliver_time_ms((FIRST_RETRY_LEVEL + it) as usize, 0));
-        Duration::from_millis(delays.max().unwrap_or_default())
+        Duration::from_millis(levels.deliver_time_ms(level as usize, 0))
     }
 
     /// `brokerId`.
@@ -186,6 +191,7 @@ impl BrokerProcess {
             consume_queue: store.store_path_root_dir.join("consumequeue"),
             consume_queue_file_bytes: (store.mapped_file_size_consume_queue as u64)
                 .next_multiple_of(unit_bytes),
+            delay_levels_ms: store.message_delay_level.delays_ms().to_vec(),
         };
         ledger.set_broker(
             &self.name,

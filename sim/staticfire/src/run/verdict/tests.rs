@@ -152,6 +152,7 @@ fn owing(names: &[&str]) -> Ledger {
             commit_log_file_bytes: 1 << 16,
             consume_queue: "/store/consumequeue".into(),
             consume_queue_file_bytes: 400,
+            delay_levels_ms: Vec::new(),
         };
         let entry = BrokerEntry {
             group: "a".into(),
