@@ -38,6 +38,13 @@ pub enum Alibi {
         /// Ordinal of the trace event.
         ordinal: u64,
     },
+    /// Two members had the queue at the same time: it had been taken before the other one was given the message.
+    OwnedTwice {
+        /// Who had it as well.
+        consumer: Arc<str>,
+        /// Ordinal of the trace event at which that one took it.
+        ordinal: u64,
+    },
     /// Its producer sent it more than once.
     SentAgain {
         /// How often; `None` where nobody was left to tell.
@@ -56,6 +63,9 @@ impl fmt::Display for Alibi {
             }
             Alibi::QueueTaken { consumer, queue_offset, ordinal } => {
                 write!(f, "{consumer} took the queue from {queue_offset} on (#{ordinal})")
+            }
+            Alibi::OwnedTwice { consumer, ordinal } => {
+                write!(f, "{consumer} had the queue as well (since #{ordinal})")
             }
             Alibi::SentAgain { attempts: Some(attempts) } => {
                 write!(f, "its producer sent it {attempts} times")
@@ -151,7 +161,8 @@ impl<'a> Causes<'a> {
         }
         let to_same = same.iter().rfind(|it| it.consumer == delivery.consumer);
         let since = to_same.map_or(0, |it| it.ordinal);
-        self.queue_taken(delivery, since).or_else(|| {
+        let first = same[0].ordinal;
+        self.queue_taken(delivery, since, first).or_else(|| {
             // What could be neither consumed nor sent back is consumed where it is.
             let last = to_same?;
             let mut failures = self.failures(delivery);
@@ -159,8 +170,9 @@ impl<'a> Causes<'a> {
         })
     }
 
-    /// The last time before a delivery that its consumer took the queue, if that was after `since`.
-    fn queue_taken(&self, delivery: &Delivery, since: u64) -> Option<Alibi> {
+    /// The last time before a delivery that its consumer took the queue, if that was after `since`; the record had been
+    /// delivered at `first`.
+    fn queue_taken(&self, delivery: &Delivery, since: u64, first: u64) -> Option<Alibi> {
         let place = (Arc::clone(&delivery.consumer_group), delivery.queue.clone());
         let mut taken = self.taken.get(&place)?.iter().rev();
         let last = taken.find(|it| {
@@ -169,8 +181,11 @@ impl<'a> Causes<'a> {
                 && it.queue_offset <= delivery.queue_offset
         })?;
         let PullOffset { consumer, queue_offset, ordinal, .. } = last;
-        let consumer = Arc::clone(consumer);
-        Some(Alibi::QueueTaken { consumer, queue_offset: *queue_offset, ordinal: *ordinal })
+        let (consumer, queue_offset, ordinal) = (Arc::clone(consumer), *queue_offset, *ordinal);
+        Some(match ordinal < first {
+            true => Alibi::OwnedTwice { consumer, ordinal },
+            false => Alibi::QueueTaken { consumer, queue_offset, ordinal },
+        })
     }
 
     /// Why the message lies at another place as well.
@@ -302,7 +317,7 @@ mod tests {
         let took = |history: &mut History, _: &mut Facts| {
             history.pull_offsets = vec![taken("d", 2, 8)];
         };
-        let alibi = Alibi::QueueTaken { consumer: "d".into(), queue_offset: 2, ordinal: 8 };
+        let alibi = Alibi::OwnedTwice { consumer: "d".into(), ordinal: 8 };
         assert_eq!(alibis(&both, Some(1), took), [Some(alibi)]);
         assert_eq!(alibis(&both, Some(1), calm), [None]);
     }

@@ -59,6 +59,9 @@ pub(super) fn causes(found: &[Duplicate<'_>]) -> Vec<String> {
             duplicates::Alibi::QueueTaken { consumer, .. } => {
                 format!("{consumer} took a queue that was not committed so far")
             }
+            duplicates::Alibi::OwnedTwice { consumer, .. } => {
+                format!("{consumer} had a queue at the same time as another member")
+            }
             other => other.to_string(),
         };
         let first =

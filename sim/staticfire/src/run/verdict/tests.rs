@@ -17,6 +17,8 @@ use super::*;
 use crate::run::settle::Absence;
 use crate::run::{CutOff, GroupStory};
 
+mod again;
+
 const TOPIC: &str = "Orders";
 const AUDIT: &str = "audit";
 const GROUP: &str = "orders";

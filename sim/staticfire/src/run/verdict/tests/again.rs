@@ -1,0 +1,83 @@
+//! Doctored stories of messages that came again, or did not.
+
+use staticfire_judge::history::GivenBack;
+
+use super::*;
+
+fn failure(number: u32) -> GivenBack {
+    GivenBack {
+        number,
+        consumer: "consumer-1".into(),
+        consumer_group: GROUP.into(),
+        group: "a".into(),
+        delivered: 50,
+        is_last: false,
+        at_us: 0,
+        ordinal: 60,
+    }
+}
+
+/// Message 1 was given back and never came again.
+fn give_back(story: &mut Story) {
+    story.history.given_back.push(failure(1));
+}
+
+#[test]
+fn what_was_given_back_comes_again() {
+    let text = complaint("owed", give_back);
+    let wanted = "message 1, given back by orders, never came again: no broker stored it";
+    assert!(text.contains(wanted), "{text}");
+    let text = complaint("owed", |story| {
+        give_back(story);
+        let mut again = delivery(GROUP, 1, 0);
+        (again.queue.topic, again.ordinal) = ("%RETRY%orders".into(), 70);
+        story.history.deliveries.push(again);
+    });
+    assert_eq!(text, "");
+}
+
+#[test]
+fn what_the_story_left_behind_is_no_redelivery_that_failed() {
+    let place = || (GROUP.into(), "a".into());
+    let (verdict, texts) = found("owed", |story| {
+        give_back(story);
+        story.cut_off.insert(place(), Absence::Unreached("cut off".to_owned()));
+    });
+    assert_eq!(verdict, Verdict::Undecided, "{texts:?}");
+    assert!(
+        texts[0].contains("messages given back to a wait for orders (1): cut off"),
+        "{texts:?}"
+    );
+    let text = complaint("owed", |story| {
+        give_back(story);
+        story.cut_off.insert(place(), Absence::NobodyLeft("killed".to_owned()));
+    });
+    assert!(text.contains("nobody of it is left: killed"), "{text}");
+    // Of a message that is lost itself nothing can come again.
+    let text = complaint("owed", |story| {
+        lose_the_last(story);
+        story.history.given_back.push(failure(2));
+    });
+    assert_eq!(text, "");
+}
+
+#[test]
+fn a_message_comes_twice_only_with_a_cause() {
+    let twice = |story: &mut Story| {
+        let again = Delivery { ordinal: 70, ..delivery(GROUP, 1, 1) };
+        story.history.deliveries.push(again);
+    };
+    let text = complaint("owed", twice);
+    assert!(text.contains("orders got k000001 twice without a cause"), "{text}");
+    let text = complaint("owed", |story| {
+        twice(story);
+        story.history.pull_offsets.push(staticfire_judge::history::PullOffset {
+            consumer: "consumer-1".into(),
+            consumer_group: GROUP.into(),
+            queue: queue(0),
+            queue_offset: 1,
+            ordinal: 65,
+        });
+    });
+    assert_eq!(text, "");
+}
