@@ -3,6 +3,7 @@
 mod cluster;
 mod delays;
 mod groups;
+mod in_order;
 mod life;
 mod limits;
 mod offsets;

@@ -17,6 +17,9 @@ const LOCAL_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The delay level of a first redelivery, when the client sets it itself.
 const FIRST_DELAY_LEVEL: i32 = 3;
 
+/// `maxReconsumeTimes` where none is set, unless messages are consumed in order.
+const MAX_RECONSUME_TIMES: i32 = 16;
+
 impl ConsumerInner {
     /// Hands a queue's messages to the listener until the queue is dropped.
     pub(crate) async fn consume(
@@ -51,6 +54,14 @@ impl ConsumerInner {
                 }
                 drop(permit);
             });
+        }
+    }
+
+    /// Hands messages to the listener and waits for the result.
+    pub(crate) async fn listen(&self, batch: &[Arc<MessageExt>]) -> ConsumeResult {
+        match (self.listener)(batch) {
+            Consumption::Done(result) => result,
+            Consumption::Later(future) => future.await,
         }
     }
 
@@ -97,7 +108,7 @@ impl ConsumerInner {
             Ok(()) => Ok(()),
             Err(error) => {
                 tracing::info!(msg_id = message.msg_id(), %error, "redelivery by a copy");
-                let copy = self.retry_copy(message);
+                let copy = self.retry_copy(message, message.reconsume_times.saturating_add(1));
                 self.inner_producer.send(copy).await.map(drop).map_err(|error| error.cause)
             }
         }
@@ -113,12 +124,22 @@ impl ConsumerInner {
             origin_msg_id: Some(message.msg_id()),
             origin_topic: Some(topic.clone()),
             unit_mode: false,
-            max_reconsume_times: Some(self.config.reconsume_times_max),
+            max_reconsume_times: Some(self.reconsume_times_max()),
         };
         self.instance.api().consumer_send_message_back(&addr, &header).await
     }
 
-    fn retry_copy(&self, message: &MessageExt) -> Message {
+    /// Redeliveries before a message becomes a dead letter.
+    pub(crate) fn reconsume_times_max(&self) -> i32 {
+        match self.config.reconsume_times_max {
+            -1 if self.config.consume_orderly => i32::MAX,
+            -1 => MAX_RECONSUME_TIMES,
+            times => times,
+        }
+    }
+
+    /// A message for the retry topic, as one that was consumed in vain `reconsume_times` times.
+    pub(crate) fn retry_copy(&self, message: &MessageExt, reconsume_times: i32) -> Message {
         let mut copy = message.message.clone();
         let origin_id = match copy.properties.get(MessageConst::ORIGIN_MESSAGE_ID) {
             Some(id) => id.to_owned(),
@@ -127,10 +148,12 @@ impl ConsumerInner {
         let properties = &mut copy.properties;
         properties.insert(MessageConst::ORIGIN_MESSAGE_ID, &origin_id);
         properties.insert(MessageConst::RETRY_TOPIC, &message.message.topic);
-        properties.insert_display(MessageConst::RECONSUME_TIME, message.reconsume_times + 1);
-        let times_max = self.config.reconsume_times_max;
+        properties.insert_display(MessageConst::RECONSUME_TIME, reconsume_times);
+        let times_max = self.reconsume_times_max();
         properties.insert_display(MessageConst::MAX_RECONSUME_TIMES, times_max);
-        let delay_level = FIRST_DELAY_LEVEL + message.reconsume_times;
+        // The transaction is over: as a half message the copy would wait for its end for ever.
+        properties.remove(MessageConst::TRAN_MSG);
+        let delay_level = FIRST_DELAY_LEVEL.saturating_add(message.reconsume_times);
         properties.insert_display(MessageConst::DELAY, delay_level);
         copy.topic = retry_topic(&self.config.group);
         copy
@@ -138,8 +161,8 @@ impl ConsumerInner {
 }
 
 /// The message with its count of vain deliveries raised.
-fn once_more(message: Arc<MessageExt>) -> Arc<MessageExt> {
+pub(crate) fn once_more(message: Arc<MessageExt>) -> Arc<MessageExt> {
     let mut message = Arc::unwrap_or_clone(message);
-    message.reconsume_times += 1;
+    message.reconsume_times = message.reconsume_times.saturating_add(1);
     Arc::new(message)
 }

@@ -12,8 +12,9 @@
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
+//! | `consume_in_order`, `queue_locks`, `queue_lease` | consuming in order, and the locks that it takes |
 //!
-//! Not here: orderly consumption, broadcasting, batches, ACL, namespaces.
+//! Not here: broadcasting, batches, ACL, namespaces.
 
 pub mod error;
 
@@ -48,6 +49,12 @@ mod pull_service;
 pub mod process_queue;
 
 mod consume_service;
+
+mod consume_in_order;
+
+mod queue_locks;
+
+mod queue_lease;
 
 mod offset_store;
 

@@ -5,6 +5,8 @@
 mod fake_cluster;
 #[path = "../../../remoting/tests/remoting/memory_net.rs"]
 mod memory_net;
+mod in_order;
+mod listening;
 mod producing;
 mod pulling;
 mod pushing;
