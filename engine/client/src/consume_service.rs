@@ -76,13 +76,21 @@ impl ConsumerInner {
         }
     }
 
-    /// Sends messages back to their broker; those that cannot be are consumed here again.
+    /// Sends messages back to their broker; those that cannot be are consumed here again. By broadcasting they
+    /// are dropped: nobody could tell which member they are for.
     async fn reconsume_later(
         &self,
         queue: &MessageQueue,
         process_queue: &ProcessQueue,
         batch: Vec<Arc<MessageExt>>,
     ) {
+        if self.is_broadcasting() {
+            for message in &batch {
+                let msg_id = message.msg_id();
+                tracing::warn!(msg_id, "message consumed in vain, dropped: it was broadcast");
+            }
+            return self.done(queue, process_queue, &batch);
+        }
         let (mut sent_back, mut failed) = (Vec::new(), Vec::new());
         for message in batch {
             match self.send_message_back(&message).await {

@@ -83,16 +83,23 @@ impl ConsumerInner {
         for (queue, process_queue, offset) in offsets {
             self.persist(&queue, &process_queue, offset).await;
         }
+        if let Some(local) = &self.local_offsets {
+            local.persist().await;
+        }
     }
 
     /// Commits one offset without waiting for an answer: at the master, or at a slave if there is no
-    /// master (whose synchronisation will overwrite it). Not where another member may have the lock.
+    /// master (whose synchronisation will overwrite it). Not where another member may have the lock. The offsets
+    /// of broadcasting wait for their file to be written.
     pub(crate) async fn persist(
         &self,
         queue: &MessageQueue,
         process_queue: &ProcessQueue,
         offset: i64,
     ) {
+        if let Some(local) = &self.local_offsets {
+            return local.set(queue, offset);
+        }
         let header = UpdateConsumerOffsetRequestHeader {
             consumer_group: self.config.group.clone(),
             topic: queue.topic.clone(),
@@ -149,6 +156,9 @@ impl ConsumerInner {
     }
 
     async fn fetch_consume_offset(&self, queue: &MessageQueue) -> Result<Option<i64>, ClientError> {
+        if let Some(local) = &self.local_offsets {
+            return Ok(local.get(queue));
+        }
         let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
         let header = QueryConsumerOffsetRequestHeader {
             consumer_group: self.config.group.clone(),

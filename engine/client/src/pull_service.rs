@@ -120,7 +120,8 @@ impl ConsumerInner {
             )
         };
         let (addr, is_slave) = self.instance.subscribe_addr(queue, broker_id).await?;
-        let commits = commit_offset > 0 && !is_slave && process_queue.may_commit();
+        let commits =
+            commit_offset > 0 && !is_slave && !self.is_broadcasting() && process_queue.may_commit();
         let commit = if commits { PullSysFlag::COMMIT_OFFSET } else { 0 };
         let header = PullMessageRequestHeader {
             consumer_group: self.config.group.clone(),

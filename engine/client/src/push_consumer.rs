@@ -1,10 +1,11 @@
-//! [`PushConsumer`]: a member of a consumer group in clustering mode (RocketMQ 4.9
-//! `DefaultMQPushConsumer` with a concurrent or an orderly listener).
+//! [`PushConsumer`]: a member of a consumer group, which shares the group's messages with the others or gets
+//! all of them (RocketMQ 4.9 `DefaultMQPushConsumer` with a concurrent or an orderly listener).
 //!
 //! Each queue it owns has two tasks: one pulls, one hands messages to the listener. Owning is decided
 //! by rebalancing. Delivery is at least once: what was consumed and not committed comes again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::error::StartError;
 use crate::instance::{CLIENT_INNER_PRODUCER_GROUP, ClientInstance};
+use crate::local_offset_store::LocalOffsetStore;
 use crate::offset_store::OffsetTable;
 use crate::process_queue::{FlowControl, ProcessQueue};
 use crate::producer::{Producer, ProducerConfig};
@@ -60,6 +63,12 @@ pub type MessageListener = Arc<dyn Fn(&[Arc<MessageExt>]) -> Consumption + Send 
 pub struct PushConsumerConfig {
     /// Consumer group.
     pub group: String,
+    /// Whether the members share the messages. Who gets all of them by `Broadcasting` keeps offsets by itself:
+    /// it wants a client with an instance name, or they are not found again.
+    pub message_model: MessageModel,
+    /// Where the offsets of broadcasting are kept (`rocketmq.client.localOffsetStoreDir`, which is in the
+    /// home directory there).
+    pub local_offset_store_dir: PathBuf,
     /// Topics with their expression: `*`, or tags separated by `||`.
     pub subscriptions: BTreeMap<String, String>,
     /// Where a group begins that has no offset. Brokers answer 0 for young queues, so with
@@ -100,6 +109,8 @@ impl PushConsumerConfig {
     ) -> Self {
         PushConsumerConfig {
             group: group.into(),
+            message_model: MessageModel::default(),
+            local_offset_store_dir: PathBuf::from(".rocketmq_offsets"),
             subscriptions: BTreeMap::from([(topic.into(), expression.into())]),
             consume_from_where: ConsumeFromWhere::default(),
             consume_timestamp_ms: None,
@@ -129,6 +140,8 @@ pub(crate) struct ConsumerInner {
     /// Sends to the retry topic what could not be sent back.
     pub(crate) inner_producer: Producer,
     pub(crate) consume_permits: Arc<Semaphore>,
+    /// The offsets of broadcasting.
+    pub(crate) local_offsets: Option<LocalOffsetStore>,
     /// See [`PushConsumerConfig::consume_timestamp_ms`].
     pub(crate) consume_timestamp_ms: i64,
     /// One request for locks of queues at a time.
@@ -150,15 +163,16 @@ impl PushConsumer {
     /// Joins the group: asks for routes, tells the brokers, and takes its share of the queues.
     ///
     /// # Errors
-    /// When a subscription's expression cannot be read.
+    /// When a subscription's expression cannot be read, or the offsets of broadcasting cannot.
     pub fn start(
         instance: &ClientInstance,
         config: PushConsumerConfig,
         listener: MessageListener,
-    ) -> BoxFuture<'static, Result<PushConsumer, SubscriptionParseError>> {
+    ) -> BoxFuture<'static, Result<PushConsumer, StartError>> {
         let instance = instance.clone();
         Box::pin(async move {
-            let inner = ConsumerInner::new(&instance, config, listener)?;
+            let local_offsets = load_local_offsets(&instance, &config).await?;
+            let inner = ConsumerInner::new(&instance, config, listener, local_offsets)?;
             let inner = Arc::new(inner);
             instance.register_consumer(&inner.config.group, &inner);
             for topic in inner.topics() {
@@ -207,11 +221,14 @@ impl ConsumerInner {
         instance: &ClientInstance,
         config: PushConsumerConfig,
         listener: MessageListener,
+        local_offsets: Option<LocalOffsetStore>,
     ) -> Result<Self, SubscriptionParseError> {
         let version = instance.env().clock.now_millis() as i64;
         let half_an_hour_ago_ms = version - HALF_AN_HOUR_MS;
         let mut expressions = config.subscriptions.clone();
-        expressions.insert(retry_topic(&config.group), "*".to_owned());
+        if config.message_model == MessageModel::Clustering {
+            expressions.insert(retry_topic(&config.group), "*".to_owned());
+        }
         let subscriptions = expressions
             .iter()
             .map(|(topic, expression)| {
@@ -235,6 +252,7 @@ impl ConsumerInner {
                 ProducerConfig::new(CLIENT_INNER_PRODUCER_GROUP),
             ),
             consume_permits: Arc::new(Semaphore::new(config.consume_thread_max)),
+            local_offsets,
             locking: tokio::sync::Mutex::default(),
             consume_timestamp_ms: config.consume_timestamp_ms.unwrap_or(half_an_hour_ago_ms),
             state: Mutex::new(state),
@@ -242,9 +260,14 @@ impl ConsumerInner {
         })
     }
 
-    /// The topics subscribed to, the retry topic included.
+    /// The topics subscribed to, with the retry topic of a group that shares its messages.
     pub(crate) fn topics(&self) -> Vec<String> {
         self.state().subscriptions.keys().cloned().collect()
+    }
+
+    /// Whether every member gets all messages.
+    pub(crate) fn is_broadcasting(&self) -> bool {
+        self.config.message_model == MessageModel::Broadcasting
     }
 
     /// What heartbeats say of this consumer.
@@ -252,7 +275,7 @@ impl ConsumerInner {
         ConsumerData {
             group_name: self.config.group.clone(),
             consume_type: ConsumeType::ConsumePassively,
-            message_model: MessageModel::Clustering,
+            message_model: self.config.message_model,
             consume_from_where: self.config.consume_from_where,
             unit_mode: false,
             subscription_data_set: self.state().subscriptions.values().cloned().collect(),
@@ -285,4 +308,17 @@ impl ConsumerInner {
             let _ = tokio::time::timeout_at(until, self.consume_permits.acquire_many(all)).await;
         }
     }
+}
+
+/// What an earlier life of a broadcasting consumer left.
+async fn load_local_offsets(
+    instance: &ClientInstance,
+    config: &PushConsumerConfig,
+) -> Result<Option<LocalOffsetStore>, StartError> {
+    if config.message_model == MessageModel::Clustering {
+        return Ok(None);
+    }
+    let (disk, dir) = (Arc::clone(&instance.env().disk), &config.local_offset_store_dir);
+    let store = LocalOffsetStore::load(disk, dir, instance.client_id(), &config.group);
+    store.await.map(Some)
 }

@@ -28,9 +28,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 type Owned = Vec<(MessageQueue, Arc<ProcessQueue>)>;
 
 impl ConsumerInner {
-    /// Whether queues are locked before they are consumed.
+    /// Whether queues are locked before they are consumed: in order, and shared with others.
     pub(crate) fn locks_queues(&self) -> bool {
-        self.config.consume_orderly
+        self.config.consume_orderly && !self.is_broadcasting()
     }
 
     /// Renews the locks of all queues owned, again and again.

@@ -37,9 +37,13 @@ impl ConsumerInner {
         }
     }
 
-    /// This member's share of a topic; `None` when the route or the members are not known.
+    /// This member's share of a topic, all of it by broadcasting; `None` when the route or the members are not
+    /// known.
     async fn allocate(&self, topic: &str) -> Option<Vec<MessageQueue>> {
         let queues = self.instance.with_routes(|routes| routes.subscribe_queues(topic))?;
+        if self.is_broadcasting() {
+            return Some(queues.to_vec());
+        }
         let mut client_ids = self.find_consumer_id_list(topic).await?;
         client_ids.sort();
         Some(allocate_averagely(self.instance.client_id(), &queues, &client_ids))
