@@ -60,6 +60,7 @@ mod offset_store;
 
 mod local_offset_store;
 
+pub use allocate::AllocateMessageQueueStrategy;
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};
 pub use error::{ClientError, SendError, StartError};
 pub use instance::{ClientConfig, ClientInstance};

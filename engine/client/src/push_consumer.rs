@@ -19,6 +19,7 @@ use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::allocate::AllocateMessageQueueStrategy;
 use crate::error::StartError;
 use crate::instance::{CLIENT_INNER_PRODUCER_GROUP, ClientInstance};
 use crate::local_offset_store::LocalOffsetStore;
@@ -71,6 +72,8 @@ pub struct PushConsumerConfig {
     pub local_offset_store_dir: PathBuf,
     /// Topics with their expression: `*`, or tags separated by `||`.
     pub subscriptions: BTreeMap<String, String>,
+    /// How the members divide the queues; the same for all of them.
+    pub allocate_message_queue_strategy: AllocateMessageQueueStrategy,
     /// Where a group begins that has no offset. Brokers answer 0 for young queues, so with
     /// CONSUME_FROM_LAST_OFFSET these are read from their beginning all the same.
     pub consume_from_where: ConsumeFromWhere,
@@ -112,6 +115,7 @@ impl PushConsumerConfig {
             message_model: MessageModel::default(),
             local_offset_store_dir: PathBuf::from(".rocketmq_offsets"),
             subscriptions: BTreeMap::from([(topic.into(), expression.into())]),
+            allocate_message_queue_strategy: AllocateMessageQueueStrategy::default(),
             consume_from_where: ConsumeFromWhere::default(),
             consume_timestamp_ms: None,
             pull_batch_size: 32,

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use mq_protocol::message::MessageQueue;
 
-use crate::allocate::allocate_averagely;
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::ConsumerInner;
 
@@ -46,7 +45,14 @@ impl ConsumerInner {
         }
         let mut client_ids = self.find_consumer_id_list(topic).await?;
         client_ids.sort();
-        Some(allocate_averagely(self.instance.client_id(), &queues, &client_ids))
+        let strategy = &self.config.allocate_message_queue_strategy;
+        match strategy.allocate(self.instance.client_id(), &queues, &client_ids) {
+            Ok(mine) => Some(mine),
+            Err(error) => {
+                tracing::error!(topic, strategy = strategy.name(), %error, "queues not divided");
+                None
+            }
+        }
     }
 
     /// Asks one broker of the topic, drawn at random, for the members of the group.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_client::{
-    ConsumeResult, Consumption, FlowControl, MessageListener, PushConsumer, PushConsumerConfig,
+    AllocateMessageQueueStrategy, ConsumeResult, Consumption, FlowControl, MessageListener,
+    PushConsumer, PushConsumerConfig,
 };
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::codes::{RequestCode, ResponseCode};
@@ -112,6 +113,21 @@ async fn members_share_the_queues_and_take_over_from_each_other() {
     }
     tokio::time::sleep(SECOND).await;
     assert_eq!((seen[0].digits(), seen[1].digits()), (String::new(), "0123".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_divide_the_queues_as_their_strategy_says() {
+    let cluster = FakeCluster::start().await;
+    cluster.route("T", &["a"], 4);
+    let seen = Seen::default();
+    let by_circle = PushConsumerConfig {
+        allocate_message_queue_strategy: AllocateMessageQueueStrategy::AveragelyByCircle,
+        ..config()
+    };
+    let clients = ["c1", "c2"].map(|name| cluster.client(name));
+    let first = consumer(&clients[0], by_circle.clone(), seen.listener(success)).await;
+    let second = consumer(&clients[1], by_circle, seen.listener(success)).await;
+    assert_eq!((owned(&first), owned(&second)), (vec![0, 2], vec![1, 3]));
 }
 
 #[tokio::test(start_paused = true)]
