@@ -1,5 +1,6 @@
 //! Brokers in a simulated world, asked over the wire.
 
+mod away;
 mod cluster;
 mod delays;
 mod groups;

@@ -59,7 +59,7 @@ impl ConsumerInner {
         let Some((term, batch)) = process_queue.take_in_order(count_max) else {
             return if process_queue.term().is_none() { Turn::NotLocked } else { Turn::Done };
         };
-        let result = self.listen(&batch).await;
+        let result = self.call_listener(&batch).result().await;
         if process_queue.term() != Some(term) {
             tracing::warn!(
                 ?queue,

@@ -11,7 +11,7 @@
 //! | [`pull_client`] | [`PullClient`], reading without a group |
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
 //! | [`allocate`], `rebalance` | which queues it owns |
-//! | `pull_service`, [`process_queue`], `consume_service`, `offset_store`, `local_offset_store` | pulling, caching, consuming, how far: at the broker, or in a file |
+//! | `pull_service`, [`flow_control`], `process_queue`, `consume_service`, `offset_store`, `local_offset_store` | pulling, caching, consuming, how far: at the broker, or in a file |
 //! | `consume_in_order`, `queue_locks`, `queue_lease` | consuming in order, and the locks that it takes |
 //!
 //! Not here: batches, ACL, namespaces.
@@ -46,7 +46,9 @@ mod rebalance;
 
 mod pull_service;
 
-pub mod process_queue;
+pub mod flow_control;
+
+mod process_queue;
 
 mod consume_service;
 
@@ -63,8 +65,8 @@ mod local_offset_store;
 pub use allocate::AllocateMessageQueueStrategy;
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};
 pub use error::{ClientError, SendError, StartError};
+pub use flow_control::FlowControl;
 pub use instance::{ClientConfig, ClientInstance};
-pub use process_queue::FlowControl;
 pub use producer::{Producer, ProducerConfig};
 pub use pull_client::PullClient;
 pub use push_consumer::{

@@ -16,24 +16,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::flow_control::FlowControl;
 use crate::queue_lease::QueueLease;
 
-/// Limits of what may be cached per queue before pulling pauses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowControl {
-    /// Messages (`pullThresholdForQueue`).
-    pub count_max: usize,
-    /// Bytes of bodies (`pullThresholdSizeForQueue`).
-    pub size_bytes_max: usize,
-    /// Distance between the lowest and the highest offset (`consumeConcurrentlyMaxSpan`).
-    pub span_max: i64,
-}
-
-impl Default for FlowControl {
-    fn default() -> Self {
-        FlowControl { count_max: 1000, size_bytes_max: 100 << 20, span_max: 2000 }
-    }
-}
+/// A queue without a pull for longer is given up and taken again (`rocketmq.client.pull.pullMaxIdleTime`).
+const PULL_MAX_IDLE_TIME: Duration = Duration::from_secs(120);
 
 /// The cache of one queue.
 #[derive(Default)]
@@ -57,6 +44,10 @@ struct State {
     /// What the listener has not been given yet.
     waiting: VecDeque<Arc<MessageExt>>,
     size_bytes: usize,
+    /// When the listener was given each message that it has, by queue offset.
+    consume_started: BTreeMap<i64, Instant>,
+    /// When the pull began that is under way.
+    pull_started: Option<Instant>,
     /// Highest offset ever put here.
     queue_offset_max: Option<i64>,
     /// The lock, if the queue is one that is locked.
@@ -86,6 +77,7 @@ impl State {
 
     fn forget(&mut self, offset: i64) {
         let Some(message) = self.cached.remove(&offset) else { return };
+        self.consume_started.remove(&offset);
         let len = message.message.body.len();
         assert!(self.size_bytes >= len, "{len} bytes of {} leave", self.size_bytes);
         self.size_bytes -= len;
@@ -286,6 +278,39 @@ impl ProcessQueue {
         self.state().is_leaving
     }
 
+    /// The listener is given messages now.
+    pub(crate) fn consume_started(&self, messages: &[Arc<MessageExt>]) {
+        let (mut state, now) = (self.state(), Instant::now());
+        for message in messages {
+            if state.cached.contains_key(&message.queue_offset) {
+                state.consume_started.insert(message.queue_offset, now);
+            }
+        }
+    }
+
+    /// The message with the lowest offset, if the listener has had it for longer than `timeout`.
+    pub(crate) fn stuck_head(&self, timeout: Duration) -> Option<Arc<MessageExt>> {
+        let state = self.state();
+        let (offset, head) = state.cached.first_key_value()?;
+        let is_stuck = state.consume_started.get(offset)?.elapsed() > timeout;
+        is_stuck.then(|| Arc::clone(head))
+    }
+
+    /// A pull begins.
+    pub(crate) fn pull_started(&self) {
+        self.state().pull_started = Some(Instant::now());
+    }
+
+    /// The pull has ended.
+    pub(crate) fn pull_ended(&self) {
+        self.state().pull_started = None;
+    }
+
+    /// Whether a pull is under way that should have ended long ago (`isPullExpired`).
+    pub(crate) fn is_pull_expired(&self) -> bool {
+        self.state().pull_started.is_some_and(|started| started.elapsed() > PULL_MAX_IDLE_TIME)
+    }
+
     /// Whether everything pulled is done.
     pub(crate) fn is_empty(&self) -> bool {
         self.state().cached.is_empty()
@@ -364,6 +389,44 @@ mod tests {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
         })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_that_does_not_end_is_noticed() {
+        let queue = ProcessQueue::default();
+        tokio::time::advance(2 * PULL_MAX_IDLE_TIME).await;
+        assert!(!queue.is_pull_expired(), "it waits for room, or for a lock");
+        queue.pull_started();
+        tokio::time::advance(PULL_MAX_IDLE_TIME).await;
+        assert!(!queue.is_pull_expired());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(queue.is_pull_expired());
+        queue.pull_ended();
+        assert!(!queue.is_pull_expired());
+    }
+
+    /// A broker that sends messages out of order, or once more, does not get them handed out so.
+    #[tokio::test(start_paused = true)]
+    async fn in_order_nothing_comes_behind_what_is_higher() {
+        let queue = ProcessQueue::locked(Instant::now());
+        let taken = |count| {
+            let taken = queue.take_in_order(count);
+            let batch = taken.map(|(_, batch)| batch).unwrap_or_default();
+            batch.iter().map(|it| it.queue_offset).collect::<Vec<_>>()
+        };
+        queue.put_in_order([7, 5, 6, 6].map(|offset| message(offset, 1)).to_vec());
+        assert_eq!(taken(2), [5, 6]);
+        queue.put_in_order([6, 8].map(|offset| message(offset, 1)).to_vec());
+        queue.put_back_in_order([5, 6].map(|offset| message(offset, 1)).to_vec());
+        assert_eq!(taken(9), [5, 6, 7, 8]);
+        queue.put_in_order(vec![message(9, 1)]);
+        queue.lock_lost();
+        assert_eq!(taken(1), [0; 0]);
+        queue.lock_given(Instant::now());
+        assert_eq!(taken(1), [0; 0], "pulled before");
+        queue.start_over(2);
+        queue.put_in_order(vec![message(5, 1)]);
+        assert_eq!(taken(1), [5]);
     }
 
     #[test]

@@ -16,7 +16,8 @@ use mq_protocol::sys_flag::PullSysFlag;
 
 use crate::api::{PullResult, PullStatus};
 use crate::error::ClientError;
-use crate::process_queue::{FlowControl, ProcessQueue};
+use crate::flow_control::FlowControl;
+use crate::process_queue::ProcessQueue;
 use crate::push_consumer::ConsumerInner;
 
 /// How long the broker may hold a pull.
@@ -42,18 +43,20 @@ impl ConsumerInner {
         process_queue: Arc<ProcessQueue>,
         mut next_offset: i64,
     ) {
-        let limits = self.flow_control();
         while !process_queue.is_dropped() {
-            process_queue.wait_for_room(limits).await;
+            process_queue.wait_for_room(self.flow_control()).await;
             let Some(term) = self.begin_term(&queue, &process_queue, &mut next_offset).await else {
                 process_queue.rest(PAUSE_AFTER_ERROR).await;
                 continue;
             };
+            process_queue.pull_started();
             let result = mq_env::select! {
                 () = process_queue.dropped() => return,
-                () = process_queue.lock_changed() => continue,
-                result = self.pull_once(&queue, &process_queue, next_offset) => result,
+                () = process_queue.lock_changed() => None,
+                result = self.pull_once(&queue, &process_queue, next_offset) => Some(result),
             };
+            process_queue.pull_ended();
+            let Some(result) = result else { continue };
             // Whatever came, somebody else may have had the queue meanwhile.
             if process_queue.term() != Some(term) {
                 continue;
@@ -77,9 +80,10 @@ impl ConsumerInner {
 
     /// When pulling pauses. In order, a message that is stuck lets nothing pass it.
     fn flow_control(&self) -> FlowControl {
+        let limits = self.config.flow_control.per_queue(self.state().process_queues.len());
         match self.config.consume_orderly {
-            true => FlowControl { span_max: i64::MAX, ..self.config.flow_control },
-            false => self.config.flow_control,
+            true => FlowControl { span_max: i64::MAX, ..limits },
+            false => limits,
         }
     }
 

@@ -21,10 +21,11 @@ use tokio::time::Instant;
 
 use crate::allocate::AllocateMessageQueueStrategy;
 use crate::error::StartError;
+use crate::flow_control::FlowControl;
 use crate::instance::{CLIENT_INNER_PRODUCER_GROUP, ClientInstance};
 use crate::local_offset_store::LocalOffsetStore;
 use crate::offset_store::OffsetTable;
-use crate::process_queue::{FlowControl, ProcessQueue};
+use crate::process_queue::ProcessQueue;
 use crate::producer::{Producer, ProducerConfig};
 
 const HALF_AN_HOUR_MS: i64 = 30 * 60 * 1_000;
@@ -95,6 +96,9 @@ pub struct PushConsumerConfig {
     /// How long a queue that is consumed in order rests after a batch that is to be consumed again
     /// (`suspendCurrentQueueTimeMillis`); 10 ms to 30 s.
     pub suspend_current_queue_time_ms: u64,
+    /// A message that a listener has had for longer comes again (`consumeTimeout`); looked for once in this time.
+    /// Not in order.
+    pub consume_timeout: Duration,
     /// How long a shutdown waits for listeners that are at work (`awaitTerminationMillisWhenShutdown`). In order
     /// it always waits, until the lock of the queue runs out.
     pub await_termination_when_shutdown: Duration,
@@ -124,6 +128,7 @@ impl PushConsumerConfig {
             reconsume_times_max: -1,
             consume_orderly: false,
             suspend_current_queue_time_ms: 1_000,
+            consume_timeout: Duration::from_secs(15 * 60),
             await_termination_when_shutdown: Duration::ZERO,
             flow_control: FlowControl::default(),
         }
@@ -189,6 +194,10 @@ impl PushConsumer {
             if inner.locks_queues() {
                 let keeping = Arc::clone(&inner).keep_locks();
                 inner.tasks.spawn_until_cancelled("client queue locks", keeping);
+            }
+            if !inner.config.consume_orderly {
+                let cleaning = Arc::clone(&inner).clean_expired_messages();
+                inner.tasks.spawn_until_cancelled("client expired messages", cleaning);
             }
             Ok(PushConsumer { inner })
         })
@@ -307,7 +316,7 @@ impl ConsumerInner {
                 );
             }
         } else if until > Instant::now() {
-            // Whoever wants a permit from now on gets it after this.
+            // Who gets a permit meanwhile does not use it.
             let all = u32::try_from(self.config.consume_thread_max).unwrap_or(u32::MAX);
             let _ = tokio::time::timeout_at(until, self.consume_permits.acquire_many(all)).await;
         }

@@ -78,7 +78,9 @@ impl ConsumerInner {
             let state = self.state();
             let owned = state.process_queues.iter().filter(|(queue, _)| queue.topic == topic);
             owned
-                .filter(|(queue, owned)| !mine.contains(queue) || owned.is_leaving())
+                .filter(|(queue, owned)| {
+                    !mine.contains(queue) || owned.is_leaving() || owned.is_pull_expired()
+                })
                 .map(|(queue, process_queue)| (queue.clone(), Arc::clone(process_queue)))
                 .collect()
         };

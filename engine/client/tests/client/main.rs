@@ -7,6 +7,7 @@ mod fake_cluster;
 #[path = "../../../remoting/tests/remoting/memory_net.rs"]
 mod memory_net;
 mod in_order;
+mod listeners;
 mod listening;
 mod producing;
 mod pulling;
