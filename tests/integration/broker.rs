@@ -1,8 +1,10 @@
 //! Brokers in a simulated world, asked over the wire.
 
+mod away;
 mod cluster;
 mod delays;
 mod groups;
+mod in_order;
 mod life;
 mod limits;
 mod offsets;

@@ -195,6 +195,13 @@ impl ConsumerManager {
         Some(channels.values().map(|client| client.client_id.to_string()).collect())
     }
 
+    /// What the member of a group calls itself whose heartbeats come over a connection.
+    pub(crate) fn client_id(&self, group: &str, channel: ChannelId) -> Option<Arc<str>> {
+        let state = lock(&self.state);
+        let client = state.groups.get(group)?.channels.get(&channel)?;
+        Some(Arc::clone(&client.client_id))
+    }
+
     /// What the group wants of `topic`.
     pub(crate) fn find_subscription(&self, group: &str, topic: &str) -> FoundSubscription {
         let state = lock(&self.state);

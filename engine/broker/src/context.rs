@@ -9,7 +9,7 @@ use mq_env::Env;
 use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::ConsumerData;
 use mq_protocol::codes::ResponseCode;
-use mq_protocol::message::retry_topic;
+use mq_protocol::message::{MessageQueue, retry_topic};
 use mq_remoting::{ChannelId, LogLimit, ProcessError};
 use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, UpstreamSwitch};
@@ -18,6 +18,7 @@ use mq_store::plant::Plant;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::client_channel::ClientChannelInfo;
 use crate::config::BrokerConfig;
@@ -85,6 +86,9 @@ pub(crate) enum CommitRefused {
     NoTopic,
     #[error("subscription group not exist")]
     NoGroup,
+    /// Another member of the group consumes the queue in order.
+    #[error("queue {0} is locked by another client than {1}")]
+    LockedByOther(i32, Arc<str>),
     #[error(transparent)]
     Limit(#[from] LimitReached),
 }
@@ -123,19 +127,23 @@ impl BrokerContext {
         Some((0..queue_nums).contains(&queue_id) || self.max_offset(topic, queue_id) > 0)
     }
 
-    /// Commits a group's offset. Refused is what nobody could consume: RocketMQ 4.9 keeps whatever it is
-    /// told.
+    /// Commits a group's offset, as the client at the other end of `channel` says. Refused is what nobody could
+    /// consume, and what a member says of a queue that another one has locked: RocketMQ 4.9 keeps
+    /// whatever it is told.
     ///
     /// # Errors
     /// See [`CommitRefused`].
     pub(crate) fn commit_offset(
         &self,
+        channel: ChannelId,
         group: &str,
         topic: &str,
         queue_id: i32,
         offset: i64,
     ) -> Result<(), CommitRefused> {
-        let committed = self.check_commit(group, topic, queue_id, offset).and_then(|()| {
+        let checked = self.check_commit(group, topic, queue_id, offset);
+        let checked = checked.and_then(|()| self.check_holder(channel, group, topic, queue_id));
+        let committed = checked.and_then(|()| {
             self.offsets.commit_offset(group, topic, queue_id, offset).map_err(CommitRefused::from)
         });
         if let Err(error) = committed {
@@ -186,6 +194,25 @@ impl BrokerContext {
             return Err(CommitRefused::BeyondEnd { offset, end });
         }
         Ok(())
+    }
+
+    /// Who consumes in order commits what it holds the lock of. A connection that told of no member of the
+    /// group may be an operator's, or a client's second one: it is believed.
+    fn check_holder(
+        &self,
+        channel: ChannelId,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+    ) -> Result<(), CommitRefused> {
+        let Some(client_id) = self.consumers.client_id(group, channel) else { return Ok(()) };
+        let broker_name = self.config.broker_name.clone();
+        let queue = MessageQueue { topic: topic.to_owned(), broker_name, queue_id };
+        let now = Instant::now();
+        match self.rebalance_locks.is_held_by_other(group, &queue, &client_id, now) {
+            true => Err(CommitRefused::LockedByOther(queue_id, client_id)),
+            false => Ok(()),
+        }
     }
 
     /// Draws one of `queue_nums` queues.

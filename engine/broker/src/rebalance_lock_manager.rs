@@ -76,6 +76,20 @@ impl RebalanceLockManager {
         Ok(locked)
     }
 
+    /// Whether another client of the group than this one holds the lock of `queue`. A lock that may be taken
+    /// over is nobody's.
+    pub(crate) fn is_held_by_other(
+        &self,
+        group: &str,
+        queue: &MessageQueue,
+        client_id: &str,
+        now: Instant,
+    ) -> bool {
+        let state = lock(&self.state);
+        let entry = state.locks.get(group).and_then(|held| held.get(queue));
+        entry.is_some_and(|entry| entry.client_id != client_id && !entry.is_expired(now))
+    }
+
     /// Releases those of `queues` that the client holds.
     pub(crate) fn unlock_batch(&self, group: &str, queues: &[MessageQueue], client_id: &str) {
         let mut state = lock(&self.state);
@@ -176,6 +190,20 @@ mod tests {
         manager.unlock_batch("G", &[queue(0)], "c2");
         manager.unlock_batch("G", &[queue(1)], "c1");
         assert!(!lock(&manager.state).locks.contains_key("G"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_anothers_until_it_may_be_taken_over() {
+        let manager = RebalanceLockManager::new(100);
+        let start = Instant::now();
+        locked(&manager, "c1", start);
+        let is_anothers =
+            |group, client_id, now| manager.is_held_by_other(group, &queue(0), client_id, now);
+        assert!(!is_anothers("G", "c1", start));
+        assert!(is_anothers("G", "c2", start + LOCK_MAX_LIVE_TIME));
+        assert!(!is_anothers("H", "c2", start), "each group has its own");
+        let late = start + LOCK_MAX_LIVE_TIME + Duration::from_millis(1);
+        assert!(!is_anothers("G", "c2", late));
     }
 
     #[tokio::test(start_paused = true)]

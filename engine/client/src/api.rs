@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mq_protocol::body::heartbeat::GetConsumerListByGroupResponseBody;
+use mq_protocol::body::lock::{LockBatchRequestBody, LockBatchResponseBody};
 use mq_protocol::body::topic_route::TopicRouteData;
 use mq_protocol::codes::{RequestCode, ResponseCode};
-use mq_protocol::fastjson::{Json, from_slice};
+use mq_protocol::fastjson::{Json, from_slice, to_bytes};
 use mq_protocol::header::CustomHeader;
 use mq_protocol::header::client::{ConsumerGroupRequestHeader, UnregisterClientRequestHeader};
 use mq_protocol::header::namesrv::GetRouteInfoRequestHeader;
 use mq_protocol::header::offset::{
     OffsetResponseHeader, QueryConsumerOffsetRequestHeader, QueryConsumerOffsetResponseHeader,
-    QueueRequestHeader, UpdateConsumerOffsetRequestHeader,
+    QueueRequestHeader, SearchOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
 };
 use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageResponseHeader};
 use mq_protocol::header::send_message::{
@@ -271,6 +272,59 @@ impl MqClientApi {
             self.invoke(addr, RemotingCommand::request(code, &header), API_TIMEOUT).await?;
         let header: OffsetResponseHeader = read_header(addr, &response)?;
         Ok(header.offset)
+    }
+
+    /// The offset of the first message of a queue that was stored at `timestamp_ms` or later.
+    pub(crate) async fn search_offset(
+        &self,
+        addr: &str,
+        queue: &MessageQueue,
+        timestamp_ms: i64,
+    ) -> Result<i64, ClientError> {
+        let header = SearchOffsetRequestHeader {
+            topic: queue.topic.clone(),
+            queue_id: queue.queue_id,
+            timestamp: timestamp_ms,
+        };
+        let code = RequestCode::SEARCH_OFFSET_BY_TIMESTAMP;
+        let response =
+            self.invoke(addr, RemotingCommand::request(code, &header), API_TIMEOUT).await?;
+        let header: OffsetResponseHeader = read_header(addr, &response)?;
+        Ok(header.offset)
+    }
+
+    /// Locks queues for a client, or renews its locks; gives those that it holds now.
+    pub(crate) async fn lock_batch_mq(
+        &self,
+        addr: &str,
+        body: &LockBatchRequestBody,
+        timeout: Duration,
+    ) -> Result<Vec<MessageQueue>, ClientError> {
+        let request = RemotingCommand::request(RequestCode::LOCK_BATCH_MQ, &());
+        let response = self.invoke(addr, request.with_body(to_bytes(body)), timeout).await?;
+        let body: LockBatchResponseBody = read_body(addr, &response)?;
+        Ok(body.lock_ok_mq_set)
+    }
+
+    /// Releases queues.
+    pub(crate) async fn unlock_batch_mq(
+        &self,
+        addr: &str,
+        body: &LockBatchRequestBody,
+        timeout: Duration,
+    ) -> Result<(), ClientError> {
+        let request = RemotingCommand::request(RequestCode::UNLOCK_BATCH_MQ, &());
+        self.invoke(addr, request.with_body(to_bytes(body)), timeout).await.map(drop)
+    }
+
+    /// Releases queues without waiting for an answer.
+    pub(crate) fn unlock_batch_mq_oneway(
+        &self,
+        addr: &str,
+        body: &LockBatchRequestBody,
+    ) -> Result<(), ClientError> {
+        let request = RemotingCommand::request(RequestCode::UNLOCK_BATCH_MQ, &());
+        Ok(self.remoting.invoke_oneway(addr, request.with_body(to_bytes(body)))?)
     }
 
     /// Lets the broker redeliver a message later, or make it a dead letter.

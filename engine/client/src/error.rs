@@ -1,5 +1,9 @@
 //! What can go wrong in a client.
 
+use std::path::{Path, PathBuf};
+
+use mq_env::disk::replaced_file::DamagedFile;
+use mq_protocol::body::heartbeat::SubscriptionParseError;
 use mq_protocol::codes::ResponseCode;
 use mq_remoting::RemotingError;
 
@@ -65,6 +69,32 @@ impl ClientError {
             }
             _ => false,
         }
+    }
+}
+
+/// Why a consumer did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A subscription's expression cannot be read.
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionParseError),
+    /// Nothing sound is left of the offsets of a broadcasting consumer.
+    #[error("{0}; put back a sound one, or remove both to begin as a new consumer does")]
+    Offsets(#[from] DamagedFile),
+    /// The directory of the offsets cannot be used.
+    #[error("the offsets in {path} cannot be used: {reason}")]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What the disk says.
+        reason: String,
+    },
+}
+
+impl StartError {
+    /// What the disk says of the file at `path`.
+    pub(crate) fn disk(path: &Path, error: &std::io::Error) -> Self {
+        StartError::Disk { path: path.to_path_buf(), reason: error.to_string() }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`error`] | [`ClientError`], [`SendError`] |
+//! | [`error`] | [`ClientError`], [`SendError`], [`StartError`] |
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
 //! | [`instance`], `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
@@ -11,9 +11,10 @@
 //! | [`pull_client`] | [`PullClient`], reading without a group |
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
 //! | [`allocate`], `rebalance` | which queues it owns |
-//! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
+//! | `pull_service`, [`flow_control`], `process_queue`, `consume_service`, `offset_store`, `local_offset_store` | pulling, caching, consuming, how far: at the broker, or in a file |
+//! | `consume_in_order`, `queue_locks`, `queue_lease` | consuming in order, and the locks that it takes |
 //!
-//! Not here: orderly consumption, broadcasting, batches, ACL, namespaces.
+//! Not here: batches, ACL, namespaces.
 
 pub mod error;
 
@@ -45,16 +46,27 @@ mod rebalance;
 
 mod pull_service;
 
-pub mod process_queue;
+pub mod flow_control;
+
+mod process_queue;
 
 mod consume_service;
 
+mod consume_in_order;
+
+mod queue_locks;
+
+mod queue_lease;
+
 mod offset_store;
 
+mod local_offset_store;
+
+pub use allocate::AllocateMessageQueueStrategy;
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};
-pub use error::{ClientError, SendError};
+pub use error::{ClientError, SendError, StartError};
+pub use flow_control::FlowControl;
 pub use instance::{ClientConfig, ClientInstance};
-pub use process_queue::FlowControl;
 pub use producer::{Producer, ProducerConfig};
 pub use pull_client::PullClient;
 pub use push_consumer::{

@@ -3,30 +3,24 @@
 //!
 //! The offset that may be committed is the lowest one still here, or the one behind the highest
 //! ever seen: a message that is stuck holds it back, however many behind it are done.
+//!
+//! A queue that is consumed in order is locked at its broker. What it holds was pulled in one term of that lock
+//! ([`QueueLease`]) and is handed out and committed in that term alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mq_protocol::message::MessageExt;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Limits of what may be cached per queue before pulling pauses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowControl {
-    /// Messages (`pullThresholdForQueue`).
-    pub count_max: usize,
-    /// Bytes of bodies (`pullThresholdSizeForQueue`).
-    pub size_bytes_max: usize,
-    /// Distance between the lowest and the highest offset (`consumeConcurrentlyMaxSpan`).
-    pub span_max: i64,
-}
+use crate::flow_control::FlowControl;
+use crate::queue_lease::QueueLease;
 
-impl Default for FlowControl {
-    fn default() -> Self {
-        FlowControl { count_max: 1000, size_bytes_max: 100 << 20, span_max: 2000 }
-    }
-}
+/// A queue without a pull for longer is given up and taken again (`rocketmq.client.pull.pullMaxIdleTime`).
+const PULL_MAX_IDLE_TIME: Duration = Duration::from_secs(120);
 
 /// The cache of one queue.
 #[derive(Default)]
@@ -36,6 +30,10 @@ pub(crate) struct ProcessQueue {
     arrived: Notify,
     /// Signalled when messages have left.
     drained: Notify,
+    /// Signalled when a term of the lock begins or the lock is lost.
+    lock_changed: Notify,
+    /// Held while the listener has messages of a queue that is consumed in order.
+    consuming: tokio::sync::Mutex<()>,
     dropped: CancellationToken,
 }
 
@@ -46,11 +44,30 @@ struct State {
     /// What the listener has not been given yet.
     waiting: VecDeque<Arc<MessageExt>>,
     size_bytes: usize,
+    /// When the listener was given each message that it has, by queue offset.
+    consume_started: BTreeMap<i64, Instant>,
+    /// When the pull began that is under way.
+    pull_started: Option<Instant>,
     /// Highest offset ever put here.
     queue_offset_max: Option<i64>,
+    /// The lock, if the queue is one that is locked.
+    lease: Option<QueueLease>,
+    /// The term of the lock in which the content was pulled.
+    content_term: u64,
+    /// It is given up as soon as the listener that has messages of it has ended.
+    is_leaving: bool,
 }
 
 impl State {
+    /// See [`ProcessQueue::term`].
+    fn term(&self) -> Option<u64> {
+        self.lease.map_or(Some(0), |lease| lease.term_at(Instant::now()))
+    }
+
+    fn may_commit(&self) -> bool {
+        self.term() == Some(self.content_term)
+    }
+
     /// A broker may send a message twice: it is here once.
     fn cache(&mut self, message: &Arc<MessageExt>) {
         self.forget(message.queue_offset);
@@ -60,6 +77,7 @@ impl State {
 
     fn forget(&mut self, offset: i64) {
         let Some(message) = self.cached.remove(&offset) else { return };
+        self.consume_started.remove(&offset);
         let len = message.message.body.len();
         assert!(self.size_bytes >= len, "{len} bytes of {} leave", self.size_bytes);
         self.size_bytes -= len;
@@ -68,6 +86,14 @@ impl State {
 }
 
 impl ProcessQueue {
+    /// A queue that its broker locked when it was asked at `asked_at`, to be read from now on.
+    pub(crate) fn locked(asked_at: Instant) -> Self {
+        let lease = QueueLease::given(asked_at);
+        let content_term = lease.term_at(asked_at).unwrap_or_default();
+        let state = State { lease: Some(lease), content_term, ..State::default() };
+        ProcessQueue { state: Mutex::new(state), ..ProcessQueue::default() }
+    }
+
     /// Adds what was pulled.
     pub(crate) fn put(&self, messages: Vec<Arc<MessageExt>>) {
         let mut state = self.state();
@@ -132,16 +158,170 @@ impl ProcessQueue {
         commit
     }
 
+    /// The term in which the queue may be consumed now: that of its lock, while that is trusted. Always the
+    /// same one for a queue that is not locked.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.state().term()
+    }
+
+    /// Whether what was consumed of its content may be committed now.
+    pub(crate) fn may_commit(&self) -> bool {
+        self.state().may_commit()
+    }
+
+    /// Whether its content was pulled in `term`.
+    pub(crate) fn is_read_in(&self, term: u64) -> bool {
+        self.state().content_term == term
+    }
+
+    /// Its broker gave the lock, being asked at `asked_at`.
+    pub(crate) fn lock_given(&self, asked_at: Instant) {
+        let is_new_term = {
+            let mut state = self.state();
+            let lease = state.lease.as_mut();
+            lease.is_some_and(|lease| lease.renew(asked_at, Instant::now()))
+        };
+        if is_new_term {
+            self.lock_changed.notify_one();
+        }
+    }
+
+    /// Its broker gave the lock to another client.
+    pub(crate) fn lock_lost(&self) {
+        if let Some(lease) = &mut self.state().lease {
+            lease.lose();
+        }
+        self.lock_changed.notify_one();
+    }
+
+    /// Resolves when a term of the lock begins or the lock is lost.
+    pub(crate) async fn lock_changed(&self) {
+        self.lock_changed.notified().await;
+    }
+
+    /// When the lock is not trusted any more; `None` if it is not trusted now, or there is none.
+    pub(crate) fn locked_until(&self) -> Option<Instant> {
+        self.state().lease.and_then(|lease| lease.valid_until())
+    }
+
+    /// Forgets everything: it was pulled before `term`. The caller has [the turn](ProcessQueue::consuming).
+    pub(crate) fn start_over(&self, term: u64) {
+        let mut state = self.state();
+        let lease = state.lease;
+        *state =
+            State { lease, content_term: term, is_leaving: state.is_leaving, ..State::default() };
+    }
+
+    /// Waits for the turn to have the listener consume, where that happens in order.
+    pub(crate) async fn consuming(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.consuming.lock().await
+    }
+
+    /// Waits until messages are to be consumed in order, though the lock may have to be got before.
+    /// `false` once the queue is dropped.
+    pub(crate) async fn wait_in_order(&self) -> bool {
+        while !self.is_dropped() {
+            let has_some = {
+                let state = self.state();
+                !state.waiting.is_empty() && (state.term().is_none() || state.may_commit())
+            };
+            if has_some {
+                return true;
+            }
+            mq_env::select! {
+                () = self.dropped.cancelled() => {}
+                () = self.arrived.notified() => {}
+            }
+        }
+        false
+    }
+
+    /// Adds what was pulled, for consumption in order: whatever a broker sends, nothing is handed out behind
+    /// what has a higher offset.
+    pub(crate) fn put_in_order(&self, mut messages: Vec<Arc<MessageExt>>) {
+        messages.sort_by_key(|message| message.queue_offset);
+        messages.dedup_by_key(|message| message.queue_offset);
+        let known = self.state().queue_offset_max;
+        messages.retain(|message| Some(message.queue_offset) > known);
+        self.put(messages);
+    }
+
+    /// The next messages in order, at most `count_max`, and the term of the lock. `None` without any, and
+    /// while the lock is not trusted or what is here was pulled before its term. The caller has
+    /// [the turn](ProcessQueue::consuming).
+    pub(crate) fn take_in_order(&self, count_max: usize) -> Option<(u64, Vec<Arc<MessageExt>>)> {
+        let mut state = self.state();
+        let term = state.term().filter(|term| *term == state.content_term)?;
+        let count = count_max.min(state.waiting.len());
+        let batch: Vec<_> = state.waiting.drain(..count).collect();
+        let is_in_order = batch.is_sorted_by_key(|message| message.queue_offset);
+        assert!(is_in_order, "messages of a queue are handed out by their offsets");
+        (!batch.is_empty() && !self.is_dropped()).then_some((term, batch))
+    }
+
+    /// Puts messages back that [`ProcessQueue::take_in_order`] gave, before all others.
+    pub(crate) fn put_back_in_order(&self, messages: Vec<Arc<MessageExt>>) {
+        let mut state = self.state();
+        for message in messages.into_iter().rev() {
+            state.cache(&message);
+            state.waiting.push_front(message);
+        }
+    }
+
+    /// Has the next rebalance give the queue up once more.
+    pub(crate) fn leave_later(&self) {
+        self.state().is_leaving = true;
+    }
+
+    /// Whether the queue is dropped, and only waits for its listener.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.state().is_leaving
+    }
+
+    /// The listener is given messages now.
+    pub(crate) fn consume_started(&self, messages: &[Arc<MessageExt>]) {
+        let (mut state, now) = (self.state(), Instant::now());
+        for message in messages {
+            if state.cached.contains_key(&message.queue_offset) {
+                state.consume_started.insert(message.queue_offset, now);
+            }
+        }
+    }
+
+    /// The message with the lowest offset, if the listener has had it for longer than `timeout`.
+    pub(crate) fn stuck_head(&self, timeout: Duration) -> Option<Arc<MessageExt>> {
+        let state = self.state();
+        let (offset, head) = state.cached.first_key_value()?;
+        let is_stuck = state.consume_started.get(offset)?.elapsed() > timeout;
+        is_stuck.then(|| Arc::clone(head))
+    }
+
+    /// A pull begins.
+    pub(crate) fn pull_started(&self) {
+        self.state().pull_started = Some(Instant::now());
+    }
+
+    /// The pull has ended.
+    pub(crate) fn pull_ended(&self) {
+        self.state().pull_started = None;
+    }
+
+    /// Whether a pull is under way that should have ended long ago (`isPullExpired`).
+    pub(crate) fn is_pull_expired(&self) -> bool {
+        self.state().pull_started.is_some_and(|started| started.elapsed() > PULL_MAX_IDLE_TIME)
+    }
+
     /// Whether everything pulled is done.
     pub(crate) fn is_empty(&self) -> bool {
         self.state().cached.is_empty()
     }
 
-    /// Waits until less is cached than `limits` allow, or the queue is dropped.
+    /// Waits until less is cached than `limits` allow, or the queue is dropped or locked anew.
     pub(crate) async fn wait_for_room(&self, limits: FlowControl) {
         while !self.has_room(limits) {
             mq_env::select! {
                 () = self.dropped.cancelled() => return,
+                () = self.lock_changed() => return,
                 () = self.drained.notified() => {}
             }
         }
@@ -159,6 +339,14 @@ impl ProcessQueue {
     /// Resolves when the queue is dropped.
     pub(crate) async fn dropped(&self) {
         self.dropped.cancelled().await;
+    }
+
+    /// Waits for `pause`, or until the queue is dropped.
+    pub(crate) async fn rest(&self, pause: Duration) {
+        mq_env::select! {
+            () = self.dropped.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 
     fn has_room(&self, limits: FlowControl) -> bool {
@@ -201,6 +389,44 @@ mod tests {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
         })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_that_does_not_end_is_noticed() {
+        let queue = ProcessQueue::default();
+        tokio::time::advance(2 * PULL_MAX_IDLE_TIME).await;
+        assert!(!queue.is_pull_expired(), "it waits for room, or for a lock");
+        queue.pull_started();
+        tokio::time::advance(PULL_MAX_IDLE_TIME).await;
+        assert!(!queue.is_pull_expired());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(queue.is_pull_expired());
+        queue.pull_ended();
+        assert!(!queue.is_pull_expired());
+    }
+
+    /// A broker that sends messages out of order, or once more, does not get them handed out so.
+    #[tokio::test(start_paused = true)]
+    async fn in_order_nothing_comes_behind_what_is_higher() {
+        let queue = ProcessQueue::locked(Instant::now());
+        let taken = |count| {
+            let taken = queue.take_in_order(count);
+            let batch = taken.map(|(_, batch)| batch).unwrap_or_default();
+            batch.iter().map(|it| it.queue_offset).collect::<Vec<_>>()
+        };
+        queue.put_in_order([7, 5, 6, 6].map(|offset| message(offset, 1)).to_vec());
+        assert_eq!(taken(2), [5, 6]);
+        queue.put_in_order([6, 8].map(|offset| message(offset, 1)).to_vec());
+        queue.put_back_in_order([5, 6].map(|offset| message(offset, 1)).to_vec());
+        assert_eq!(taken(9), [5, 6, 7, 8]);
+        queue.put_in_order(vec![message(9, 1)]);
+        queue.lock_lost();
+        assert_eq!(taken(1), [0; 0]);
+        queue.lock_given(Instant::now());
+        assert_eq!(taken(1), [0; 0], "pulled before");
+        queue.start_over(2);
+        queue.put_in_order(vec![message(5, 1)]);
+        assert_eq!(taken(1), [5]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use mq_protocol::sys_flag::PullSysFlag;
 
 use crate::api::{PullResult, PullStatus};
 use crate::error::ClientError;
+use crate::flow_control::FlowControl;
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::ConsumerInner;
 
@@ -43,11 +44,23 @@ impl ConsumerInner {
         mut next_offset: i64,
     ) {
         while !process_queue.is_dropped() {
-            process_queue.wait_for_room(self.config.flow_control).await;
+            process_queue.wait_for_room(self.flow_control()).await;
+            let Some(term) = self.begin_term(&queue, &process_queue, &mut next_offset).await else {
+                process_queue.rest(PAUSE_AFTER_ERROR).await;
+                continue;
+            };
+            process_queue.pull_started();
             let result = mq_env::select! {
                 () = process_queue.dropped() => return,
-                result = self.pull_once(&queue, next_offset) => result,
+                () = process_queue.lock_changed() => None,
+                result = self.pull_once(&queue, &process_queue, next_offset) => Some(result),
             };
+            process_queue.pull_ended();
+            let Some(result) = result else { continue };
+            // Whatever came, somebody else may have had the queue meanwhile.
+            if process_queue.term() != Some(term) {
+                continue;
+            }
             match result {
                 Ok(result) if result.pull_status == PullStatus::OffsetIllegal => {
                     process_queue.drop_queue();
@@ -59,18 +72,47 @@ impl ConsumerInner {
                 }
                 Err(error) => {
                     tracing::debug!(?queue, %error, "pull failed");
-                    mq_env::select! {
-                        () = process_queue.dropped() => return,
-                        () = tokio::time::sleep(pause_after(&error)) => {}
-                    }
+                    process_queue.rest(pause_after(&error)).await;
                 }
             }
         }
     }
 
+    /// When pulling pauses. In order, a message that is stuck lets nothing pass it.
+    fn flow_control(&self) -> FlowControl {
+        let limits = self.config.flow_control.per_queue(self.state().process_queues.len());
+        match self.config.consume_orderly {
+            true => FlowControl { span_max: i64::MAX, ..limits },
+            false => limits,
+        }
+    }
+
+    /// The term of the queue's lock; `None` while there is none. Its first pull begins where the broker says
+    /// that the group stands: somebody else may have consumed meanwhile. (RocketMQ 4.9 asks only once,
+    /// however often the lock is lost later, and goes on with what it had cached.)
+    async fn begin_term(
+        &self,
+        queue: &MessageQueue,
+        process_queue: &ProcessQueue,
+        next_offset: &mut i64,
+    ) -> Option<u64> {
+        let term = process_queue.term()?;
+        if process_queue.is_read_in(term) {
+            return Some(term);
+        }
+        let _turn = process_queue.consuming().await;
+        self.state().offsets.remove(queue);
+        *next_offset = self.compute_pull_from_where(queue).await?;
+        process_queue.start_over(term);
+        tracing::debug!(?queue, next_offset, "queue locked anew");
+        self.tell_pull_offset(queue, *next_offset);
+        Some(term)
+    }
+
     async fn pull_once(
         &self,
         queue: &MessageQueue,
+        process_queue: &ProcessQueue,
         offset: i64,
     ) -> Result<PullResult, ClientError> {
         let (broker_id, commit_offset, sub_version) = {
@@ -82,7 +124,9 @@ impl ConsumerInner {
             )
         };
         let (addr, is_slave) = self.instance.subscribe_addr(queue, broker_id).await?;
-        let commit = if commit_offset > 0 && !is_slave { PullSysFlag::COMMIT_OFFSET } else { 0 };
+        let commits =
+            commit_offset > 0 && !is_slave && !self.is_broadcasting() && process_queue.may_commit();
+        let commit = if commits { PullSysFlag::COMMIT_OFFSET } else { 0 };
         let header = PullMessageRequestHeader {
             consumer_group: self.config.group.clone(),
             topic: queue.topic.clone(),
@@ -122,7 +166,11 @@ impl ConsumerInner {
             return;
         }
         let restored = messages.into_iter().map(|message| restore_topic(message, &retry_topic));
-        process_queue.put(restored.map(Arc::new).collect());
+        let restored = restored.map(Arc::new).collect();
+        match self.config.consume_orderly {
+            true => process_queue.put_in_order(restored),
+            false => process_queue.put(restored),
+        }
     }
 
     /// Lets a queue rest whose offset its broker corrected, and gives it up. The next rebalance takes it again,
@@ -152,7 +200,7 @@ impl ConsumerInner {
         tokio::time::sleep(PAUSE_AFTER_ILLEGAL_OFFSET).await;
         // A listener that had been at work may have raised it once more.
         if set_if_mine() {
-            self.give_up_queue(&queue).await;
+            self.give_up_queue(&queue, &process_queue).await;
         }
     }
 

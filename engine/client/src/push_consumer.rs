@@ -1,11 +1,13 @@
-//! [`PushConsumer`]: a member of a consumer group in clustering mode (RocketMQ 4.9
-//! `DefaultMQPushConsumer` with a concurrent listener).
+//! [`PushConsumer`]: a member of a consumer group, which shares the group's messages with the others or gets
+//! all of them (RocketMQ 4.9 `DefaultMQPushConsumer` with a concurrent or an orderly listener).
 //!
 //! Each queue it owns has two tasks: one pulls, one hands messages to the listener. Owning is decided
 //! by rebalancing. Delivery is at least once: what was consumed and not committed comes again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mq_env::BoxFuture;
 use mq_env::task::TaskGroup;
@@ -15,18 +17,27 @@ use mq_protocol::body::heartbeat::{
 };
 use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::allocate::AllocateMessageQueueStrategy;
+use crate::error::StartError;
+use crate::flow_control::FlowControl;
 use crate::instance::{CLIENT_INNER_PRODUCER_GROUP, ClientInstance};
+use crate::local_offset_store::LocalOffsetStore;
 use crate::offset_store::OffsetTable;
-use crate::process_queue::{FlowControl, ProcessQueue};
+use crate::process_queue::ProcessQueue;
 use crate::producer::{Producer, ProducerConfig};
+
+const HALF_AN_HOUR_MS: i64 = 30 * 60 * 1_000;
 
 /// What the listener made of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumeResult {
     /// Done with them (`CONSUME_SUCCESS`).
     Success,
-    /// To be redelivered later, or to become dead letters (`RECONSUME_LATER`).
+    /// To be redelivered later, or to become dead letters (`RECONSUME_LATER`). In order: to be consumed again
+    /// after [`PushConsumerConfig::suspend_current_queue_time_ms`], and nothing of their queue before
+    /// (`SUSPEND_CURRENT_QUEUE_A_MOMENT`).
     ReconsumeLater,
 }
 
@@ -54,19 +65,43 @@ pub type MessageListener = Arc<dyn Fn(&[Arc<MessageExt>]) -> Consumption + Send 
 pub struct PushConsumerConfig {
     /// Consumer group.
     pub group: String,
+    /// Whether the members share the messages. Who gets all of them by `Broadcasting` keeps offsets by itself:
+    /// it wants a client with an instance name, or they are not found again.
+    pub message_model: MessageModel,
+    /// Where the offsets of broadcasting are kept (`rocketmq.client.localOffsetStoreDir`, which is in the
+    /// home directory there).
+    pub local_offset_store_dir: PathBuf,
     /// Topics with their expression: `*`, or tags separated by `||`.
     pub subscriptions: BTreeMap<String, String>,
+    /// How the members divide the queues; the same for all of them.
+    pub allocate_message_queue_strategy: AllocateMessageQueueStrategy,
     /// Where a group begins that has no offset. Brokers answer 0 for young queues, so with
     /// CONSUME_FROM_LAST_OFFSET these are read from their beginning all the same.
     pub consume_from_where: ConsumeFromWhere,
+    /// Where a group begins that has no offset, with CONSUME_FROM_TIMESTAMP: at what was stored then or later, in
+    /// ms (`consumeTimestamp`). `None` is half an hour before the start of the consumer.
+    pub consume_timestamp_ms: Option<i64>,
     /// How many messages a pull may bring (`pullBatchSize`).
     pub pull_batch_size: i32,
     /// How many messages the listener gets at a time (`consumeMessageBatchMaxSize`).
     pub consume_message_batch_max_size: usize,
     /// How many listener calls may be unfinished (`consumeThreadMax`).
     pub consume_thread_max: usize,
-    /// Redeliveries before a message becomes a dead letter (`maxReconsumeTimes`).
+    /// Redeliveries before a message becomes a dead letter (`maxReconsumeTimes`). −1 means 16, or for
+    /// ever when messages are consumed in order.
     pub reconsume_times_max: i32,
+    /// Whether the messages of a queue are consumed one batch after the other, in their order, by the one
+    /// member of the group that has the queue's lock (`MessageListenerOrderly`).
+    pub consume_orderly: bool,
+    /// How long a queue that is consumed in order rests after a batch that is to be consumed again
+    /// (`suspendCurrentQueueTimeMillis`); 10 ms to 30 s.
+    pub suspend_current_queue_time_ms: u64,
+    /// A message that a listener has had for longer comes again (`consumeTimeout`); looked for once in this time.
+    /// Not in order.
+    pub consume_timeout: Duration,
+    /// How long a shutdown waits for listeners that are at work (`awaitTerminationMillisWhenShutdown`). In order
+    /// it always waits, until the lock of the queue runs out.
+    pub await_termination_when_shutdown: Duration,
     /// When pulling pauses.
     pub flow_control: FlowControl,
 }
@@ -81,12 +116,20 @@ impl PushConsumerConfig {
     ) -> Self {
         PushConsumerConfig {
             group: group.into(),
+            message_model: MessageModel::default(),
+            local_offset_store_dir: PathBuf::from(".rocketmq_offsets"),
             subscriptions: BTreeMap::from([(topic.into(), expression.into())]),
+            allocate_message_queue_strategy: AllocateMessageQueueStrategy::default(),
             consume_from_where: ConsumeFromWhere::default(),
+            consume_timestamp_ms: None,
             pull_batch_size: 32,
             consume_message_batch_max_size: 1,
             consume_thread_max: 20,
-            reconsume_times_max: 16,
+            reconsume_times_max: -1,
+            consume_orderly: false,
+            suspend_current_queue_time_ms: 1_000,
+            consume_timeout: Duration::from_secs(15 * 60),
+            await_termination_when_shutdown: Duration::ZERO,
             flow_control: FlowControl::default(),
         }
     }
@@ -106,6 +149,12 @@ pub(crate) struct ConsumerInner {
     /// Sends to the retry topic what could not be sent back.
     pub(crate) inner_producer: Producer,
     pub(crate) consume_permits: Arc<Semaphore>,
+    /// The offsets of broadcasting.
+    pub(crate) local_offsets: Option<LocalOffsetStore>,
+    /// See [`PushConsumerConfig::consume_timestamp_ms`].
+    pub(crate) consume_timestamp_ms: i64,
+    /// One request for locks of queues at a time.
+    pub(crate) locking: tokio::sync::Mutex<()>,
     state: Mutex<ConsumerState>,
 }
 
@@ -115,21 +164,24 @@ pub(crate) struct ConsumerState {
     pub(crate) offsets: OffsetTable,
     /// The broker id to pull each queue from, as suggested last.
     pub(crate) pull_from_which_node: BTreeMap<MessageQueue, i64>,
+    /// No queue is taken or given up any more.
+    pub(crate) is_stopping: bool,
 }
 
 impl PushConsumer {
     /// Joins the group: asks for routes, tells the brokers, and takes its share of the queues.
     ///
     /// # Errors
-    /// When a subscription's expression cannot be read.
+    /// When a subscription's expression cannot be read, or the offsets of broadcasting cannot.
     pub fn start(
         instance: &ClientInstance,
         config: PushConsumerConfig,
         listener: MessageListener,
-    ) -> BoxFuture<'static, Result<PushConsumer, SubscriptionParseError>> {
+    ) -> BoxFuture<'static, Result<PushConsumer, StartError>> {
         let instance = instance.clone();
         Box::pin(async move {
-            let inner = ConsumerInner::new(&instance, config, listener)?;
+            let local_offsets = load_local_offsets(&instance, &config).await?;
+            let inner = ConsumerInner::new(&instance, config, listener, local_offsets)?;
             let inner = Arc::new(inner);
             instance.register_consumer(&inner.config.group, &inner);
             for topic in inner.topics() {
@@ -139,6 +191,14 @@ impl PushConsumer {
             }
             instance.send_heartbeat_to_all_brokers().await;
             instance.rebalance_soon();
+            if inner.locks_queues() {
+                let keeping = Arc::clone(&inner).keep_locks();
+                inner.tasks.spawn_until_cancelled("client queue locks", keeping);
+            }
+            if !inner.config.consume_orderly {
+                let cleaning = Arc::clone(&inner).clean_expired_messages();
+                inner.tasks.spawn_until_cancelled("client expired messages", cleaning);
+            }
             Ok(PushConsumer { inner })
         })
     }
@@ -151,14 +211,21 @@ impl PushConsumer {
         queues.map(|queue| (queue.clone(), state.offsets.get(queue))).collect()
     }
 
-    /// Leaves the group: stops pulling and consuming, commits offsets, tells the brokers.
+    /// Leaves the group: stops pulling and consuming, commits offsets, releases queues, tells the brokers.
     pub async fn shutdown(&self) {
-        self.inner.tasks.shutdown().await;
-        self.inner.persist_offsets().await;
-        for process_queue in self.inner.take_process_queues() {
+        let inner = &self.inner;
+        inner.state().is_stopping = true;
+        inner.await_termination().await;
+        inner.tasks.shutdown().await;
+        inner.persist_offsets().await;
+        let owned = std::mem::take(&mut inner.state().process_queues);
+        for process_queue in owned.values() {
             process_queue.drop_queue();
         }
-        self.inner.instance.unregister_consumer(&self.inner.config.group).await;
+        if inner.locks_queues() {
+            inner.unlock_all(owned.into_iter().collect()).await;
+        }
+        inner.instance.unregister_consumer(&inner.config.group).await;
     }
 }
 
@@ -167,10 +234,14 @@ impl ConsumerInner {
         instance: &ClientInstance,
         config: PushConsumerConfig,
         listener: MessageListener,
+        local_offsets: Option<LocalOffsetStore>,
     ) -> Result<Self, SubscriptionParseError> {
         let version = instance.env().clock.now_millis() as i64;
+        let half_an_hour_ago_ms = version - HALF_AN_HOUR_MS;
         let mut expressions = config.subscriptions.clone();
-        expressions.insert(retry_topic(&config.group), "*".to_owned());
+        if config.message_model == MessageModel::Clustering {
+            expressions.insert(retry_topic(&config.group), "*".to_owned());
+        }
         let subscriptions = expressions
             .iter()
             .map(|(topic, expression)| {
@@ -183,6 +254,7 @@ impl ConsumerInner {
             process_queues: BTreeMap::new(),
             offsets: OffsetTable::default(),
             pull_from_which_node: BTreeMap::new(),
+            is_stopping: false,
         };
         Ok(ConsumerInner {
             instance: instance.clone(),
@@ -193,14 +265,22 @@ impl ConsumerInner {
                 ProducerConfig::new(CLIENT_INNER_PRODUCER_GROUP),
             ),
             consume_permits: Arc::new(Semaphore::new(config.consume_thread_max)),
+            local_offsets,
+            locking: tokio::sync::Mutex::default(),
+            consume_timestamp_ms: config.consume_timestamp_ms.unwrap_or(half_an_hour_ago_ms),
             state: Mutex::new(state),
             config,
         })
     }
 
-    /// The topics subscribed to, the retry topic included.
+    /// The topics subscribed to, with the retry topic of a group that shares its messages.
     pub(crate) fn topics(&self) -> Vec<String> {
         self.state().subscriptions.keys().cloned().collect()
+    }
+
+    /// Whether every member gets all messages.
+    pub(crate) fn is_broadcasting(&self) -> bool {
+        self.config.message_model == MessageModel::Broadcasting
     }
 
     /// What heartbeats say of this consumer.
@@ -208,7 +288,7 @@ impl ConsumerInner {
         ConsumerData {
             group_name: self.config.group.clone(),
             consume_type: ConsumeType::ConsumePassively,
-            message_model: MessageModel::Clustering,
+            message_model: self.config.message_model,
             consume_from_where: self.config.consume_from_where,
             unit_mode: false,
             subscription_data_set: self.state().subscriptions.values().cloned().collect(),
@@ -219,7 +299,39 @@ impl ConsumerInner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_process_queues(&self) -> Vec<Arc<ProcessQueue>> {
-        std::mem::take(&mut self.state().process_queues).into_values().collect()
+    /// Waits for listeners that are at work, and lets none begin.
+    async fn await_termination(&self) {
+        let until = Instant::now() + self.config.await_termination_when_shutdown;
+        if self.config.consume_orderly {
+            let owned: Vec<_> = self.state().process_queues.values().cloned().collect();
+            let ended = owned.iter().map(|process_queue| async move {
+                process_queue.drop_queue();
+                let until = process_queue.locked_until().max(Some(until)).unwrap_or(until);
+                tokio::time::timeout_at(until, process_queue.consuming()).await.is_ok()
+            });
+            let all_ended = futures::future::join_all(ended).await.into_iter().all(|ended| ended);
+            if !all_ended {
+                tracing::warn!(
+                    "a listener did not end before the lock of its queue: it is cut off"
+                );
+            }
+        } else if until > Instant::now() {
+            // Who gets a permit meanwhile does not use it.
+            let all = u32::try_from(self.config.consume_thread_max).unwrap_or(u32::MAX);
+            let _ = tokio::time::timeout_at(until, self.consume_permits.acquire_many(all)).await;
+        }
     }
+}
+
+/// What an earlier life of a broadcasting consumer left.
+async fn load_local_offsets(
+    instance: &ClientInstance,
+    config: &PushConsumerConfig,
+) -> Result<Option<LocalOffsetStore>, StartError> {
+    if config.message_model == MessageModel::Clustering {
+        return Ok(None);
+    }
+    let (disk, dir) = (Arc::clone(&instance.env().disk), &config.local_offset_store_dir);
+    let store = LocalOffsetStore::load(disk, dir, instance.client_id(), &config.group);
+    store.await.map(Some)
 }

@@ -1,28 +1,24 @@
-//! Which queues a consumer owns, where it begins to read them, and the commit of its offsets
-//! (RocketMQ 4.9 `RebalancePushImpl` and `RemoteBrokerOffsetStore`).
+//! Which queues a consumer owns (RocketMQ 4.9 `RebalancePushImpl`).
 //!
 //! Every member computes its share by itself from what it sees. Members that see different lists
-//! own a queue twice for a while, or none does: concurrent consumption has no fencing.
+//! own a queue twice for a while, or none does: concurrent consumption has no fencing. A queue that is
+//! consumed in order is locked at its broker before it is taken, and released when it is given up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use mq_protocol::body::heartbeat::ConsumeFromWhere;
-use mq_protocol::body::topic_route::MASTER_ID;
-use mq_protocol::codes::RequestCode;
-use mq_protocol::header::offset::{
-    QueryConsumerOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
-};
-use mq_protocol::message::{MessageQueue, RETRY_GROUP_TOPIC_PREFIX};
+use mq_protocol::message::MessageQueue;
 
-use crate::allocate::allocate_averagely;
-use crate::error::ClientError;
 use crate::process_queue::ProcessQueue;
-use crate::push_consumer::{ConsumerInner, ConsumerState};
+use crate::push_consumer::ConsumerInner;
+
+/// How long giving up a queue waits for a listener that consumes it in order.
+const LISTENER_GRACE: Duration = Duration::from_secs(1);
 
 impl ConsumerInner {
     /// Takes and gives up queues of every topic. A topic of which too little is known stays as it is.
     pub(crate) async fn do_rebalance(self: &Arc<Self>) {
-        if self.tasks.is_cancelled() {
+        if self.tasks.is_cancelled() || self.state().is_stopping {
             return;
         }
         let mut changed = false;
@@ -40,42 +36,23 @@ impl ConsumerInner {
         }
     }
 
-    /// Commits the offsets of the queues owned.
-    pub(crate) async fn persist_offsets(&self) {
-        let offsets = {
-            let mut state = self.state();
-            let ConsumerState { process_queues, offsets, .. } = &mut *state;
-            offsets.retain_owned(|queue| process_queues.contains_key(queue))
-        };
-        for (queue, offset) in offsets {
-            self.persist(&queue, offset).await;
-        }
-    }
-
-    /// Commits one offset without waiting for an answer: at the master, or at a slave if there is no
-    /// master (whose synchronisation will overwrite it).
-    pub(crate) async fn persist(&self, queue: &MessageQueue, offset: i64) {
-        let header = UpdateConsumerOffsetRequestHeader {
-            consumer_group: self.config.group.clone(),
-            topic: queue.topic.clone(),
-            queue_id: queue.queue_id,
-            commit_offset: offset,
-        };
-        let sent = match self.instance.subscribe_addr(queue, MASTER_ID).await {
-            Ok((addr, _)) => self.instance.api().update_consumer_offset_oneway(&addr, &header),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
-            tracing::info!(?queue, offset, %error, "offset not committed");
-        }
-    }
-
-    /// This member's share of a topic; `None` when the route or the members are not known.
+    /// This member's share of a topic, all of it by broadcasting; `None` when the route or the members are not
+    /// known.
     async fn allocate(&self, topic: &str) -> Option<Vec<MessageQueue>> {
         let queues = self.instance.with_routes(|routes| routes.subscribe_queues(topic))?;
+        if self.is_broadcasting() {
+            return Some(queues.to_vec());
+        }
         let mut client_ids = self.find_consumer_id_list(topic).await?;
         client_ids.sort();
-        Some(allocate_averagely(self.instance.client_id(), &queues, &client_ids))
+        let strategy = &self.config.allocate_message_queue_strategy;
+        match strategy.allocate(self.instance.client_id(), &queues, &client_ids) {
+            Ok(mine) => Some(mine),
+            Err(error) => {
+                tracing::error!(topic, strategy = strategy.name(), %error, "queues not divided");
+                None
+            }
+        }
     }
 
     /// Asks one broker of the topic, drawn at random, for the members of the group.
@@ -101,19 +78,35 @@ impl ConsumerInner {
             let state = self.state();
             let owned = state.process_queues.iter().filter(|(queue, _)| queue.topic == topic);
             owned
-                .filter(|(queue, _)| !mine.contains(queue))
+                .filter(|(queue, owned)| {
+                    !mine.contains(queue) || owned.is_leaving() || owned.is_pull_expired()
+                })
                 .map(|(queue, process_queue)| (queue.clone(), Arc::clone(process_queue)))
                 .collect()
         };
+        let mut changed = false;
         for (queue, process_queue) in &lost {
             process_queue.drop_queue();
-            self.give_up_queue(queue).await;
+            changed |= self.give_up_queue(queue, process_queue).await;
         }
-        !lost.is_empty()
+        changed
     }
 
-    /// Commits the offset of a queue one last time and forgets the queue.
-    pub(crate) async fn give_up_queue(&self, queue: &MessageQueue) {
+    /// Commits the offset of a dropped queue one last time and forgets the queue. One that is consumed in order
+    /// stays until its listener has ended, whose result then counts; this waits only a little for that,
+    /// and says whether the queue is gone. (RocketMQ 4.9 commits before it waits, so that the next
+    /// owner gets the messages again.)
+    pub(crate) async fn give_up_queue(
+        &self,
+        queue: &MessageQueue,
+        process_queue: &ProcessQueue,
+    ) -> bool {
+        let turn = tokio::time::timeout(LISTENER_GRACE, process_queue.consuming()).await;
+        let Ok(_turn) = turn else {
+            tracing::info!(?queue, "queue kept until its listener has ended");
+            process_queue.leave_later();
+            return false;
+        };
         let offset = {
             let mut state = self.state();
             state.process_queues.remove(queue);
@@ -122,9 +115,13 @@ impl ConsumerInner {
             offset
         };
         if let Some(offset) = offset {
-            self.persist(queue, offset).await;
+            self.persist(queue, process_queue, offset).await;
+        }
+        if self.locks_queues() {
+            self.unlock(queue).await;
         }
         tracing::debug!(?queue, client = self.instance.client_id(), "queue given up");
+        true
     }
 
     async fn take_queues(self: &Arc<Self>, mine: &[MessageQueue]) -> bool {
@@ -133,17 +130,38 @@ impl ConsumerInner {
             if self.state().process_queues.contains_key(queue) {
                 continue;
             }
-            self.state().offsets.remove(queue);
-            let Some(next_offset) = self.compute_pull_from_where(queue).await else { continue };
-            let process_queue = Arc::new(ProcessQueue::default());
-            let taken = Arc::clone(&process_queue);
-            self.state().process_queues.insert(queue.clone(), taken);
-            tracing::debug!(?queue, next_offset, client = self.instance.client_id(), "queue taken");
-            self.tell_pull_offset(queue, next_offset);
-            self.spawn_queue(queue.clone(), process_queue, next_offset);
-            changed = true;
+            let process_queue = match self.locks_queues() {
+                false => ProcessQueue::default(),
+                true => match self.lock(queue).await {
+                    Some(asked_at) => ProcessQueue::locked(asked_at),
+                    // Its owner may not have released it yet: the next round sees.
+                    None => continue,
+                },
+            };
+            changed |= self.take_queue(queue, Arc::new(process_queue)).await;
         }
         changed
+    }
+
+    /// Begins to pull and consume a queue; not as long as nobody says where.
+    async fn take_queue(
+        self: &Arc<Self>,
+        queue: &MessageQueue,
+        process_queue: Arc<ProcessQueue>,
+    ) -> bool {
+        self.state().offsets.remove(queue);
+        let Some(next_offset) = self.compute_pull_from_where(queue).await else {
+            if self.locks_queues() {
+                self.unlock(queue).await;
+            }
+            return false;
+        };
+        let taken = Arc::clone(&process_queue);
+        self.state().process_queues.insert(queue.clone(), taken);
+        tracing::debug!(?queue, next_offset, client = self.instance.client_id(), "queue taken");
+        self.tell_pull_offset(queue, next_offset);
+        self.spawn_queue(queue.clone(), process_queue, next_offset);
+        true
     }
 
     fn spawn_queue(
@@ -152,42 +170,18 @@ impl ConsumerInner {
         process_queue: Arc<ProcessQueue>,
         next_offset: i64,
     ) {
-        let consuming = Arc::clone(self).consume(queue.clone(), Arc::clone(&process_queue));
-        self.tasks.spawn_until_cancelled("client consume", consuming);
+        let (inner, consumed) = (Arc::clone(self), (queue.clone(), Arc::clone(&process_queue)));
+        match self.config.consume_orderly {
+            true => {
+                let consuming = inner.consume_in_order(consumed.0, consumed.1);
+                self.tasks.spawn_until_cancelled("client consume in order", consuming);
+            }
+            false => {
+                let consuming = inner.consume(consumed.0, consumed.1);
+                self.tasks.spawn_until_cancelled("client consume", consuming);
+            }
+        }
         let pulling = Arc::clone(self).pull(queue, process_queue, next_offset);
         self.tasks.spawn_until_cancelled("client pull", pulling);
-    }
-
-    /// Where to begin with a queue; `None` as long as the broker cannot be asked.
-    async fn compute_pull_from_where(&self, queue: &MessageQueue) -> Option<i64> {
-        let stored = match self.fetch_consume_offset(queue).await {
-            Ok(offset) => offset,
-            // The broker answered that it has none, in whatever words.
-            Err(ClientError::Broker { .. }) => None,
-            Err(error) => {
-                tracing::info!(?queue, %error, "offset unknown, queue left alone");
-                return None;
-            }
-        };
-        if let Some(offset) = stored.filter(|offset| *offset >= 0) {
-            self.state().offsets.set(queue, offset);
-            return Some(offset);
-        }
-        let from_first = self.config.consume_from_where == ConsumeFromWhere::ConsumeFromFirstOffset;
-        if from_first || queue.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX) {
-            return Some(0);
-        }
-        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await.ok()?;
-        self.instance.api().queue_offset(&addr, RequestCode::GET_MAX_OFFSET, queue).await.ok()
-    }
-
-    async fn fetch_consume_offset(&self, queue: &MessageQueue) -> Result<Option<i64>, ClientError> {
-        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
-        let header = QueryConsumerOffsetRequestHeader {
-            consumer_group: self.config.group.clone(),
-            topic: queue.topic.clone(),
-            queue_id: queue.queue_id,
-        };
-        self.instance.api().query_consumer_offset(&addr, &header).await
     }
 }

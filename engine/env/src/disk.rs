@@ -16,6 +16,7 @@
 //! * [`Disk::list`] is sorted by name.
 
 mod layer;
+pub mod replaced_file;
 mod zeroed;
 
 use std::any::Any;

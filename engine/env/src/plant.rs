@@ -107,9 +107,9 @@ plants! {
         without "a file without a record is the log's end", by [Enumerator];
     QueueMinimumNotMoved = "queue-minimum-not-moved" in "mq-store, message_store/open and retention",
         without "queues begin where the log does", by [Enumerator];
-    MetadataRenamedBeforeSync = "metadata-renamed-before-sync" in "mq-store, metadata_file",
+    MetadataRenamedBeforeSync = "metadata-renamed-before-sync" in "mq-env, disk/replaced_file",
         without "metadata is synced before it is renamed", by [Enumerator];
-    MetadataRemovedFirst = "metadata-removed-first" in "mq-store, metadata_file",
+    MetadataRemovedFirst = "metadata-removed-first" in "mq-env, disk/replaced_file",
         without "metadata is replaced, not removed", by [Enumerator];
     DelayCursorWithoutPut = "delay-cursor-without-put" in "mq-broker, schedule_message_service",
         without "a delay level goes on only behind a message that the store took",

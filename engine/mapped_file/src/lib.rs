@@ -23,8 +23,7 @@ pub use erase::{Erased, erase_behind};
 pub use error::{FlushError, LoadError};
 pub use mapped_file::{MappedFile, SelectedBuffer};
 pub use mapped_file_queue::{
-    AheadError, Cut, Known, LoadPlan, MappedFileQueue, Retired, UnsyncedEntries, create_dir,
-    file_name,
+    AheadError, Cut, Known, LoadPlan, MappedFileQueue, Retired, UnsyncedEntries, file_name,
 };
 pub use transient_store_pool::{TransientStorePool, WriteBuffer};
 

@@ -389,25 +389,6 @@ impl MappedFileQueue {
     }
 }
 
-/// Creates a directory and its missing parents and returns the directories that got an entry by it:
-/// the new ones survive a power loss once these are synced, innermost first.
-///
-/// # Errors
-/// What the disk says.
-pub fn create_dir(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut parents = Vec::new();
-    let mut missing = dir;
-    while disk.stat(missing).is_err() {
-        let Some(parent) = missing.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-            break;
-        };
-        parents.push(parent.to_path_buf());
-        missing = parent;
-    }
-    disk.create_dir_all(dir)?;
-    Ok(parents)
-}
-
 /// The name of the file that begins at an offset.
 #[must_use]
 pub fn file_name(file_from_offset: u64) -> String {

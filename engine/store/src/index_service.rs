@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mq_env::Env;
 use mq_env::clock::Clock;
+use mq_env::disk::replaced_file::create_dir;
 use mq_env::disk::{Disk, MappedRegion, was_attempted};
-use mq_mapped_file::create_dir;
 use mq_protocol::message_codec::RecordView;
 use tokio::sync::Notify;
 

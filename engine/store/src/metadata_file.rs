@@ -1,21 +1,18 @@
 //! Small metadata files that are replaced as a whole: `topics.json`, `consumerOffset.json`, ….
 //!
-//! Writing leaves at every moment a whole old or a whole new version under the name or under
-//! `.bak`, also over a power loss: side file, sync, rename, directory sync. (RocketMQ 4.9
-//! `ConfigManager` and `MixAll.string2File` sync nothing and delete before they rename.)
+//! How they are written is [`mq_env::disk::replaced_file`]'s: at every moment a whole old or a whole new version is
+//! there. (RocketMQ 4.9 `ConfigManager` and `MixAll.string2File` sync nothing and delete before they rename.)
 //!
 //! A file that a start found damaged never becomes the backup, which is then the only sound version.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mq_env::disk::Disk;
-use mq_mapped_file::create_dir;
+use mq_env::disk::replaced_file::{load_file, replace_file, settle_files};
 use mq_protocol::fastjson::Value;
 
 use crate::config::StoreConfig;
-use crate::plant::{Plant, planted_on_this_thread};
 
 /// Replaces `path` by `content`, JSON of either dialect; the version before stays as `<path>.bak`
 /// if it is sound. One writer per path at a time.
@@ -37,30 +34,8 @@ pub async fn replace_metadata(
     last_written: Option<&[u8]>,
     content: &[u8],
 ) -> io::Result<()> {
-    assert!(!content.is_empty(), "a table without a byte counts as missing");
-    let (side, backup) = (with_suffix(path, ".tmp"), backup_of(path));
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let parents = create_dir(disk, dir)?;
-    if parents.is_empty() && disk.stat(path).is_err() {
-        sync_entry(disk, dir).await?;
-    }
-    for parent in parents {
-        disk.sync(&parent).await?;
-    }
-    disk.write(&side, content)?;
-    if !planted_on_this_thread(Plant::MetadataRenamedBeforeSync) {
-        disk.sync(&side).await?;
-    }
-    if planted_on_this_thread(Plant::MetadataRemovedFirst) && disk.stat(path).is_ok() {
-        disk.remove(path)?;
-    }
-    // Whichever of the two renames a power loss undoes, a whole version is left.
     let is_kept = |before: &[u8]| last_written == Some(before) || is_sound(before);
-    if disk.read(path).is_ok_and(|before| is_kept(&before)) {
-        disk.rename(path, &backup)?;
-    }
-    disk.rename(&side, path)?;
-    disk.sync(dir).await
+    replace_file(disk, path, is_kept, content).await
 }
 
 /// Makes durable what a start found in `dir`, if there is such a directory: a process that was killed
@@ -69,11 +44,7 @@ pub async fn replace_metadata(
 /// # Errors
 /// What the disk says.
 pub async fn settle_metadata(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    if disk.stat(dir).is_err() {
-        return Ok(());
-    }
-    disk.sync(dir).await?;
-    sync_entry(disk, dir).await
+    settle_files(disk, dir).await
 }
 
 /// Nothing sound is left of a metadata file.
@@ -91,46 +62,6 @@ pub struct MetadataError {
     pub reason: String,
 }
 
-/// One of the two copies of a metadata file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Copy<T> {
-    /// Missing, or without a byte.
-    Absent {
-        /// There is a file, though an empty one.
-        is_empty: bool,
-    },
-    Sound(T),
-    Damaged(String),
-}
-
-/// A metadata file and its backup, as they are.
-pub(crate) struct Copies<T> {
-    pub(crate) main: Copy<T>,
-    pub(crate) backup: Copy<T>,
-}
-
-/// Reads `path` and `<path>.bak` with `parse`.
-pub(crate) fn read_copies<T, E: std::fmt::Display>(
-    disk: &dyn Disk,
-    path: &Path,
-    parse: impl Fn(&[u8]) -> Result<T, E>,
-) -> Copies<T> {
-    let read = |path: &Path| match disk.read(path) {
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Copy::Absent { is_empty: false }
-        }
-        Err(error) => Copy::Damaged(format!("cannot be read: {error}")),
-        Ok(content) if content.is_empty() => Copy::Absent { is_empty: true },
-        Ok(content) => match parse(&content) {
-            Ok(value) => Copy::Sound(value),
-            Err(error) => Copy::Damaged(error.to_string()),
-        },
-    };
-    Copies { main: read(path), backup: read(&backup_of(path)) }
-}
-
 /// Reads `path` with `parse`; a missing, empty or unreadable one gives way to `<path>.bak`. `None` when
 /// neither is there, or both are empty, as in RocketMQ 4.9.
 ///
@@ -142,22 +73,8 @@ pub fn load_metadata<T, E: std::fmt::Display>(
     path: &Path,
     parse: impl Fn(&[u8]) -> Result<T, E>,
 ) -> Result<Option<T>, MetadataError> {
-    let Copies { main, backup } = read_copies(disk, path, parse);
-    let damaged = |reason| MetadataError { path: path.to_path_buf(), reason };
-    match (main, backup) {
-        (Copy::Sound(value), _) => Ok(Some(value)),
-        (Copy::Absent { is_empty: false }, Copy::Sound(value)) => Ok(Some(value)),
-        (main, Copy::Sound(value)) => {
-            let why =
-                if let Copy::Damaged(reason) = main { reason } else { "it is empty".to_owned() };
-            tracing::error!(path = %path.display(), why, "metadata is damaged: its .bak is taken");
-            Ok(Some(value))
-        }
-        (Copy::Absent { .. }, Copy::Absent { .. }) => Ok(None),
-        (Copy::Damaged(reason), _) | (Copy::Absent { .. }, Copy::Damaged(reason)) => {
-            Err(damaged(reason))
-        }
-    }
+    load_file(disk, path, parse)
+        .map_err(|damaged| MetadataError { path: damaged.path, reason: damaged.reason })
 }
 
 /// As [`load_metadata`], unless the broker is to begin without what is damaged.
@@ -185,26 +102,6 @@ pub fn table_path(config: &StoreConfig, name: &str) -> PathBuf {
     config.store_path_root_dir.join("config").join(name)
 }
 
-/// The version of `path` before.
-pub(crate) fn backup_of(path: &Path) -> PathBuf {
-    with_suffix(path, ".bak")
-}
-
-/// Makes the entry of a directory durable that another life of this process may have created: it may
-/// have been killed before it did so. A parent that may not be read is not this store's.
-async fn sync_entry(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    match disk.sync(dir.parent().unwrap_or(dir)).await {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
-    }
-}
-
 fn is_sound(content: &[u8]) -> bool {
     std::str::from_utf8(content).is_ok_and(|text| Value::parse(text).is_ok())
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }

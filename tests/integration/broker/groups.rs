@@ -10,14 +10,18 @@ use mq_protocol::body::lock::{LockBatchRequestBody, LockBatchResponseBody};
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::{from_slice, to_bytes};
 use mq_protocol::header::client::{ConsumerGroupRequestHeader, UnregisterClientRequestHeader};
+use mq_protocol::header::offset::UpdateConsumerOffsetRequestHeader;
+use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_protocol::message::MessageQueue;
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::sys_flag::PullSysFlag;
 use mq_remoting::{
     Channel, ProcessOutcome, ProcessResult, ProcessorTable, RemotingClient, RequestProcessor,
 };
 use staticfire_world::world::{World, WorldHandle};
 
 use super::cluster::{Broker, Cluster, heartbeat, new_client, pull_header, seconds, subscription};
+use super::offsets::query;
 
 /// A consumer, and how often it was told that its group changed.
 struct Member {
@@ -190,5 +194,64 @@ fn a_queue_is_locked_for_one_client() {
         assert_eq!(lock("two", &[0, 1]).await, [queue(0)]);
         seconds(61).await;
         assert_eq!(lock("two", &[1]).await, [queue(1)]);
+    });
+}
+
+/// Commits by request (15) and by pull, of a member without the lock and of one that has it.
+#[test]
+fn a_locked_queue_takes_commits_of_its_holder_alone() {
+    World::test(5, async |world| {
+        let cluster = Cluster::new(world.clone());
+        let broker = cluster.master(|_, _| {}).await;
+        for _ in 0..9 {
+            cluster.send(&broker.addr, "T", "body").await;
+        }
+        let [holder, other] = ["holder", "other"].map(|name| Member::new(&world, name));
+        holder.heartbeat(&broker).await;
+        other.heartbeat(&broker).await;
+        let ask = async |client: &RemotingClient, request| {
+            client.invoke(&broker.addr, request, Duration::from_secs(3)).await.unwrap()
+        };
+        let commit = async |client: &RemotingClient, commit_offset| {
+            let header = UpdateConsumerOffsetRequestHeader {
+                consumer_group: "G".to_owned(),
+                topic: "T".to_owned(),
+                queue_id: 0,
+                commit_offset,
+            };
+            let code = RequestCode::UPDATE_CONSUMER_OFFSET;
+            ask(client, RemotingCommand::request(code, &header)).await.code
+        };
+        let pull_and_commit = async |client: &RemotingClient, commit_offset| {
+            let header = PullMessageRequestHeader {
+                sys_flag: PullSysFlag::COMMIT_OFFSET,
+                commit_offset,
+                ..pull_header("G", "T", 0)
+            };
+            ask(client, RemotingCommand::request(RequestCode::PULL_MESSAGE, &header)).await.code
+        };
+        assert_eq!(commit(&other.client, 1).await, ResponseCode::SUCCESS, "nobody has the lock");
+        let queue =
+            MessageQueue { topic: "T".to_owned(), broker_name: "a".to_owned(), queue_id: 0 };
+        let lock = LockBatchRequestBody {
+            client_id: "holder".to_owned(),
+            consumer_group: "G".to_owned(),
+            mq_set: vec![queue],
+        };
+        let lock =
+            RemotingCommand::request(RequestCode::LOCK_BATCH_MQ, &()).with_body(to_bytes(&lock));
+        ask(&holder.client, lock).await;
+        assert_eq!(commit(&other.client, 2).await, ResponseCode::SYSTEM_ERROR);
+        // The pull itself is served.
+        assert_eq!(pull_and_commit(&other.client, 3).await, ResponseCode::SUCCESS);
+        assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(1));
+        assert_eq!(pull_and_commit(&holder.client, 4).await, ResponseCode::SUCCESS);
+        assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(4));
+        assert_eq!(commit(&holder.client, 5).await, ResponseCode::SUCCESS);
+        // An operator's tool has no heartbeats.
+        assert_eq!(commit(&cluster.client, 6).await, ResponseCode::SUCCESS);
+        seconds(61).await;
+        assert_eq!(commit(&other.client, 7).await, ResponseCode::SUCCESS, "the lock is over");
+        assert_eq!(query(&cluster, &broker.addr, "G", "T").await, Some(7));
     });
 }

@@ -41,10 +41,15 @@ impl ConsumerManageProcessor {
         }
     }
 
-    fn update_offset(&self, header: &UpdateConsumerOffsetRequestHeader) -> RemotingCommand {
+    fn update_offset(
+        &self,
+        channel: &Channel,
+        header: &UpdateConsumerOffsetRequestHeader,
+    ) -> RemotingCommand {
         let UpdateConsumerOffsetRequestHeader { consumer_group, topic, queue_id, commit_offset } =
             header;
-        match self.context.commit_offset(consumer_group, topic, *queue_id, *commit_offset) {
+        let (context, channel) = (&self.context, channel.id());
+        match context.commit_offset(channel, consumer_group, topic, *queue_id, *commit_offset) {
             Ok(()) => empty_success(),
             Err(error) => refuse(error.code(), error.to_string()),
         }
@@ -71,10 +76,10 @@ impl ConsumerManageProcessor {
 }
 
 impl RequestProcessor for ConsumerManageProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         let response = match request.code {
             RequestCode::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(&request.header()?),
-            RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(&request.header()?),
+            RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(channel, &request.header()?),
             _ => self.query_offset(&request.header()?),
         };
         Ok(response.into())

@@ -84,6 +84,7 @@ impl PullMessageProcessor {
         {
             // A refused commit does not fail the pull; it is logged where it is refused.
             let _ = self.context.commit_offset(
+                responder.channel().id(),
                 &header.consumer_group,
                 &header.topic,
                 header.queue_id,

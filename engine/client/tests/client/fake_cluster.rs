@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
 use mq_protocol::body::topic_route::{BrokerData, QueueData, TopicRouteData};
+use mq_protocol::message::MessageQueue;
 use mq_protocol::message_codec::RecordFields;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{Channel, ProcessorTable, RemotingServer, RemotingServerConfig};
@@ -60,6 +61,8 @@ pub(crate) struct State {
     pub(crate) min_offset: i64,
     /// Committed offsets by group, topic, broker name and queue.
     pub(crate) offsets: BTreeMap<(String, String, String, i32), i64>,
+    /// Who holds the lock of a queue, whatever the group.
+    pub(crate) locks: BTreeMap<MessageQueue, String>,
     pub(crate) log: Vec<String>,
     records: BTreeMap<(String, String, i32), Vec<Bytes>>,
     members: BTreeMap<String, BTreeMap<String, Channel>>,

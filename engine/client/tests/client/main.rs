@@ -2,9 +2,13 @@
 //! and under a paused clock.
 #![expect(clippy::unwrap_used, reason = "in fixtures of tests a panic is the right end")]
 
+mod broadcasting;
 mod fake_cluster;
 #[path = "../../../remoting/tests/remoting/memory_net.rs"]
 mod memory_net;
+mod in_order;
+mod listeners;
+mod listening;
 mod producing;
 mod pulling;
 mod pushing;

@@ -5,68 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_client::{
-    ClientInstance, ConsumeResult, Consumption, FlowControl, MessageListener, PushConsumer,
-    PushConsumerConfig,
+    AllocateMessageQueueStrategy, ConsumeResult, Consumption, FlowControl, MessageListener,
+    PushConsumer, PushConsumerConfig,
 };
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use tokio::sync::Notify;
 
 use crate::fake_cluster::{Answer, FakeCluster, MASTER_A, SLAVE_A};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// What a listener saw: bodies in order.
-#[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<String>>>);
-
-impl Seen {
-    /// A listener that answers what `answer` says of the body.
-    fn listener(
-        &self,
-        answer: impl Fn(&str) -> Consumption + Send + Sync + 'static,
-    ) -> MessageListener {
-        let seen = self.clone();
-        Arc::new(move |messages| {
-            let body = std::str::from_utf8(&messages[0].message.body).unwrap();
-            seen.0.lock().unwrap().push(body.to_owned());
-            answer(body)
-        })
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-
-    /// The bodies sorted and joined: queues are consumed in no particular order.
-    fn digits(&self) -> String {
-        let mut bodies = self.take();
-        bodies.sort();
-        bodies.concat()
-    }
-}
-
-fn config() -> PushConsumerConfig {
-    PushConsumerConfig::new("G", "T", "*")
-}
-
-fn success(_: &str) -> Consumption {
-    ConsumeResult::Success.into()
-}
-
-async fn consumer(
-    client: &ClientInstance,
-    config: PushConsumerConfig,
-    listener: MessageListener,
-) -> PushConsumer {
-    let consumer = PushConsumer::start(client, config, listener).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    consumer
-}
-
-fn owned(consumer: &PushConsumer) -> Vec<i32> {
-    consumer.owned_queues().iter().map(|(queue, _)| queue.queue_id).collect()
-}
+use crate::listening::{SECOND, Seen, config, consumer, owned, success};
 
 #[tokio::test(start_paused = true)]
 async fn messages_are_consumed_and_offsets_committed() {
@@ -116,6 +63,34 @@ async fn a_new_group_begins_where_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_group_begins_at_a_time_and_behind_what_comes_again() {
+    for consume_timestamp_ms in [Some(7_000), None] {
+        let cluster = FakeCluster::start().await;
+        cluster.route("T", &["a"], 1);
+        cluster.route("%RETRY%G", &["a"], 1);
+        for body in ["older", "newer"] {
+            cluster.append("a", 0, "T", body);
+            cluster.append("a", 0, "%RETRY%G", body);
+        }
+        let seen = Seen::default();
+        let config = PushConsumerConfig {
+            consume_from_where: ConsumeFromWhere::ConsumeFromTimestamp,
+            consume_timestamp_ms,
+            ..config()
+        };
+        let start_ms = cluster.env.clock.now_millis() as i64;
+        let _consumer = consumer(&cluster.client("c"), config, seen.listener(success)).await;
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(seen.take(), ["newer"]);
+        let searched = cluster.take_log("29 ");
+        let at_ms: i64 = searched[0].rsplit_once(' ').unwrap().1.parse().unwrap();
+        let expected_ms = consume_timestamp_ms.unwrap_or(start_ms - 30 * 60_000);
+        assert!((0..60_000).contains(&(at_ms - expected_ms)), "{searched:?}");
+        assert_eq!(searched.len(), 1, "{searched:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn members_share_the_queues_and_take_over_from_each_other() {
     let cluster = FakeCluster::start().await;
     cluster.route("T", &["a"], 4);
@@ -138,6 +113,21 @@ async fn members_share_the_queues_and_take_over_from_each_other() {
     }
     tokio::time::sleep(SECOND).await;
     assert_eq!((seen[0].digits(), seen[1].digits()), (String::new(), "0123".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_divide_the_queues_as_their_strategy_says() {
+    let cluster = FakeCluster::start().await;
+    cluster.route("T", &["a"], 4);
+    let seen = Seen::default();
+    let by_circle = PushConsumerConfig {
+        allocate_message_queue_strategy: AllocateMessageQueueStrategy::AveragelyByCircle,
+        ..config()
+    };
+    let clients = ["c1", "c2"].map(|name| cluster.client(name));
+    let first = consumer(&clients[0], by_circle.clone(), seen.listener(success)).await;
+    let second = consumer(&clients[1], by_circle, seen.listener(success)).await;
+    assert_eq!((owned(&first), owned(&second)), (vec![0, 2], vec![1, 3]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Tables of offsets: of groups (43), of delay levels (45), and for resetting (220 to 223).
+//! Tables of offsets: of groups (43), of delay levels (45), of a client, and for resetting (220 to 223).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,13 @@ json_body! {
     DelayOffsetSerializeWrapper {
         /// Queue offset per delay level.
         offset_table: BTreeMap<i32, i64> = "offsetTable",
+    }
+
+    /// File `offsets.json` of a client that consumes by broadcasting.
+    #[derive(Eq)]
+    OffsetSerializeWrapper {
+        /// Queue offset per queue.
+        offset_table: OrderedMap<MessageQueue, i64> = "offsetTable",
     }
 
     /// Body of RESET_CONSUMER_CLIENT_OFFSET (220), response to INVOKE_BROKER_TO_RESET_OFFSET

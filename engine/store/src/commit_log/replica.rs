@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
-use mq_mapped_file::{create_dir, file_name};
+use mq_env::disk::replaced_file::create_dir;
+use mq_mapped_file::file_name;
 use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
 
 use super::CommitLog;

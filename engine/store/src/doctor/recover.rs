@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mq_env::Env;
 use mq_env::disk::PAGE_SIZE;
+use mq_env::disk::replaced_file::backup_of;
 use serde::Serialize;
 
 use super::start::Start;
@@ -15,7 +16,7 @@ use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
 use crate::damage::{Damage, DamagedRange};
 use crate::get_result::MessageFilter;
 use crate::message_store::MessageStore;
-use crate::metadata_file::{backup_of, store_metadata};
+use crate::metadata_file::store_metadata;
 use crate::recovery::RecoveryReport;
 
 /// How much is copied at once.

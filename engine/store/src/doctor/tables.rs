@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mq_env::disk::replaced_file::{Copies, Copy, read_copies};
 use mq_protocol::body::offset_table::{
     ConsumerOffsetSerializeWrapper, DelayOffsetSerializeWrapper,
 };
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::StoreDir;
 use crate::delay_level::SCHEDULE_TOPIC;
-use crate::metadata_file::{Copies, Copy, load_metadata, read_copies};
+use crate::metadata_file::load_metadata;
 
 const TOPICS: &str = "topics.json";
 const GROUPS: &str = "subscriptionGroup.json";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use mq_protocol::body::heartbeat::{GetConsumerListByGroupResponseBody, HeartbeatData};
+use mq_protocol::body::lock::{LockBatchRequestBody, LockBatchResponseBody};
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::{from_slice, to_bytes};
 use mq_protocol::header::CustomHeader;
@@ -12,7 +13,7 @@ use mq_protocol::header::client::{ConsumerGroupRequestHeader, UnregisterClientRe
 use mq_protocol::header::namesrv::GetRouteInfoRequestHeader;
 use mq_protocol::header::offset::{
     OffsetResponseHeader, QueryConsumerOffsetRequestHeader, QueryConsumerOffsetResponseHeader,
-    QueueRequestHeader, UpdateConsumerOffsetRequestHeader,
+    QueueRequestHeader, SearchOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
 };
 use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageResponseHeader};
 use mq_protocol::header::send_message::{
@@ -66,8 +67,11 @@ impl FakeServer {
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(request),
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(request),
             RequestCode::GET_MAX_OFFSET | RequestCode::GET_MIN_OFFSET => self.bound(request),
+            RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(request),
             RequestCode::END_TRANSACTION => self.end_transaction(request),
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(request),
+            RequestCode::LOCK_BATCH_MQ => self.lock_queues(request),
+            RequestCode::UNLOCK_BATCH_MQ => self.unlock_queues(request),
             code => panic!("the fake does not serve {code}"),
         }
     }
@@ -138,19 +142,18 @@ impl FakeServer {
         let uniq_key = uniq_key.unwrap_or_default();
         let flag =
             if header.sys_flag == 0 { String::new() } else { format!(" flag {}", header.sys_flag) };
-        let topic = &header.topic;
+        let limit = header.max_reconsume_times.unwrap_or(i32::MAX);
+        let topic = match header.reconsume_times.unwrap_or(0) < limit {
+            true => header.topic.clone(),
+            false => header.topic.replace("%RETRY%", "%DLQ%"),
+        };
         self.log(format!("310 {}-{queue_id} {topic} {uniq_key}{flag}", self.broker_name));
         let stored = matches!(code, 0 | 10 | 11 | 12);
         if !stored {
             return Err(ProcessError::new(code, "as told"));
         }
-        let queue_offset = self.shared.append(
-            self.broker_name,
-            queue_id,
-            &header.topic,
-            &request.body,
-            &properties,
-        );
+        let queue_offset =
+            self.shared.append(self.broker_name, queue_id, &topic, &request.body, &properties);
         let store_host = self.addr.parse().unwrap();
         let id = OffsetMessageId { store_host, phy_offset: 1_000 + queue_offset };
         let header = SendMessageResponseHeader {
@@ -228,6 +231,13 @@ impl FakeServer {
         Ok(success(&OffsetResponseHeader { offset }).into())
     }
 
+    /// All queues have one message that was stored before any time that is sought.
+    fn search_offset(&self, request: &RemotingCommand) -> ProcessResult {
+        let header: SearchOffsetRequestHeader = request.header()?;
+        self.log(format!("29 {}-{} at {}", header.topic, header.queue_id, header.timestamp));
+        Ok(success(&OffsetResponseHeader { offset: 1 }).into())
+    }
+
     fn send_back(&self, request: &RemotingCommand) -> ProcessResult {
         let header: ConsumerSendMsgBackRequestHeader = request.header()?;
         self.log(format!(
@@ -238,6 +248,34 @@ impl FakeServer {
             header.delay_level,
             header.max_reconsume_times,
         ));
+        Ok(success(&()).into())
+    }
+
+    fn lock_queues(&self, request: &RemotingCommand) -> ProcessResult {
+        let body: LockBatchRequestBody = from_slice(&request.body)?;
+        let mut locked = body.mq_set.clone();
+        {
+            let mut state = self.state();
+            locked.retain(|queue| {
+                let holder = state.locks.entry(queue.clone()).or_insert(body.client_id.clone());
+                *holder == body.client_id
+            });
+        }
+        self.log(format!("41 {} {} of {}", self.addr, locked.len(), body.mq_set.len()));
+        let body = LockBatchResponseBody { lock_ok_mq_set: locked };
+        Ok(success(&()).with_body(to_bytes(&body)).into())
+    }
+
+    fn unlock_queues(&self, request: &RemotingCommand) -> ProcessResult {
+        let body: LockBatchRequestBody = from_slice(&request.body)?;
+        let ids: Vec<_> = body.mq_set.iter().map(|queue| queue.queue_id.to_string()).collect();
+        self.log(format!("42 {} {}", self.addr, ids.join(" ")));
+        let mut state = self.state();
+        for queue in &body.mq_set {
+            if state.locks.get(queue) == Some(&body.client_id) {
+                state.locks.remove(queue);
+            }
+        }
         Ok(success(&()).into())
     }
 
