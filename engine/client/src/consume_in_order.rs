@@ -122,7 +122,8 @@ impl ConsumerInner {
     /// Sends a message to the retry topic with as many redeliveries as are allowed: the broker makes it a dead
     /// letter.
     async fn send_to_dead_letters(&self, message: &MessageExt) -> bool {
-        let copy = self.retry_copy(message, message.reconsume_times);
+        let times = message.reconsume_times;
+        let copy = self.retry_copy(message, times, self.reconsume_times_max());
         match self.inner_producer.send(copy).await {
             Ok(_) => true,
             Err(error) => {

@@ -161,7 +161,11 @@ impl ConsumerInner {
             Ok(()) => Ok(()),
             Err(error) => {
                 tracing::info!(msg_id = message.msg_id(), %error, "redelivery by a copy");
-                let copy = self.retry_copy(message, message.reconsume_times.saturating_add(1));
+                // Brokers count the redeliveries before a message that they are asked about, and that one as well of
+                // a copy. RocketMQ's copy is a dead letter one redelivery too early.
+                let times = message.reconsume_times.saturating_add(1);
+                let copy =
+                    self.retry_copy(message, times, self.reconsume_times_max().saturating_add(1));
                 self.inner_producer.send(copy).await.map(drop).map_err(|error| error.cause)
             }
         }
@@ -195,8 +199,14 @@ impl ConsumerInner {
         }
     }
 
-    /// A message for the retry topic, as one that was consumed in vain `reconsume_times` times.
-    pub(crate) fn retry_copy(&self, message: &MessageExt, reconsume_times: i32) -> Message {
+    /// A message for the retry topic, as one that was consumed in vain `reconsume_times` times; with `times_max`
+    /// of them it is a dead letter.
+    pub(crate) fn retry_copy(
+        &self,
+        message: &MessageExt,
+        reconsume_times: i32,
+        times_max: i32,
+    ) -> Message {
         let mut copy = message.message.clone();
         let origin_id = match copy.properties.get(MessageConst::ORIGIN_MESSAGE_ID) {
             Some(id) => id.to_owned(),
@@ -206,7 +216,6 @@ impl ConsumerInner {
         properties.insert(MessageConst::ORIGIN_MESSAGE_ID, &origin_id);
         properties.insert(MessageConst::RETRY_TOPIC, &message.message.topic);
         properties.insert_display(MessageConst::RECONSUME_TIME, reconsume_times);
-        let times_max = self.reconsume_times_max();
         properties.insert_display(MessageConst::MAX_RECONSUME_TIMES, times_max);
         // The transaction is over: as a half message the copy would wait for its end for ever.
         properties.remove(MessageConst::TRAN_MSG);
