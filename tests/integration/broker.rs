@@ -11,5 +11,6 @@ mod recorded;
 mod roles;
 mod sending;
 mod slaves;
+mod sql92;
 mod transaction_checks;
 mod transactions;

@@ -82,6 +82,13 @@ fn refuse(code: i32, remark: impl Into<String>) -> RemotingCommand {
     response
 }
 
+/// A subscription by properties while `enablePropertyFilter` is off.
+fn no_property_filter(expression_type: &str) -> ProcessError {
+    let remark =
+        format!("The broker does not support consumer to filter message by {expression_type}");
+    ProcessError::new(ResponseCode::SYSTEM_ERROR, remark)
+}
+
 /// SUCCESS of a request whose response has an empty header class.
 fn empty_success() -> RemotingCommand {
     let mut response = RemotingCommand::response(ResponseCode::SUCCESS, None);

@@ -1,5 +1,6 @@
 //! What can go wrong in a client.
 
+use mq_protocol::body::heartbeat::SubscriptionParseError;
 use mq_protocol::codes::ResponseCode;
 use mq_remoting::RemotingError;
 
@@ -78,4 +79,20 @@ pub struct SendError {
     pub attempts: u32,
     /// Whether a broker may have stored the message in one of the attempts: the outcome is unknown.
     pub maybe_stored: bool,
+}
+
+/// Why a push consumer does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConsumerStartError {
+    /// An expression of tags that names none.
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionParseError),
+    /// A broker does not serve the subscription, or could not be asked.
+    #[error("the subscription to {topic} is refused: {source}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// What the broker said.
+        source: ClientError,
+    },
 }

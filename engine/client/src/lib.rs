@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`error`] | [`ClientError`], [`SendError`] |
+//! | [`error`] | [`ClientError`], [`SendError`], [`ConsumerStartError`] |
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
 //! | [`instance`], `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
@@ -52,13 +52,13 @@ mod consume_service;
 mod offset_store;
 
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};
-pub use error::{ClientError, SendError};
+pub use error::{ClientError, ConsumerStartError, SendError};
 pub use instance::{ClientConfig, ClientInstance};
 pub use process_queue::FlowControl;
 pub use producer::{Producer, ProducerConfig};
 pub use pull_client::PullClient;
 pub use push_consumer::{
-    ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig,
+    ConsumeResult, Consumption, MessageListener, MessageSelector, PushConsumer, PushConsumerConfig,
 };
 pub use transaction_producer::{
     LocalTransactionState, TransactionListener, TransactionProducer, TransactionSendResult,

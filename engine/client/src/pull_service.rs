@@ -73,12 +73,14 @@ impl ConsumerInner {
         queue: &MessageQueue,
         offset: i64,
     ) -> Result<PullResult, ClientError> {
-        let (broker_id, commit_offset, sub_version) = {
+        let (broker_id, commit_offset, sub_version, expression_type) = {
             let state = self.state();
+            let subscription = state.subscriptions.get(&queue.topic);
             (
                 state.pull_from_which_node.get(queue).copied().unwrap_or(MASTER_ID),
                 state.offsets.get(queue).unwrap_or(0),
-                state.subscriptions.get(&queue.topic).map_or(0, |data| data.sub_version),
+                subscription.map_or(0, |data| data.sub_version),
+                subscription.and_then(|data| data.expression_type.clone()),
             )
         };
         let (addr, is_slave) = self.instance.subscribe_addr(queue, broker_id).await?;
@@ -94,7 +96,7 @@ impl ConsumerInner {
             suspend_timeout_ms: BROKER_SUSPEND.as_millis() as i64,
             subscription: None,
             sub_version,
-            expression_type: Some("TAG".to_owned()),
+            expression_type,
             broker_name: Some(queue.broker_name.clone()),
         };
         let api = self.instance.api();

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mq_env::BoxFuture;
 use mq_env::task::TaskGroup;
 use mq_protocol::body::heartbeat::{
-    ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
-    SubscriptionParseError,
+    CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SQL92,
+    SubscriptionData, SubscriptionParseError,
 };
 use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
 use tokio::sync::Semaphore;
 
+use crate::error::ConsumerStartError;
 use crate::instance::{CLIENT_INNER_PRODUCER_GROUP, ClientInstance};
 use crate::offset_store::OffsetTable;
 use crate::process_queue::{FlowControl, ProcessQueue};
@@ -49,13 +50,50 @@ impl From<ConsumeResult> for Consumption {
 /// time. Called on a task; must not block.
 pub type MessageListener = Arc<dyn Fn(&[Arc<MessageExt>]) -> Consumption + Send + Sync>;
 
+/// What is wanted of a topic (RocketMQ 4.9 `MessageSelector`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageSelector {
+    /// `*`, or tags separated by `||`.
+    ByTag(String),
+    /// An SQL92 expression over the properties of messages. Brokers filter by it, if
+    /// `enablePropertyFilter` is on there.
+    BySql(String),
+}
+
+impl From<&str> for MessageSelector {
+    fn from(tags: &str) -> Self {
+        MessageSelector::ByTag(tags.to_owned())
+    }
+}
+
+impl From<String> for MessageSelector {
+    fn from(tags: String) -> Self {
+        MessageSelector::ByTag(tags)
+    }
+}
+
+impl MessageSelector {
+    fn subscription(
+        &self,
+        topic: &str,
+        version: i64,
+    ) -> Result<SubscriptionData, SubscriptionParseError> {
+        match self {
+            MessageSelector::ByTag(tags) => SubscriptionData::by_tags(topic, tags, version),
+            MessageSelector::BySql(expression) => {
+                Ok(SubscriptionData::by_expression(topic, SQL92, expression, version))
+            }
+        }
+    }
+}
+
 /// Settings of a [`PushConsumer`], with RocketMQ's defaults.
 #[derive(Clone, Debug)]
 pub struct PushConsumerConfig {
     /// Consumer group.
     pub group: String,
-    /// Topics with their expression: `*`, or tags separated by `||`.
-    pub subscriptions: BTreeMap<String, String>,
+    /// Topics with what is wanted of them.
+    pub subscriptions: BTreeMap<String, MessageSelector>,
     /// Where a group begins that has no offset. Brokers answer 0 for young queues, so with
     /// CONSUME_FROM_LAST_OFFSET these are read from their beginning all the same.
     pub consume_from_where: ConsumeFromWhere,
@@ -77,11 +115,11 @@ impl PushConsumerConfig {
     pub fn new(
         group: impl Into<String>,
         topic: impl Into<String>,
-        expression: impl Into<String>,
+        selector: impl Into<MessageSelector>,
     ) -> Self {
         PushConsumerConfig {
             group: group.into(),
-            subscriptions: BTreeMap::from([(topic.into(), expression.into())]),
+            subscriptions: BTreeMap::from([(topic.into(), selector.into())]),
             consume_from_where: ConsumeFromWhere::default(),
             pull_batch_size: 32,
             consume_message_batch_max_size: 1,
@@ -121,12 +159,12 @@ impl PushConsumer {
     /// Joins the group: asks for routes, tells the brokers, and takes its share of the queues.
     ///
     /// # Errors
-    /// When a subscription's expression cannot be read.
+    /// When a subscription's expression cannot be read, here or, of SQL92, by a broker that it was shown to.
     pub fn start(
         instance: &ClientInstance,
         config: PushConsumerConfig,
         listener: MessageListener,
-    ) -> BoxFuture<'static, Result<PushConsumer, SubscriptionParseError>> {
+    ) -> BoxFuture<'static, Result<PushConsumer, ConsumerStartError>> {
         let instance = instance.clone();
         Box::pin(async move {
             let inner = ConsumerInner::new(&instance, config, listener)?;
@@ -136,6 +174,10 @@ impl PushConsumer {
                 if let Err(error) = instance.update_route(&topic).await {
                     tracing::info!(topic, %error, "no route yet");
                 }
+            }
+            if let Err(error) = inner.check_client_in_broker().await {
+                instance.unregister_consumer(&inner.config.group).await;
+                return Err(error);
             }
             instance.send_heartbeat_to_all_brokers().await;
             instance.rebalance_soon();
@@ -169,12 +211,12 @@ impl ConsumerInner {
         listener: MessageListener,
     ) -> Result<Self, SubscriptionParseError> {
         let version = instance.env().clock.now_millis() as i64;
-        let mut expressions = config.subscriptions.clone();
-        expressions.insert(retry_topic(&config.group), "*".to_owned());
-        let subscriptions = expressions
+        let mut selectors = config.subscriptions.clone();
+        selectors.insert(retry_topic(&config.group), "*".into());
+        let subscriptions = selectors
             .iter()
-            .map(|(topic, expression)| {
-                let subscription = SubscriptionData::by_tags(topic, expression, version);
+            .map(|(topic, selector)| {
+                let subscription = selector.subscription(topic, version);
                 subscription.map(|subscription| (topic.clone(), subscription))
             })
             .collect::<Result<_, _>>()?;
@@ -196,6 +238,27 @@ impl ConsumerInner {
             state: Mutex::new(state),
             config,
         })
+    }
+
+    /// Shows the subscriptions that brokers have to read to one broker of their topic each, drawn at random.
+    async fn check_client_in_broker(&self) -> Result<(), ConsumerStartError> {
+        let subscriptions: Vec<_> = self.state().subscriptions.values().cloned().collect();
+        for subscription_data in subscriptions.into_iter().filter(|it| !it.is_tag_type()) {
+            let topic = subscription_data.topic.clone();
+            let addrs = self.instance.with_routes(|routes| routes.any_addrs(&topic));
+            if addrs.is_empty() {
+                continue;
+            }
+            let body = CheckClientRequestBody {
+                client_id: self.instance.client_id().to_owned(),
+                group: self.config.group.clone(),
+                subscription_data,
+            };
+            let addr = &addrs[self.instance.random_below(addrs.len())];
+            let checked = self.instance.api().check_client_in_broker(addr, &body).await;
+            checked.map_err(|source| ConsumerStartError::Refused { topic, source })?;
+        }
+        Ok(())
     }
 
     /// The topics subscribed to, the retry topic included.
