@@ -6,6 +6,7 @@ mod groups;
 mod life;
 mod limits;
 mod offsets;
+mod operating;
 mod pulling;
 mod recorded;
 mod roles;

@@ -181,6 +181,13 @@ impl ConsumerManager {
         lock(&self.state).groups.next_expiry()
     }
 
+    /// The members of a group, one per connection.
+    pub(crate) fn members(&self, group: &str) -> Vec<ClientChannelInfo> {
+        let state = lock(&self.state);
+        let group = state.groups.get(group);
+        group.map(|group| group.channels.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// The client ids of a group, one per connection; `None` if nobody is there.
     pub(crate) fn client_ids(&self, group: &str) -> Option<Vec<String>> {
         let state = lock(&self.state);

@@ -5,13 +5,14 @@
 //! | [`error`] | [`ClientError`], [`SendError`], [`ConsumerStartError`] |
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
-//! | [`instance`], `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
+//! | [`instance`], `consumers`, `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
 //! | [`producer`] | [`Producer`] |
 //! | [`transaction_producer`], `transaction_checks` | [`TransactionProducer`], and how brokers ask it |
 //! | [`pull_client`] | [`PullClient`], reading without a group |
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
+//! | `consumer_admin` | what operators ask of a consumer |
 //!
 //! Not here: orderly consumption, broadcasting, batches, ACL, namespaces.
 
@@ -28,6 +29,8 @@ pub mod api;
 pub mod instance;
 
 pub mod producer;
+
+mod consumers;
 
 mod remoting_processor;
 
@@ -50,6 +53,8 @@ pub mod process_queue;
 mod consume_service;
 
 mod offset_store;
+
+mod consumer_admin;
 
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};
 pub use error::{ClientError, ConsumerStartError, SendError};

@@ -5,8 +5,10 @@
 //! ever seen: a message that is stuck holds it back, however many behind it are done.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mq_protocol::body::running_info::ProcessQueueInfo;
 use mq_protocol::message::MessageExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,9 @@ pub(crate) struct ProcessQueue {
     /// Signalled when messages have left.
     drained: Notify,
     dropped: CancellationToken,
+    /// Wall clock in ms, for operators.
+    last_pull_ms: AtomicI64,
+    last_consume_ms: AtomicI64,
 }
 
 #[derive(Default)]
@@ -130,6 +135,34 @@ impl ProcessQueue {
         drop(state);
         self.drained.notify_one();
         commit
+    }
+
+    /// A pull is sent, at this wall clock time in ms.
+    pub(crate) fn pulled_at(&self, now_ms: i64) {
+        self.last_pull_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Messages are done, at this wall clock time in ms.
+    pub(crate) fn consumed_at(&self, now_ms: i64) {
+        self.last_consume_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// What operators see of it.
+    pub(crate) fn info(&self, commit_offset: i64) -> ProcessQueueInfo {
+        let state = self.state();
+        let (first, last) = (state.cached.first_key_value(), state.cached.last_key_value());
+        let narrow = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        ProcessQueueInfo {
+            commit_offset,
+            cached_msg_count: narrow(state.cached.len()),
+            cached_msg_min_offset: first.map_or(0, |(offset, _)| *offset),
+            cached_msg_max_offset: last.map_or(0, |(offset, _)| *offset),
+            cached_msg_size_in_mib: narrow(state.size_bytes >> 20),
+            droped: self.is_dropped(),
+            last_pull_timestamp: self.last_pull_ms.load(Ordering::Relaxed),
+            last_consume_timestamp: self.last_consume_ms.load(Ordering::Relaxed),
+            ..ProcessQueueInfo::default()
+        }
     }
 
     /// Whether everything pulled is done.

@@ -144,6 +144,8 @@ pub(crate) struct ConsumerInner {
     /// Sends to the retry topic what could not be sent back.
     pub(crate) inner_producer: Producer,
     pub(crate) consume_permits: Arc<Semaphore>,
+    /// When it was made, by the wall clock, in ms.
+    pub(crate) started_ms: i64,
     state: Mutex<ConsumerState>,
 }
 
@@ -235,6 +237,7 @@ impl ConsumerInner {
                 ProducerConfig::new(CLIENT_INNER_PRODUCER_GROUP),
             ),
             consume_permits: Arc::new(Semaphore::new(config.consume_thread_max)),
+            started_ms: version,
             state: Mutex::new(state),
             config,
         })

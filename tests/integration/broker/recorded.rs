@@ -9,12 +9,11 @@ use super::cluster::{Broker, Cluster, seconds};
 use crate::vectors::fixture::{Row, rows};
 
 /// Requests of which the answer comes with later parts of the broker.
-const NOT_SERVED_YET: [i32; 7] = [
+const NOT_SERVED_YET: [i32; 6] = [
     RequestCode::END_TRANSACTION,
     RequestCode::GET_TOPIC_STATS_INFO,
     RequestCode::GET_CONSUMER_CONNECTION_LIST,
     RequestCode::GET_PRODUCER_CONNECTION_LIST,
-    RequestCode::GET_CONSUMER_RUNNING_INFO,
     RequestCode::VIEW_BROKER_STATS_DATA,
     RequestCode::DELETE_TOPIC_IN_BROKER,
 ];

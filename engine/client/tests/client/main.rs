@@ -5,6 +5,7 @@
 mod fake_cluster;
 #[path = "../../../remoting/tests/remoting/memory_net.rs"]
 mod memory_net;
+mod operating;
 mod producing;
 mod pulling;
 mod pushing;

@@ -14,15 +14,15 @@ use tokio::sync::Notify;
 
 use crate::fake_cluster::{Answer, FakeCluster, MASTER_A, SLAVE_A};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// What a listener saw: bodies in order.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<String>>>);
 
 impl Seen {
     /// A listener that answers what `answer` says of the body.
-    fn listener(
+    pub(crate) fn listener(
         &self,
         answer: impl Fn(&str) -> Consumption + Send + Sync + 'static,
     ) -> MessageListener {
@@ -34,27 +34,27 @@ impl Seen {
         })
     }
 
-    fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
     /// The bodies sorted and joined: queues are consumed in no particular order.
-    fn digits(&self) -> String {
+    pub(crate) fn digits(&self) -> String {
         let mut bodies = self.take();
         bodies.sort();
         bodies.concat()
     }
 }
 
-fn config() -> PushConsumerConfig {
+pub(crate) fn config() -> PushConsumerConfig {
     PushConsumerConfig::new("G", "T", "*")
 }
 
-fn success(_: &str) -> Consumption {
+pub(crate) fn success(_: &str) -> Consumption {
     ConsumeResult::Success.into()
 }
 
-async fn consumer(
+pub(crate) async fn consumer(
     client: &ClientInstance,
     config: PushConsumerConfig,
     listener: MessageListener,
