@@ -42,6 +42,8 @@ pub(crate) struct ProcessQueue {
     /// Wall clock in ms, for operators.
     last_pull_ms: AtomicI64,
     last_consume_ms: AtomicI64,
+    /// Where it is taken again once it has rested.
+    move_to: AtomicI64,
 }
 
 #[derive(Default)]
@@ -145,6 +147,16 @@ impl ProcessQueue {
     /// Messages are done, at this wall clock time in ms.
     pub(crate) fn consumed_at(&self, now_ms: i64) {
         self.last_consume_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// It is given up at `offset` after its rest; the last word counts.
+    pub(crate) fn move_to(&self, offset: i64) {
+        self.move_to.store(offset, Ordering::Relaxed);
+    }
+
+    /// What was said last of where it is given up.
+    pub(crate) fn moved_to(&self) -> i64 {
+        self.move_to.load(Ordering::Relaxed)
     }
 
     /// What operators see of it.

@@ -149,8 +149,8 @@ impl ConsumerInner {
         .await;
     }
 
-    /// Lets a dropped queue rest and gives it up at `offset`, which is reported as `told` at once. Returns whether it
-    /// was this consumer's all the while.
+    /// Lets a dropped queue rest and gives it up at `offset`, which is reported as `told` at once, or where it is told to
+    /// be moved meanwhile. Returns whether it was this consumer's all the while.
     pub(crate) async fn move_queue(
         &self,
         queue: &MessageQueue,
@@ -158,13 +158,14 @@ impl ConsumerInner {
         offset: i64,
         told: i64,
     ) -> bool {
+        process_queue.move_to(offset);
         // Whoever has the queue now has set its offset.
         let set_if_mine = || {
             let mut state = self.state();
             let owner = state.process_queues.get(queue);
             let is_mine = owner.is_some_and(|owner| Arc::ptr_eq(owner, process_queue));
             if is_mine {
-                state.offsets.set(queue, offset);
+                state.offsets.set(queue, process_queue.moved_to());
             }
             is_mine
         };

@@ -73,6 +73,22 @@ async fn a_reset_moves_its_queue_and_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_resets_the_second_counts() {
+    let cluster = FakeCluster::start().await;
+    cluster.route("T", &["a"], 1);
+    store(&cluster, &["0", "1", "2", "3"], 4);
+    let seen = Seen::default();
+    let _consumer = consumer(&cluster.client("c"), config(), seen.listener(success)).await;
+    for offset in [0, 3] {
+        let body = ResetOffsetBody { offset_table: [(queue(0), offset)].into_iter().collect() };
+        cluster.ask_producer(EVERY_CLIENT, reset("G", "T").with_body(to_bytes(&body)));
+        tokio::time::sleep(5 * SECOND).await;
+    }
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(seen.digits(), "3");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reset_for_cpp_clients_is_read_and_one_for_others_is_not_ours() {
     let cluster = FakeCluster::start().await;
     cluster.route("T", &["a"], 1);
