@@ -102,6 +102,8 @@ pub struct BrokerConfig {
     pub flush_consumer_offset_interval_ms: u64,
     /// `enablePropertyFilter`: SQL92 subscriptions are allowed.
     pub enable_property_filter: bool,
+    /// `filterSupportRetry`: retried messages pass the subscription to the topic that they came from.
+    pub filter_support_retry: bool,
     /// `storeReplyMessageEnable`.
     pub store_reply_message_enable: bool,
     /// `defaultQueryMaxNum`: messages of one query by key.
@@ -166,6 +168,7 @@ impl BrokerConfig {
             notify_consumer_ids_changed_enable: true,
             flush_consumer_offset_interval_ms: 5_000,
             enable_property_filter: false,
+            filter_support_retry: false,
             store_reply_message_enable: true,
             default_query_max_num: 32,
             reject_transaction_message: false,

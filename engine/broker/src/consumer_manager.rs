@@ -8,52 +8,15 @@ use mq_protocol::body::heartbeat::{ConsumerData, MessageModel, SubscriptionData}
 use mq_protocol::codes::RequestCode;
 use mq_protocol::header::client::ConsumerGroupRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_remoting::{Channel, ChannelId};
-use mq_store::MessageFilter;
+use mq_remoting::{Channel, ChannelId, LogLimit};
 use tokio::time::Instant;
 
 use crate::client_channel::ClientChannelInfo;
 use crate::client_groups::{ClientGroup, ClientGroups, Left};
 use crate::config::BrokerLimits;
-use crate::limits::{Limit, LimitReached};
+use crate::limits::{Limit, LimitReached, log_limit};
 use crate::lock;
-
-/// What a group wants of a topic.
-#[derive(Clone, Debug)]
-pub(crate) struct Subscription {
-    /// Version of the subscription (ms).
-    pub(crate) sub_version: i64,
-    /// Whether it is an expression of tags, the only one that is understood.
-    pub(crate) is_tag_type: bool,
-    /// The messages that pass.
-    pub(crate) filter: Arc<MessageFilter>,
-}
-
-impl Subscription {
-    /// What it counts for: itself, and its tags.
-    fn count(&self) -> usize {
-        match &*self.filter {
-            MessageFilter::All => 1,
-            MessageFilter::TagsCodes(codes) => 1 + codes.len(),
-        }
-    }
-}
-
-impl From<&SubscriptionData> for Subscription {
-    fn from(subscription: &SubscriptionData) -> Self {
-        let wants_all = subscription.is_all() || subscription.class_filter_mode;
-        let filter = if wants_all {
-            MessageFilter::All
-        } else {
-            MessageFilter::TagsCodes(subscription.code_set.iter().copied().collect())
-        };
-        Subscription {
-            sub_version: subscription.sub_version,
-            is_tag_type: subscription.is_tag_type(),
-            filter: Arc::new(filter),
-        }
-    }
-}
+use crate::subscription::{Expressions, Subscription, SubscriptionKind};
 
 /// What a pull needs to know of its group's subscription to a topic.
 pub(crate) enum FoundSubscription {
@@ -70,6 +33,8 @@ pub(crate) struct ConsumerManager {
     state: Mutex<State>,
     subscription_limit: Limit,
     tag_limit: Limit,
+    /// Of subscriptions that cannot be read.
+    broken_log: LogLimit,
 }
 
 struct State {
@@ -83,6 +48,8 @@ struct State {
 struct Known {
     message_model: MessageModel,
     subscriptions: Subscriptions,
+    /// Those of them that are SQL92.
+    expressions: Option<Arc<Expressions>>,
     /// What they count for.
     subscription_nums: usize,
 }
@@ -117,6 +84,7 @@ impl ConsumerManager {
             state: Mutex::new(state),
             subscription_limit: Limit::new("maxSubscriptionNums", limits.subscription_nums),
             tag_limit: Limit::new("maxTagNumsPerSubscription", tag_nums),
+            broken_log: log_limit(),
         }
     }
 
@@ -138,7 +106,7 @@ impl ConsumerManager {
         let said = &consumer.subscription_data_set;
         said.iter().try_for_each(|subscription| self.check_tags(subscription.code_set.len()))?;
         let topics: BTreeSet<&str> = said.iter().map(|it| it.topic.as_str()).collect();
-        let newer: Vec<Subscription> = said.iter().map(Subscription::from).collect();
+        let newer = self.read_subscriptions(consumer);
         let added: usize = newer.iter().map(Subscription::count).sum();
 
         let mut state = lock(&self.state);
@@ -160,6 +128,31 @@ impl ConsumerManager {
         let after = group.known.subscription_nums;
         state.subscription_nums = state.subscription_nums - before + after;
         Ok(changed)
+    }
+
+    /// What a heartbeat says of the group's subscriptions. An expression that is known is not compiled again with
+    /// every heartbeat.
+    fn read_subscriptions(&self, consumer: &ConsumerData) -> Vec<Subscription> {
+        let read = |said: &SubscriptionData| {
+            let known = || match self.find_subscription(&consumer.group_name, &said.topic) {
+                FoundSubscription::Found(_, known) if known.sub_version >= said.sub_version => {
+                    Some(known)
+                }
+                _ => None,
+            };
+            let known = if said.is_tag_type() { None } else { known() };
+            known.unwrap_or_else(|| {
+                let newer = Subscription::from(said);
+                if let SubscriptionKind::Broken(why) = &newer.kind
+                    && let Some(suppressed) = self.broken_log.pass()
+                {
+                    let (group, topic) = (&consumer.group_name, &said.topic);
+                    tracing::warn!(suppressed, group, topic, "nobody is served with: {why}");
+                }
+                newer
+            })
+        };
+        consumer.subscription_data_set.iter().map(read).collect()
     }
 
     /// Forgets a consumer that takes its leave. Returns the group if others are left.
@@ -188,6 +181,13 @@ impl ConsumerManager {
         lock(&self.state).groups.next_expiry()
     }
 
+    /// The members of a group, one per connection.
+    pub(crate) fn members(&self, group: &str) -> Vec<ClientChannelInfo> {
+        let state = lock(&self.state);
+        let group = state.groups.get(group);
+        group.map(|group| group.channels.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// The client ids of a group, one per connection; `None` if nobody is there.
     pub(crate) fn client_ids(&self, group: &str) -> Option<Vec<String>> {
         let state = lock(&self.state);
@@ -200,6 +200,11 @@ impl ConsumerManager {
         let state = lock(&self.state);
         let client = state.groups.get(group)?.channels.get(&channel)?;
         Some(Arc::clone(&client.client_id))
+    }
+
+    /// What the group wants of topics by SQL92, if it does.
+    pub(crate) fn expressions(&self, group: &str) -> Option<Arc<Expressions>> {
+        lock(&self.state).groups.get(group)?.known.expressions.clone()
     }
 
     /// What the group wants of `topic`.
@@ -251,8 +256,19 @@ impl Known {
         let count_before = self.subscriptions.len();
         self.subscriptions.retain(|topic, _| topics.contains(topic.as_str()));
         self.subscription_nums = self.subscriptions.values().map(Subscription::count).sum();
+        self.expressions = expressions_of(&self.subscriptions);
         is_changed || self.subscriptions.len() != count_before
     }
+}
+
+fn expressions_of(subscriptions: &Subscriptions) -> Option<Arc<Expressions>> {
+    let by_sql =
+        subscriptions.iter().filter_map(|(topic, subscription)| match &subscription.kind {
+            SubscriptionKind::Sql92(expression) => Some((topic.clone(), Arc::clone(expression))),
+            _ => None,
+        });
+    let expressions: Expressions = by_sql.collect();
+    (!expressions.is_empty()).then(|| Arc::new(expressions))
 }
 
 impl ClientGroup<Known> {
@@ -264,6 +280,8 @@ impl ClientGroup<Known> {
 
 #[cfg(test)]
 mod tests {
+    use mq_store::MessageFilter;
+
     use super::*;
     use crate::client_channel::tests::clients;
 

@@ -40,6 +40,7 @@ use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
 use crate::delay_offset_manager::DelayOffsetManager;
 use crate::error::BrokerError;
+use crate::held_pulls::Arrived;
 use crate::limits::log_limit;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
@@ -249,8 +250,9 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     // Before the first pull can be held.
     let (arrivals, delayed) = (Arc::clone(&context.pull_hold), schedule.arrivals());
     context.store.set_message_arriving_listener(Arc::new(
-        move |topic, queue_id, end, tags_code| {
-            arrivals.notify_message_arriving(topic, queue_id as i32, end as i64, Some(tags_code));
+        move |topic, queue_id, end, tags_code, record| {
+            let arrived = Some(Arrived { tags_code, record });
+            arrivals.notify_message_arriving(topic, queue_id as i32, end as i64, arrived);
             delayed.notify_message_arriving(topic, queue_id);
         },
     ));

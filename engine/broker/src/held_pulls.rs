@@ -2,12 +2,14 @@
 //!
 //! A pull is found by its queue and what it wants when a message arrives there, by its deadline otherwise,
 //! and by its connection when that ends. Every order is kept, so that no look-up walks what is not
-//! concerned: a message costs no more than the pulls that it wakes.
+//! concerned: a message costs no more than the pulls that it wakes, and those of its queue that ask for its
+//! properties. These count by their size.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mq_env::collections::HashMap;
+use mq_protocol::message_codec::RecordView;
 use mq_remoting::ChannelId;
 use mq_store::MessageFilter;
 use tokio::time::Instant;
@@ -35,6 +37,7 @@ impl<T> HeldPull<T> {
         match &*self.filter {
             MessageFilter::All => 1,
             MessageFilter::TagsCodes(codes) => 1 + codes.len() / TAGS_PER_COUNT,
+            MessageFilter::Properties(filter) => 1 + filter.size() / TAGS_PER_COUNT,
         }
     }
 }
@@ -67,6 +70,15 @@ struct Queue {
     wants_all: BTreeSet<(i64, u64)>,
     /// Those that want one tags code; a pull is here once for each that it wants.
     by_tags_code: BTreeSet<(i32, i64, u64)>,
+    /// Those that ask for the properties.
+    by_properties: BTreeSet<(i64, u64)>,
+}
+
+/// What is known of a message that arrived.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) tags_code: i64,
+    pub(crate) record: &'a RecordView<'a>,
 }
 
 #[derive(Default)]
@@ -121,20 +133,31 @@ impl<T> HeldPulls<T> {
     }
 
     /// Takes the pulls of a queue that have something to read now that it ends at `max_offset`, in the
-    /// order of their arrival. The message that arrived has `tags_code`; an unknown one matches every
-    /// filter.
+    /// order of their arrival. A message of which nothing is known matches every filter.
     pub(crate) fn take_arrived(
         &mut self,
         topic: &str,
         queue_id: i32,
         max_offset: i64,
-        tags_code: Option<i64>,
+        arrived: Option<Arrived<'_>>,
     ) -> Vec<HeldPull<T>> {
         let Some(queue) = self.by_queue.get(topic).and_then(|queues| queues.get(&queue_id)) else {
             return Vec::new();
         };
-        let woken = queue.woken(max_offset, tags_code);
+        let mut woken = queue.woken(max_offset, arrived);
+        if let Some(Arrived { record, .. }) = arrived {
+            let asking = queue.by_properties.range(..(max_offset, 0)).map(|(_, id)| *id);
+            woken.extend(asking.filter(|id| self.wants_properties(*id, record)));
+        }
+        woken.sort_unstable();
         self.take_all(woken)
+    }
+
+    fn wants_properties(&self, id: u64, record: &RecordView<'_>) -> bool {
+        self.pulls.get(&id).is_some_and(|waiting| match &*waiting.pull.filter {
+            MessageFilter::Properties(filter) => filter.passes(record),
+            _ => false,
+        })
     }
 
     /// Takes the pulls whose deadline has come.
@@ -211,6 +234,7 @@ impl Queue {
             MessageFilter::TagsCodes(codes) => {
                 self.by_tags_code.extend(codes.iter().map(|code| (*code, from, id)));
             }
+            MessageFilter::Properties(_) => drop(self.by_properties.insert((from, id))),
         }
     }
 
@@ -224,23 +248,22 @@ impl Queue {
                     self.by_tags_code.remove(&(*code, from, id));
                 }
             }
+            MessageFilter::Properties(_) => drop(self.by_properties.remove(&(from, id))),
         }
     }
 
-    /// Who reads from below `max_offset` and wants a message with `tags_code`.
-    fn woken(&self, max_offset: i64, tags_code: Option<i64>) -> Vec<u64> {
+    /// Who reads from below `max_offset` and wants what arrived, as far as its tags code tells.
+    fn woken(&self, max_offset: i64, arrived: Option<Arrived<'_>>) -> Vec<u64> {
         let below = ..(max_offset, 0);
-        let mut ids: Vec<u64> = match tags_code {
+        match arrived {
             None => self.by_offset.range(below).map(|(_, id)| *id).collect(),
-            Some(tags_code) => {
+            Some(Arrived { tags_code, .. }) => {
                 let code = MessageFilter::code_of(tags_code);
                 let of_code = (code, i64::MIN, 0)..(code, max_offset, 0);
                 let by_tag = self.by_tags_code.range(of_code).map(|(_, _, id)| *id);
                 self.wants_all.range(below).map(|(_, id)| *id).chain(by_tag).collect()
             }
-        };
-        ids.sort_unstable();
-        ids
+        }
     }
 }
 
@@ -248,11 +271,21 @@ impl Queue {
 mod tests {
     use std::time::Duration;
 
+    use mq_protocol::message_codec::decode_record;
+    use mq_store::PropertiesFilter;
+
     use super::*;
+    use crate::subscription::tests::record;
 
     fn pull(payload: u32, from: i64, deadline: Instant, filter: MessageFilter) -> HeldPull<u32> {
         let (filter, channel) = (Arc::new(filter), ChannelId(u64::from(payload % 2)));
         HeldPull { pull_from_offset: from, deadline, filter, channel, payload }
+    }
+
+    /// A message without properties.
+    fn plain(tags_code: i64) -> Arrived<'static> {
+        let bytes = record("").leak();
+        Arrived { tags_code, record: Box::leak(Box::new(decode_record(bytes).unwrap())) }
     }
 
     fn payloads(pulls: Vec<HeldPull<u32>>) -> Vec<u32> {
@@ -269,12 +302,37 @@ mod tests {
         held.hold("T", 1, pull(4, 5, later, MessageFilter::All));
         held.hold("U", 0, pull(5, 5, later, MessageFilter::All));
 
-        assert_eq!(payloads(held.take_arrived("T", 0, 5, Some(8))), [0_u32; 0]);
-        assert_eq!(payloads(held.take_arrived("T", 0, 6, Some(8))), [1]);
+        assert_eq!(payloads(held.take_arrived("T", 0, 5, Some(plain(8)))), [0_u32; 0]);
+        assert_eq!(payloads(held.take_arrived("T", 0, 6, Some(plain(8)))), [1]);
         assert_eq!(payloads(held.take_arrived("T", 0, 7, None)), [2, 3]);
         assert_eq!(payloads(held.take_arrived("T", 0, 8, None)), [0_u32; 0]);
         let left: Vec<_> = held.queues().into_iter().collect();
         assert_eq!(left, [("T".into(), 1), ("U".into(), 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_wakes_the_pulls_that_its_properties_pass() {
+        let mut held = HeldPulls::default();
+        let later = Instant::now() + Duration::from_secs(15);
+        let is = |value: &'static str| {
+            let passes = PropertiesFilter::new(40, move |it| it.get("a") == Some(value));
+            MessageFilter::Properties(passes)
+        };
+        held.hold("T", 0, pull(1, 5, later, is("1")));
+        held.hold("T", 0, pull(2, 5, later, is("2")));
+        held.hold("T", 0, pull(3, 9, later, is("1")));
+        held.hold("T", 0, pull(4, 5, later, MessageFilter::All));
+        held.hold("T", 1, pull(5, 5, later, is("1")));
+        assert_eq!(held.counts(ChannelId(0)), (25, 7), "properties count by what they cost");
+
+        let bytes = record("a\u{1}1");
+        let one = Arrived { tags_code: 0, record: &decode_record(&bytes).unwrap() };
+        assert_eq!(payloads(held.take_arrived("T", 0, 6, Some(one))), [1, 4]);
+        assert_eq!(payloads(held.take_arrived("T", 0, 7, Some(plain(0)))), [0_u32; 0]);
+        assert_eq!(payloads(held.take_arrived("T", 0, 9, Some(one))), [0_u32; 0]);
+        assert_eq!(payloads(held.take_arrived("T", 0, 10, None)), [2, 3]);
+        assert_eq!(payloads(held.take_due(later)), [5]);
+        assert!(held.is_empty() && held.by_queue.is_empty() && held.count == 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -325,11 +383,11 @@ mod tests {
             }
             held.hold("T", 0, pull(count, 5, later, MessageFilter::TagsCodes([7].into())));
             for end in 6..=10 {
-                let woken = held.take_arrived("T", 0, end, Some(7));
+                let woken = held.take_arrived("T", 0, end, Some(plain(7)));
                 assert_eq!(payloads(woken).len(), usize::from(end == 6));
             }
             assert_eq!(held.looks, 1);
-            assert_eq!(held.take_arrived("T", 0, 11, Some(8)).len(), 2 * count as usize);
+            assert_eq!(held.take_arrived("T", 0, 11, Some(plain(8))).len(), 2 * count as usize);
             assert_eq!(held.looks, 1 + 2 * count as usize);
         }
     }

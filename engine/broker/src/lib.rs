@@ -12,13 +12,13 @@
 //!   transactions are stored; `transaction_ends`: each ends once; `transaction_check_service` asks about those
 //!   that nobody ends; `real_message`: what waits under a topic of the broker's own;
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
-//!   `client_housekeeping`: its clients;
+//!   `client_housekeeping`: its clients; `subscription` what they want;
 //!   `rebalance_lock_manager` who of them may consume in order;
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
 //!
-//! Not here yet: the check of half messages that nobody ends, most requests of tools.
+//! Not here yet: most requests of tools.
 
 pub mod config;
 pub mod error;
@@ -62,6 +62,7 @@ mod client_groups;
 mod producer_manager;
 
 mod consumer_manager;
+mod subscription;
 
 mod client_housekeeping;
 

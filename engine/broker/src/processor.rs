@@ -4,6 +4,7 @@
 
 mod admin;
 mod client_manage;
+mod consumer_admin;
 mod consumer_manage;
 mod consumer_send_back;
 mod end_transaction;
@@ -62,6 +63,15 @@ pub(crate) fn tables(
             Arc::new(consumer_manage::ConsumerManageProcessor::new(shared())),
         )
         .register(
+            &[
+                Code::INVOKE_BROKER_TO_RESET_OFFSET,
+                Code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS,
+                Code::GET_CONSUMER_RUNNING_INFO,
+                Code::CONSUME_MESSAGE_DIRECTLY,
+            ],
+            Arc::new(consumer_admin::ConsumerAdminProcessor::new(shared())),
+        )
+        .register(
             &[Code::LOCK_BATCH_MQ, Code::UNLOCK_BATCH_MQ],
             Arc::new(queue_lock::QueueLockProcessor::new(shared())),
         )
@@ -82,11 +92,23 @@ fn refuse(code: i32, remark: impl Into<String>) -> RemotingCommand {
     response
 }
 
+/// A subscription by properties while `enablePropertyFilter` is off.
+fn no_property_filter(expression_type: &str) -> ProcessError {
+    let remark =
+        format!("The broker does not support consumer to filter message by {expression_type}");
+    ProcessError::new(ResponseCode::SYSTEM_ERROR, remark)
+}
+
 /// SUCCESS of a request whose response has an empty header class.
 fn empty_success() -> RemotingCommand {
     let mut response = RemotingCommand::response(ResponseCode::SUCCESS, None);
     response.ext_fields.mark_present();
     response
+}
+
+/// Java leaves the remark of a new response standing where it only sets the code.
+fn created_by_java(code: i32) -> RemotingCommand {
+    RemotingCommand::response(code, Some("not set any response code".to_owned()))
 }
 
 /// A message of a group that is not there and is not created.

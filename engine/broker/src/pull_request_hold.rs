@@ -19,10 +19,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::BrokerLimits;
-use crate::consumer_manager::Subscription;
-use crate::held_pulls::{HeldPull, HeldPulls};
+use crate::held_pulls::{Arrived, HeldPull, HeldPulls};
 use crate::limits::{Limit, LimitReached};
 use crate::lock;
+use crate::subscription::Subscription;
 
 /// Time between two sweeps of a slave.
 const SLAVE_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -119,13 +119,13 @@ impl PullRequestHoldService {
         topic: &str,
         queue_id: i32,
         max_offset: i64,
-        tags_code: Option<i64>,
+        arrived: Option<Arrived<'_>>,
     ) {
         let mut state = lock(&self.state);
         if state.held.is_empty() {
             return;
         }
-        let woken = state.held.take_arrived(topic, queue_id, max_offset, tags_code);
+        let woken = state.held.take_arrived(topic, queue_id, max_offset, arrived);
         if !woken.is_empty() {
             state.woken.extend(woken);
             drop(state);

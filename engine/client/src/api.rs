@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mq_protocol::body::heartbeat::GetConsumerListByGroupResponseBody;
+use mq_protocol::body::heartbeat::{CheckClientRequestBody, GetConsumerListByGroupResponseBody};
 use mq_protocol::body::lock::{LockBatchRequestBody, LockBatchResponseBody};
 use mq_protocol::body::topic_route::TopicRouteData;
 use mq_protocol::codes::{RequestCode, ResponseCode};
@@ -131,6 +131,16 @@ impl MqClientApi {
     pub(crate) async fn send_heartbeat(&self, addr: &str, body: Bytes) -> Result<i32, ClientError> {
         let request = RemotingCommand::request(RequestCode::HEART_BEAT, &()).with_body(body);
         Ok(self.invoke(addr, request, API_TIMEOUT).await?.version)
+    }
+
+    /// Asks a broker whether it would serve a subscription that is not by tags.
+    pub(crate) async fn check_client_in_broker(
+        &self,
+        addr: &str,
+        body: &CheckClientRequestBody,
+    ) -> Result<(), ClientError> {
+        let request = RemotingCommand::request(RequestCode::CHECK_CLIENT_CONFIG, &());
+        self.invoke(addr, request.with_body(to_bytes(body)), API_TIMEOUT).await.map(drop)
     }
 
     /// Takes back what the heartbeats told of a producer or consumer group.

@@ -109,6 +109,7 @@ impl ConsumerInner {
     /// Takes finished messages out of the cache and lets the offset follow. The result of a queue that
     /// was given up meanwhile is not recorded: its next owner gets the messages again.
     fn done(&self, queue: &MessageQueue, process_queue: &ProcessQueue, batch: &[Arc<MessageExt>]) {
+        process_queue.consumed_at(self.instance.env().clock.now_millis() as i64);
         let commit = process_queue.remove(batch);
         if let Some(offset) = commit
             && !process_queue.is_dropped()

@@ -78,6 +78,14 @@ pub enum StartError {
     /// A subscription's expression cannot be read.
     #[error(transparent)]
     Subscription(#[from] SubscriptionParseError),
+    /// A broker does not serve the subscription, or could not be asked.
+    #[error("the subscription to {topic} is refused: {source}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// What the broker said.
+        source: ClientError,
+    },
     /// Nothing sound is left of the offsets of a broadcasting consumer.
     #[error("{0}; put back a sound one, or remove both to begin as a new consumer does")]
     Offsets(#[from] DamagedFile),

@@ -5,8 +5,8 @@
 //! to every known broker every 30 s and when something changed, consumers rebalance every 20 s and when
 //! a broker says so, their offsets are committed every 5 s. The last two sleep without consumers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mq_env::Env;
@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::MqClientApi;
+use crate::consumers::Consumers;
 use crate::error::ClientError;
 use crate::name_servers::NameServers;
 use crate::push_consumer::ConsumerInner;
@@ -86,6 +87,7 @@ struct Inner {
     api: MqClientApi,
     signals: Arc<Signals>,
     transaction_checks: Arc<TransactionChecks>,
+    consumers: Arc<Consumers>,
     unique_ids: UniqueIds,
     rng: Mutex<ChaCha8Rng>,
     state: Mutex<State>,
@@ -105,7 +107,6 @@ struct State {
     routes: RouteTable,
     producer_groups: BTreeSet<String>,
     publish_topics: BTreeSet<String>,
-    consumers: BTreeMap<String, Weak<ConsumerInner>>,
 }
 
 impl ClientInstance {
@@ -121,9 +122,10 @@ impl ClientInstance {
         let local_ip = env.net.local_ip();
         let signals = Arc::new(Signals::default());
         let transaction_checks = Arc::<TransactionChecks>::default();
+        let consumers = Arc::<Consumers>::default();
         let processors = ProcessorTable::default().register_default(Arc::new({
             let (signals, transaction_checks) = (signals.clone(), transaction_checks.clone());
-            ClientRemotingProcessor { signals, transaction_checks }
+            ClientRemotingProcessor { signals, transaction_checks, consumers: consumers.clone() }
         }));
         let remoting = RemotingClient::new(env.clone(), config.remoting.clone(), processors);
         let name_servers = NameServers::new(config.namesrv_addrs.clone(), &mut rng);
@@ -131,7 +133,6 @@ impl ClientInstance {
             routes: RouteTable::default(),
             producer_groups: BTreeSet::from([CLIENT_INNER_PRODUCER_GROUP.to_owned()]),
             publish_topics: BTreeSet::new(),
-            consumers: BTreeMap::new(),
         };
         let unique_ids =
             UniqueIds::new(Arc::clone(&env.clock), local_ip, &mut seeds.stream("uniq key"));
@@ -141,6 +142,7 @@ impl ClientInstance {
             api: MqClientApi::new(remoting, name_servers),
             signals,
             transaction_checks,
+            consumers,
             unique_ids,
             rng: Mutex::new(rng),
             state: Mutex::new(state),
@@ -171,6 +173,10 @@ impl ClientInstance {
             self.unregister(Some(group), None).await;
         }
         self.inner.api.remoting().shutdown().await;
+    }
+
+    pub(crate) fn namesrv_addrs(&self) -> &[String] {
+        &self.inner.config.namesrv_addrs
     }
 
     pub(crate) fn env(&self) -> &Env {
@@ -207,13 +213,13 @@ impl ClientInstance {
     }
 
     pub(crate) fn register_consumer(&self, group: &str, consumer: &Arc<ConsumerInner>) {
-        self.state().consumers.insert(group.to_owned(), Arc::downgrade(consumer));
+        self.inner.consumers.insert(group, consumer);
         self.inner.signals.consumer_added.notify_waiters();
     }
 
     /// Takes back a consumer group, here and at every known broker.
     pub(crate) async fn unregister_consumer(&self, group: &str) {
-        self.state().consumers.remove(group);
+        self.inner.consumers.remove(group);
         self.unregister(None, Some(group.to_owned())).await;
     }
 
@@ -295,9 +301,9 @@ impl ClientInstance {
 
     /// Tells every known broker of this client's groups and waits for the answers.
     pub(crate) async fn send_heartbeat_to_all_brokers(&self) {
+        let consumers = self.consumers();
         let (data, addrs) = {
             let state = self.state();
-            let consumers = state.consumers.values().filter_map(Weak::upgrade);
             let data = HeartbeatData {
                 client_id: self.client_id().to_owned(),
                 producer_data_set: state
@@ -305,7 +311,10 @@ impl ClientInstance {
                     .iter()
                     .map(|group| ProducerData { group_name: group.clone() })
                     .collect(),
-                consumer_data_set: consumers.map(|consumer| consumer.heartbeat_data()).collect(),
+                consumer_data_set: consumers
+                    .iter()
+                    .map(|consumer| consumer.heartbeat_data())
+                    .collect(),
             };
             let masters_only = data.consumer_data_set.is_empty();
             (data, state.routes.addrs(masters_only))
@@ -385,7 +394,7 @@ impl ClientInstance {
     }
 
     fn consumers(&self) -> Vec<Arc<ConsumerInner>> {
-        self.state().consumers.values().filter_map(Weak::upgrade).collect()
+        self.inner.consumers.all()
     }
 
     /// Gives `topic` the route of the topic it is going to be created after.

@@ -8,9 +8,11 @@
 //! ([`QueueLease`]) and is handed out and committed in that term alone.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mq_protocol::body::running_info::ProcessQueueInfo;
 use mq_protocol::message::MessageExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -35,6 +37,11 @@ pub(crate) struct ProcessQueue {
     /// Held while the listener has messages of a queue that is consumed in order.
     consuming: tokio::sync::Mutex<()>,
     dropped: CancellationToken,
+    /// Wall clock in ms, for operators.
+    last_pull_ms: AtomicI64,
+    last_consume_ms: AtomicI64,
+    /// Where it is taken again once it has rested.
+    move_to: AtomicI64,
 }
 
 #[derive(Default)]
@@ -309,6 +316,44 @@ impl ProcessQueue {
     /// Whether a pull is under way that should have ended long ago (`isPullExpired`).
     pub(crate) fn is_pull_expired(&self) -> bool {
         self.state().pull_started.is_some_and(|started| started.elapsed() > PULL_MAX_IDLE_TIME)
+    }
+
+    /// A pull is sent, at this wall clock time in ms.
+    pub(crate) fn pulled_at(&self, now_ms: i64) {
+        self.last_pull_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Messages are done, at this wall clock time in ms.
+    pub(crate) fn consumed_at(&self, now_ms: i64) {
+        self.last_consume_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// It is given up at `offset` after its rest; the last word counts.
+    pub(crate) fn move_to(&self, offset: i64) {
+        self.move_to.store(offset, Ordering::Relaxed);
+    }
+
+    /// What was said last of where it is given up.
+    pub(crate) fn moved_to(&self) -> i64 {
+        self.move_to.load(Ordering::Relaxed)
+    }
+
+    /// What operators see of it.
+    pub(crate) fn info(&self, commit_offset: i64) -> ProcessQueueInfo {
+        let state = self.state();
+        let (first, last) = (state.cached.first_key_value(), state.cached.last_key_value());
+        let narrow = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        ProcessQueueInfo {
+            commit_offset,
+            cached_msg_count: narrow(state.cached.len()),
+            cached_msg_min_offset: first.map_or(0, |(offset, _)| *offset),
+            cached_msg_max_offset: last.map_or(0, |(offset, _)| *offset),
+            cached_msg_size_in_mib: narrow(state.size_bytes >> 20),
+            droped: self.is_dropped(),
+            last_pull_timestamp: self.last_pull_ms.load(Ordering::Relaxed),
+            last_consume_timestamp: self.last_consume_ms.load(Ordering::Relaxed),
+            ..ProcessQueueInfo::default()
+        }
     }
 
     /// Whether everything pulled is done.

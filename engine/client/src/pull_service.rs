@@ -32,8 +32,8 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Pause after FLOW_CONTROL.
 const PAUSE_AFTER_FLOW_CONTROL: Duration = Duration::from_millis(20);
 
-/// How long a queue rests whose offset was outside of it.
-const PAUSE_AFTER_ILLEGAL_OFFSET: Duration = Duration::from_secs(10);
+/// How long a queue rests whose offset was outside of it, or is reset.
+const PAUSE_BEFORE_MOVE: Duration = Duration::from_secs(10);
 
 impl ConsumerInner {
     /// Pulls a queue from `next_offset` on until it is dropped.
@@ -43,6 +43,8 @@ impl ConsumerInner {
         process_queue: Arc<ProcessQueue>,
         mut next_offset: i64,
     ) {
+        let clock = &self.instance.env().clock;
+        process_queue.consumed_at(clock.now_millis() as i64);
         while !process_queue.is_dropped() {
             process_queue.wait_for_room(self.flow_control()).await;
             let Some(term) = self.begin_term(&queue, &process_queue, &mut next_offset).await else {
@@ -50,6 +52,7 @@ impl ConsumerInner {
                 continue;
             };
             process_queue.pull_started();
+            process_queue.pulled_at(clock.now_millis() as i64);
             let result = mq_env::select! {
                 () = process_queue.dropped() => return,
                 () = process_queue.lock_changed() => None,
@@ -115,12 +118,14 @@ impl ConsumerInner {
         process_queue: &ProcessQueue,
         offset: i64,
     ) -> Result<PullResult, ClientError> {
-        let (broker_id, commit_offset, sub_version) = {
+        let (broker_id, commit_offset, sub_version, expression_type) = {
             let state = self.state();
+            let subscription = state.subscriptions.get(&queue.topic);
             (
                 state.pull_from_which_node.get(queue).copied().unwrap_or(MASTER_ID),
                 state.offsets.get(queue).unwrap_or(0),
-                state.subscriptions.get(&queue.topic).map_or(0, |data| data.sub_version),
+                subscription.map_or(0, |data| data.sub_version),
+                subscription.and_then(|data| data.expression_type.clone()),
             )
         };
         let (addr, is_slave) = self.instance.subscribe_addr(queue, broker_id).await?;
@@ -138,7 +143,7 @@ impl ConsumerInner {
             suspend_timeout_ms: BROKER_SUSPEND.as_millis() as i64,
             subscription: None,
             sub_version,
-            expression_type: Some("TAG".to_owned()),
+            expression_type,
             broker_name: Some(queue.broker_name.clone()),
         };
         let api = self.instance.api();
@@ -183,25 +188,46 @@ impl ConsumerInner {
     ) {
         let PullResult { next_begin_offset, min_offset, max_offset, .. } = result;
         tracing::warn!(?queue, next_begin_offset, min_offset, max_offset, "offset out of bounds");
+        self.move_queue(
+            &queue,
+            &process_queue,
+            next_begin_offset,
+            next_begin_offset.min(max_offset),
+        )
+        .await;
+    }
+
+    /// Lets a dropped queue rest and gives it up at `offset`, which is reported as `told` at once, or where it is told to
+    /// be moved meanwhile. Returns whether it was this consumer's all the while.
+    pub(crate) async fn move_queue(
+        &self,
+        queue: &MessageQueue,
+        process_queue: &Arc<ProcessQueue>,
+        offset: i64,
+        told: i64,
+    ) -> bool {
+        process_queue.move_to(offset);
         // Whoever has the queue now has set its offset.
         let set_if_mine = || {
             let mut state = self.state();
-            let owner = state.process_queues.get(&queue);
-            let is_mine = owner.is_some_and(|owner| Arc::ptr_eq(owner, &process_queue));
+            let owner = state.process_queues.get(queue);
+            let is_mine = owner.is_some_and(|owner| Arc::ptr_eq(owner, process_queue));
             if is_mine {
-                state.offsets.set(&queue, next_begin_offset);
+                state.offsets.set(queue, process_queue.moved_to());
             }
             is_mine
         };
         if !set_if_mine() {
-            return;
+            return false;
         }
-        self.tell_pull_offset(&queue, next_begin_offset.min(max_offset));
-        tokio::time::sleep(PAUSE_AFTER_ILLEGAL_OFFSET).await;
+        self.tell_pull_offset(queue, told);
+        tokio::time::sleep(PAUSE_BEFORE_MOVE).await;
         // A listener that had been at work may have raised it once more.
-        if set_if_mine() {
-            self.give_up_queue(&queue, &process_queue).await;
+        let is_mine = set_if_mine();
+        if is_mine {
+            self.give_up_queue(queue, process_queue).await;
         }
+        is_mine
     }
 
     /// Reports where a queue is read from now on.
@@ -227,7 +253,7 @@ fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -> bool {
 }
 
 /// A message that comes again has the topic it was sent to, not the group's retry topic.
-fn restore_topic(mut message: MessageExt, retry_topic: &str) -> MessageExt {
+pub(crate) fn restore_topic(mut message: MessageExt, retry_topic: &str) -> MessageExt {
     if message.message.topic == retry_topic
         && let Some(topic) = message.message.properties.get(MessageConst::RETRY_TOPIC)
     {

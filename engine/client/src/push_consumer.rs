@@ -12,8 +12,8 @@ use std::time::Duration;
 use mq_env::BoxFuture;
 use mq_env::task::TaskGroup;
 use mq_protocol::body::heartbeat::{
-    ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
-    SubscriptionParseError,
+    CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SQL92,
+    SubscriptionData, SubscriptionParseError,
 };
 use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
 use tokio::sync::Semaphore;
@@ -60,6 +60,43 @@ impl From<ConsumeResult> for Consumption {
 /// time. Called on a task; must not block.
 pub type MessageListener = Arc<dyn Fn(&[Arc<MessageExt>]) -> Consumption + Send + Sync>;
 
+/// What is wanted of a topic (RocketMQ 4.9 `MessageSelector`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageSelector {
+    /// `*`, or tags separated by `||`.
+    ByTag(String),
+    /// An SQL92 expression over the properties of messages. Brokers filter by it, if
+    /// `enablePropertyFilter` is on there.
+    BySql(String),
+}
+
+impl From<&str> for MessageSelector {
+    fn from(tags: &str) -> Self {
+        MessageSelector::ByTag(tags.to_owned())
+    }
+}
+
+impl From<String> for MessageSelector {
+    fn from(tags: String) -> Self {
+        MessageSelector::ByTag(tags)
+    }
+}
+
+impl MessageSelector {
+    fn subscription(
+        &self,
+        topic: &str,
+        version: i64,
+    ) -> Result<SubscriptionData, SubscriptionParseError> {
+        match self {
+            MessageSelector::ByTag(tags) => SubscriptionData::by_tags(topic, tags, version),
+            MessageSelector::BySql(expression) => {
+                Ok(SubscriptionData::by_expression(topic, SQL92, expression, version))
+            }
+        }
+    }
+}
+
 /// Settings of a [`PushConsumer`], with RocketMQ's defaults.
 #[derive(Clone, Debug)]
 pub struct PushConsumerConfig {
@@ -71,10 +108,10 @@ pub struct PushConsumerConfig {
     /// Where the offsets of broadcasting are kept (`rocketmq.client.localOffsetStoreDir`, which is in the
     /// home directory there).
     pub local_offset_store_dir: PathBuf,
-    /// Topics with their expression: `*`, or tags separated by `||`.
-    pub subscriptions: BTreeMap<String, String>,
     /// How the members divide the queues; the same for all of them.
     pub allocate_message_queue_strategy: AllocateMessageQueueStrategy,
+    /// Topics with what is wanted of them.
+    pub subscriptions: BTreeMap<String, MessageSelector>,
     /// Where a group begins that has no offset. Brokers answer 0 for young queues, so with
     /// CONSUME_FROM_LAST_OFFSET these are read from their beginning all the same.
     pub consume_from_where: ConsumeFromWhere,
@@ -112,14 +149,14 @@ impl PushConsumerConfig {
     pub fn new(
         group: impl Into<String>,
         topic: impl Into<String>,
-        expression: impl Into<String>,
+        selector: impl Into<MessageSelector>,
     ) -> Self {
         PushConsumerConfig {
             group: group.into(),
             message_model: MessageModel::default(),
             local_offset_store_dir: PathBuf::from(".rocketmq_offsets"),
-            subscriptions: BTreeMap::from([(topic.into(), expression.into())]),
             allocate_message_queue_strategy: AllocateMessageQueueStrategy::default(),
+            subscriptions: BTreeMap::from([(topic.into(), selector.into())]),
             consume_from_where: ConsumeFromWhere::default(),
             consume_timestamp_ms: None,
             pull_batch_size: 32,
@@ -155,6 +192,8 @@ pub(crate) struct ConsumerInner {
     pub(crate) consume_timestamp_ms: i64,
     /// One request for locks of queues at a time.
     pub(crate) locking: tokio::sync::Mutex<()>,
+    /// When it was made, by the wall clock, in ms.
+    pub(crate) started_ms: i64,
     state: Mutex<ConsumerState>,
 }
 
@@ -172,7 +211,8 @@ impl PushConsumer {
     /// Joins the group: asks for routes, tells the brokers, and takes its share of the queues.
     ///
     /// # Errors
-    /// When a subscription's expression cannot be read, or the offsets of broadcasting cannot.
+    /// When a subscription's expression cannot be read, here or, of SQL92, by a broker that it was shown to, or the
+    /// offsets of broadcasting cannot.
     pub fn start(
         instance: &ClientInstance,
         config: PushConsumerConfig,
@@ -188,6 +228,10 @@ impl PushConsumer {
                 if let Err(error) = instance.update_route(&topic).await {
                     tracing::info!(topic, %error, "no route yet");
                 }
+            }
+            if let Err(error) = inner.check_client_in_broker().await {
+                instance.unregister_consumer(&inner.config.group).await;
+                return Err(error);
             }
             instance.send_heartbeat_to_all_brokers().await;
             instance.rebalance_soon();
@@ -238,14 +282,14 @@ impl ConsumerInner {
     ) -> Result<Self, SubscriptionParseError> {
         let version = instance.env().clock.now_millis() as i64;
         let half_an_hour_ago_ms = version - HALF_AN_HOUR_MS;
-        let mut expressions = config.subscriptions.clone();
+        let mut selectors = config.subscriptions.clone();
         if config.message_model == MessageModel::Clustering {
-            expressions.insert(retry_topic(&config.group), "*".to_owned());
+            selectors.insert(retry_topic(&config.group), "*".into());
         }
-        let subscriptions = expressions
+        let subscriptions = selectors
             .iter()
-            .map(|(topic, expression)| {
-                let subscription = SubscriptionData::by_tags(topic, expression, version);
+            .map(|(topic, selector)| {
+                let subscription = selector.subscription(topic, version);
                 subscription.map(|subscription| (topic.clone(), subscription))
             })
             .collect::<Result<_, _>>()?;
@@ -268,9 +312,31 @@ impl ConsumerInner {
             local_offsets,
             locking: tokio::sync::Mutex::default(),
             consume_timestamp_ms: config.consume_timestamp_ms.unwrap_or(half_an_hour_ago_ms),
+            started_ms: version,
             state: Mutex::new(state),
             config,
         })
+    }
+
+    /// Shows the subscriptions that brokers have to read to one broker of their topic each, drawn at random.
+    async fn check_client_in_broker(&self) -> Result<(), StartError> {
+        let subscriptions: Vec<_> = self.state().subscriptions.values().cloned().collect();
+        for subscription_data in subscriptions.into_iter().filter(|it| !it.is_tag_type()) {
+            let topic = subscription_data.topic.clone();
+            let addrs = self.instance.with_routes(|routes| routes.any_addrs(&topic));
+            if addrs.is_empty() {
+                continue;
+            }
+            let body = CheckClientRequestBody {
+                client_id: self.instance.client_id().to_owned(),
+                group: self.config.group.clone(),
+                subscription_data,
+            };
+            let addr = &addrs[self.instance.random_below(addrs.len())];
+            let checked = self.instance.api().check_client_in_broker(addr, &body).await;
+            checked.map_err(|source| StartError::Refused { topic, source })?;
+        }
+        Ok(())
     }
 
     /// The topics subscribed to, with the retry topic of a group that shares its messages.

@@ -40,8 +40,8 @@ const RECORDS_PER_TURN: usize = 256;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Told of every message that becomes visible on a master: topic, queue id, queue offset plus one,
-/// tags code (RocketMQ 4.9 `MessageArrivingListener`). Must not block.
-pub type MessageArrivingListener = Arc<dyn Fn(&str, u32, u64, i64) + Send + Sync>;
+/// tags code, and its record (RocketMQ 4.9 `MessageArrivingListener`). Must not block.
+pub type MessageArrivingListener = Arc<dyn Fn(&str, u32, u64, i64, &RecordView<'_>) + Send + Sync>;
 
 /// The dispatcher.
 pub(crate) struct ReputMessageService {
@@ -362,7 +362,7 @@ impl ReputMessageService {
         if self.role.is_master()
             && let Some(listener) = self.listener.get()
         {
-            listener(&topic, queue_id, queue_offset + 1, tags_code);
+            listener(&topic, queue_id, queue_offset + 1, tags_code, record);
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ pub use damage::DamagedRange;
 pub use dispatch::MessageArrivingListener;
 pub use durable_mark::Mark;
 pub use error::StoreError;
-pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
+pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter, PropertiesFilter};
 pub use index_service::{IndexMark, QueryOffsetResult};
 pub use log_end::LogEndWatch;
 pub use message_inner::MessageInner;

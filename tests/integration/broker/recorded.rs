@@ -9,13 +9,11 @@ use super::cluster::{Broker, Cluster, seconds};
 use crate::vectors::fixture::{Row, rows};
 
 /// Requests of which the answer comes with later parts of the broker.
-const NOT_SERVED_YET: [i32; 8] = [
+const NOT_SERVED_YET: [i32; 6] = [
     RequestCode::END_TRANSACTION,
-    RequestCode::CHECK_CLIENT_CONFIG,
     RequestCode::GET_TOPIC_STATS_INFO,
     RequestCode::GET_CONSUMER_CONNECTION_LIST,
     RequestCode::GET_PRODUCER_CONNECTION_LIST,
-    RequestCode::GET_CONSUMER_RUNNING_INFO,
     RequestCode::VIEW_BROKER_STATS_DATA,
     RequestCode::DELETE_TOPIC_IN_BROKER,
 ];
@@ -91,11 +89,11 @@ async fn create_topic(cluster: &Cluster, broker: &Broker, topic: &str) {
 fn requests_made_by_hand() {
     World::test(1, async |world| {
         let cluster = Cluster::new(world);
-        let broker = cluster.master(|_, _| {}).await;
+        let broker = cluster.master(|config, _| config.enable_property_filter = true).await;
         create_topic(&cluster, &broker, "WireErr").await;
-        // Java shows its exceptions for a missing and a malformed field (9, 10), and takes a SQL92
-        // expression that does not compile for one that wants everything (15).
-        compare(&cluster, &broker, "errors-raw", &[9, 10, 15]).await;
+        // Java shows its exceptions for a missing and a malformed field (9, 10) and for an SQL92 expression
+        // (41), and takes one that does not compile for one that wants everything (15).
+        compare(&cluster, &broker, "errors-raw", &[9, 10, 15, 41]).await;
     });
 }
 
@@ -122,5 +120,16 @@ fn requests_to_a_slave() {
         let slave = cluster.slave().await;
         seconds(15).await;
         compare(&cluster, &slave, "slave-requests", &[]).await;
+    });
+}
+
+/// What a Java consumer with an SQL92 subscription asked, and its producer before.
+#[test]
+fn a_java_consumer_that_filters_by_properties() {
+    World::test(4, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster.master(|config, _| config.enable_property_filter = true).await;
+        create_topic(&cluster, &broker, "SqlTopic").await;
+        compare(&cluster, &broker, "java-push-sql92", &[]).await;
     });
 }

@@ -20,6 +20,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
+use super::created_by_java;
 use crate::context::BrokerContext;
 use crate::registration;
 use crate::topic_validator::{is_legal_group, validate_topic};
@@ -205,9 +206,4 @@ fn table(body: &impl Json) -> RemotingCommand {
 
 fn content(body: Bytes) -> RemotingCommand {
     RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(body)
-}
-
-/// Java leaves the remark of a new response standing where it only sets the code.
-fn created_by_java(code: i32) -> RemotingCommand {
-    RemotingCommand::response(code, Some("not set any response code".to_owned()))
 }

@@ -13,10 +13,10 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use tokio::time::Instant;
 
-use super::empty_success;
-use super::pull_message::SQL92_REFUSED;
+use super::{empty_success, no_property_filter};
 use crate::client_channel::ClientChannelInfo;
 use crate::context::BrokerContext;
+use crate::subscription::{Subscription, SubscriptionKind};
 use crate::topic_validator::{GROUP_BYTES_MAX, is_storable_name};
 
 /// Longest name of a client: an address, a process and the name of an instance.
@@ -74,11 +74,19 @@ impl ClientManageProcessor {
         empty_success()
     }
 
-    fn check_client_config(body: &CheckClientRequestBody) -> RemotingCommand {
-        if body.subscription_data.is_tag_type() {
-            return RemotingCommand::response(ResponseCode::SUCCESS, None);
+    /// Says before a consumer starts whether it would be served.
+    fn check_client_config(&self, body: &CheckClientRequestBody) -> ProcessResult {
+        let subscription = &body.subscription_data;
+        if !subscription.is_tag_type() {
+            if !self.context.config.enable_property_filter {
+                let expression_type = subscription.expression_type.as_deref().unwrap_or_default();
+                return Err(no_property_filter(expression_type));
+            }
+            if let SubscriptionKind::Broken(why) = Subscription::from(subscription).kind {
+                return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, why));
+            }
         }
-        RemotingCommand::response(ResponseCode::SYSTEM_ERROR, Some(SQL92_REFUSED.to_owned()))
+        Ok(RemotingCommand::response(ResponseCode::SUCCESS, None).into())
     }
 }
 
@@ -89,7 +97,7 @@ impl RequestProcessor for ClientManageProcessor {
             RequestCode::UNREGISTER_CLIENT => {
                 Ok(self.unregister(channel, &request.header()?).into())
             }
-            _ => Ok(Self::check_client_config(&from_slice(&request.body)?).into()),
+            _ => self.check_client_config(&from_slice(&request.body)?),
         }
     }
 }

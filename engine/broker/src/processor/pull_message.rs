@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mq_protocol::body::heartbeat::{MessageModel, SubscriptionData};
+use mq_protocol::body::heartbeat::{MessageModel, SQL92, SubscriptionData, TAG};
 use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
+use mq_protocol::message::RETRY_GROUP_TOPIC_PREFIX;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::{PermName, PullSysFlag};
 use mq_remoting::{
@@ -20,20 +21,24 @@ use mq_store::config::UpstreamSwitch;
 use mq_store::{GetMessageResult, GetMessageStatus};
 
 use super::pull_result::{PullRules, pull_response};
-use super::{FAQ, refuse};
-use crate::consumer_manager::{FoundSubscription, Subscription};
+use super::{FAQ, no_property_filter, refuse};
+use crate::consumer_manager::FoundSubscription;
 use crate::context::BrokerContext;
 use crate::held_pulls::HeldPull;
 use crate::pull_request_hold::PullRequest;
+use crate::subscription::{Subscription, SubscriptionKind};
 use crate::subscription_group_manager::NoGroup;
 
 /// A pull that asks for more is answered as if it asked for as many: a store looks at no fewer units of a
 /// queue than messages that it is asked for. Clients of RocketMQ ask for 1,024 at most.
 const MSG_NUMS_MAX: usize = 16_384;
 
-/// What a subscription by anything but tags is told.
-pub(super) const SQL92_REFUSED: &str =
-    "The broker does not support consumer to filter message by SQL92";
+/// What a subscription is told that cannot be read.
+const PARSE_FAILED: &str = "parse the consumer's subscription failed";
+
+/// What a group is told whose expression does not compile.
+const NO_FILTER_DATA: &str =
+    "The broker's consumer filter data is not exist!Your expression may be wrong!";
 
 /// Answers 11 and 361.
 pub(crate) struct PullMessageProcessor {
@@ -211,16 +216,24 @@ impl PullMessageProcessor {
         let expression = expression.as_deref().unwrap_or_default();
         let parse_failed =
             |remark| ProcessError::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, remark);
-        // Counted before anything is made of them.
-        let checked = self.context.consumers.check_tags(expression.split("||").count());
-        checked.map_err(|reached| parse_failed(reached.to_string()))?;
         let (topic, sub_version) = (&header.topic, header.sub_version);
-        let mut subscription = SubscriptionData::by_tags(topic, expression, sub_version)
-            .map_err(|_| parse_failed("parse the consumer's subscription failed".to_owned()))?;
-        if expression_type.is_some() {
-            subscription.expression_type = expression_type;
+        let subscription = match expression_type {
+            Some(other) if !(other.is_empty() || other == TAG) => {
+                SubscriptionData::by_expression(topic, other, expression, sub_version)
+            }
+            _ => {
+                // Counted before anything is made of them.
+                let checked = self.context.consumers.check_tags(expression.split("||").count());
+                checked.map_err(|reached| parse_failed(reached.to_string()))?;
+                SubscriptionData::by_tags(topic, expression, sub_version)
+                    .map_err(|_| parse_failed(PARSE_FAILED.to_owned()))?
+            }
+        };
+        let subscription = Subscription::from(&subscription);
+        match &subscription.kind {
+            SubscriptionKind::Broken(why) => Err(parse_failed(format!("{PARSE_FAILED}: {why}"))),
+            _ => Ok(Some(subscription)),
         }
-        Ok(Some(Subscription::from(&subscription)))
     }
 
     /// The subscription that the request carries, or else the group's.
@@ -234,10 +247,17 @@ impl PullMessageProcessor {
             Some(carried) => carried,
             None => self.registered_subscription(header, group)?,
         };
-        if subscription.is_tag_type {
-            return Ok(subscription);
+        let config = &self.context.config;
+        if !subscription.is_tag_type() && !config.enable_property_filter {
+            return Err(no_property_filter(SQL92));
         }
-        Err(ProcessError::new(ResponseCode::SYSTEM_ERROR, SQL92_REFUSED))
+        let is_retry = header.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX);
+        match self.context.consumers.expressions(&header.consumer_group) {
+            Some(expressions) if is_retry && config.filter_support_retry => {
+                Ok(subscription.with_retried(expressions))
+            }
+            _ => Ok(subscription),
+        }
     }
 
     fn registered_subscription(
@@ -266,6 +286,10 @@ impl PullMessageProcessor {
         if subscription.sub_version < header.sub_version {
             let remark = "the consumer's subscription not latest";
             return Err(ProcessError::new(ResponseCode::SUBSCRIPTION_NOT_LATEST, remark));
+        }
+        if let SubscriptionKind::Broken(why) = &subscription.kind {
+            let remark = format!("{NO_FILTER_DATA} {why}");
+            return Err(ProcessError::new(ResponseCode::FILTER_DATA_NOT_EXIST, remark));
         }
         Ok(subscription)
     }

@@ -173,9 +173,14 @@ impl FakeCluster {
         self.state().records[&key][offset].clone()
     }
 
+    /// The connection of the client that told of a producer group last.
+    pub(crate) fn producer_channel(&self, group: &str) -> Channel {
+        self.state().producers[group].clone()
+    }
+
     /// Sends a request to the client that told of a producer group last.
     pub(crate) fn ask_producer(&self, group: &str, request: RemotingCommand) {
-        self.state().producers[group].oneway(request).unwrap();
+        self.producer_channel(group).oneway(request).unwrap();
     }
 
     /// The lines logged since the last call that begin with `prefix`; the others are forgotten.

@@ -9,6 +9,7 @@ mod memory_net;
 mod in_order;
 mod listeners;
 mod listening;
+mod operating;
 mod producing;
 mod pulling;
 mod pushing;

@@ -7,6 +7,10 @@ use crate::steps::{self, Counted};
 
 /// Subscribes to every tag.
 pub const SUBSCRIPTION_ALL: &str = "*";
+/// The type of expressions of tags.
+pub const TAG: &str = "TAG";
+/// The type of expressions over properties.
+pub const SQL92: &str = "SQL92";
 
 json_enum! {
     /// Whether consumers pull on their own account.
@@ -90,7 +94,7 @@ json_body! {
         /// Hashes of the tags; some clients send them as text.
         code_set: Vec<i32> = "codeSet",
         /// `TAG` or `SQL92`; absent means `TAG`.
-        expression_type: Option<String> = "expressionType" or Some(String::from("TAG")),
+        expression_type: Option<String> = "expressionType" or Some(String::from(TAG)),
         /// The expression as written.
         sub_string: String = "subString",
         /// Version of the subscription (ms).
@@ -180,6 +184,24 @@ impl SubscriptionData {
         Ok(subscription)
     }
 
+    /// The subscription of `topic` by an expression of another type than [`TAG`] (RocketMQ 4.9
+    /// `FilterAPI.build`). Nothing is checked: brokers compile it.
+    #[must_use]
+    pub fn by_expression(
+        topic: &str,
+        expression_type: impl Into<String>,
+        expression: &str,
+        sub_version: i64,
+    ) -> Self {
+        SubscriptionData {
+            sub_string: expression.to_owned(),
+            sub_version,
+            topic: topic.to_owned(),
+            expression_type: Some(expression_type.into()),
+            ..Self::default()
+        }
+    }
+
     /// Whether every message is wanted.
     #[must_use]
     pub fn is_all(&self) -> bool {
@@ -189,7 +211,7 @@ impl SubscriptionData {
     /// Whether the expression consists of tags.
     #[must_use]
     pub fn is_tag_type(&self) -> bool {
-        self.expression_type.as_deref().is_none_or(|name| name.is_empty() || name == "TAG")
+        self.expression_type.as_deref().is_none_or(|name| name.is_empty() || name == TAG)
     }
 }
 

@@ -177,7 +177,7 @@ impl<'a> Scan<'a> {
                     break;
                 }
                 if filter.matches(unit.tags_code) {
-                    skip_below = self.take(phy_offset, size);
+                    skip_below = self.take(phy_offset, size, filter);
                 } else if self.messages.is_empty() {
                     self.status = GetMessageStatus::NoMatchedMessage;
                 }
@@ -186,13 +186,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Adds a message; where to go on when the log no longer has it.
-    fn take(&mut self, phy_offset: u64, size: usize) -> u64 {
+    /// Adds a message that passes; where to go on when the log no longer has it.
+    fn take(&mut self, phy_offset: u64, size: usize, filter: &MessageFilter) -> u64 {
         match self.store.log.message(phy_offset, size) {
             Some(message) if !is_record(&message, phy_offset) => {
                 tracing::error!(phy_offset, size, "a ConsumeQueue points at what is no record");
                 if self.messages.is_empty() {
                     self.status = GetMessageStatus::MessageWasRemoving;
+                }
+                0
+            }
+            Some(message) if !filter.matches_record(&message) => {
+                if self.messages.is_empty() {
+                    self.status = GetMessageStatus::NoMatchedMessage;
                 }
                 0
             }

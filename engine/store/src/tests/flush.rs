@@ -16,7 +16,7 @@ async fn sync_flush_acknowledges_and_shows_only_what_is_synced() {
     let store = machine.open().await;
     let arrivals = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&arrivals);
-    store.set_message_arriving_listener(Arc::new(move |topic, queue_id, offset, tags_code| {
+    store.set_message_arriving_listener(Arc::new(move |topic, queue_id, offset, tags_code, _| {
         lock(&noted).push((topic.to_owned(), queue_id, offset, tags_code));
     }));
     machine.disk.hold(LOG_FILE);

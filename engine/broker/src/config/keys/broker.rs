@@ -151,7 +151,12 @@ pub(super) static BROKER: [ConfigKey; 81] = [
     row("expectConsumerNumUseFilter", ANY_INT, "32", Accepted),
     row("maxErrorRateOfBloomFilter", ANY_INT, "20", Accepted),
     row("filterDataCleanTimeSpan", ANY_LONG, "86400000", Accepted),
-    row("filterSupportRetry", Bool, "false", Accepted),
+    row(
+        "filterSupportRetry",
+        Bool,
+        "false",
+        Obeyed(Field::Bool(|s| &mut s.broker.filter_support_retry)),
+    ),
     row(
         "enablePropertyFilter",
         Bool,
