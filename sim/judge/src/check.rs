@@ -7,6 +7,7 @@
 //! | [`ack_predicate`] | at SEND_OK the mode's condition holds on the simulated disks |
 //! | [`no_phantom`] | what is delivered was sent, byte for byte |
 //! | [`offsets`] | queues are dense, injective, stable; groups miss nothing they need not miss |
+//! | [`order`] | what is sent in order lies in order, and is consumed so |
 //! | [`redelivery`] | what a group gives back comes again, or becomes a dead letter |
 //! | [`replicas`] | logs agree, derived files equal a rebuild, recovery is idempotent |
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
@@ -27,6 +28,7 @@ pub mod expiry;
 pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;
+pub mod order;
 pub mod redelivery;
 pub mod replicas;
 pub mod transactions;
@@ -49,6 +51,8 @@ pub enum Checker {
     NoPhantom,
     /// [`offsets`].
     Offsets,
+    /// [`order`].
+    Order,
     /// [`redelivery`].
     Redelivery,
     /// [`replicas`].
@@ -80,6 +84,7 @@ impl fmt::Display for Checker {
             Checker::AckPredicate => "ack predicate",
             Checker::NoPhantom => "no phantom",
             Checker::Offsets => "offsets",
+            Checker::Order => "order",
             Checker::Redelivery => "redelivery",
             Checker::Replicas => "replicas",
             Checker::Visibility => "visibility",

@@ -72,6 +72,8 @@ pub struct SendOp {
     pub place: Option<Place>,
     /// How often it was sent; `None` where nobody was left to tell.
     pub attempts: Option<u32>,
+    /// What orders it among others: sends with one key come one after the other.
+    pub sharding_key: Option<Arc<str>>,
 }
 
 /// What became of a local transaction, as the database beside the cluster says.
@@ -132,6 +134,15 @@ pub struct GivenBack {
     pub at_us: u64,
     /// Ordinal of the trace event.
     pub ordinal: u64,
+}
+
+/// A listener that consumes in order was done with a delivery, well or in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// Ordinal of the trace event.
+    pub ordinal: u64,
+    /// Whether the next message may follow: it was consumed, or becomes a dead letter.
+    pub is_done: bool,
 }
 
 /// From here on a consumer reads a queue: it took it, or its broker told it that it stood outside.
@@ -203,6 +214,8 @@ pub struct History {
     pub deliveries: Vec<Delivery>,
     /// What listeners gave back, in the order of the trace.
     pub given_back: Vec<GivenBack>,
+    /// How listeners of groups that consume in order ended, by the ordinal of the delivery.
+    pub consumed: BTreeMap<u64, Consumed>,
     /// Where consumers of the story were set, in the order of the trace.
     pub pull_offsets: Vec<PullOffset>,
     /// What brokers took for, and gave as, the offsets of consumer groups, by group and queue, in the order of

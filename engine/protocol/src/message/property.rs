@@ -29,6 +29,8 @@ impl MessageConst {
     pub const KEY_SEPARATOR: char = ' ';
     /// The tag.
     pub const TAGS: &'static str = "TAGS";
+    /// What orders a message among others of its sender.
+    pub const SHARDING_KEY: &'static str = "__SHARDINGKEY";
     /// Message id that the client made; indexed like a key.
     pub const UNIQ_KEY: &'static str = "UNIQ_KEY";
     /// "false": do not wait for the sync or the replica.

@@ -291,6 +291,7 @@ mod tests {
             group: Some("a".into()),
             place: None,
             attempts,
+            sharding_key: None,
         });
         let mut facts = Facts::default();
         doctor(&mut history, &mut facts);

@@ -234,6 +234,7 @@ mod tests {
             group: Some("a".into()),
             place: Some(place),
             attempts: Some(1),
+            sharding_key: None,
         }
     }
 

@@ -18,7 +18,10 @@ pub struct ConsumerGroupPlan {
     /// What a listener takes for a message.
     #[serde(default, skip_serializing_if = "is_instant")]
     pub consume_time: Millis,
-    /// What its listeners give back (`RECONSUME_LATER`).
+    /// Queues are consumed in order, each by the one member that has its lock.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub orderly: bool,
+    /// What its listeners give back (`RECONSUME_LATER`, in order `SUSPEND_CURRENT_QUEUE_A_MOMENT`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fails: Option<FailurePlan>,
     /// `maxReconsumeTimes`: redeliveries before a message becomes a dead letter.
@@ -44,6 +47,7 @@ impl ConsumerGroupPlan {
             name,
             consumers,
             consume_time: Millis(0),
+            orderly: false,
             fails: None,
             max_reconsume_times: RECONSUME_TIMES_MAX,
         }
@@ -67,6 +71,11 @@ fn times_max() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
 fn is_times_max(times: &u32) -> bool {
     *times == RECONSUME_TIMES_MAX
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn is_instant(time: &Millis) -> bool {

@@ -260,6 +260,12 @@ fn workload(work: &WorkloadPlan, names: &Names) -> Result<(), Nonsense> {
             return complain("transaction", text);
         }
     }
+    if work.ordered && (work.transaction.is_some() || work.delay_level > 0) {
+        return complain(
+            "ordered",
+            "neither with transaction nor with delay_level: they lose the order",
+        );
+    }
     if work.topic.is_empty() || work.topic.starts_with(['%', ' ']) {
         return complain("topic", "a name as RocketMQ allows it");
     }

@@ -8,7 +8,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use staticfire_judge::duration::Millis;
 
-use super::consumer_group::ConsumerGroupPlan;
+use super::consumer_group::{ConsumerGroupPlan, is_false};
 
 /// Consumer group of a workload without a name.
 const EXISTING_GROUP: &str = "existing-group";
@@ -45,6 +45,9 @@ pub struct WorkloadPlan {
     /// Delay level of every message; 0 for none.
     #[serde(skip_serializing_if = "is_zero")]
     pub delay_level: u32,
+    /// Of each place in the window messages go one after another, with a key that chooses their queue.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ordered: bool,
     /// Every message is sent in a transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction: Option<TransactionPlan>,
@@ -84,6 +87,7 @@ impl Default for WorkloadPlan {
             send_timeout: Millis(3_000),
             wait_false_percent: 0,
             delay_level: 0,
+            ordered: false,
             transaction: None,
             consumer_groups: Vec::new(),
         }

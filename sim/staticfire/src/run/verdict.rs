@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
 use staticfire_judge::check::{
-    Checker, Violation, duplicates, liveness, no_phantom, offsets, transactions,
+    Checker, Violation, duplicates, liveness, no_phantom, offsets, order, transactions,
 };
 use staticfire_judge::history::History;
 use staticfire_world::trace::Trace;
@@ -72,6 +72,11 @@ pub(super) fn judge(
             let twice = duplicates::duplicates(&story.history, &facts_of_duplicates);
             violations.extend(duplicates::check(&twice));
             duplicate_causes = duplicated::causes(&twice);
+            violations.extend(order::check(
+                &story.history,
+                &duplicated::facts_of_order(plan, &story, trace, &not_owed),
+                &excuses,
+            ));
             violations.extend(facts::ack_predicates(&story));
             violations.extend(story.ledger.observed());
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it, &again)));

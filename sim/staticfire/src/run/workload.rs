@@ -90,14 +90,20 @@ impl Workload {
     }
 
     /// Records the start of a send.
-    fn send_started(self: &Arc<Self>, producer: &Name, number: u32) -> InFlight {
+    fn send_started(
+        self: &Arc<Self>,
+        producer: &Name,
+        number: u32,
+        sharding_key: Option<Name>,
+    ) -> InFlight {
         let trace = self.traffic.trace();
         trace.op(producer, u64::from(number), "send");
         if self.plan.transaction.is_some() {
             let running = LocalTransaction::Running;
             self.traffic.history().transactions.insert(number, running);
         }
-        InFlight { work: Arc::clone(self), number, started_us: trace.now_us(), has_ended: false }
+        let (work, started_us) = (Arc::clone(self), trace.now_us());
+        InFlight { work, number, sharding_key, started_us, has_ended: false }
     }
 
     /// A send is no longer in flight. A local transaction that did not run before that never will.
@@ -117,6 +123,7 @@ impl Workload {
 struct InFlight {
     work: Arc<Workload>,
     number: u32,
+    sharding_key: Option<Name>,
     started_us: u64,
     has_ended: bool,
 }
@@ -129,6 +136,7 @@ impl InFlight {
         self.work.send_is_over(self.number);
         let now_us = self.work.traffic.trace().now_us();
         (op.number, op.started_us, op.ended_us) = (self.number, self.started_us, now_us);
+        op.sharding_key = self.sharding_key.take();
         self.work.traffic.send_ended(producer, self.work.index, op);
     }
 }
@@ -152,6 +160,7 @@ impl Drop for InFlight {
             group: None,
             place: None,
             attempts: None,
+            sharding_key: self.sharding_key.clone(),
         });
     }
 }

@@ -57,6 +57,7 @@ pub fn plan(seed: u64) -> Plan {
     // Streams of their own: plans without transactions or failures stay what they were before there were any.
     Drawing(Rng::from_seed(seed).stream("swarm transactions")).add_transactions(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm failures")).add_failures(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm order")).add_order(&mut plan);
     plan
 }
 
@@ -171,6 +172,7 @@ impl Drawing {
             send_timeout: Millis(self.weighted(&[1_000, 3_000, 3_000, 10_000])),
             wait_false_percent: self.weighted(&[0, 0, 0, 20]),
             delay_level: self.weighted(&[0, 0, 0, 0, 0, 1, 2]),
+            ordered: false,
             transaction: None,
             consumer_groups,
         }
@@ -213,6 +215,25 @@ impl Drawing {
         group.max_reconsume_times = self.weighted(&[16, 16, 1, 2]);
         let levels = "1s 2s 3s 4s 6s 10s 15s 20s".to_owned();
         plan.cluster.properties.insert("messageDelayLevel".to_owned(), levels);
+    }
+
+    fn add_order(&mut self, plan: &mut Plan) {
+        if self.0.random_bool(0.75) {
+            return;
+        }
+        let able = |work: &&mut WorkloadPlan| work.delay_level == 0 && work.transaction.is_none();
+        if let Some(work) = plan.workloads.iter_mut().find(able) {
+            work.ordered = true;
+        }
+        let work = self.0.random_range(0..plan.workloads.len());
+        let work = &mut plan.workloads[work];
+        if work.consumer_groups.is_empty() {
+            let name = format!("{}-ledger", work.topic.to_lowercase());
+            let mut group = ConsumerGroupPlan::new(name, self.0.random_range(1..=3));
+            group.consume_time = Millis(self.weighted(&[0, 1, 20]));
+            work.consumer_groups.push(group);
+        }
+        work.consumer_groups[0].orderly = true;
     }
 
     fn disturbances(&mut self, plan: &Plan) -> Vec<DisturbancePlan> {
@@ -329,6 +350,8 @@ mod tests {
         assert!(any(|plan| plan.workloads.iter().any(|work| work.transaction.is_some())));
         let fails = |work: &WorkloadPlan| work.consumer_groups.iter().any(|it| it.fails.is_some());
         assert!(plans.iter().filter(|plan| plan.workloads.iter().any(fails)).count() > 50);
+        let in_order = |work: &WorkloadPlan| work.consumer_groups.iter().any(|it| it.orderly);
+        assert!(plans.iter().filter(|plan| plan.workloads.iter().any(in_order)).count() > 40);
         let has = |fault: Fall| {
             plans.iter().flat_map(|plan| &plan.disturbances).any(|it| {
                 matches!(&it.trouble, Trouble::Attrition { faults, .. } if faults.contains(&fault))

@@ -1,8 +1,10 @@
 //! What came more than once, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::duplicates::{self, Duplicate, Facts};
+use staticfire_judge::check::order;
+use staticfire_judge::ledger::custody::Moment;
 use staticfire_world::trace::{Name, ProcessStep, Trace, TraceEvent, TraceRecord};
 
 use crate::plan::{Millis, Plan};
@@ -15,19 +17,10 @@ const SLOW: Millis = Millis(1_000);
 pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace) -> Facts {
     let again = super::appended_again(plan).into_iter().map(Name::from);
     let mut facts = Facts { appended_again: again.collect(), ..Facts::default() };
+    for (group, restart) in restarts(story, trace) {
+        facts.restarts.entry(group).or_default().push(restart.ordinal);
+    }
     trace.read(|records| {
-        let mut started = BTreeMap::new();
-        for record in records {
-            if record.event == TraceEvent::Process(ProcessStep::Started) {
-                let starts: &mut u32 = started.entry(Name::clone(&record.source)).or_default();
-                *starts += 1;
-                let mut groups = story.groups.iter().filter(|_| *starts > 1);
-                if let Some(group) = groups.find(|group| group.has(&record.source)) {
-                    let restarts = facts.restarts.entry(Name::from(&*group.name)).or_default();
-                    restarts.push(record.ordinal);
-                }
-            }
-        }
         facts.troubled_from = records.iter().find(|it| is_trouble(it)).map(|it| it.ordinal);
     });
     let cluster = &plan.cluster;
@@ -35,6 +28,47 @@ pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace) -> Facts {
         facts.troubled_from = Some(0);
     }
     facts
+}
+
+/// What the checker of the order is fed with.
+pub(super) fn facts_of_order(
+    plan: &Plan,
+    story: &Story,
+    trace: &Trace,
+    not_owed: &BTreeSet<u32>,
+) -> order::Facts {
+    let groups = plan.workloads.iter().flat_map(|work| work.all_consumer_groups());
+    let orderly = groups.filter(|group| group.orderly).map(|group| Name::from(group.name));
+    let mut restarts_us: BTreeMap<Name, Vec<u64>> = BTreeMap::new();
+    for (group, restart) in restarts(story, trace) {
+        restarts_us.entry(group).or_default().push(restart.at_us);
+    }
+    let unread = story.groups.iter().filter(|group| group.unread.is_some());
+    order::Facts {
+        orderly: orderly.collect(),
+        restarts_us,
+        not_owed: not_owed.clone(),
+        unread: unread.map(|group| Name::from(&*group.name)).collect(),
+    }
+}
+
+/// When brokers of each group were started once more.
+fn restarts(story: &Story, trace: &Trace) -> Vec<(Name, Moment)> {
+    let mut starts: BTreeMap<Name, u32> = BTreeMap::new();
+    let mut restarts = Vec::new();
+    trace.read(|records| {
+        let started = |it: &&TraceRecord| it.event == TraceEvent::Process(ProcessStep::Started);
+        for record in records.iter().filter(started) {
+            let starts = starts.entry(Name::clone(&record.source)).or_default();
+            *starts += 1;
+            let mut groups = story.groups.iter().filter(|_| *starts > 1);
+            if let Some(group) = groups.find(|group| group.has(&record.source)) {
+                let at = Moment { ordinal: record.ordinal, at_us: record.at_us };
+                restarts.push((Name::from(&*group.name), at));
+            }
+        }
+    });
+    restarts
 }
 
 /// Whether an answer may be lost from here on.

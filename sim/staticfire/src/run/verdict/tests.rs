@@ -56,6 +56,7 @@ fn send(number: u32) -> SendOp {
         group: Some("a".into()),
         place: Some(place),
         attempts: Some(1),
+        sharding_key: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mq_client::{ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig};
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::message::MessageExt;
-use staticfire_judge::history::{Delivery, GivenBack, drawn_percent};
+use staticfire_judge::history::{Consumed, Delivery, GivenBack, drawn_percent};
 use staticfire_world::trace::Name;
 use staticfire_world::world::ProcessContext;
 
@@ -16,6 +16,9 @@ use crate::plan::{ConsumerGroupPlan, FailurePlan};
 
 /// What an operation is called by which a listener gives a message back.
 const GIVEN_BACK: &str = "given back";
+
+/// What one is called by which a listener that consumes in order is done with one.
+const CONSUMED: &str = "consumed";
 
 /// Main function of a consumer process.
 ///
@@ -30,6 +33,7 @@ pub async fn run(
     let mut config = PushConsumerConfig::new(group.name.clone(), work.plan.topic.clone(), "*");
     config.consume_from_where = ConsumeFromWhere::ConsumeFromFirstOffset;
     config.reconsume_times_max = i32::try_from(group.max_reconsume_times).unwrap_or(i32::MAX);
+    config.consume_orderly = group.orderly;
     let member = Member::of(&context.name, &work, group);
     let listener: MessageListener = Arc::new(move |messages| member.consume(messages));
     let consumer =
@@ -46,8 +50,20 @@ struct Member {
     work: Arc<Workload>,
     consumer_group: Name,
     takes: Duration,
+    orderly: bool,
     fails: Option<FailurePlan>,
     reconsume_times_max: i64,
+}
+
+/// A delivery to a listener that is at work on it.
+struct Taken {
+    consumer: Name,
+    number: Option<u32>,
+    /// Ordinal of the trace event.
+    ordinal: u64,
+    orderly: bool,
+    /// What it is given back as.
+    failure: Option<GivenBack>,
 }
 
 impl Member {
@@ -57,32 +73,38 @@ impl Member {
             work: Arc::clone(work),
             consumer_group: work.traffic.trace().name(&group.name),
             takes: group.consume_time.duration(),
+            orderly: group.orderly,
             fails: group.fails,
             reconsume_times_max: i64::from(group.max_reconsume_times),
         }
     }
 
     fn consume(&self, messages: &[Arc<MessageExt>]) -> Consumption {
-        let failures: Vec<GivenBack> =
-            messages.iter().filter_map(|message| self.take(message)).collect();
+        let taken: Vec<Taken> = messages.iter().map(|message| self.take(message)).collect();
         let work = Arc::clone(&self.work);
         if self.takes.is_zero() {
-            return work.consumed(failures).into();
+            return work.consumed(taken).into();
         }
         let takes = self.takes;
         Consumption::Later(Box::pin(async move {
             tokio::time::sleep(takes).await;
-            work.consumed(failures)
+            work.consumed(taken)
         }))
     }
 
-    /// Notes a delivery; what it will be given back as, if the listener fails at it.
-    fn take(&self, message: &MessageExt) -> Option<GivenBack> {
+    /// Notes a delivery.
+    fn take(&self, message: &MessageExt) -> Taken {
         let traffic = &self.work.traffic;
         let delivery = traffic.delivery(&self.name, &self.consumer_group, message);
-        let failure = self.fails_at(message, &delivery);
+        let taken = Taken {
+            consumer: Name::clone(&self.name),
+            number: delivery.number,
+            ordinal: delivery.ordinal,
+            orderly: self.orderly,
+            failure: self.fails_at(message, &delivery),
+        };
         traffic.history().deliveries.push(delivery);
-        failure
+        taken
     }
 
     fn fails_at(&self, message: &MessageExt, delivery: &Delivery) -> Option<GivenBack> {
@@ -103,17 +125,32 @@ impl Member {
 }
 
 impl Workload {
-    /// A listener is done with messages, or gives them back because of `failures`.
-    fn consumed(&self, failures: Vec<GivenBack>) -> ConsumeResult {
-        if failures.is_empty() {
-            return ConsumeResult::Success;
+    /// A listener is done with messages, or gives them back if it fails at any of them.
+    fn consumed(&self, taken: Vec<Taken>) -> ConsumeResult {
+        let fails = taken.iter().any(|it| it.failure.is_some());
+        for it in taken {
+            self.note_end(it);
+        }
+        if fails { ConsumeResult::ReconsumeLater } else { ConsumeResult::Success }
+    }
+
+    fn note_end(&self, taken: Taken) {
+        let Taken { consumer, number, ordinal: delivered, orderly, failure } = taken;
+        if failure.is_none() && !orderly {
+            return;
         }
         let trace = self.traffic.trace();
-        for mut failure in failures {
-            failure.ordinal = trace.op(&failure.consumer, u64::from(failure.number), GIVEN_BACK);
-            failure.at_us = trace.now_us();
-            self.traffic.history().given_back.push(failure);
+        let what = if failure.is_some() { GIVEN_BACK } else { CONSUMED };
+        let ordinal = trace.op(&consumer, u64::from(number.unwrap_or(u32::MAX)), what);
+        let mut history = self.traffic.history();
+        if orderly {
+            let is_done = failure.as_ref().is_none_or(|it| it.is_last);
+            history.consumed.insert(delivered, Consumed { ordinal, is_done });
         }
-        ConsumeResult::ReconsumeLater
+        history.given_back.extend(failure.map(|it| GivenBack {
+            ordinal,
+            at_us: trace.now_us(),
+            ..it
+        }));
     }
 }

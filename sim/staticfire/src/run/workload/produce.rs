@@ -1,7 +1,8 @@
 //! A producer process: it starts sends at its rate, keeps at most a window of them in flight, and
 //! slows down while they fail.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use mq_client::{
 };
 use mq_env::Env;
 use mq_protocol::codes::ResponseCode;
-use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
+use mq_protocol::message::{Message, MessageConst, OffsetMessageId, java_hash_code};
 use mq_store::delay_level::SCHEDULE_TOPIC;
 use rand::Rng as _;
 use staticfire_judge::history::{Outcome, Place, QueueKey, SendOp, fill_body, message_key};
@@ -35,6 +36,7 @@ pub async fn run(context: ProcessContext, work: Arc<Workload>) {
     // Compression would hide the size of a body from the plan.
     config.compress_body_over_bytes = usize::MAX;
     let producer = match work.plan.transaction {
+        None if work.plan.ordered => Sender::Ordered(Producer::new(&client, config)),
         None => Sender::Plain(Producer::new(&client, config)),
         Some(plan) => {
             let database = Arc::new(LocalDatabase::of(&env, &name, &work, plan));
@@ -51,6 +53,7 @@ pub async fn run(context: ProcessContext, work: Arc<Workload>) {
 #[derive(Clone)]
 enum Sender {
     Plain(Producer),
+    Ordered(Producer),
     InTransactions(TransactionProducer),
 }
 
@@ -59,6 +62,9 @@ impl Sender {
         let sent = match self {
             Sender::Plain(producer) => {
                 producer.send(message).await.map(|result| stored(work, &result, wait))
+            }
+            Sender::Ordered(producer) => {
+                send_in_order(producer, message).await.map(|result| stored(work, &result, wait))
             }
             Sender::InTransactions(producer) => {
                 let sent = producer.send_message_in_transaction(message).await;
@@ -69,8 +75,19 @@ impl Sender {
     }
 }
 
+/// Sends to the queue that the sharding key chooses, once: elsewhere it would be out of order.
+async fn send_in_order(producer: &Producer, message: Message) -> Result<SendResult, SendError> {
+    let not_sent = |cause| SendError { cause, attempts: 0, maybe_stored: false };
+    let queues = producer.fetch_publish_message_queues(&message.topic).await.map_err(not_sent)?;
+    let key = message.properties.get(MessageConst::SHARDING_KEY).unwrap_or_default();
+    let hash = java_hash_code(key).unsigned_abs();
+    let queue = queues[hash as usize % queues.len()].clone();
+    producer.send_to(message, &queue).await
+}
+
 async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Sender) {
     let window = Arc::new(Semaphore::new(work.plan.window as usize));
+    let keys = Arc::new(Mutex::new((0..work.plan.window).collect::<BTreeSet<_>>()));
     let interval = Duration::from_millis((1_000 / u64::from(work.plan.rate_per_second)).max(1));
     let mut draw = env.rng.stream("workload");
     let mut due = Instant::now();
@@ -82,11 +99,18 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Sende
         let len = draw.random_range(shortest..=longest) as usize;
         let wait = draw.random_range(0..100) >= work.plan.wait_false_percent;
         let (work, producer, name) = (Arc::clone(work), producer.clone(), Arc::clone(name));
+        // Each place in the window is a key, whose messages go one after the other.
+        let key = lock(&keys).pop_first();
+        let keys = Arc::clone(&keys);
         env.tasks.spawn("send", async move {
-            let acked = send_one(&name, &work, &producer, number, len, wait).await;
+            let sharding_key = key.filter(|_| work.plan.ordered);
+            let sharding_key =
+                sharding_key.map(|key| work.traffic.trace().name(&format!("{name}-{key}")));
+            let acked = send_one(&name, &work, &producer, number, len, wait, sharding_key).await;
             if !acked {
                 sleep(BACK_OFF).await;
             }
+            lock(&keys).extend(key);
             drop(place);
         });
     }
@@ -100,6 +124,7 @@ async fn send_one(
     number: u32,
     len: usize,
     wait: bool,
+    sharding_key: Option<Name>,
 ) -> bool {
     let mut body = Vec::with_capacity(len + 8);
     fill_body(work.traffic.seed, number, len, &mut body);
@@ -111,7 +136,10 @@ async fn send_one(
     if work.plan.delay_level > 0 {
         message.properties.insert_display(MessageConst::DELAY, work.plan.delay_level);
     }
-    let in_flight = work.send_started(name, number);
+    if let Some(key) = &sharding_key {
+        message.properties.insert(MessageConst::SHARDING_KEY, key);
+    }
+    let in_flight = work.send_started(name, number, sharding_key);
     let op = producer.send(work, number, message, wait).await;
     let acked = op.outcome == Outcome::Acked;
     in_flight.ended(name, op);
@@ -162,7 +190,24 @@ fn blank_op(
     let topic = Name::clone(&work.topic);
     let (group, place) = stored.unzip();
     let attempts = Some(attempts);
-    SendOp { number, topic, started_us, ended_us, ordinal, outcome, status, group, place, attempts }
+    let sharding_key = None;
+    SendOp {
+        number,
+        topic,
+        started_us,
+        ended_us,
+        ordinal,
+        outcome,
+        status,
+        group,
+        place,
+        attempts,
+        sharding_key,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The status in RocketMQ's spelling.
