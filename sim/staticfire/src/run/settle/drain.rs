@@ -35,6 +35,10 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(6);
 /// Listener calls that a consumer has under way at most (`consumeThreadMax`).
 const CONSUME_THREADS: u64 = 20;
 
+/// How long a queue rests that is consumed in order, once its listener has failed
+/// (`suspendCurrentQueueTimeMillis`).
+const SUSPEND_MS: u64 = 1_000;
+
 /// Where records of the workloads lie, and their numbers.
 pub(in crate::run) type Places = BTreeMap<(QueueKey, u64), u32>;
 
@@ -112,13 +116,24 @@ fn failing_groups(clients: &Clients) -> impl Iterator<Item = ConsumerGroupPlan> 
 
 /// What the slowest listeners take for `messages`, twice over.
 fn consuming(clients: &Clients, messages: usize) -> Duration {
-    let groups = clients.works.iter().flat_map(|work| work.plan.all_consumer_groups());
-    let slow = groups.filter(|group| group.consumers > 0);
-    let ms = slow.map(|group| {
-        let at_a_time = u64::from(group.consumers) * CONSUME_THREADS;
-        2 * group.consume_time.0 * messages as u64 / at_a_time
+    let of_groups = clients.works.iter().flat_map(|work| {
+        let groups = work.plan.all_consumer_groups().into_iter();
+        let slow = groups.filter(|group| group.consumers > 0);
+        slow.map(|group| consuming_ms(&group, u64::from(work.plan.queues), messages as u64))
     });
-    Duration::from_millis(ms.max().unwrap_or_default())
+    Duration::from_millis(of_groups.max().unwrap_or_default())
+}
+
+/// What one consumer group takes for `messages` of a topic with `queues`, twice over, in milliseconds.
+fn consuming_ms(group: &ConsumerGroupPlan, queues: u64, messages: u64) -> u64 {
+    let threads = u64::from(group.consumers) * CONSUME_THREADS;
+    // In order a queue waits for the message that its listener is at work on, or fails at.
+    let (at_a_time, again) = match group.orderly {
+        true => (threads.min(queues), u64::from(group.redeliveries_max())),
+        false => (threads, 0),
+    };
+    let each_ms = group.consume_time.0 + again * (group.consume_time.0 + SUSPEND_MS);
+    2 * each_ms * messages / at_a_time
 }
 
 /// How much of what is stored the groups were given.
