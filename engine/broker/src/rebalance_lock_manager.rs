@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::message::MessageQueue;
 use tokio::time::Instant;
 
@@ -142,7 +143,11 @@ fn try_lock(
             entry.last_update = now;
             true
         }
-        Some(entry) if !entry.is_expired(now) => false,
+        Some(entry)
+            if !entry.is_expired(now) && !planted_on_this_thread(Plant::LockedForEverybody) =>
+        {
+            false
+        }
         other => {
             if let Some(expired) = other {
                 tracing::warn!(

@@ -142,6 +142,9 @@ impl ScheduleMessageService {
             }
             return Some(Next::Sleep(RETRY_PAUSE));
         };
+        if self.context.store.config().planted(Plant::DueAndDueAgain) && offset % 5 == 0 {
+            self.context.store.put_due_message(&message).await;
+        }
         self.context.delay_offsets.advance(level, offset + 1, appended.end_offset());
         None
     }

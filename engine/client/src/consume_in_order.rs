@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::message::{MessageExt, MessageQueue};
 
 use crate::consume_service::once_more;
@@ -69,6 +70,10 @@ impl ConsumerInner {
         }
         match result {
             ConsumeResult::Success => {
+                self.done_in_order(queue, process_queue, &batch);
+                Turn::Done
+            }
+            ConsumeResult::ReconsumeLater if planted_on_this_thread(Plant::SuspendedAndPassed) => {
                 self.done_in_order(queue, process_queue, &batch);
                 Turn::Done
             }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::running_info::ProcessQueueInfo;
 use mq_protocol::message::MessageExt;
 use tokio::sync::Notify;
@@ -154,6 +155,7 @@ impl ProcessQueue {
             state.forget(message.queue_offset);
         }
         let first = state.cached.keys().next().copied();
+        let first = first.filter(|_| !planted_on_this_thread(Plant::OffsetBeforeListener));
         let commit = first.or(state.queue_offset_max.map(|offset| offset + 1));
         let is_at_most = |max: i64| commit.is_some_and(|commit| commit <= max.saturating_add(1));
         assert!(

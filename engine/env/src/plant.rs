@@ -116,6 +116,25 @@ plants! {
         by [Story("scenarios/store/delayed-messages-fall-due-on-a-full-disk.toml")];
     QueueWithoutTopic = "queue-without-topic" in "mq-broker, controller/role and context",
         without "a master has a topic wherever it has a queue", by [Swarm];
+    GivenBackAndForgotten = "given-back-and-forgotten" in "mq-broker, processor/consumer_send_back",
+        without "what is given back is stored before that is confirmed",
+        by [Story("scenarios/consume/retry-twice.toml")];
+    DeadOneTooEarly = "dead-one-too-early" in "mq-broker, processor/consumer_send_back",
+        without "a message is redelivered as often as its group wants before it is a dead letter",
+        by [Story("scenarios/consume/dead-letters.toml")];
+    DueAndDueAgain = "due-and-due-again" in "mq-broker, schedule_message_service",
+        without "what is due is stored once", by [Story("scenarios/consume/retry-twice.toml")];
+    LockedForEverybody = "locked-for-everybody" in "mq-broker, rebalance_lock_manager",
+        without "the lock of a queue has one holder", by [Story("scenarios/order/scale-out.toml")];
+    SuspendedAndPassed = "suspended-and-passed" in "mq-client, consume_in_order",
+        without "a queue in order waits for what could not be consumed",
+        by [Story("scenarios/order/suspended.toml")];
+    OffsetBeforeListener = "offset-before-listener" in "mq-client, process_queue",
+        without "the offset stays in front of what listeners are at work on",
+        by [Story("scenarios/consume/member-killed.toml")];
+    HeartbeatsForEver = "heartbeats-for-ever" in "mq-broker, client_housekeeping",
+        without "who sends no heartbeats is no member any more",
+        by [Story("scenarios/consume/member-power-loss.toml")];
     OffsetsOfAllBrokers = "offsets-of-all-brokers" in "mq-client, offset_store",
         without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];
 }

@@ -3,7 +3,7 @@
 //! A message is known by its number in the workload; its key and body follow from the number and
 //! the seed, so that what comes back can be compared with what was sent without keeping it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -212,6 +212,8 @@ pub struct History {
     pub sends: Vec<SendOp>,
     /// Deliveries to the consumer groups of the story.
     pub deliveries: Vec<Delivery>,
+    /// Deliveries, by ordinal, whose listeners never ended: their processes did. Nobody consumed what these were given.
+    pub cut_short: BTreeSet<u64>,
     /// What listeners gave back, in the order of the trace.
     pub given_back: Vec<GivenBack>,
     /// How listeners of groups that consume in order ended, by the ordinal of the delivery.
@@ -234,6 +236,11 @@ impl History {
     /// The acknowledged sends.
     pub fn acked(&self) -> impl Iterator<Item = &SendOp> {
         self.sends.iter().filter(|send| send.outcome == Outcome::Acked)
+    }
+
+    /// The deliveries whose listeners ended, well or in vain.
+    pub fn ended(&self) -> impl Iterator<Item = &Delivery> {
+        self.deliveries.iter().filter(|it| !self.cut_short.contains(&it.ordinal))
     }
 
     /// Adds to [`group_offsets`](History::group_offsets).

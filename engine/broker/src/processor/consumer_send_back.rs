@@ -16,6 +16,7 @@ use mq_protocol::sys_flag::PermName;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::MessageInner;
 use mq_store::config::UpstreamSwitch;
+use mq_store::plant::Plant;
 
 use super::no_group;
 use super::send_message::{DLQ_NUMS_PER_GROUP, reject_request};
@@ -87,6 +88,11 @@ async fn send_back(
 
     let named_limit = header.max_reconsume_times.filter(|_| client_version >= MqVersion::V3_4_9);
     let limit = named_limit.unwrap_or(group.retry_max_times);
+    let config = context.store.config();
+    if config.planted(Plant::GivenBackAndForgotten) && view.queue_offset() % 2 == 1 {
+        return Ok(success());
+    }
+    let limit = if config.planted(Plant::DeadOneTooEarly) { limit - 1 } else { limit };
     let target = if view.reconsume_times() >= limit || header.delay_level < 0 {
         let topic = dlq_topic(&header.group);
         context.ensure_group_topic(&topic, DLQ_NUMS_PER_GROUP, false).await?;
@@ -102,7 +108,7 @@ async fn send_back(
     };
     // The group's offset will pass the message: this record is all that there is of it then. Should the wait come
     // to nothing, the record is there all the same, and a second one would be a duplicate.
-    let wait_store_ok = !context.store.config().upstream(UpstreamSwitch::SendBackUnwaited);
+    let wait_store_ok = !config.upstream(UpstreamSwitch::SendBackUnwaited);
     let message = MessageInner { wait_store_ok, ..message_of(&view, &record, target) };
     match context.store.put_message(&message).await.status {
         status if status.is_stored() => Ok(success()),

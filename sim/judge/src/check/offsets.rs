@@ -199,7 +199,7 @@ fn led_astray((group, queue): &GroupQueue, misled: &Misled) -> Violation {
 
 fn delivered(history: &History) -> Delivered<'_> {
     let mut delivered = Delivered::new();
-    for delivery in &history.deliveries {
+    for delivery in history.ended() {
         delivered.entry(&delivery.consumer_group).or_default().extend(delivery.number);
     }
     delivered
@@ -411,6 +411,15 @@ mod tests {
             f.committed.insert(place(), 4);
         });
         assert!(text.contains("beyond the end 3"), "{text}");
+    }
+
+    #[test]
+    fn whoever_ended_in_the_midst_of_a_message_did_not_consume_it() {
+        let text = complaint(|h, _| {
+            h.deliveries[1].ordinal = 6;
+            h.cut_short.insert(6);
+        });
+        assert!(text.contains("without being given message 1"), "{text}");
     }
 
     #[test]

@@ -64,7 +64,11 @@ pub(super) async fn life_goes_on(
     });
     // With several groups each has to be of use again, if it can be.
     let silent = silent_groups(cluster, clients, groups);
-    let may = |group: &&String| !silent.contains(*group) && can_acknowledge(cluster, group);
+    // Keys may all choose queues of the others.
+    let is_chosen = |group: &str| clients.works.iter().any(|it| it.uses(group) && !it.plan.ordered);
+    let may = |group: &&String| {
+        !silent.contains(*group) && is_chosen(group) && can_acknowledge(cluster, group)
+    };
     let able: Vec<&String> = groups.iter().filter(|it| groups.len() > 1 && may(it)).collect();
     let of_groups = able.iter().map(|group| {
         let (before, name) = (before.clone(), group.to_string());

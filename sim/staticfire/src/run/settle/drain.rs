@@ -171,7 +171,7 @@ fn given_to(
     stored: &Places,
     beyond: &Committed,
 ) -> Given {
-    let given = history.deliveries.iter().filter(|it| it.consumer_group == *group);
+    let given = history.ended().filter(|it| it.consumer_group == *group);
     let given: BTreeSet<u32> = given.filter_map(|it| it.number).collect();
     let is_passed = |(queue, offset): &(QueueKey, u64)| {
         let beyond = beyond.get(&(Name::clone(group), queue.clone()));

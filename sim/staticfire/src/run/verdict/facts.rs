@@ -36,7 +36,7 @@ impl Delivered {
     pub(super) fn of(story: &Story, excuses: &Excuses) -> Self {
         let history = &story.history;
         let mut given: BTreeMap<Name, BTreeSet<u32>> = BTreeMap::new();
-        for delivery in &history.deliveries {
+        for delivery in history.ended() {
             let group = given.entry(Arc::clone(&delivery.consumer_group)).or_default();
             group.extend(intact(delivery));
         }

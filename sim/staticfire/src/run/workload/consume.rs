@@ -86,8 +86,10 @@ impl Member {
             return work.consumed(taken).into();
         }
         let takes = self.takes;
+        work.traffic.history().cut_short.extend(taken.iter().map(|it| it.ordinal));
         Consumption::Later(Box::pin(async move {
             tokio::time::sleep(takes).await;
+            work.ended(&taken);
             work.consumed(taken)
         }))
     }
@@ -125,6 +127,14 @@ impl Member {
 }
 
 impl Workload {
+    /// A listener that took its time has ended.
+    fn ended(&self, taken: &[Taken]) {
+        let mut history = self.traffic.history();
+        for it in taken {
+            history.cut_short.remove(&it.ordinal);
+        }
+    }
+
     /// A listener is done with messages, or gives them back if it fails at any of them.
     fn consumed(&self, taken: Vec<Taken>) -> ConsumeResult {
         let fails = taken.iter().any(|it| it.failure.is_some());

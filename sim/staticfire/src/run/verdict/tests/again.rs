@@ -17,9 +17,17 @@ fn failure(number: u32) -> GivenBack {
     }
 }
 
-/// Message 1 was given back and never came again.
+/// Message 1 was given back and never came again; its own record is where it was.
 fn give_back(story: &mut Story) {
+    story.ledger = owing(&["a", "a-s"]);
     story.history.given_back.push(failure(1));
+}
+
+/// What is found, but that the empty disks of the ledger hold no record.
+fn complaint(promise: &str, doctor: impl FnOnce(&mut Story)) -> String {
+    let (_, texts) = found(promise, doctor);
+    let texts = texts.into_iter().filter(|it| !it.contains("without the record in the log"));
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -39,15 +47,11 @@ fn what_was_given_back_comes_again() {
 #[test]
 fn what_the_story_left_behind_is_no_redelivery_that_failed() {
     let place = || (GROUP.into(), "a".into());
-    let (verdict, texts) = found("owed", |story| {
+    let text = complaint("owed", |story| {
         give_back(story);
         story.cut_off.insert(place(), Absence::Unreached("cut off".to_owned()));
     });
-    assert_eq!(verdict, Verdict::Undecided, "{texts:?}");
-    assert!(
-        texts[0].contains("messages given back to a wait for orders (1): cut off"),
-        "{texts:?}"
-    );
+    assert_eq!(text, "undecided: messages given back to a wait for orders (1): cut off");
     let text = complaint("owed", |story| {
         give_back(story);
         story.cut_off.insert(place(), Absence::NobodyLeft("killed".to_owned()));
