@@ -87,9 +87,9 @@ impl Clients {
         let works: Vec<_> = works.map(Arc::new).collect();
         for work in &works {
             let topic = trace.name(&work.plan.topic);
-            for group in work.plan.all_consumer_groups() {
+            for (reader, _) in work.plan.readers() {
                 let subscribed = &mut traffic.history().subscriptions;
-                subscribed.entry(trace.name(&group.name)).or_default().push(Arc::clone(&topic));
+                subscribed.entry(trace.name(&reader)).or_default().push(Arc::clone(&topic));
             }
         }
         Clients { traffic, works }

@@ -21,6 +21,9 @@ pub struct ConsumerGroupPlan {
     /// Queues are consumed in order, each by the one member that has its lock.
     #[serde(default, skip_serializing_if = "is_false")]
     pub orderly: bool,
+    /// Each member gets every message, and keeps by itself how far it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub broadcast: bool,
     /// What its listeners give back (`RECONSUME_LATER`, in order `SUSPEND_CURRENT_QUEUE_A_MOMENT`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fails: Option<FailurePlan>,
@@ -48,6 +51,7 @@ impl ConsumerGroupPlan {
             consumers,
             consume_time: Millis(0),
             orderly: false,
+            broadcast: false,
             fails: None,
             max_reconsume_times: RECONSUME_TIMES_MAX,
         }

@@ -284,6 +284,11 @@ fn consumer_group(group: &ConsumerGroupPlan) -> Result<(), Nonsense> {
     if group.fails.is_some_and(|fails| fails.percent == 0 || fails.times == 0) {
         return complain("fails", "percent and times must be at least 1, or leave it out");
     }
+    if group.broadcast && (group.fails.is_some() || group.orderly) {
+        let text =
+            "neither with fails, as what a listener gives back is dropped then, nor with orderly";
+        return complain("broadcast", text);
+    }
     if group.max_reconsume_times > 1_000 {
         return complain("max_reconsume_times", "at most 1000");
     }

@@ -131,6 +131,20 @@ impl WorkloadPlan {
         (1..=group.consumers).map(move |n| format!("{stem}-{n}"))
     }
 
+    /// Who is to get every message of its topic, with the processes of which one is enough: a consumer group, or,
+    /// by broadcasting, each member alone, under the name of its process.
+    #[must_use]
+    pub fn readers(&self) -> Vec<(String, Vec<String>)> {
+        let of_group = |group: ConsumerGroupPlan| {
+            let members: Vec<String> = self.consumer_names(&group).collect();
+            match group.broadcast {
+                true => members.into_iter().map(|it| (it.clone(), vec![it])).collect(),
+                false => vec![(group.name, members)],
+            }
+        };
+        self.all_consumer_groups().into_iter().flat_map(of_group).collect()
+    }
+
     /// Names of the processes of all its clients.
     #[must_use]
     pub fn client_names(&self) -> Vec<String> {

@@ -200,7 +200,10 @@ fn note_offset(history: &mut History, record: &TraceRecord) {
     else {
         return;
     };
-    let (consumer_group, queue_offset, ordinal) = (Name::clone(group), *offset, record.ordinal);
+    // By broadcasting each member is a reader of its own.
+    let is_alone = history.subscriptions.contains_key(&record.source);
+    let reader = if is_alone { &record.source } else { group };
+    let (consumer_group, queue_offset, ordinal) = (Name::clone(reader), *offset, record.ordinal);
     let (group, topic) = (Name::clone(broker_name), Name::clone(topic));
     let queue = QueueKey { group, topic, queue_id: *queue_id };
     let step = match record.event {

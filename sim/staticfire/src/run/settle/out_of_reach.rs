@@ -135,11 +135,10 @@ pub(in crate::run) fn cut_off(cluster: &Cluster, clients: &Clients, groups: &[St
     let trace = cluster.trace();
     let mut cut_off = CutOff::new();
     for work in &clients.works {
-        for consumers in work.plan.all_consumer_groups() {
-            let members: Vec<String> = work.plan.consumer_names(&consumers).collect();
+        for (reader, members) in work.plan.readers() {
             for group in groups.iter().filter(|group| work.uses(group)) {
                 if let Some(absence) = why_not_given(cluster, &members, group) {
-                    cut_off.insert((trace.name(&consumers.name), trace.name(group)), absence);
+                    cut_off.insert((trace.name(&reader), trace.name(group)), absence);
                 }
             }
         }

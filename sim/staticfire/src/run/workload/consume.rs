@@ -1,11 +1,12 @@
 //! A member of a consumer group: it consumes everything, at once or after the time that its plan says, but for
 //! what the plan lets it give back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mq_client::{ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig};
-use mq_protocol::body::heartbeat::ConsumeFromWhere;
+use mq_protocol::body::heartbeat::{ConsumeFromWhere, MessageModel};
 use mq_protocol::message::MessageExt;
 use staticfire_judge::history::{Consumed, Delivery, GivenBack, drawn_percent};
 use staticfire_world::trace::Name;
@@ -19,6 +20,9 @@ const GIVEN_BACK: &str = "given back";
 
 /// What one is called by which a listener that consumes in order is done with one.
 const CONSUMED: &str = "consumed";
+
+/// Where a member keeps its offsets that gets everything by broadcasting.
+const LOCAL_OFFSETS: &str = "/home/rocketmq_offsets";
 
 /// Main function of a consumer process.
 ///
@@ -34,6 +38,10 @@ pub async fn run(
     config.consume_from_where = ConsumeFromWhere::ConsumeFromFirstOffset;
     config.reconsume_times_max = i32::try_from(group.max_reconsume_times).unwrap_or(i32::MAX);
     config.consume_orderly = group.orderly;
+    if group.broadcast {
+        config.message_model = MessageModel::Broadcasting;
+        config.local_offset_store_dir = PathBuf::from(LOCAL_OFFSETS);
+    }
     let member = Member::of(&context.name, &work, group);
     let listener: MessageListener = Arc::new(move |messages| member.consume(messages));
     let consumer =
@@ -48,6 +56,7 @@ pub async fn run(
 struct Member {
     name: Name,
     work: Arc<Workload>,
+    /// Its group, or by broadcasting itself: whoever is to get everything.
     consumer_group: Name,
     takes: Duration,
     orderly: bool,
@@ -71,7 +80,10 @@ impl Member {
         Member {
             name: Arc::clone(name),
             work: Arc::clone(work),
-            consumer_group: work.traffic.trace().name(&group.name),
+            consumer_group: match group.broadcast {
+                true => Arc::clone(name),
+                false => work.traffic.trace().name(&group.name),
+            },
             takes: group.consume_time.duration(),
             orderly: group.orderly,
             fails: group.fails,
