@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mq_client::{
     ClientConfig, ClientInstance, ConsumeResult, MessageSelector, PushConsumer, PushConsumerConfig,
+    StartError,
 };
 use mq_protocol::body::heartbeat::{
     CheckClientRequestBody, ConsumerData, HeartbeatData, SQL92, SubscriptionData,

@@ -160,8 +160,10 @@ mod tests {
     }
 
     fn history(given: &[(u32, u64)], delivered: &[(u32, u64)], dead: &[u32]) -> History {
-        let mut history = History::default();
-        history.given_back = given.iter().map(|it| given_back(it.0, it.1)).collect();
+        let mut history = History {
+            given_back: given.iter().map(|it| given_back(it.0, it.1)).collect(),
+            ..History::default()
+        };
         let delivery = |(number, ordinal): &(u32, u64)| crate::history::Delivery {
             ordinal: *ordinal,
             ..a_delivery(*number, 0)
