@@ -8,6 +8,7 @@
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
 //! - [`ha_frame`] the two streams of replication; [`ack_rule`] what SEND_OK says of the copies;
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
+//! - [`topic_validator`] which names topics and groups may have;
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
 //! - [`consume_queue_unit`] the unit of ConsumeQueue files;
 //! - [`properties_file`] the `.properties` files of brokers and name servers;
@@ -30,3 +31,4 @@ pub mod serialize;
 mod steps;
 pub mod sys_flag;
 mod text_map;
+pub mod topic_validator;

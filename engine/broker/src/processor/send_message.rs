@@ -22,9 +22,11 @@ use super::send_result::{refusal, send_response, service_not_available};
 use super::{FAQ, no_group};
 use crate::context::BrokerContext;
 use crate::topic_config_manager::topic_sys_flag;
-use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic};
 use crate::transactional_message::{
     TRANSACTION_QUEUE_NUMS, half_message, is_half_message, is_wait_store_ok,
+};
+use mq_protocol::topic_validator::{
+    RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic,
 };
 
 /// Queues of a group's dead letters.
