@@ -5,15 +5,18 @@
 //! | [`error`] | [`ClientError`], [`SendError`] |
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
+//! | [`client_config`], [`namespace`] | [`ClientConfig`]; names that tenants of a cluster have for themselves |
 //! | [`instance`], `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
-//! | [`producer`] | [`Producer`] |
+//! | [`producer`], `latency_fault` | [`Producer`]; which brokers it leaves alone |
+//! | [`message_batch`], [`selector`] | several messages in one request; queues by the sender's choice |
+//! | [`request_reply`] | messages that are answered |
 //! | [`transaction_producer`], `transaction_checks` | [`TransactionProducer`], and how brokers ask it |
 //! | [`pull_client`] | [`PullClient`], reading without a group |
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
 //!
-//! Not here: orderly consumption, broadcasting, batches, ACL, namespaces.
+//! Not here: orderly consumption, broadcasting, ACL.
 
 pub mod error;
 
@@ -25,9 +28,21 @@ mod unique_id;
 
 pub mod api;
 
+pub mod client_config;
+
+pub mod namespace;
+
 pub mod instance;
 
+mod latency_fault;
+
+pub mod message_batch;
+
+pub mod selector;
+
 pub mod producer;
+
+pub mod request_reply;
 
 mod remoting_processor;
 
@@ -52,14 +67,18 @@ mod consume_service;
 mod offset_store;
 
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};
-pub use error::{ClientError, SendError};
-pub use instance::{ClientConfig, ClientInstance};
+pub use client_config::ClientConfig;
+pub use error::{ClientError, RequestError, SendError};
+pub use instance::ClientInstance;
+pub use message_batch::split_messages;
 pub use process_queue::FlowControl;
 pub use producer::{Producer, ProducerConfig};
 pub use pull_client::PullClient;
 pub use push_consumer::{
     ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig,
 };
+pub use request_reply::create_reply_message;
+pub use selector::{JavaHashCode, MessageQueueSelector, SelectMessageQueueByHash};
 pub use transaction_producer::{
     LocalTransactionState, TransactionListener, TransactionProducer, TransactionSendResult,
 };

@@ -16,6 +16,7 @@ use mq_protocol::sys_flag::PullSysFlag;
 
 use crate::api::{PullResult, PullStatus};
 use crate::error::ClientError;
+use crate::namespace::message_without_namespace;
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::ConsumerInner;
 
@@ -121,7 +122,11 @@ impl ConsumerInner {
             }
             return;
         }
-        let restored = messages.into_iter().map(|message| restore_topic(message, &retry_topic));
+        let namespace = self.instance.namespace();
+        let restored = messages
+            .into_iter()
+            .map(|message| restore_topic(message, &retry_topic))
+            .map(|message| message_without_namespace(namespace, message));
         process_queue.put(restored.map(Arc::new).collect());
     }
 

@@ -17,6 +17,7 @@ use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
 use tokio::sync::Semaphore;
 
 use crate::instance::{CLIENT_INNER_PRODUCER_GROUP, ClientInstance};
+use crate::namespace::{queue_without_namespace, with_namespace};
 use crate::offset_store::OffsetTable;
 use crate::process_queue::{FlowControl, ProcessQueue};
 use crate::producer::{Producer, ProducerConfig};
@@ -147,8 +148,10 @@ impl PushConsumer {
     #[must_use]
     pub fn owned_queues(&self) -> Vec<(MessageQueue, Option<i64>)> {
         let state = self.inner.state();
+        let namespace = self.inner.instance.namespace();
         let queues = state.process_queues.keys();
-        queues.map(|queue| (queue.clone(), state.offsets.get(queue))).collect()
+        let known = |queue| queue_without_namespace(namespace, queue);
+        queues.map(|queue| (known(queue), state.offsets.get(queue))).collect()
     }
 
     /// Leaves the group: stops pulling and consuming, commits offsets, tells the brokers.
@@ -165,10 +168,15 @@ impl PushConsumer {
 impl ConsumerInner {
     fn new(
         instance: &ClientInstance,
-        config: PushConsumerConfig,
+        mut config: PushConsumerConfig,
         listener: MessageListener,
     ) -> Result<Self, SubscriptionParseError> {
         let version = instance.env().clock.now_millis() as i64;
+        config.group = with_namespace(instance.namespace(), &config.group);
+        let subscriptions = std::mem::take(&mut config.subscriptions).into_iter();
+        config.subscriptions = subscriptions
+            .map(|(topic, expression)| (with_namespace(instance.namespace(), &topic), expression))
+            .collect();
         let mut expressions = config.subscriptions.clone();
         expressions.insert(retry_topic(&config.group), "*".to_owned());
         let subscriptions = expressions
@@ -210,7 +218,7 @@ impl ConsumerInner {
             consume_type: ConsumeType::ConsumePassively,
             message_model: MessageModel::Clustering,
             consume_from_where: self.config.consume_from_where,
-            unit_mode: false,
+            unit_mode: self.instance.config().unit_mode,
             subscription_data_set: self.state().subscriptions.values().cloned().collect(),
         }
     }

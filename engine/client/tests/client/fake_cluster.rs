@@ -61,9 +61,11 @@ pub(crate) struct State {
     /// Committed offsets by group, topic, broker name and queue.
     pub(crate) offsets: BTreeMap<(String, String, String, i32), i64>,
     pub(crate) log: Vec<String>,
+    /// Every request that sends messages.
+    pub(crate) sends: Vec<RemotingCommand>,
     records: BTreeMap<(String, String, i32), Vec<Bytes>>,
     members: BTreeMap<String, BTreeMap<String, Channel>>,
-    producers: BTreeMap<String, Channel>,
+    pub(crate) producers: BTreeMap<String, Channel>,
 }
 
 impl FakeCluster {

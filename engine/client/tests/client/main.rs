@@ -2,10 +2,14 @@
 //! and under a paused clock.
 #![expect(clippy::unwrap_used, reason = "in fixtures of tests a panic is the right end")]
 
+mod batches;
+mod choosing;
 mod fake_cluster;
 #[path = "../../../remoting/tests/remoting/memory_net.rs"]
 mod memory_net;
+mod namespaces;
 mod producing;
 mod pulling;
+mod requests;
 mod pushing;
 mod transactions;
