@@ -15,7 +15,7 @@ use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::client::UnregisterClientRequestHeader;
 use mq_protocol::message::{Message, MessageQueue};
-use mq_remoting::{ProcessorTable, RemotingClient};
+use mq_remoting::{ProcessorTable, RemotingClient, RpcHook};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
@@ -23,12 +23,13 @@ use tokio::time::Instant;
 
 use crate::api::MqClientApi;
 use crate::client_config::ClientConfig;
+use crate::consumer_inner::MqConsumerInner;
 use crate::error::ClientError;
 use crate::name_servers::NameServers;
-use crate::push_consumer::ConsumerInner;
 use crate::remoting_processor::ClientRemotingProcessor;
 use crate::request_reply::RequestFutures;
 use crate::route::{RouteTable, clamp_queue_nums};
+use crate::rpc_hooks::StreamTypeRpcHook;
 use crate::transaction_checks::TransactionChecks;
 use crate::unique_id::UniqueIds;
 
@@ -78,7 +79,7 @@ struct State {
     routes: RouteTable,
     producer_groups: BTreeSet<String>,
     publish_topics: BTreeSet<String>,
-    consumers: BTreeMap<String, Weak<ConsumerInner>>,
+    consumers: BTreeMap<String, Weak<dyn MqConsumerInner>>,
 }
 
 impl ClientInstance {
@@ -102,7 +103,12 @@ impl ClientInstance {
             clock: Arc::clone(&env.clock),
         };
         let processors = ProcessorTable::default().register_default(Arc::new(processor));
-        let remoting = RemotingClient::new(env.clone(), config.remoting.clone(), processors);
+        let mut hooks: Vec<Arc<dyn RpcHook>> = Vec::new();
+        if config.enable_stream_request_type {
+            hooks.push(Arc::new(StreamTypeRpcHook));
+        }
+        let remoting =
+            RemotingClient::with_hooks(env.clone(), config.remoting.clone(), processors, hooks);
         let name_servers = NameServers::new(config.namesrv_addrs.clone(), &mut rng);
         let state = State {
             routes: RouteTable::default(),
@@ -203,8 +209,8 @@ impl ClientInstance {
         }
     }
 
-    pub(crate) fn register_consumer(&self, group: &str, consumer: &Arc<ConsumerInner>) {
-        self.state().consumers.insert(group.to_owned(), Arc::downgrade(consumer));
+    pub(crate) fn register_consumer(&self, group: &str, consumer: Weak<dyn MqConsumerInner>) {
+        self.state().consumers.insert(group.to_owned(), consumer);
         self.inner.signals.consumer_added.notify_waiters();
     }
 
@@ -381,7 +387,7 @@ impl ClientInstance {
         }
     }
 
-    fn consumers(&self) -> Vec<Arc<ConsumerInner>> {
+    fn consumers(&self) -> Vec<Arc<dyn MqConsumerInner>> {
         self.state().consumers.values().filter_map(Weak::upgrade).collect()
     }
 

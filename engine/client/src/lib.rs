@@ -6,13 +6,15 @@
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
 //! | [`client_config`], [`namespace`] | [`ClientConfig`]; names that tenants of a cluster have for themselves |
-//! | [`instance`], `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
+//! | [`instance`], `remoting_processor`, `rpc_hooks` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it; what it adds to its requests |
 //! | [`producer`], `latency_fault` | [`Producer`]; which brokers it leaves alone |
 //! | [`message_batch`], [`selector`] | several messages in one request; queues by the sender's choice |
 //! | [`request_reply`] | messages that are answered |
 //! | [`transaction_producer`], `transaction_checks` | [`TransactionProducer`], and how brokers ask it |
 //! | [`pull_client`] | [`PullClient`], reading without a group |
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
+//! | [`lite_pull_consumer`] | [`LitePullConsumer`], a consumer that reads when it likes |
+//! | `consumer_inner`, `consumer_group` | consumers as their instance and their brokers see them |
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
 //!
@@ -46,13 +48,21 @@ pub mod request_reply;
 
 mod remoting_processor;
 
+mod rpc_hooks;
+
 pub mod transaction_producer;
 
 mod transaction_checks;
 
 pub mod pull_client;
 
+mod consumer_inner;
+
+mod consumer_group;
+
 pub mod push_consumer;
+
+pub mod lite_pull_consumer;
 
 pub mod allocate;
 
@@ -70,6 +80,7 @@ pub use api::{PullResult, PullStatus, SendResult, SendStatus};
 pub use client_config::ClientConfig;
 pub use error::{ClientError, RequestError, SendError};
 pub use instance::ClientInstance;
+pub use lite_pull_consumer::{LitePullConsumer, LitePullConsumerConfig, LitePullError};
 pub use message_batch::split_messages;
 pub use process_queue::FlowControl;
 pub use producer::{Producer, ProducerConfig};

@@ -24,7 +24,7 @@ use crate::push_consumer::ConsumerInner;
 const BROKER_SUSPEND: Duration = Duration::from_secs(15);
 
 /// Time allowed for a pull, the holding included.
-const PULL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Pause after an error (`pullTimeDelayMillsWhenException`).
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -178,7 +178,7 @@ impl ConsumerInner {
 }
 
 /// Brokers match hashes of tags; two tags may share one.
-fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -> bool {
+pub(crate) fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -> bool {
     let tags = &subscription.tags_set;
     tags.is_empty() || message.message.tags().is_some_and(|tag| tags.iter().any(|t| t == tag))
 }
@@ -193,7 +193,8 @@ fn restore_topic(mut message: MessageExt, retry_topic: &str) -> MessageExt {
     message
 }
 
-fn pause_after(error: &ClientError) -> Duration {
+/// How long the pulling of a queue rests after an error.
+pub(crate) fn pause_after(error: &ClientError) -> Duration {
     match error {
         ClientError::Broker { code: ResponseCode::FLOW_CONTROL, .. } => PAUSE_AFTER_FLOW_CONTROL,
         _ => PAUSE_AFTER_ERROR,

@@ -132,7 +132,8 @@ impl PushConsumer {
         Box::pin(async move {
             let inner = ConsumerInner::new(&instance, config, listener)?;
             let inner = Arc::new(inner);
-            instance.register_consumer(&inner.config.group, &inner);
+            let weak = Arc::downgrade(&inner);
+            instance.register_consumer(&inner.config.group, weak);
             for topic in inner.topics() {
                 if let Err(error) = instance.update_route(&topic).await {
                     tracing::info!(topic, %error, "no route yet");

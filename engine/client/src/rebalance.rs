@@ -6,16 +6,9 @@
 
 use std::sync::Arc;
 
-use mq_protocol::body::heartbeat::ConsumeFromWhere;
-use mq_protocol::body::topic_route::MASTER_ID;
-use mq_protocol::codes::RequestCode;
-use mq_protocol::header::offset::{
-    QueryConsumerOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
-};
-use mq_protocol::message::{MessageQueue, RETRY_GROUP_TOPIC_PREFIX};
+use mq_protocol::message::MessageQueue;
 
-use crate::allocate::allocate_averagely;
-use crate::error::ClientError;
+use crate::consumer_group::{ConsumerGroup, PullFrom};
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::{ConsumerInner, ConsumerState};
 
@@ -27,7 +20,7 @@ impl ConsumerInner {
         }
         let mut changed = false;
         for topic in self.topics() {
-            let Some(mine) = self.allocate(&topic).await else { continue };
+            let Some(mine) = self.group().allocate(&topic).await else { continue };
             changed |= self.give_up_queues(&topic, &mine).await;
             changed |= self.take_queues(&mine).await;
         }
@@ -48,52 +41,13 @@ impl ConsumerInner {
             offsets.retain_owned(|queue| process_queues.contains_key(queue))
         };
         for (queue, offset) in offsets {
-            self.persist(&queue, offset).await;
+            self.group().persist(&queue, offset).await;
         }
     }
 
-    /// Commits one offset without waiting for an answer: at the master, or at a slave if there is no
-    /// master (whose synchronisation will overwrite it).
-    pub(crate) async fn persist(&self, queue: &MessageQueue, offset: i64) {
-        let header = UpdateConsumerOffsetRequestHeader {
-            consumer_group: self.config.group.clone(),
-            topic: queue.topic.clone(),
-            queue_id: queue.queue_id,
-            commit_offset: offset,
-        };
-        let sent = match self.instance.subscribe_addr(queue, MASTER_ID).await {
-            Ok((addr, _)) => self.instance.api().update_consumer_offset_oneway(&addr, &header),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
-            tracing::info!(?queue, offset, %error, "offset not committed");
-        }
-    }
-
-    /// This member's share of a topic; `None` when the route or the members are not known.
-    async fn allocate(&self, topic: &str) -> Option<Vec<MessageQueue>> {
-        let queues = self.instance.with_routes(|routes| routes.subscribe_queues(topic))?;
-        let mut client_ids = self.find_consumer_id_list(topic).await?;
-        client_ids.sort();
-        Some(allocate_averagely(self.instance.client_id(), &queues, &client_ids))
-    }
-
-    /// Asks one broker of the topic, drawn at random, for the members of the group.
-    async fn find_consumer_id_list(&self, topic: &str) -> Option<Vec<String>> {
-        let addrs = self.instance.with_routes(|routes| routes.any_addrs(topic));
-        if addrs.is_empty() {
-            return None;
-        }
-        let addr = &addrs[self.instance.random_below(addrs.len())];
-        let group = &self.config.group;
-        match self.instance.api().get_consumer_id_list_by_group(addr, group).await {
-            Ok(client_ids) if !client_ids.is_empty() => Some(client_ids),
-            Ok(_) => None,
-            Err(error) => {
-                tracing::info!(topic, addr, %error, "members of the group unknown");
-                None
-            }
-        }
+    /// The group, for what its members ask and tell.
+    fn group(&self) -> ConsumerGroup<'_> {
+        ConsumerGroup { instance: &self.instance, name: &self.config.group }
     }
 
     async fn give_up_queues(&self, topic: &str, mine: &[MessageQueue]) -> bool {
@@ -122,7 +76,7 @@ impl ConsumerInner {
             offset
         };
         if let Some(offset) = offset {
-            self.persist(queue, offset).await;
+            self.group().persist(queue, offset).await;
         }
         tracing::debug!(?queue, client = self.instance.client_id(), "queue given up");
     }
@@ -160,34 +114,13 @@ impl ConsumerInner {
 
     /// Where to begin with a queue; `None` as long as the broker cannot be asked.
     async fn compute_pull_from_where(&self, queue: &MessageQueue) -> Option<i64> {
-        let stored = match self.fetch_consume_offset(queue).await {
-            Ok(offset) => offset,
-            // The broker answered that it has none, in whatever words.
-            Err(ClientError::Broker { .. }) => None,
-            Err(error) => {
-                tracing::info!(?queue, %error, "offset unknown, queue left alone");
-                return None;
+        let from_where = self.config.consume_from_where;
+        match self.group().compute_pull_from_where(queue, from_where).await? {
+            PullFrom::Committed(offset) => {
+                self.state().offsets.set(queue, offset);
+                Some(offset)
             }
-        };
-        if let Some(offset) = stored.filter(|offset| *offset >= 0) {
-            self.state().offsets.set(queue, offset);
-            return Some(offset);
+            PullFrom::Fresh(offset) => Some(offset),
         }
-        let from_first = self.config.consume_from_where == ConsumeFromWhere::ConsumeFromFirstOffset;
-        if from_first || queue.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX) {
-            return Some(0);
-        }
-        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await.ok()?;
-        self.instance.api().queue_offset(&addr, RequestCode::GET_MAX_OFFSET, queue).await.ok()
-    }
-
-    async fn fetch_consume_offset(&self, queue: &MessageQueue) -> Result<Option<i64>, ClientError> {
-        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
-        let header = QueryConsumerOffsetRequestHeader {
-            consumer_group: self.config.group.clone(),
-            topic: queue.topic.clone(),
-            queue_id: queue.queue_id,
-        };
-        self.instance.api().query_consumer_offset(&addr, &header).await
     }
 }

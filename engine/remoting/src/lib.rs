@@ -47,7 +47,7 @@ pub mod server;
 pub mod client;
 
 pub use channel::{Channel, ChannelId};
-pub use client::{RemotingClient, RemotingClientConfig};
+pub use client::{RemotingClient, RemotingClientConfig, RpcHook};
 pub use error::{CloseReason, RemotingError};
 pub use log_limit::LogLimit;
 pub use processor::{

@@ -5,11 +5,12 @@
 mod batches;
 mod choosing;
 mod fake_cluster;
+mod lite_pulling;
 #[path = "../../../remoting/tests/remoting/memory_net.rs"]
 mod memory_net;
 mod namespaces;
 mod producing;
 mod pulling;
-mod requests;
 mod pushing;
+mod requests;
 mod transactions;
