@@ -1,5 +1,6 @@
 //! Brokers in a simulated world, asked over the wire.
 
+mod batches;
 mod cluster;
 mod delays;
 mod groups;
@@ -8,6 +9,7 @@ mod limits;
 mod offsets;
 mod pulling;
 mod recorded;
+mod replies;
 mod roles;
 mod sending;
 mod slaves;
