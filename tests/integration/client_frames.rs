@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use mq_client::{
     ClientConfig, ClientInstance, LitePullConsumer, LitePullConsumerConfig, Producer,
-    ProducerConfig,
+    ProducerConfig, SessionCredentials,
 };
+use mq_protocol::acl::{ACCESS_KEY, SIGNATURE, signature};
 use mq_protocol::body::topic_route::{BrokerData, QueueData, TopicRouteData};
 use mq_protocol::codes::RequestCode;
 use mq_protocol::fastjson::to_bytes;
@@ -165,7 +166,12 @@ async fn send_again(client: &ClientInstance, java: &RemotingCommand) {
 #[test]
 fn sends_of_java_producers() {
     World::test(1, async |world| {
-        let (peer, client) = start(&world, |_| {});
+        let credentials = SessionCredentials {
+            access_key: "RocketMQ".to_owned(),
+            secret_key: "12345678".to_owned(),
+            security_token: None,
+        };
+        let (peer, client) = start(&world, |config| config.session_credentials = Some(credentials));
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut compared = BTreeMap::<i32, usize>::new();
         for scenario in ["java-producer", "java-request-reply", "java-transaction", "java-acl"] {
@@ -174,10 +180,15 @@ fn sends_of_java_producers() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 let asked = std::mem::take(&mut *peer.asked.lock().unwrap());
                 let ours = asked.into_iter().find(|request| is_send(request.code)).unwrap();
-                // When it was made, and who signed it. The queue of a one-way send is the next in turn.
-                let mut leave_out = vec!["g", "AccessKey", "Signature"];
+                let signed = signature(&ours.ext_fields, &ours.body, "12345678");
+                assert_eq!(ours.ext_fields.get(SIGNATURE), Some(&*signed));
+                // When it was made is signed. The queue of a one-way send is the next in turn.
+                let mut leave_out = vec!["g", SIGNATURE];
                 if java.is_oneway() {
                     leave_out.push("e");
+                }
+                if scenario != "java-acl" {
+                    leave_out.push(ACCESS_KEY);
                 }
                 assert_eq!(essence(&ours, &leave_out), essence(&java, &leave_out), "{scenario}");
                 *compared.entry(java.code).or_default() += 1;

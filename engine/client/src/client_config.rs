@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use mq_remoting::RemotingClientConfig;
 
+use crate::rpc_hooks::SessionCredentials;
+
 /// Settings of a [`ClientInstance`](crate::ClientInstance), with RocketMQ's defaults.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -22,6 +24,8 @@ pub struct ClientConfig {
     /// Whether the client says that it reads streams, in its client id and in every request
     /// (`enableStreamRequestType`): lite pull consumers of RocketMQ do.
     pub enable_stream_request_type: bool,
+    /// What requests are signed with; servers without access control do not look at it.
+    pub session_credentials: Option<SessionCredentials>,
     /// `pollNameServerInterval`.
     pub poll_name_server_interval: Duration,
     /// `heartbeatBrokerInterval`.
@@ -41,6 +45,7 @@ impl Default for ClientConfig {
             unit_mode: false,
             namespace: String::new(),
             enable_stream_request_type: false,
+            session_credentials: None,
             poll_name_server_interval: Duration::from_secs(30),
             heartbeat_broker_interval: Duration::from_secs(30),
             persist_consumer_offset_interval: Duration::from_secs(5),

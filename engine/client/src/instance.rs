@@ -29,7 +29,7 @@ use crate::name_servers::NameServers;
 use crate::remoting_processor::ClientRemotingProcessor;
 use crate::request_reply::RequestFutures;
 use crate::route::{RouteTable, clamp_queue_nums};
-use crate::rpc_hooks::StreamTypeRpcHook;
+use crate::rpc_hooks::{AclClientRpcHook, StreamTypeRpcHook};
 use crate::transaction_checks::TransactionChecks;
 use crate::unique_id::UniqueIds;
 
@@ -106,6 +106,9 @@ impl ClientInstance {
         let mut hooks: Vec<Arc<dyn RpcHook>> = Vec::new();
         if config.enable_stream_request_type {
             hooks.push(Arc::new(StreamTypeRpcHook));
+        }
+        if let Some(credentials) = &config.session_credentials {
+            hooks.push(Arc::new(AclClientRpcHook(credentials.clone())));
         }
         let remoting =
             RemotingClient::with_hooks(env.clone(), config.remoting.clone(), processors, hooks);

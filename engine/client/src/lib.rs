@@ -18,7 +18,7 @@
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`process_queue`], `consume_service`, `offset_store` | pulling, caching, consuming, how far |
 //!
-//! Not here: orderly consumption, broadcasting, ACL.
+//! Not here: orderly consumption, broadcasting, TLS.
 
 pub mod error;
 
@@ -89,6 +89,7 @@ pub use push_consumer::{
     ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig,
 };
 pub use request_reply::create_reply_message;
+pub use rpc_hooks::SessionCredentials;
 pub use selector::{JavaHashCode, MessageQueueSelector, SelectMessageQueueByHash};
 pub use transaction_producer::{
     LocalTransactionState, TransactionListener, TransactionProducer, TransactionSendResult,

@@ -88,7 +88,8 @@ impl TransactionProducer {
     ) -> Self {
         let group = with_namespace(instance.namespace(), &config.group);
         let (sender, receiver) = instance.transaction_checks().register(&group);
-        let answering = transaction_checks::answer(receiver, Arc::clone(&listener));
+        let answering =
+            transaction_checks::answer(receiver, Arc::clone(&listener), instance.clone());
         instance.tasks().spawn_until_cancelled("client transaction checks", answering);
         TransactionProducer { producer: Producer::new(instance, config), listener, _checks: sender }
     }

@@ -4,7 +4,7 @@
 //!
 //! - [`codes`] numbers of requests, responses, languages and versions; [`sys_flag`] bit sets;
 //! - `text_map` texts by texts; [`ext_fields`] the flattened custom header, [`header`] its typed views,
-//!   [`remoting_command`] the command around it;
+//!   [`remoting_command`] the command around it, [`acl`] its signature;
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
 //! - [`ha_frame`] the two streams of replication; [`ack_rule`] what SEND_OK says of the copies;
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
@@ -15,6 +15,7 @@
 //! - `steps` what decoders did, counted for tests.
 
 pub mod ack_rule;
+pub mod acl;
 pub mod body;
 pub mod codes;
 pub mod consume_queue_unit;
