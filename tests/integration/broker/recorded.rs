@@ -132,8 +132,8 @@ impl RequestProcessor for Confirming {
 
 /// What of a pushed reply does not depend on addresses and time, its properties in order.
 fn pushed_essence(request: &RemotingCommand) -> String {
-    let fields = request.ext_fields.iter().filter_map(|(key, value)| match key {
-        "bornHost" | "storeHost" | "storeTimestamp" => Some(key.to_owned()),
+    let fields = request.ext_fields.iter().map(|(key, value)| match key {
+        "bornHost" | "storeHost" | "storeTimestamp" => key.to_owned(),
         "properties" => {
             let properties = Properties::parse(value);
             let properties: BTreeMap<_, _> = properties.iter().collect();
@@ -141,9 +141,9 @@ fn pushed_essence(request: &RemotingCommand) -> String {
                 "PUSH_REPLY_TIME" => (*name).to_owned(),
                 name => format!("{name}:{}", properties[name]),
             });
-            Some(timed.collect::<Vec<_>>().join(" "))
+            timed.collect::<Vec<_>>().join(" ")
         }
-        _ => Some(format!("{key}={value}")),
+        _ => format!("{key}={value}"),
     });
     let fields: BTreeSet<_> = fields.collect();
     format!("{} {:?} {fields:?} {:?}", request.code, request.remark, request.body)
