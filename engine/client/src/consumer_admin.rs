@@ -11,11 +11,10 @@ use mq_protocol::body::running_info::{
 };
 use mq_protocol::codes::MqVersion;
 use mq_protocol::fastjson::from_slice;
-use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
+use mq_protocol::message::{MessageExt, MessageQueue};
 use mq_remoting::ProcessError;
 use tokio::time::Instant;
 
-use crate::pull_service::restore_topic;
 use crate::push_consumer::{ConsumeResult, ConsumerInner, Consumption};
 
 /// The offsets of a reset, in the form for Java clients or in that for C++ clients.
@@ -121,7 +120,7 @@ impl ConsumerInner {
         &self,
         message: MessageExt,
     ) -> ConsumeMessageDirectlyResult {
-        let message = Arc::new(restore_topic(message, &retry_topic(&self.config.group)));
+        let message = Arc::new(self.reset_retry_and_namespace(message));
         let begin = Instant::now();
         let result = match (self.listener)(&[message]) {
             Consumption::Done(result) => result,
