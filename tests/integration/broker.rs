@@ -1,6 +1,7 @@
 //! Brokers in a simulated world, asked over the wire.
 
 mod away;
+mod batches;
 mod cluster;
 mod delays;
 mod groups;
@@ -11,6 +12,7 @@ mod offsets;
 mod operating;
 mod pulling;
 mod recorded;
+mod replies;
 mod roles;
 mod sending;
 mod slaves;

@@ -6,6 +6,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod broker;
+mod client_frames;
 mod crash_points;
 mod ha;
 mod os_busy;

@@ -1,6 +1,7 @@
 //! Bytes against the real thing: frames, replication streams and files of RocketMQ 4.9.7 are
 //! understood, and what Java wrote is written again byte for byte.
 
+mod acl;
 mod bodies;
 pub(crate) mod fixture;
 mod frames;

@@ -6,7 +6,7 @@
 //! - `controller` start and shutdown, `context` what everything shares, `limits` how much is kept;
 //! - `processor` the requests it answers, `waiting_sends` those that wait for the store;
 //! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
-//!   `consumer_offset_manager`, `delay_offset_manager` over `offset_file`: its tables; `topic_validator` names;
+//!   `consumer_offset_manager`, `delay_offset_manager` over `offset_file`: its tables;
 //!   `offset_guard` offsets beyond a queue's end;
 //! - `schedule_message_service` delivers delayed messages; `transactional_message`: how the messages of
 //!   transactions are stored; `transaction_ends`: each ends once; `transaction_check_service` asks about those
@@ -43,8 +43,6 @@ mod offset_file;
 mod consumer_offset_manager;
 
 mod delay_offset_manager;
-
-mod topic_validator;
 
 mod offset_guard;
 
@@ -84,7 +82,9 @@ use mq_env::clock::Clock;
 
 pub use controller::BrokerController;
 pub use error::{BrokerError, RoleError};
-pub use topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
+pub use mq_protocol::topic_validator::{
+    RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC,
+};
 
 /// Takes a lock. A panic of another holder ends the process anyway, so its mark is ignored.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,6 +13,7 @@ mod pull_message;
 mod pull_result;
 mod query_message;
 mod queue_lock;
+mod reply_message;
 mod send_message;
 mod send_result;
 
@@ -41,6 +42,10 @@ pub(crate) fn tables(
         .register(
             &[Code::SEND_MESSAGE, Code::SEND_MESSAGE_V2, Code::SEND_BATCH_MESSAGE],
             Arc::new(send_message::SendMessageProcessor::new(shared())),
+        )
+        .register(
+            &[Code::SEND_REPLY_MESSAGE, Code::SEND_REPLY_MESSAGE_V2],
+            Arc::new(reply_message::ReplyMessageProcessor::new(shared())),
         )
         .register(
             &[Code::CONSUMER_SEND_MSG_BACK],

@@ -1,8 +1,9 @@
-//! [`ProducerManager`]: which connections belong to which producer group (RocketMQ 4.9
-//! `ProducerManager`).
+//! [`ProducerManager`]: which connections belong to which producer group, and to which client (RocketMQ
+//! 4.9 `ProducerManager`).
 
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use mq_remoting::{Channel, ChannelId};
 use tokio::time::Instant;
@@ -13,22 +14,68 @@ use crate::config::BrokerLimits;
 use crate::limits::LimitReached;
 use crate::lock;
 
-/// Live producers by group.
+/// Live producers by group and by client.
 pub(crate) struct ProducerManager {
-    groups: Mutex<ClientGroups<()>>,
+    producers: Mutex<Producers>,
     /// How often a producer was chosen: they take turns.
     turn: AtomicUsize,
 }
 
+struct Producers {
+    groups: ClientGroups<()>,
+    /// Client ids with their connections and the groups these are in.
+    by_client_id: BTreeSet<(Arc<str>, ChannelId, Arc<str>)>,
+}
+
+impl Producers {
+    fn join(&mut self, group: &str, client: &ClientChannelInfo) -> Result<bool, LimitReached> {
+        let before = self.client_id(group, client.channel.id());
+        let is_new = self.groups.join(group, client)?;
+        if let Some(client_id) = before.filter(|before| *before != client.client_id) {
+            self.by_client_id.remove(&(client_id, client.channel.id(), Arc::from(group)));
+        }
+        let client_id = Arc::clone(&client.client_id);
+        self.by_client_id.insert((client_id, client.channel.id(), Arc::from(group)));
+        Ok(is_new)
+    }
+
+    fn leave(&mut self, group: &str, channel: ChannelId) {
+        if let Some(client_id) = self.client_id(group, channel) {
+            self.by_client_id.remove(&(client_id, channel, Arc::from(group)));
+        }
+        self.groups.leave(group, channel);
+    }
+
+    fn client_id(&self, group: &str, channel: ChannelId) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.groups.get(group)?.channels.get(&channel)?.client_id))
+    }
+}
+
 impl ProducerManager {
     pub(crate) fn new(limits: &BrokerLimits) -> Self {
-        ProducerManager { groups: Mutex::new(ClientGroups::new(limits)), turn: AtomicUsize::new(0) }
+        let (groups, by_client_id) = (ClientGroups::new(limits), BTreeSet::new());
+        let producers = Mutex::new(Producers { groups, by_client_id });
+        ProducerManager { producers, turn: AtomicUsize::new(0) }
+    }
+
+    /// The newest open connection of a client that has a producer. 4.9 forgets the client when one of its
+    /// producers takes its leave, whoever is left.
+    pub(crate) fn find_channel(&self, client_id: &str) -> Option<Channel> {
+        let Producers { groups, by_client_id } = &*lock(&self.producers);
+        let client_id = Arc::<str>::from(client_id);
+        let newest = (Arc::clone(&client_id), ChannelId(u64::MAX), Arc::from(""));
+        let newest_first = by_client_id.range(..newest).rev();
+        let of_client = newest_first.take_while(|(id, ..)| *id == client_id);
+        let mut channels = of_client.filter_map(|(_, channel, group)| {
+            groups.get(group)?.channels.get(channel).map(|client| &client.channel)
+        });
+        channels.find(|channel| !channel.is_closed()).cloned()
     }
 
     /// A connection of the group that can be written to; they take turns.
     pub(crate) fn available_channel(&self, group: &str) -> Option<Channel> {
-        let groups = lock(&self.groups);
-        let clients = &groups.get(group)?.channels;
+        let producers = lock(&self.producers);
+        let clients = &producers.groups.get(group)?.channels;
         let from = self.turn.fetch_add(1, Ordering::Relaxed) % clients.len();
         let in_turn = clients.values().skip(from).chain(clients.values().take(from));
         let mut channels = in_turn.map(|client| &client.channel);
@@ -44,7 +91,7 @@ impl ProducerManager {
         group: &str,
         client: &ClientChannelInfo,
     ) -> Result<bool, LimitReached> {
-        let is_new = lock(&self.groups).join(group, client)?;
+        let is_new = lock(&self.producers).join(group, client)?;
         if is_new {
             tracing::info!(group, client = &*client.client_id, "producer registered");
         }
@@ -53,31 +100,31 @@ impl ProducerManager {
 
     /// Forgets a producer that takes its leave.
     pub(crate) fn unregister_producer(&self, group: &str, channel: ChannelId) {
-        lock(&self.groups).leave(group, channel);
+        lock(&self.producers).leave(group, channel);
     }
 
     /// Forgets the producers of a connection that has ended.
     pub(crate) fn do_channel_close(&self, channel: ChannelId) {
-        let mut groups = lock(&self.groups);
-        for group in groups.groups_of(channel) {
-            groups.leave(&group, channel);
+        let mut producers = lock(&self.producers);
+        for group in producers.groups.groups_of(channel) {
+            producers.leave(&group, channel);
         }
     }
 
     /// The connections of producers without a heartbeat for too long.
     pub(crate) fn expired(&self, now: Instant) -> Vec<Channel> {
-        lock(&self.groups).expired(now)
+        lock(&self.producers).groups.expired(now)
     }
 
     /// When the next producer expires unless it is heard of.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        lock(&self.groups).next_expiry()
+        lock(&self.producers).groups.next_expiry()
     }
 
     /// Number of connections of each group.
     #[cfg(test)]
     fn counts(&self) -> Vec<(String, usize)> {
-        lock(&self.groups).counts()
+        lock(&self.producers).groups.counts()
     }
 }
 
@@ -109,6 +156,29 @@ mod tests {
         assert_eq!(manager.counts(), [("P".to_owned(), 1), ("Q".to_owned(), 1)]);
         manager.do_channel_close(clients[0].channel.id());
         assert!(manager.counts().is_empty() && manager.next_expiry().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_client_is_found_as_long_as_one_of_its_producers_is_there() {
+        let (_server, clients) = clients(["c", "c", "cc"]).await;
+        let manager = ProducerManager::new(&BrokerLimits::default());
+        let found = |id: &str| manager.find_channel(id).map(|channel| channel.id());
+        assert_eq!(found("c"), None);
+        for client in &clients {
+            manager.register_producer("P", client).unwrap();
+        }
+        manager.register_producer("Q", &clients[1]).unwrap();
+        assert_eq!(found("c"), Some(clients[1].channel.id()), "the newest connection");
+        manager.unregister_producer("P", clients[1].channel.id());
+        assert_eq!(found("c"), Some(clients[1].channel.id()), "it has a producer yet");
+        manager.do_channel_close(clients[1].channel.id());
+        assert_eq!(found("c"), Some(clients[0].channel.id()));
+        let renamed = ClientChannelInfo { client_id: "d".into(), ..clients[0].clone() };
+        manager.register_producer("P", &renamed).unwrap();
+        assert_eq!((found("c"), found("d")), (None, Some(clients[0].channel.id())));
+        manager.do_channel_close(clients[0].channel.id());
+        manager.do_channel_close(clients[2].channel.id());
+        assert!(lock(&manager.producers).by_client_id.is_empty());
     }
 
     #[tokio::test]

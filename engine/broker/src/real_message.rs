@@ -35,7 +35,7 @@ mod tests {
     use mq_protocol::message_codec::{RecordFields, decode_record};
 
     use super::*;
-    use crate::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
+    use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 
     fn record(body_crc: i32) -> Bytes {
         let mut record = Vec::new();

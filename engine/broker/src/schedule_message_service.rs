@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use crate::context::BrokerContext;
 use crate::lock;
 use crate::real_message::real_message;
-use crate::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
+use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 
 /// Messages delivered before other tasks get a turn.
 const MESSAGES_PER_TURN: usize = 64;

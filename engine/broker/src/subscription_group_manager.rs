@@ -20,7 +20,7 @@ use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached};
 use crate::now_ms;
 use crate::persisted_table::PersistedTable;
-use crate::topic_validator::is_legal_group;
+use mq_protocol::topic_validator::is_legal_group;
 
 const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 

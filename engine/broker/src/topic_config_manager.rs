@@ -28,7 +28,7 @@ use crate::config::BrokerConfig;
 use crate::limits::LimitReached;
 use crate::now_ms;
 use crate::persisted_table::PersistedTable;
-use crate::topic_validator::{
+use mq_protocol::topic_validator::{
     AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
     RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, is_system_topic,
 };

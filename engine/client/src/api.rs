@@ -17,7 +17,7 @@ use mq_protocol::header::offset::{
 };
 use mq_protocol::header::pull_message::{PullMessageRequestHeader, PullMessageResponseHeader};
 use mq_protocol::header::send_message::{
-    ConsumerSendMsgBackRequestHeader, SendMessageRequestHeader, SendMessageResponseHeader,
+    ConsumerSendMsgBackRequestHeader, SendMessageResponseHeader,
 };
 use mq_protocol::header::transaction::EndTransactionRequestHeader;
 use mq_protocol::message::{MessageExt, MessageQueue};
@@ -27,6 +27,7 @@ use mq_remoting::RemotingClient;
 
 use crate::error::ClientError;
 use crate::name_servers::NameServers;
+use crate::producer::CommunicationMode;
 
 /// Time allowed for requests of the administrative kind (`mqClientApiTimeout`).
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(3);
@@ -58,13 +59,13 @@ pub enum SendStatus {
 pub struct SendResult {
     /// How it was stored.
     pub send_status: SendStatus,
-    /// The message's `UNIQ_KEY`.
+    /// The message's `UNIQ_KEY`; of a batch, all of them joined by commas.
     pub msg_id: String,
-    /// The broker's id of it: address and CommitLog offset.
+    /// The broker's id of it: address and CommitLog offset; of a batch, all of them joined by commas.
     pub offset_msg_id: String,
     /// The queue.
     pub message_queue: MessageQueue,
-    /// Its index in the queue.
+    /// Its index in the queue; of a batch, that of the first message.
     pub queue_offset: i64,
     /// How many attempts were made, this one included.
     pub attempts: u32,
@@ -166,17 +167,19 @@ impl MqClientApi {
         Ok(body.consumer_id_list)
     }
 
-    /// Sends a message; `msg_id` is its `UNIQ_KEY`, `broker_name` that of the broker at `addr`.
+    /// Sends a message or several, as `request` says. A timeout closes the connection, unless the send is an
+    /// asynchronous one.
     pub(crate) async fn send_message(
         &self,
         addr: &str,
-        header: &SendMessageRequestHeader,
-        body: Bytes,
+        request: RemotingCommand,
         timeout: Duration,
+        mode: CommunicationMode,
     ) -> Result<(SendStatus, SendMessageResponseHeader), ClientError> {
-        let request =
-            RemotingCommand::request(RequestCode::SEND_MESSAGE_V2, header).with_body(body);
-        let response = self.remoting.invoke(addr, request, timeout).await?;
+        let response = match mode {
+            CommunicationMode::Sync => self.remoting.invoke(addr, request, timeout).await?,
+            CommunicationMode::Async => self.remoting.invoke_async(addr, request, timeout).await?,
+        };
         let send_status = match response.code {
             ResponseCode::SUCCESS => SendStatus::SendOk,
             ResponseCode::FLUSH_DISK_TIMEOUT => SendStatus::FlushDiskTimeout,
@@ -201,11 +204,8 @@ impl MqClientApi {
     pub(crate) fn send_message_oneway(
         &self,
         addr: &str,
-        header: &SendMessageRequestHeader,
-        body: Bytes,
+        request: RemotingCommand,
     ) -> Result<(), ClientError> {
-        let request =
-            RemotingCommand::request(RequestCode::SEND_MESSAGE_V2, header).with_body(body);
         Ok(self.remoting.invoke_oneway(addr, request)?)
     }
 

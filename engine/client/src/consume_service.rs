@@ -12,6 +12,7 @@ use mq_protocol::header::send_message::ConsumerSendMsgBackRequestHeader;
 use mq_protocol::message::{Message, MessageConst, MessageExt, MessageQueue, retry_topic};
 
 use crate::error::ClientError;
+use crate::namespace::with_namespace;
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::{ConsumeResult, ConsumerInner, Consumption};
 
@@ -177,15 +178,15 @@ impl ConsumerInner {
         message: &MessageExt,
         delay_level: i32,
     ) -> Result<(), ClientError> {
-        let topic = &message.message.topic;
-        let addr = self.instance.master_addr(topic, &message.broker_name).await?;
+        let topic = with_namespace(self.instance.namespace(), &message.message.topic);
+        let addr = self.instance.master_addr(&topic, &message.broker_name).await?;
         let header = ConsumerSendMsgBackRequestHeader {
             offset: message.phy_offset,
             group: self.config.group.clone(),
             delay_level,
             origin_msg_id: Some(message.msg_id()),
-            origin_topic: Some(topic.clone()),
-            unit_mode: false,
+            origin_topic: Some(topic),
+            unit_mode: self.instance.config().unit_mode,
             max_reconsume_times: Some(self.reconsume_times_max()),
         };
         self.instance.api().consumer_send_message_back(&addr, &header).await
@@ -215,7 +216,8 @@ impl ConsumerInner {
         };
         let properties = &mut copy.properties;
         properties.insert(MessageConst::ORIGIN_MESSAGE_ID, &origin_id);
-        properties.insert(MessageConst::RETRY_TOPIC, &message.message.topic);
+        let topic = with_namespace(self.instance.namespace(), &message.message.topic);
+        properties.insert(MessageConst::RETRY_TOPIC, &topic);
         properties.insert_display(MessageConst::RECONSUME_TIME, reconsume_times);
         properties.insert_display(MessageConst::MAX_RECONSUME_TIMES, times_max);
         // The transaction is over: as a half message the copy would wait for its end for ever.

@@ -11,11 +11,10 @@ use mq_protocol::body::running_info::{
 };
 use mq_protocol::codes::MqVersion;
 use mq_protocol::fastjson::from_slice;
-use mq_protocol::message::{MessageExt, MessageQueue, retry_topic};
+use mq_protocol::message::{MessageExt, MessageQueue};
 use mq_remoting::ProcessError;
 use tokio::time::Instant;
 
-use crate::pull_service::restore_topic;
 use crate::push_consumer::{ConsumeResult, ConsumerInner, Consumption};
 
 /// The offsets of a reset, in the form for Java clients or in that for C++ clients.
@@ -102,7 +101,7 @@ impl ConsumerInner {
             ("PROP_NAMESERVER_ADDR", name_servers),
             ("PROP_CONSUME_TYPE", data.consume_type.name().to_owned()),
             ("PROP_CLIENT_VERSION", MqVersion::CURRENT_NAME.to_owned()),
-            ("PROP_CONSUMEORDERLY", "false".to_owned()),
+            ("PROP_CONSUMEORDERLY", config.consume_orderly.to_string()),
             ("PROP_THREADPOOL_CORE_SIZE", config.consume_thread_max.to_string()),
             ("PROP_CONSUMER_START_TIMESTAMP", self.started_ms.to_string()),
             ("consumerGroup", config.group.clone()),
@@ -121,7 +120,7 @@ impl ConsumerInner {
         &self,
         message: MessageExt,
     ) -> ConsumeMessageDirectlyResult {
-        let message = Arc::new(restore_topic(message, &retry_topic(&self.config.group)));
+        let message = Arc::new(self.reset_retry_and_namespace(message));
         let begin = Instant::now();
         let result = match (self.listener)(&[message]) {
             Consumption::Done(result) => result,

@@ -1,20 +1,21 @@
-//! [`Consumers`]: the push consumers of a client by group.
+//! [`Consumers`]: the consumers of a client by group (RocketMQ 4.9 `MQClientInstance.consumerTable`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::consumer_inner::MqConsumerInner;
 use crate::push_consumer::ConsumerInner;
 
-/// The push consumers of a client. They belong to their owners.
+/// The consumers of a client. They belong to their owners.
 #[derive(Default)]
 pub(crate) struct Consumers {
-    by_group: Mutex<BTreeMap<String, Weak<ConsumerInner>>>,
+    by_group: Mutex<BTreeMap<String, Weak<dyn MqConsumerInner>>>,
 }
 
 impl Consumers {
     /// Adds the consumer of a group.
-    pub(crate) fn insert(&self, group: &str, consumer: &Arc<ConsumerInner>) {
-        self.by_group().insert(group.to_owned(), Arc::downgrade(consumer));
+    pub(crate) fn insert(&self, group: &str, consumer: Weak<dyn MqConsumerInner>) {
+        self.by_group().insert(group.to_owned(), consumer);
     }
 
     /// Takes the consumer of a group away.
@@ -22,17 +23,18 @@ impl Consumers {
         self.by_group().remove(group);
     }
 
-    /// The consumer of a group.
-    pub(crate) fn get(&self, group: &str) -> Option<Arc<ConsumerInner>> {
-        self.by_group().get(group).and_then(Weak::upgrade)
+    /// The consumer of a group, if it is a push consumer.
+    pub(crate) fn get_push(&self, group: &str) -> Option<Arc<ConsumerInner>> {
+        let consumer = self.by_group().get(group).and_then(Weak::upgrade);
+        consumer.and_then(MqConsumerInner::into_push)
     }
 
     /// Those that are there, in the order of their groups.
-    pub(crate) fn all(&self) -> Vec<Arc<ConsumerInner>> {
+    pub(crate) fn all(&self) -> Vec<Arc<dyn MqConsumerInner>> {
         self.by_group().values().filter_map(Weak::upgrade).collect()
     }
 
-    fn by_group(&self) -> MutexGuard<'_, BTreeMap<String, Weak<ConsumerInner>>> {
+    fn by_group(&self) -> MutexGuard<'_, BTreeMap<String, Weak<dyn MqConsumerInner>>> {
         self.by_group.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong in a client.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mq_env::disk::replaced_file::DamagedFile;
 use mq_protocol::body::heartbeat::SubscriptionParseError;
@@ -116,4 +117,21 @@ pub struct SendError {
     pub attempts: u32,
     /// Whether a broker may have stored the message in one of the attempts: the outcome is unknown.
     pub maybe_stored: bool,
+}
+
+/// Why a request got no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The request was not acknowledged.
+    #[error("the request was not sent: {0}")]
+    Send(SendError),
+    /// The request was sent, and no reply came.
+    #[error("the request was sent, and no reply came within {} ms", timeout.as_millis())]
+    Timeout {
+        /// Time allowed for both.
+        timeout: Duration,
+    },
+    /// So many requests of the client wait for a reply that no more are sent.
+    #[error("{0} requests wait for a reply")]
+    TooMany(usize),
 }

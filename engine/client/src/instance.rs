@@ -6,7 +6,7 @@
 //! a broker says so, their offsets are committed every 5 s. The last two sleep without consumers.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use mq_env::Env;
@@ -15,19 +15,22 @@ use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::client::UnregisterClientRequestHeader;
 use mq_protocol::message::{Message, MessageQueue};
-use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
+use mq_remoting::{ProcessorTable, RemotingClient};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::MqClientApi;
+use crate::client_config::ClientConfig;
+use crate::consumer_inner::MqConsumerInner;
 use crate::consumers::Consumers;
 use crate::error::ClientError;
 use crate::name_servers::NameServers;
-use crate::push_consumer::ConsumerInner;
 use crate::remoting_processor::ClientRemotingProcessor;
+use crate::request_reply::RequestFutures;
 use crate::route::{RouteTable, clamp_queue_nums};
+use crate::rpc_hooks::rpc_hooks;
 use crate::transaction_checks::TransactionChecks;
 use crate::unique_id::UniqueIds;
 
@@ -42,37 +45,6 @@ const REBALANCE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long a question for a route waits for the one before it.
 const ROUTE_LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Settings of a [`ClientInstance`], with RocketMQ's defaults.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// Name servers, `host:port` each (`namesrvAddr`).
-    pub namesrv_addrs: Vec<String>,
-    /// What tells apart the clients of one address: the client id is `ip@instanceName`. Empty lets
-    /// the instance draw a name, as Java does for `DEFAULT`.
-    pub instance_name: String,
-    /// `pollNameServerInterval`.
-    pub poll_name_server_interval: Duration,
-    /// `heartbeatBrokerInterval`.
-    pub heartbeat_broker_interval: Duration,
-    /// `persistConsumerOffsetInterval`.
-    pub persist_consumer_offset_interval: Duration,
-    /// Settings of the connections.
-    pub remoting: RemotingClientConfig,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        ClientConfig {
-            namesrv_addrs: Vec::new(),
-            instance_name: String::new(),
-            poll_name_server_interval: Duration::from_secs(30),
-            heartbeat_broker_interval: Duration::from_secs(30),
-            persist_consumer_offset_interval: Duration::from_secs(5),
-            remoting: RemotingClientConfig::default(),
-        }
-    }
-}
-
 /// A client; clones are the same one.
 #[derive(Clone)]
 pub struct ClientInstance {
@@ -83,11 +55,13 @@ struct Inner {
     env: Env,
     config: ClientConfig,
     client_id: String,
+    seeds: mq_env::rng::Rng,
     tasks: TaskGroup,
     api: MqClientApi,
     signals: Arc<Signals>,
     transaction_checks: Arc<TransactionChecks>,
     consumers: Arc<Consumers>,
+    request_futures: Arc<RequestFutures>,
     unique_ids: UniqueIds,
     rng: Mutex<ChaCha8Rng>,
     state: Mutex<State>,
@@ -123,11 +97,18 @@ impl ClientInstance {
         let signals = Arc::new(Signals::default());
         let transaction_checks = Arc::<TransactionChecks>::default();
         let consumers = Arc::<Consumers>::default();
-        let processors = ProcessorTable::default().register_default(Arc::new({
-            let (signals, transaction_checks) = (signals.clone(), transaction_checks.clone());
-            ClientRemotingProcessor { signals, transaction_checks, consumers: consumers.clone() }
-        }));
-        let remoting = RemotingClient::new(env.clone(), config.remoting.clone(), processors);
+        let request_futures = Arc::new(RequestFutures::new(seeds.stream("correlation id")));
+        let processor = ClientRemotingProcessor {
+            signals: Arc::clone(&signals),
+            transaction_checks: Arc::clone(&transaction_checks),
+            consumers: Arc::clone(&consumers),
+            request_futures: Arc::clone(&request_futures),
+            clock: Arc::clone(&env.clock),
+        };
+        let processors = ProcessorTable::default().register_default(Arc::new(processor));
+        let hooks = rpc_hooks(&config);
+        let remoting =
+            RemotingClient::with_hooks(env.clone(), config.remoting.clone(), processors, hooks);
         let name_servers = NameServers::new(config.namesrv_addrs.clone(), &mut rng);
         let state = State {
             routes: RouteTable::default(),
@@ -137,13 +118,15 @@ impl ClientInstance {
         let unique_ids =
             UniqueIds::new(Arc::clone(&env.clock), local_ip, &mut seeds.stream("uniq key"));
         let inner = Arc::new(Inner {
-            client_id: format!("{local_ip}@{instance_name}"),
+            client_id: config.build_mq_client_id(local_ip, &instance_name),
             tasks: env.tasks.child(),
             api: MqClientApi::new(remoting, name_servers),
             signals,
             transaction_checks,
             consumers,
+            request_futures,
             unique_ids,
+            seeds,
             rng: Mutex::new(rng),
             state: Mutex::new(state),
             asking_route: tokio::sync::Mutex::new(()),
@@ -158,7 +141,7 @@ impl ClientInstance {
         instance
     }
 
-    /// `ip@instanceName`.
+    /// `ip@instanceName`, with `@unitName` and `@STREAM` where the settings say so.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.inner.client_id
@@ -195,6 +178,24 @@ impl ClientInstance {
         &self.inner.transaction_checks
     }
 
+    pub(crate) fn request_futures(&self) -> &Arc<RequestFutures> {
+        &self.inner.request_futures
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.inner.config
+    }
+
+    /// The namespace of topics and groups; empty for none.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.inner.config.namespace
+    }
+
+    /// Random numbers of the client for one purpose.
+    pub(crate) fn random_stream(&self, name: &str) -> ChaCha8Rng {
+        self.inner.seeds.stream(name)
+    }
+
     /// A random number below `bound` (which is above 0).
     pub(crate) fn random_below(&self, bound: usize) -> usize {
         let mut rng = self.inner.rng.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,7 +213,7 @@ impl ClientInstance {
         }
     }
 
-    pub(crate) fn register_consumer(&self, group: &str, consumer: &Arc<ConsumerInner>) {
+    pub(crate) fn register_consumer(&self, group: &str, consumer: Weak<dyn MqConsumerInner>) {
         self.inner.consumers.insert(group, consumer);
         self.inner.signals.consumer_added.notify_waiters();
     }
@@ -393,7 +394,7 @@ impl ClientInstance {
         }
     }
 
-    fn consumers(&self) -> Vec<Arc<ConsumerInner>> {
+    fn consumers(&self) -> Vec<Arc<dyn MqConsumerInner>> {
         self.inner.consumers.all()
     }
 

@@ -5,17 +5,22 @@
 //! | [`error`] | [`ClientError`], [`SendError`], [`StartError`] |
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
-//! | [`instance`], `consumers`, `remoting_processor` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it |
-//! | [`producer`] | [`Producer`] |
+//! | [`client_config`], [`namespace`] | [`ClientConfig`]; names that tenants of a cluster have for themselves |
+//! | [`instance`], `remoting_processor`, `rpc_hooks` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it; what it adds to its requests |
+//! | [`producer`], `latency_fault` | [`Producer`]; which brokers it leaves alone |
+//! | [`message_batch`], [`selector`] | several messages in one request; queues by the sender's choice |
+//! | [`request_reply`] | messages that are answered |
 //! | [`transaction_producer`], `transaction_checks` | [`TransactionProducer`], and how brokers ask it |
 //! | [`pull_client`] | [`PullClient`], reading without a group |
 //! | [`push_consumer`] | [`PushConsumer`], a member of a consumer group |
+//! | [`lite_pull_consumer`] | [`LitePullConsumer`], a consumer that reads when it likes |
+//! | `consumer_inner`, `consumers`, `consumer_group` | consumers as their instance and their brokers see them |
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`flow_control`], `process_queue`, `consume_service`, `offset_store`, `local_offset_store` | pulling, caching, consuming, how far: at the broker, or in a file |
 //! | `consume_in_order`, `queue_locks`, `queue_lease` | consuming in order, and the locks that it takes |
 //! | `consumer_admin` | what operators ask of a consumer |
 //!
-//! Not here: batches, ACL, namespaces.
+//! Not here: TLS, message traces, tools for operators.
 
 pub mod error;
 
@@ -27,13 +32,25 @@ mod unique_id;
 
 pub mod api;
 
+pub mod client_config;
+
+pub mod namespace;
+
 pub mod instance;
+
+mod latency_fault;
+
+pub mod message_batch;
+
+pub mod selector;
 
 pub mod producer;
 
-mod consumers;
+pub mod request_reply;
 
 mod remoting_processor;
+
+mod rpc_hooks;
 
 pub mod transaction_producer;
 
@@ -41,7 +58,15 @@ mod transaction_checks;
 
 pub mod pull_client;
 
+mod consumer_inner;
+
+mod consumers;
+
+mod consumer_group;
+
 pub mod push_consumer;
+
+pub mod lite_pull_consumer;
 
 pub mod allocate;
 
@@ -65,18 +90,24 @@ mod offset_store;
 
 mod local_offset_store;
 
-pub use allocate::AllocateMessageQueueStrategy;
-pub use api::{PullResult, PullStatus, SendResult, SendStatus};
-pub use error::{ClientError, SendError, StartError};
-pub use flow_control::FlowControl;
 mod consumer_admin;
 
-pub use instance::{ClientConfig, ClientInstance};
+pub use allocate::AllocateMessageQueueStrategy;
+pub use api::{PullResult, PullStatus, SendResult, SendStatus};
+pub use client_config::ClientConfig;
+pub use error::{ClientError, RequestError, SendError, StartError};
+pub use flow_control::FlowControl;
+pub use instance::ClientInstance;
+pub use lite_pull_consumer::{LitePullConsumer, LitePullConsumerConfig, LitePullError};
+pub use message_batch::split_messages;
 pub use producer::{Producer, ProducerConfig};
 pub use pull_client::PullClient;
 pub use push_consumer::{
     ConsumeResult, Consumption, MessageListener, MessageSelector, PushConsumer, PushConsumerConfig,
 };
+pub use request_reply::create_reply_message;
+pub use rpc_hooks::SessionCredentials;
+pub use selector::{JavaHashCode, MessageQueueSelector, SelectMessageQueueByHash};
 pub use transaction_producer::{
     LocalTransactionState, TransactionListener, TransactionProducer, TransactionSendResult,
 };

@@ -1,19 +1,13 @@
-//! [`OffsetTable`]: how far a group has consumed each queue, as this client knows it; and how brokers are told
-//! and asked (RocketMQ 4.9 `RemoteBrokerOffsetStore`, `RebalancePushImpl.computePullFromWhere`).
+//! [`OffsetTable`]: how far a group has consumed each queue, as this client knows it; and when a push consumer
+//! tells and asks brokers (RocketMQ 4.9 `RemoteBrokerOffsetStore`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mq_env::plant::{Plant, planted_on_this_thread};
-use mq_protocol::body::heartbeat::ConsumeFromWhere;
-use mq_protocol::body::topic_route::MASTER_ID;
-use mq_protocol::codes::RequestCode;
-use mq_protocol::header::offset::{
-    QueryConsumerOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
-};
-use mq_protocol::message::{MessageQueue, RETRY_GROUP_TOPIC_PREFIX};
+use mq_protocol::message::MessageQueue;
 
-use crate::error::ClientError;
+use crate::consumer_group::{ConsumerGroup, PullFrom};
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::{ConsumerInner, ConsumerState};
 
@@ -88,83 +82,35 @@ impl ConsumerInner {
         }
     }
 
-    /// Commits one offset without waiting for an answer: at the master, or at a slave if there is no
-    /// master (whose synchronisation will overwrite it). Not where another member may have the lock. The offsets
-    /// of broadcasting wait for their file to be written.
+    /// Commits one offset; see [`ConsumerGroup::persist`]. Not where another member may have the lock.
     pub(crate) async fn persist(
         &self,
         queue: &MessageQueue,
         process_queue: &ProcessQueue,
         offset: i64,
     ) {
-        if let Some(local) = &self.local_offsets {
-            return local.set(queue, offset);
-        }
-        let header = UpdateConsumerOffsetRequestHeader {
-            consumer_group: self.config.group.clone(),
-            topic: queue.topic.clone(),
-            queue_id: queue.queue_id,
-            commit_offset: offset,
-        };
-        let addr = self.instance.subscribe_addr(queue, MASTER_ID).await;
-        if !process_queue.may_commit() {
-            return;
-        }
-        let sent = match addr {
-            Ok((addr, _)) => self.instance.api().update_consumer_offset_oneway(&addr, &header),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
-            tracing::info!(?queue, offset, %error, "offset not committed");
-        }
+        self.group().persist(queue, offset, || process_queue.may_commit()).await;
     }
 
     /// Where to begin with a queue; `None` as long as the broker cannot be asked.
     pub(crate) async fn compute_pull_from_where(&self, queue: &MessageQueue) -> Option<i64> {
-        let stored = match self.fetch_consume_offset(queue).await {
-            Ok(offset) => offset,
-            // The broker answered that it has none, in whatever words.
-            Err(ClientError::Broker { .. }) => None,
-            Err(error) => {
-                tracing::info!(?queue, %error, "offset unknown, queue left alone");
-                return None;
+        match self.group().compute_pull_from_where(queue).await? {
+            PullFrom::Committed(offset) => {
+                self.state().offsets.set(queue, offset);
+                Some(offset)
             }
-        };
-        if let Some(offset) = stored.filter(|offset| *offset >= 0) {
-            self.state().offsets.set(queue, offset);
-            return Some(offset);
+            PullFrom::Fresh(offset) => Some(offset),
         }
-        self.begin_without_offset(queue).await.ok().filter(|offset| *offset >= 0)
     }
 
-    /// Where a group begins that has no offset. Messages that come again are never passed over but with
-    /// CONSUME_FROM_TIMESTAMP, as in RocketMQ 4.9.
-    async fn begin_without_offset(&self, queue: &MessageQueue) -> Result<i64, ClientError> {
-        let from_where = self.config.consume_from_where;
-        let is_retry = queue.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX);
-        let from_timestamp = from_where == ConsumeFromWhere::ConsumeFromTimestamp;
-        let from_first = from_where == ConsumeFromWhere::ConsumeFromFirstOffset;
-        if from_first || is_retry && !from_timestamp {
-            return Ok(0);
+    /// The group, for what its members ask and tell.
+    pub(crate) fn group(&self) -> ConsumerGroup<'_> {
+        ConsumerGroup {
+            instance: &self.instance,
+            name: &self.config.group,
+            strategy: &self.config.allocate_message_queue_strategy,
+            begin: self.begin,
+            local_offsets: self.local_offsets.as_ref(),
         }
-        let (topic, api) = (&queue.topic, self.instance.api());
-        let addr = self.instance.master_addr(topic, &queue.broker_name).await?;
-        if from_timestamp && !is_retry {
-            return api.search_offset(&addr, queue, self.consume_timestamp_ms).await;
-        }
-        api.queue_offset(&addr, RequestCode::GET_MAX_OFFSET, queue).await
-    }
-
-    async fn fetch_consume_offset(&self, queue: &MessageQueue) -> Result<Option<i64>, ClientError> {
-        if let Some(local) = &self.local_offsets {
-            return Ok(local.get(queue));
-        }
-        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
-        let header = QueryConsumerOffsetRequestHeader {
-            consumer_group: self.config.group.clone(),
-            topic: queue.topic.clone(),
-            queue_id: queue.queue_id,
-        };
-        self.instance.api().query_consumer_offset(&addr, &header).await
     }
 }

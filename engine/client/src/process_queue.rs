@@ -133,11 +133,7 @@ impl ProcessQueue {
             if self.is_dropped() {
                 return None;
             }
-            let batch: Vec<_> = {
-                let mut state = self.state();
-                let count = count_max.min(state.waiting.len());
-                state.waiting.drain(..count).collect()
-            };
+            let batch = self.take_now(count_max);
             if !batch.is_empty() {
                 return Some(batch);
             }
@@ -146,6 +142,13 @@ impl ProcessQueue {
                 () = self.arrived.notified() => {}
             }
         }
+    }
+
+    /// The messages that wait for the listener, at most `count_max`.
+    pub(crate) fn take_now(&self, count_max: usize) -> Vec<Arc<MessageExt>> {
+        let mut state = self.state();
+        let count = count_max.min(state.waiting.len());
+        state.waiting.drain(..count).collect()
     }
 
     /// Removes what is done. Returns the offset that may be committed now.

@@ -13,6 +13,9 @@ use mq_protocol::sys_flag::PullSysFlag;
 use crate::api::PullResult;
 use crate::error::ClientError;
 use crate::instance::ClientInstance;
+use crate::namespace::{
+    message_without_namespace, queue_with_namespace, queue_without_namespace, with_namespace,
+};
 
 /// Time allowed for a pull that the broker may not hold.
 const PULL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,7 +31,8 @@ impl PullClient {
     /// Reads in the name of `group`, which brokers want to know or create.
     #[must_use]
     pub fn new(instance: &ClientInstance, group: impl Into<String>) -> Self {
-        PullClient { instance: instance.clone(), group: group.into() }
+        let group = with_namespace(instance.namespace(), &group.into());
+        PullClient { instance: instance.clone(), group }
     }
 
     /// The queues of `topic` that can be read, asked for anew.
@@ -39,9 +43,12 @@ impl PullClient {
         &self,
         topic: &str,
     ) -> Result<Vec<MessageQueue>, ClientError> {
-        self.instance.update_route(topic).await?;
-        let queues = self.instance.with_routes(|routes| routes.subscribe_queues(topic));
-        queues.map(|queues| queues.to_vec()).ok_or_else(|| ClientError::NoRoute(topic.to_owned()))
+        let topic = with_namespace(self.instance.namespace(), topic);
+        self.instance.update_route(&topic).await?;
+        let queues = self.instance.with_routes(|routes| routes.subscribe_queues(&topic));
+        let queues = queues.ok_or(ClientError::NoRoute(topic))?;
+        let namespace = self.instance.namespace();
+        Ok(queues.iter().map(|queue| queue_without_namespace(namespace, queue)).collect())
     }
 
     /// Pulls at most `count_max` messages from `offset` on: from the master, or from any slave when
@@ -55,7 +62,8 @@ impl PullClient {
         offset: i64,
         count_max: i32,
     ) -> Result<PullResult, ClientError> {
-        let (addr, _) = self.instance.subscribe_addr(queue, MASTER_ID).await?;
+        let wanted = queue_with_namespace(self.instance.namespace(), queue);
+        let (addr, _) = self.instance.subscribe_addr(&wanted, MASTER_ID).await?;
         self.pull_from(&addr, queue, offset, count_max).await
     }
 
@@ -72,7 +80,7 @@ impl PullClient {
     ) -> Result<PullResult, ClientError> {
         let header = PullMessageRequestHeader {
             consumer_group: self.group.clone(),
-            topic: queue.topic.clone(),
+            topic: with_namespace(self.instance.namespace(), &queue.topic),
             queue_id: queue.queue_id,
             queue_offset: offset,
             max_msg_nums: count_max,
@@ -85,7 +93,12 @@ impl PullClient {
             broker_name: Some(queue.broker_name.clone()),
         };
         let api = self.instance.api();
-        api.pull_message(addr, &queue.broker_name, &header, PULL_TIMEOUT).await
+        let mut result = api.pull_message(addr, &queue.broker_name, &header, PULL_TIMEOUT).await?;
+        let namespace = self.instance.namespace();
+        let messages = std::mem::take(&mut result.messages).into_iter();
+        result.messages =
+            messages.map(|message| message_without_namespace(namespace, message)).collect();
+        Ok(result)
     }
 
     /// The offset behind the last message of a queue, at its master.
@@ -113,17 +126,20 @@ impl PullClient {
         group: &str,
         queue: &MessageQueue,
     ) -> Result<Option<i64>, ClientError> {
+        let namespace = self.instance.namespace();
+        let queue = queue_with_namespace(namespace, queue);
         let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
         let header = QueryConsumerOffsetRequestHeader {
-            consumer_group: group.to_owned(),
-            topic: queue.topic.clone(),
+            consumer_group: with_namespace(namespace, group),
+            topic: queue.topic,
             queue_id: queue.queue_id,
         };
         self.instance.api().query_consumer_offset(&addr, &header).await
     }
 
     async fn queue_offset(&self, code: i32, queue: &MessageQueue) -> Result<i64, ClientError> {
+        let queue = queue_with_namespace(self.instance.namespace(), queue);
         let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
-        self.instance.api().queue_offset(&addr, code, queue).await
+        self.instance.api().queue_offset(&addr, code, &queue).await
     }
 }

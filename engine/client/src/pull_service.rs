@@ -17,6 +17,7 @@ use mq_protocol::sys_flag::PullSysFlag;
 use crate::api::{PullResult, PullStatus};
 use crate::error::ClientError;
 use crate::flow_control::FlowControl;
+use crate::namespace::message_without_namespace;
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::ConsumerInner;
 
@@ -24,7 +25,7 @@ use crate::push_consumer::ConsumerInner;
 const BROKER_SUSPEND: Duration = Duration::from_secs(15);
 
 /// Time allowed for a pull, the holding included.
-const PULL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Pause after an error (`pullTimeDelayMillsWhenException`).
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -155,7 +156,6 @@ impl ConsumerInner {
 
     /// Puts the messages that match into the cache; without any, the offset may move on.
     fn take_over(&self, queue: &MessageQueue, process_queue: &ProcessQueue, result: PullResult) {
-        let retry_topic = retry_topic(&self.config.group);
         let messages: Vec<_> = {
             let state = self.state();
             let subscription = state.subscriptions.get(&queue.topic);
@@ -170,12 +170,19 @@ impl ConsumerInner {
             }
             return;
         }
-        let restored = messages.into_iter().map(|message| restore_topic(message, &retry_topic));
-        let restored = restored.map(Arc::new).collect();
+        let known = messages.into_iter().map(|message| self.reset_retry_and_namespace(message));
+        let known = known.map(Arc::new).collect();
         match self.config.consume_orderly {
-            true => process_queue.put_in_order(restored),
-            false => process_queue.put(restored),
+            true => process_queue.put_in_order(known),
+            false => process_queue.put(known),
         }
+    }
+
+    /// The message as its listener knows it: of the topic that it was sent to, not of the group's retry topic, and
+    /// outside of the client's namespace.
+    pub(crate) fn reset_retry_and_namespace(&self, message: MessageExt) -> MessageExt {
+        let message = restore_topic(message, &retry_topic(&self.config.group));
+        message_without_namespace(self.instance.namespace(), message)
     }
 
     /// Lets a queue rest whose offset its broker corrected, and gives it up. The next rebalance takes it again,
@@ -247,13 +254,13 @@ impl ConsumerInner {
 }
 
 /// Brokers match hashes of tags; two tags may share one.
-fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -> bool {
+pub(crate) fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -> bool {
     let tags = &subscription.tags_set;
     tags.is_empty() || message.message.tags().is_some_and(|tag| tags.iter().any(|t| t == tag))
 }
 
 /// A message that comes again has the topic it was sent to, not the group's retry topic.
-pub(crate) fn restore_topic(mut message: MessageExt, retry_topic: &str) -> MessageExt {
+fn restore_topic(mut message: MessageExt, retry_topic: &str) -> MessageExt {
     if message.message.topic == retry_topic
         && let Some(topic) = message.message.properties.get(MessageConst::RETRY_TOPIC)
     {
@@ -262,7 +269,8 @@ pub(crate) fn restore_topic(mut message: MessageExt, retry_topic: &str) -> Messa
     message
 }
 
-fn pause_after(error: &ClientError) -> Duration {
+/// How long the pulling of a queue rests after an error.
+pub(crate) fn pause_after(error: &ClientError) -> Duration {
     match error {
         ClientError::Broker { code: ResponseCode::FLOW_CONTROL, .. } => PAUSE_AFTER_FLOW_CONTROL,
         _ => PAUSE_AFTER_ERROR,

@@ -20,15 +20,15 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::allocate::AllocateMessageQueueStrategy;
+use crate::consumer_group::GroupBegin;
 use crate::error::StartError;
 use crate::flow_control::FlowControl;
 use crate::instance::{CLIENT_INNER_PRODUCER_GROUP, ClientInstance};
 use crate::local_offset_store::LocalOffsetStore;
+use crate::namespace::{queue_without_namespace, with_namespace};
 use crate::offset_store::OffsetTable;
 use crate::process_queue::ProcessQueue;
 use crate::producer::{Producer, ProducerConfig};
-
-const HALF_AN_HOUR_MS: i64 = 30 * 60 * 1_000;
 
 /// What the listener made of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +170,16 @@ impl PushConsumerConfig {
             flow_control: FlowControl::default(),
         }
     }
+
+    /// With the group and the topics within `namespace`.
+    fn within(mut self, namespace: &str) -> Self {
+        self.group = with_namespace(namespace, &self.group);
+        let subscriptions = std::mem::take(&mut self.subscriptions).into_iter();
+        self.subscriptions = subscriptions
+            .map(|(topic, selector)| (with_namespace(namespace, &topic), selector))
+            .collect();
+        self
+    }
 }
 
 /// A member of a consumer group. Ends with [`PushConsumer::shutdown`], not when dropped.
@@ -188,8 +198,8 @@ pub(crate) struct ConsumerInner {
     pub(crate) consume_permits: Arc<Semaphore>,
     /// The offsets of broadcasting.
     pub(crate) local_offsets: Option<LocalOffsetStore>,
-    /// See [`PushConsumerConfig::consume_timestamp_ms`].
-    pub(crate) consume_timestamp_ms: i64,
+    /// Where the group begins that has no offset.
+    pub(crate) begin: GroupBegin,
     /// One request for locks of queues at a time.
     pub(crate) locking: tokio::sync::Mutex<()>,
     /// When it was made, by the wall clock, in ms.
@@ -220,10 +230,12 @@ impl PushConsumer {
     ) -> BoxFuture<'static, Result<PushConsumer, StartError>> {
         let instance = instance.clone();
         Box::pin(async move {
+            let config = config.within(instance.namespace());
             let local_offsets = load_local_offsets(&instance, &config).await?;
             let inner = ConsumerInner::new(&instance, config, listener, local_offsets)?;
             let inner = Arc::new(inner);
-            instance.register_consumer(&inner.config.group, &inner);
+            let weak = Arc::downgrade(&inner);
+            instance.register_consumer(&inner.config.group, weak);
             for topic in inner.topics() {
                 if let Err(error) = instance.update_route(&topic).await {
                     tracing::info!(topic, %error, "no route yet");
@@ -251,8 +263,10 @@ impl PushConsumer {
     #[must_use]
     pub fn owned_queues(&self) -> Vec<(MessageQueue, Option<i64>)> {
         let state = self.inner.state();
+        let namespace = self.inner.instance.namespace();
         let queues = state.process_queues.keys();
-        queues.map(|queue| (queue.clone(), state.offsets.get(queue))).collect()
+        let known = |queue| queue_without_namespace(namespace, queue);
+        queues.map(|queue| (known(queue), state.offsets.get(queue))).collect()
     }
 
     /// Leaves the group: stops pulling and consuming, commits offsets, releases queues, tells the brokers.
@@ -281,7 +295,8 @@ impl ConsumerInner {
         local_offsets: Option<LocalOffsetStore>,
     ) -> Result<Self, SubscriptionParseError> {
         let version = instance.env().clock.now_millis() as i64;
-        let half_an_hour_ago_ms = version - HALF_AN_HOUR_MS;
+        let begin =
+            GroupBegin::new(config.consume_from_where, config.consume_timestamp_ms, version);
         let mut selectors = config.subscriptions.clone();
         if config.message_model == MessageModel::Clustering {
             selectors.insert(retry_topic(&config.group), "*".into());
@@ -311,7 +326,7 @@ impl ConsumerInner {
             consume_permits: Arc::new(Semaphore::new(config.consume_thread_max)),
             local_offsets,
             locking: tokio::sync::Mutex::default(),
-            consume_timestamp_ms: config.consume_timestamp_ms.unwrap_or(half_an_hour_ago_ms),
+            begin,
             started_ms: version,
             state: Mutex::new(state),
             config,
@@ -356,7 +371,7 @@ impl ConsumerInner {
             consume_type: ConsumeType::ConsumePassively,
             message_model: self.config.message_model,
             consume_from_where: self.config.consume_from_where,
-            unit_mode: false,
+            unit_mode: self.instance.config().unit_mode,
             subscription_data_set: self.state().subscriptions.values().cloned().collect(),
         }
     }

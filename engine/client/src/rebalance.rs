@@ -23,7 +23,7 @@ impl ConsumerInner {
         }
         let mut changed = false;
         for topic in self.topics() {
-            let Some(mine) = self.allocate(&topic).await else { continue };
+            let Some(mine) = self.group().allocate(&topic).await else { continue };
             changed |= self.give_up_queues(&topic, &mine).await;
             changed |= self.take_queues(&mine).await;
         }
@@ -33,43 +33,6 @@ impl ConsumerInner {
                 subscription.sub_version = now_ms;
             }
             self.instance.heartbeat_soon();
-        }
-    }
-
-    /// This member's share of a topic, all of it by broadcasting; `None` when the route or the members are not
-    /// known.
-    async fn allocate(&self, topic: &str) -> Option<Vec<MessageQueue>> {
-        let queues = self.instance.with_routes(|routes| routes.subscribe_queues(topic))?;
-        if self.is_broadcasting() {
-            return Some(queues.to_vec());
-        }
-        let mut client_ids = self.find_consumer_id_list(topic).await?;
-        client_ids.sort();
-        let strategy = &self.config.allocate_message_queue_strategy;
-        match strategy.allocate(self.instance.client_id(), &queues, &client_ids) {
-            Ok(mine) => Some(mine),
-            Err(error) => {
-                tracing::error!(topic, strategy = strategy.name(), %error, "queues not divided");
-                None
-            }
-        }
-    }
-
-    /// Asks one broker of the topic, drawn at random, for the members of the group.
-    async fn find_consumer_id_list(&self, topic: &str) -> Option<Vec<String>> {
-        let addrs = self.instance.with_routes(|routes| routes.any_addrs(topic));
-        if addrs.is_empty() {
-            return None;
-        }
-        let addr = &addrs[self.instance.random_below(addrs.len())];
-        let group = &self.config.group;
-        match self.instance.api().get_consumer_id_list_by_group(addr, group).await {
-            Ok(client_ids) if !client_ids.is_empty() => Some(client_ids),
-            Ok(_) => None,
-            Err(error) => {
-                tracing::info!(topic, addr, %error, "members of the group unknown");
-                None
-            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mq_env::clock::Clock;
 use mq_protocol::body::offset_table::GetConsumerStatusBody;
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::{Json, to_bytes};
@@ -18,6 +19,7 @@ use crate::consumer_admin::offsets_of_reset;
 use crate::consumers::Consumers;
 use crate::instance::Signals;
 use crate::push_consumer::ConsumerInner;
+use crate::request_reply::RequestFutures;
 use crate::transaction_checks::TransactionChecks;
 
 /// Hands what brokers ask to whom it concerns.
@@ -25,20 +27,22 @@ pub(crate) struct ClientRemotingProcessor {
     pub(crate) signals: Arc<Signals>,
     pub(crate) transaction_checks: Arc<TransactionChecks>,
     pub(crate) consumers: Arc<Consumers>,
+    pub(crate) request_futures: Arc<RequestFutures>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl ClientRemotingProcessor {
     fn reset_offset(&self, request: &RemotingCommand) -> Result<(), ProcessError> {
         let header: ResetOffsetRequestHeader = request.header()?;
         let offsets = offsets_of_reset(&request.body)?;
-        if let Some(consumer) = self.consumers.get(&header.group) {
+        if let Some(consumer) = self.consumers.get_push(&header.group) {
             consumer.reset_offset(&header.topic, &offsets);
         }
         Ok(())
     }
 
     fn consumer_status(&self, header: &GetConsumerStatusRequestHeader) -> ProcessOutcome {
-        let consumer = self.consumers.get(&header.group);
+        let consumer = self.consumers.get_push(&header.group);
         let offsets = consumer.map(|consumer| consumer.consumer_status(&header.topic));
         answer(&GetConsumerStatusBody {
             message_queue_table: offsets.unwrap_or_default(),
@@ -59,7 +63,7 @@ impl ClientRemotingProcessor {
 
     fn consumer(&self, group: &str) -> Result<Arc<ConsumerInner>, ProcessError> {
         let remark = || format!("The Consumer Group <{group}> not exist in this consumer");
-        self.consumers.get(group).ok_or_else(|| ProcessError::system(remark()))
+        self.consumers.get_push(group).ok_or_else(|| ProcessError::system(remark()))
     }
 }
 
@@ -80,6 +84,11 @@ impl RequestProcessor for ClientRemotingProcessor {
                 return Ok(answer(&info).into());
             }
             RequestCode::CONSUME_MESSAGE_DIRECTLY => return self.consume_directly(&request),
+            RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT => {
+                let now_ms = self.clock.now_millis();
+                self.request_futures.take_reply(channel, request, now_ms)?;
+                return Ok(RemotingCommand::response(ResponseCode::SUCCESS, None).into());
+            }
             code => return Err(not_supported(code)),
         }
         Ok(ProcessOutcome::Silent)

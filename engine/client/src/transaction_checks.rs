@@ -16,6 +16,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{Channel, ProcessError};
 use tokio::sync::mpsc;
 
+use crate::instance::ClientInstance;
 use crate::transaction_producer::{LocalTransactionState, TransactionListener};
 
 /// Questions that may wait for a producer (`checkRequestHoldMax`).
@@ -80,10 +81,13 @@ impl TransactionChecks {
 pub(crate) async fn answer(
     mut checks: mpsc::Receiver<Check>,
     listener: Arc<dyn TransactionListener>,
+    instance: ClientInstance,
 ) {
     while let Some(check) = checks.recv().await {
         let state = listener.check_local_transaction(&check.message).await;
         let request = RemotingCommand::request(RequestCode::END_TRANSACTION, &check.ends(state));
+        let remoting = instance.api().remoting();
+        let request = remoting.hooked(check.channel.remote_addr(), request);
         if let Err(error) = check.channel.oneway(request) {
             tracing::info!(group = check.group, %error, "an answer about a transaction is not sent");
         }

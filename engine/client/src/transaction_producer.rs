@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::api::{SendResult, SendStatus};
 use crate::error::{ClientError, SendError};
 use crate::instance::ClientInstance;
+use crate::namespace::{queue_with_namespace, with_namespace};
 use crate::producer::{Producer, ProducerConfig};
 use crate::transaction_checks::{self, Check};
 
@@ -85,8 +86,10 @@ impl TransactionProducer {
         config: ProducerConfig,
         listener: Arc<dyn TransactionListener>,
     ) -> Self {
-        let (sender, receiver) = instance.transaction_checks().register(&config.group);
-        let answering = transaction_checks::answer(receiver, Arc::clone(&listener));
+        let group = with_namespace(instance.namespace(), &config.group);
+        let (sender, receiver) = instance.transaction_checks().register(&group);
+        let answering =
+            transaction_checks::answer(receiver, Arc::clone(&listener), instance.clone());
         instance.tasks().spawn_until_cancelled("client transaction checks", answering);
         TransactionProducer { producer: Producer::new(instance, config), listener, _checks: sender }
     }
@@ -121,8 +124,9 @@ impl TransactionProducer {
         half: &SendResult,
         state: LocalTransactionState,
     ) -> Result<(), ClientError> {
-        let queue = &half.message_queue;
-        let addr = self.producer.instance().master_addr(&queue.topic, &queue.broker_name).await?;
+        let instance = self.producer.instance();
+        let queue = queue_with_namespace(instance.namespace(), &half.message_queue);
+        let addr = instance.master_addr(&queue.topic, &queue.broker_name).await?;
         let id = half.offset_msg_id.parse::<OffsetMessageId>();
         let id = id.map_err(|error| ClientError::bad_answer(&addr, &error))?;
         let header = EndTransactionRequestHeader {
@@ -133,8 +137,8 @@ impl TransactionProducer {
             from_transaction_check: false,
             msg_id: half.msg_id.clone(),
             transaction_id: Some(half.msg_id.clone()),
-            broker_name: Some(queue.broker_name.clone()),
+            broker_name: Some(queue.broker_name),
         };
-        self.producer.instance().api().end_transaction_oneway(&addr, &header)
+        instance.api().end_transaction_oneway(&addr, &header)
     }
 }

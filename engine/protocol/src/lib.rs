@@ -4,16 +4,18 @@
 //!
 //! - [`codes`] numbers of requests, responses, languages and versions; [`sys_flag`] bit sets;
 //! - `text_map` texts by texts; [`ext_fields`] the flattened custom header, [`header`] its typed views,
-//!   [`remoting_command`] the command around it;
+//!   [`remoting_command`] the command around it, [`acl`] its signature;
 //! - [`serialize`] its two header encodings, [`frame`] the length-prefixed frame of the wire;
 //! - [`ha_frame`] the two streams of replication; [`ack_rule`] what SEND_OK says of the copies;
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
+//! - [`topic_validator`] which names topics and groups may have;
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
 //! - [`consume_queue_unit`] the unit of ConsumeQueue files;
 //! - [`properties_file`] the `.properties` files of brokers and name servers;
 //! - `steps` what decoders did, counted for tests.
 
 pub mod ack_rule;
+pub mod acl;
 pub mod body;
 pub mod codes;
 pub mod consume_queue_unit;
@@ -30,3 +32,4 @@ pub mod serialize;
 mod steps;
 pub mod sys_flag;
 mod text_map;
+pub mod topic_validator;

@@ -15,6 +15,12 @@ use crate::error::{CloseReason, RemotingError};
 use crate::limits::Limits;
 use crate::processor::ProcessorTable;
 
+/// Looks at every request before it is sent, and may add to it (Java `RPCHook`).
+pub trait RpcHook: Send + Sync {
+    /// `request` is about to be sent to `addr`.
+    fn do_before_request(&self, addr: &str, request: &mut RemotingCommand);
+}
+
 /// Settings of a [`RemotingClient`].
 #[derive(Clone, Debug)]
 pub struct RemotingClientConfig {
@@ -53,6 +59,7 @@ struct Inner {
     config: RemotingClientConfig,
     limits: Limits,
     processors: Arc<ProcessorTable>,
+    hooks: Vec<Arc<dyn RpcHook>>,
     channels: Mutex<Channels>,
 }
 
@@ -67,6 +74,17 @@ impl RemotingClient {
     /// `processors`.
     #[must_use]
     pub fn new(env: Env, config: RemotingClientConfig, processors: ProcessorTable) -> Self {
+        RemotingClient::with_hooks(env, config, processors, Vec::new())
+    }
+
+    /// As [`RemotingClient::new`]; every request passes `hooks`, in their order.
+    #[must_use]
+    pub fn with_hooks(
+        env: Env,
+        config: RemotingClientConfig,
+        processors: ProcessorTable,
+        hooks: Vec<Arc<dyn RpcHook>>,
+    ) -> Self {
         let channels = Channels { by_addr: BTreeMap::new(), next_id: 0, shut_down: false };
         let inner = Arc::new(Inner {
             tasks: env.tasks.child(),
@@ -74,6 +92,7 @@ impl RemotingClient {
             limits: Limits::of_client(config.channel_max_idle),
             config,
             processors: Arc::new(processors),
+            hooks,
             channels: Mutex::new(channels),
         });
         let closing = Arc::clone(&inner);
@@ -97,7 +116,7 @@ impl RemotingClient {
         timeout: Duration,
     ) -> Result<RemotingCommand, RemotingError> {
         let channel = self.inner.channel(addr)?;
-        let result = channel.invoke(request, timeout).await;
+        let result = channel.invoke(self.hooked(addr, request), timeout).await;
         if matches!(result, Err(RemotingError::Timeout { .. }))
             && self.inner.config.close_socket_if_timeout
             && channel.was_open()
@@ -119,7 +138,7 @@ impl RemotingClient {
         request: RemotingCommand,
         timeout: Duration,
     ) -> Result<RemotingCommand, RemotingError> {
-        self.inner.channel(addr)?.invoke(request, timeout).await
+        self.inner.channel(addr)?.invoke(self.hooked(addr, request), timeout).await
     }
 
     /// Queues `request` for `addr` as a one-way request.
@@ -128,7 +147,16 @@ impl RemotingClient {
     /// When the client is shut down or the frame would be too large. That the connection cannot be
     /// opened is not seen here.
     pub fn invoke_oneway(&self, addr: &str, request: RemotingCommand) -> Result<(), RemotingError> {
-        self.inner.channel(addr)?.oneway(request)
+        self.inner.channel(addr)?.oneway(self.hooked(addr, request))
+    }
+
+    /// The request as every hook has seen it; for those that go out by a [`Channel`] of this client.
+    #[must_use]
+    pub fn hooked(&self, addr: &str, mut request: RemotingCommand) -> RemotingCommand {
+        for hook in &self.inner.hooks {
+            hook.do_before_request(addr, &mut request);
+        }
+        request
     }
 
     /// Whether a connection to `addr` is open or being opened.

@@ -26,7 +26,7 @@
 //! * A panic of a processor is not caught: it ends the process like that of any other task. What
 //!   the outside can cause is a [`ProcessError`] and becomes a reply.
 //!
-//! Not here: TLS, ACL signatures, the choice among name servers.
+//! Not here: TLS, the choice among name servers.
 
 pub mod error;
 
@@ -47,7 +47,7 @@ pub mod server;
 pub mod client;
 
 pub use channel::{Channel, ChannelId};
-pub use client::{RemotingClient, RemotingClientConfig};
+pub use client::{RemotingClient, RemotingClientConfig, RpcHook};
 pub use error::{CloseReason, RemotingError};
 pub use log_limit::LogLimit;
 pub use processor::{

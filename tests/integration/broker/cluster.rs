@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use mq_broker::config::BrokerConfig;
 use mq_broker::{BrokerController, BrokerError};
+use mq_client::{ClientConfig, ClientInstance};
 use mq_namesrv::{NamesrvConfig, NamesrvController};
 use mq_protocol::body::heartbeat::{HeartbeatData, SubscriptionData};
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::CustomHeader;
+use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_protocol::header::send_message::{SendMessageRequestHeader, SendMessageResponseHeader};
 use mq_protocol::remoting_command::RemotingCommand;
@@ -123,6 +125,21 @@ impl Cluster {
         response.header::<SendMessageResponseHeader>().unwrap().queue_offset
     }
 
+    /// Makes a topic of four queues.
+    pub(super) async fn create_topic(&self, broker: &Broker, topic: &str) {
+        let header = CreateTopicRequestHeader {
+            topic: topic.to_owned(),
+            default_topic: "TBW102".to_owned(),
+            read_queue_nums: 4,
+            write_queue_nums: 4,
+            perm: 6,
+            topic_filter_type: "SINGLE_TAG".to_owned(),
+            ..CreateTopicRequestHeader::default()
+        };
+        let code = RequestCode::UPDATE_AND_CREATE_TOPIC;
+        assert_eq!(self.call(&broker.addr, code, &header).await.code, ResponseCode::SUCCESS);
+    }
+
     /// The power of a broker's machine fails and comes back: nothing is left that was not synced.
     pub(super) fn power_cycle(&self, broker: &Broker) {
         broker.machine.power_loss_worst();
@@ -204,6 +221,21 @@ pub(super) fn new_client(
     });
     process.start();
     RemotingClient::new(process.env().unwrap(), RemotingClientConfig::default(), processors)
+}
+
+/// A client of the name server, and its machine.
+pub(super) fn new_instance(world: &WorldHandle, name: &str) -> (MachineHandle, ClientInstance) {
+    let machine = world.add_machine(name, MachineConfig::default());
+    let process = machine.add_process(name, |context: ProcessContext| async move {
+        context.shutdown.cancelled().await;
+    });
+    process.start();
+    let config = ClientConfig {
+        namesrv_addrs: vec![NAMESRV.to_owned()],
+        instance_name: name.to_owned(),
+        ..ClientConfig::default()
+    };
+    (machine, ClientInstance::start(process.env().unwrap(), config))
 }
 
 fn main_of(

@@ -1,11 +1,17 @@
 //! What RocketMQ 4.9.7 answered to requests made by hand, and what we answer to the same bytes.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use mq_protocol::codes::{RequestCode, ResponseCode};
-use mq_protocol::header::admin::CreateTopicRequestHeader;
+use mq_protocol::message::Properties;
+use mq_protocol::message_codec::decode_messages;
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::{Channel, ProcessResult, ProcessorTable, RequestProcessor};
 use staticfire_world::world::World;
 
-use super::cluster::{Broker, Cluster, seconds};
+use super::cluster::{Broker, Cluster, heartbeat, new_client, pull_header, seconds};
 use crate::vectors::fixture::{Row, rows};
 
 /// Requests of which the answer comes with later parts of the broker.
@@ -71,26 +77,12 @@ async fn compare(cluster: &Cluster, broker: &Broker, scenario: &str, passed_over
     assert!(compared > 4, "{scenario}: {compared}");
 }
 
-async fn create_topic(cluster: &Cluster, broker: &Broker, topic: &str) {
-    let header = CreateTopicRequestHeader {
-        topic: topic.to_owned(),
-        default_topic: "TBW102".to_owned(),
-        read_queue_nums: 4,
-        write_queue_nums: 4,
-        perm: 6,
-        topic_filter_type: "SINGLE_TAG".to_owned(),
-        ..CreateTopicRequestHeader::default()
-    };
-    let code = RequestCode::UPDATE_AND_CREATE_TOPIC;
-    assert_eq!(cluster.call(&broker.addr, code, &header).await.code, ResponseCode::SUCCESS);
-}
-
 #[test]
 fn requests_made_by_hand() {
     World::test(1, async |world| {
         let cluster = Cluster::new(world);
         let broker = cluster.master(|config, _| config.enable_property_filter = true).await;
-        create_topic(&cluster, &broker, "WireErr").await;
+        cluster.create_topic(&broker, "WireErr").await;
         // Java shows its exceptions for a missing and a malformed field (9, 10) and for an SQL92 expression
         // (41), and takes one that does not compile for one that wants everything (15).
         compare(&cluster, &broker, "errors-raw", &[9, 10, 15, 41]).await;
@@ -102,7 +94,7 @@ fn sends_that_are_refused() {
     World::test(2, async |world| {
         let cluster = Cluster::new(world);
         let broker = cluster.master(|_, _| {}).await;
-        create_topic(&cluster, &broker, "WireErr").await;
+        cluster.create_topic(&broker, "WireErr").await;
         // The queue of the last one is drawn.
         compare(&cluster, &broker, "errors-producer", &[14]).await;
     });
@@ -113,7 +105,7 @@ fn requests_to_a_slave() {
     World::test(3, async |world| {
         let cluster = Cluster::new(world);
         let master = cluster.master(|_, _| {}).await;
-        create_topic(&cluster, &master, "WireTopic").await;
+        cluster.create_topic(&master, "WireTopic").await;
         for _ in 0..272 {
             cluster.send(&master.addr, "WireTopic", "body").await;
         }
@@ -129,7 +121,77 @@ fn a_java_consumer_that_filters_by_properties() {
     World::test(4, async |world| {
         let cluster = Cluster::new(world);
         let broker = cluster.master(|config, _| config.enable_property_filter = true).await;
-        create_topic(&cluster, &broker, "SqlTopic").await;
+        cluster.create_topic(&broker, "SqlTopic").await;
         compare(&cluster, &broker, "java-push-sql92", &[]).await;
+    });
+}
+
+/// A client that confirms what it is asked, and keeps it.
+#[derive(Default)]
+struct Confirming {
+    asked: Mutex<Vec<RemotingCommand>>,
+}
+
+impl RequestProcessor for Confirming {
+    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+        self.asked.lock().unwrap().push(request);
+        Ok(RemotingCommand::response(ResponseCode::SUCCESS, None).into())
+    }
+}
+
+/// What of a pushed reply does not depend on addresses and time, its properties in order.
+fn pushed_essence(request: &RemotingCommand) -> String {
+    let fields = request.ext_fields.iter().map(|(key, value)| match key {
+        "bornHost" | "storeHost" | "storeTimestamp" => key.to_owned(),
+        "properties" => {
+            let properties = Properties::parse(value);
+            let properties: BTreeMap<_, _> = properties.iter().collect();
+            let timed = properties.keys().map(|name| match *name {
+                "PUSH_REPLY_TIME" => (*name).to_owned(),
+                name => format!("{name}:{}", properties[name]),
+            });
+            timed.collect::<Vec<_>>().join(" ")
+        }
+        _ => format!("{key}={value}"),
+    });
+    let fields: BTreeSet<_> = fields.collect();
+    format!("{} {:?} {fields:?} {:?}", request.code, request.remark, request.body)
+}
+
+#[test]
+fn replies_of_java_clients() {
+    World::test(4, async |world| {
+        let cluster = Cluster::new(world.clone());
+        let broker = cluster.master(|_, _| {}).await;
+        let requester = Arc::new(Confirming::default());
+        let table = ProcessorTable::default().register_default(requester.clone());
+        let client = new_client(&world, "requester", table);
+        let data = HeartbeatData {
+            client_id: "127.0.0.1@inst-PG_request".to_owned(),
+            producer_data_set: vec![ProducerData { group_name: "PG_request".to_owned() }],
+            consumer_data_set: Vec::new(),
+        };
+        heartbeat(&client, &broker, &data).await;
+        let replies = exchanges("java-request-reply").into_iter();
+        let replies = replies.filter(|(row, _)| row.code == RequestCode::SEND_REPLY_MESSAGE_V2);
+        let mut compared = 0;
+        for (row, recorded) in replies {
+            let answer = cluster.ask(&broker.addr, row.command()).await;
+            assert_eq!(essence(&answer), essence(&recorded), "{}", row.label());
+            compared += 1;
+        }
+        assert_eq!(compared, 6);
+        let pushed: Vec<_> = requester.asked.lock().unwrap().iter().map(pushed_essence).collect();
+        let is_push = |row: &Row| row.code == RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT;
+        let recorded = rows().into_iter().filter(|row| is_push(row) && !row.is_response());
+        let recorded: Vec<_> = recorded.map(|row| pushed_essence(&row.command())).collect();
+        assert_eq!((&pushed, pushed.len()), (&recorded, 3));
+
+        let pull = pull_header("reader", "DefaultCluster_REPLY_TOPIC", 0);
+        let stored = cluster.call(&broker.addr, RequestCode::PULL_MESSAGE, &pull).await;
+        let stored = decode_messages(&stored.body);
+        // 4.9 stores the properties as they came, and so many bytes of them.
+        let sizes: Vec<_> = stored.iter().map(|message| message.store_size).collect();
+        assert_eq!(sizes, [186, 186, 186, 289, 290, 290]);
     });
 }

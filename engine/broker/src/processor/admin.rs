@@ -23,7 +23,7 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 use super::created_by_java;
 use crate::context::BrokerContext;
 use crate::registration;
-use crate::topic_validator::{is_legal_group, validate_topic};
+use mq_protocol::topic_validator::{is_legal_group, validate_topic};
 
 /// What 4.9 says to whoever would change a slave's tables.
 const NOT_FROM_SLAVE: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";

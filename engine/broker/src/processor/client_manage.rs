@@ -17,7 +17,7 @@ use super::{empty_success, no_property_filter};
 use crate::client_channel::ClientChannelInfo;
 use crate::context::BrokerContext;
 use crate::subscription::{Subscription, SubscriptionKind};
-use crate::topic_validator::{GROUP_BYTES_MAX, is_storable_name};
+use mq_protocol::topic_validator::{GROUP_BYTES_MAX, is_storable_name};
 
 /// Longest name of a client: an address, a process and the name of an instance.
 const CLIENT_ID_BYTES_MAX: usize = 1_024;

@@ -14,9 +14,9 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 use mq_store::PutMessageStatus;
 
 use crate::context::BrokerContext;
-use crate::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 use crate::transaction_ends::write_op;
 use crate::transactional_message::committed_message;
+use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 
 /// Answers 37.
 pub(super) struct EndTransactionProcessor {

@@ -22,9 +22,11 @@ use super::send_result::{refusal, send_response, service_not_available};
 use super::{FAQ, no_group};
 use crate::context::BrokerContext;
 use crate::topic_config_manager::topic_sys_flag;
-use crate::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic};
 use crate::transactional_message::{
     TRANSACTION_QUEUE_NUMS, half_message, is_half_message, is_wait_store_ok,
+};
+use mq_protocol::topic_validator::{
+    RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic,
 };
 
 /// Queues of a group's dead letters.
@@ -63,7 +65,7 @@ impl SendMessageProcessor {
         check_request(&self.context, &send.header)?;
         let context = Arc::clone(&self.context);
         let topic = context.topics.select_topic_config(&send.header.topic);
-        match topic.filter(|_| !send.is_to_retry_topic() && !send.is_half) {
+        match topic.filter(|_| !is_to_retry_topic(&send.header) && !send.is_half) {
             Some(topic) => {
                 let appended = append(&context, send, &topic)?;
                 Ok(ProcessOutcome::later(
@@ -110,12 +112,6 @@ impl RequestProcessor for SendMessageProcessor {
     }
 }
 
-impl Send {
-    fn is_to_retry_topic(&self) -> bool {
-        self.header.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX)
-    }
-}
-
 impl Appended {
     async fn response(self, context: &BrokerContext) -> RemotingCommand {
         let result = context.waiting_sends.wait(&self.channel, self.put).await;
@@ -123,8 +119,12 @@ impl Appended {
     }
 }
 
+fn is_to_retry_topic(header: &SendMessageRequestHeader) -> bool {
+    header.topic.starts_with(RETRY_GROUP_TOPIC_PREFIX)
+}
+
 /// What can be said before the topic is known.
-fn check_request(
+pub(super) fn check_request(
     context: &BrokerContext,
     header: &SendMessageRequestHeader,
 ) -> Result<(), ProcessError> {
@@ -161,12 +161,8 @@ async fn append_after_preparation(
     context: &Arc<BrokerContext>,
     mut send: Send,
 ) -> Result<Appended, ProcessError> {
-    let mut topic = match context.topics.select_topic_config(&send.header.topic) {
-        Some(topic) => topic,
-        None => create_topic(context, &send).await?,
-    };
-    check_queue_id(&send, &topic)?;
-    if send.is_to_retry_topic()
+    let mut topic = find_or_create_topic(context, &send.header, &send.channel).await?;
+    if is_to_retry_topic(&send.header)
         && let Some(dead_letters) = dead_letter_topic(context, &send).await?
     {
         send.header.topic.clone_from(&dead_letters.topic_name);
@@ -186,17 +182,31 @@ async fn append_after_preparation(
     append(context, send, &topic)
 }
 
+/// The topic of a send, made if it is missing, which has the queue that the producer wants.
+pub(super) async fn find_or_create_topic(
+    context: &Arc<BrokerContext>,
+    header: &SendMessageRequestHeader,
+    channel: &Channel,
+) -> Result<Arc<TopicConfig>, ProcessError> {
+    let topic = match context.topics.select_topic_config(&header.topic) {
+        Some(topic) => topic,
+        None => create_topic(context, header, channel).await?,
+    };
+    check_queue_id(header, channel, &topic)?;
+    Ok(topic)
+}
+
 async fn create_topic(
     context: &Arc<BrokerContext>,
-    send: &Send,
+    header: &SendMessageRequestHeader,
+    channel: &Channel,
 ) -> Result<Arc<TopicConfig>, ProcessError> {
-    let header = &send.header;
     // Nothing could be stored under it; on a slave it would be a topic that its master lacks.
     if context.is_slave() || !context.store.is_writeable() {
         let remark = service_not_available(context);
         return Err(ProcessError::new(ResponseCode::SERVICE_NOT_AVAILABLE, remark));
     }
-    let is_retry = send.is_to_retry_topic();
+    let is_retry = is_to_retry_topic(header);
     let is_unit = header.unit_mode.unwrap_or(false);
     let sys_flag = topic_sys_flag(is_unit && !is_retry, is_unit && is_retry);
     let created = context.topics.create_topic_in_send_message_method(
@@ -207,7 +217,7 @@ async fn create_topic(
     );
     if let Some(found) = created.await? {
         if found.is_new {
-            let producer = send.channel.peer_addr();
+            let producer = channel.peer_addr();
             tracing::info!(topic = header.topic, %producer, "topic created by a send");
             context.register_broker_oneway();
         }
@@ -241,8 +251,12 @@ async fn dead_letter_topic(
     Ok(Some(found.config))
 }
 
-fn check_queue_id(send: &Send, topic: &TopicConfig) -> Result<(), ProcessError> {
-    if send.header.queue_id < topic.write_queue_nums.max(topic.read_queue_nums) {
+fn check_queue_id(
+    header: &SendMessageRequestHeader,
+    channel: &Channel,
+    topic: &TopicConfig,
+) -> Result<(), ProcessError> {
+    if header.queue_id < topic.write_queue_nums.max(topic.read_queue_nums) {
         return Ok(());
     }
     let perm = |bit, letter| if topic.perm & bit != 0 { letter } else { '-' };
@@ -253,16 +267,28 @@ fn check_queue_id(send: &Send, topic: &TopicConfig) -> Result<(), ProcessError> 
     let remark = format!(
         "request queueId[{}] is illegal, TopicConfig [topicName={}, readQueueNums={}, \
          writeQueueNums={}, perm={perm}, topicFilterType={}, topicSysFlag={}, order={}] Producer: {}",
-        send.header.queue_id,
+        header.queue_id,
         topic.topic_name,
         topic.read_queue_nums,
         topic.write_queue_nums,
         topic.topic_filter_type.name(),
         topic.topic_sys_flag,
         topic.order,
-        send.channel.peer_addr(),
+        channel.peer_addr(),
     );
     Err(ProcessError::system(remark))
+}
+
+/// The queue that the producer wants, or one that is drawn.
+pub(super) fn queue_id(
+    context: &BrokerContext,
+    header: &SendMessageRequestHeader,
+    topic: &TopicConfig,
+) -> i32 {
+    match header.queue_id {
+        queue_id if queue_id < 0 => context.random_queue_id(topic.write_queue_nums),
+        queue_id => queue_id,
+    }
 }
 
 /// Hands the message, or the batch, to the store.
@@ -271,13 +297,9 @@ fn append(
     send: Send,
     topic: &TopicConfig,
 ) -> Result<Appended, ProcessError> {
-    check_queue_id(&send, topic)?;
+    check_queue_id(&send.header, &send.channel, topic)?;
     let Send { request, header, channel, is_half, is_dead_letter } = send;
-    let queue_id = if header.queue_id < 0 {
-        context.random_queue_id(topic.write_queue_nums)
-    } else {
-        header.queue_id
-    };
+    let queue_id = queue_id(context, &header, topic);
     let is_batch = header.batch.unwrap_or(false);
     let properties = header.properties.unwrap_or_default();
     let view = PropertiesView::new(&properties);

@@ -20,15 +20,49 @@ pub(super) fn send_response(
     let (code, remark) = code_of(context, result.status);
     let mut response = RemotingCommand::response(code, remark);
     response.ext_fields.reserve(5, 160);
-    if let (true, Some(append)) = (result.status.is_stored(), &result.append) {
-        response = response.with_header(&SendMessageResponseHeader {
-            msg_id: msg_id(context, append),
-            queue_id,
-            queue_offset: append.queue_offset as i64,
-            transaction_id: None,
-        });
+    if let Some(header) = place(context, queue_id, &result) {
+        response = response.with_header(&header);
     }
     with_trace_fields(&context.config, response)
+}
+
+/// The response to a reply: what became of it is said by `pushed`, with a remark if it failed; where it was
+/// stored, if it was, is there all the same.
+pub(super) fn reply_response(
+    context: &BrokerContext,
+    queue_id: i32,
+    pushed: Result<(), String>,
+    stored: Option<&PutMessageResult>,
+) -> RemotingCommand {
+    // 4.9 has these where nothing is stored, so that clients can read the response.
+    let nowhere = SendMessageResponseHeader {
+        msg_id: "0".to_owned(),
+        queue_id,
+        queue_offset: 0,
+        transaction_id: None,
+    };
+    let nowhere = pushed.is_ok().then_some(nowhere);
+    let code = if pushed.is_ok() { ResponseCode::SUCCESS } else { ResponseCode::SYSTEM_ERROR };
+    let mut response = RemotingCommand::response(code, pushed.err());
+    if let Some(header) = stored.and_then(|it| place(context, queue_id, it)).or(nowhere) {
+        response = response.with_header(&header);
+    }
+    with_trace_fields(&context.config, response)
+}
+
+/// Where a message lies, if it is stored.
+fn place(
+    context: &BrokerContext,
+    queue_id: i32,
+    result: &PutMessageResult,
+) -> Option<SendMessageResponseHeader> {
+    let append = result.append.as_ref().filter(|_| result.status.is_stored())?;
+    Some(SendMessageResponseHeader {
+        msg_id: msg_id(context, append),
+        queue_id,
+        queue_offset: append.queue_offset as i64,
+        transaction_id: None,
+    })
 }
 
 /// The response to a send that is refused. It names the region like every other.

@@ -64,9 +64,11 @@ pub(crate) struct State {
     /// Who holds the lock of a queue, whatever the group.
     pub(crate) locks: BTreeMap<MessageQueue, String>,
     pub(crate) log: Vec<String>,
+    /// Every request that sends messages.
+    pub(crate) sends: Vec<RemotingCommand>,
     records: BTreeMap<(String, String, i32), Vec<Bytes>>,
     members: BTreeMap<String, BTreeMap<String, Channel>>,
-    producers: BTreeMap<String, Channel>,
+    pub(crate) producers: BTreeMap<String, Channel>,
 }
 
 impl FakeCluster {
@@ -167,9 +169,15 @@ impl FakeCluster {
         self.shared.state.lock().unwrap()
     }
 
-    /// The record at an offset of a queue of topic `T`.
-    pub(crate) fn record(&self, broker_name: &str, queue_id: i32, offset: usize) -> Bytes {
-        let key = (broker_name.to_owned(), "T".to_owned(), queue_id);
+    /// The record at an offset of a queue.
+    pub(crate) fn record(
+        &self,
+        broker_name: &str,
+        queue_id: i32,
+        topic: &str,
+        offset: usize,
+    ) -> Bytes {
+        let key = (broker_name.to_owned(), topic.to_owned(), queue_id);
         self.state().records[&key][offset].clone()
     }
 

@@ -189,7 +189,7 @@ async fn a_message_is_consumed_out_of_turn() {
             ..ConsumeMessageDirectlyResultRequestHeader::default()
         };
         let request = RemotingCommand::request(RequestCode::CONSUME_MESSAGE_DIRECTLY, &header);
-        ask(&cluster, request.with_body(cluster.record("a", 0, offset))).await
+        ask(&cluster, request.with_body(cluster.record("a", 0, "T", offset))).await
     };
     for (offset, result) in [(0, CmResult::CrSuccess), (1, CmResult::CrLater)] {
         let answer = consume(offset, "G").await;

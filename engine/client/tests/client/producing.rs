@@ -63,6 +63,7 @@ async fn a_retry_avoids_the_broker_that_failed_and_keeps_the_key() {
         let (queues, keys) = sends(&cluster);
         assert_eq!(keys.len(), 1, "one key for all attempts: {keys:?}");
         assert!(queues.len() <= 2, "{queues:?}");
+        assert_eq!(result.attempts as usize, queues.len());
     }
 }
 

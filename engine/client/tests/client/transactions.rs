@@ -71,7 +71,7 @@ fn question(cluster: &FakeCluster, offset: i64) -> RemotingCommand {
         transaction_id: None,
         offset_msg_id: None,
     };
-    let body = cluster.record("a", 0, offset as usize);
+    let body = cluster.record("a", 0, "T", offset as usize);
     RemotingCommand::request(RequestCode::CHECK_TRANSACTION_STATE, &header).with_body(body)
 }
 
@@ -96,7 +96,7 @@ async fn a_local_transaction_runs_behind_its_half_message_and_its_end_is_told() 
         assert_eq!(log[0], &format!("310 a-0 T {key} flag 4"));
         assert_eq!(log[1], &format!("37 {MASTER_A} P {n} at {at}: {code} told"));
     }
-    let record = cluster.record("a", 0, 0);
+    let record = cluster.record("a", 0, "T", 0);
     let half = mq_protocol::message_codec::decode_message(&record).unwrap().message;
     let property = |name| half.properties.get(name).map(str::to_owned);
     assert_eq!(property(MessageConst::TRAN_MSG).as_deref(), Some("true"));

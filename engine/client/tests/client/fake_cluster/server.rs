@@ -3,7 +3,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use mq_protocol::body::heartbeat::{GetConsumerListByGroupResponseBody, HeartbeatData};
 use mq_protocol::body::lock::{LockBatchRequestBody, LockBatchResponseBody};
 use mq_protocol::codes::{RequestCode, ResponseCode};
@@ -21,6 +21,7 @@ use mq_protocol::header::send_message::{
 };
 use mq_protocol::header::transaction::EndTransactionRequestHeader;
 use mq_protocol::message::{MessageConst, OffsetMessageId, PropertiesView};
+use mq_protocol::message_codec::decode_batch;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
@@ -45,7 +46,7 @@ impl RequestProcessor for FakeServer {
                 self.log(format!("{} {} ignored", request.code, self.addr));
                 Ok(ProcessOutcome::Silent)
             }
-            Some(Answer::Code(code)) if request.code != RequestCode::SEND_MESSAGE_V2 => {
+            Some(Answer::Code(code)) if !is_send(request.code) => {
                 self.log(format!("{} {} answered {code}", request.code, self.addr));
                 Err(ProcessError::new(code, "as told"))
             }
@@ -62,7 +63,7 @@ impl FakeServer {
             RequestCode::HEART_BEAT => self.heartbeat(channel, request),
             RequestCode::UNREGISTER_CLIENT => self.unregister(request),
             RequestCode::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(request),
-            RequestCode::SEND_MESSAGE_V2 => self.send_message(request, ResponseCode::SUCCESS),
+            code if is_send(code) => self.send_message(request, ResponseCode::SUCCESS),
             RequestCode::PULL_MESSAGE => self.pull_message(request),
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(request),
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(request),
@@ -136,30 +137,41 @@ impl FakeServer {
 
     fn send_message(&self, request: &RemotingCommand, code: i32) -> ProcessResult {
         let header: SendMessageRequestHeader = request.header()?;
-        let properties = header.properties.unwrap_or_default();
-        let uniq_key = PropertiesView::new(&properties).get(MessageConst::UNIQ_KEY);
-        let queue_id = header.queue_id;
-        let uniq_key = uniq_key.unwrap_or_default();
+        let messages = messages_of(request, &header);
+        let uniq_key = |(_, properties): &(Bytes, String)| {
+            PropertiesView::new(properties)
+                .get(MessageConst::UNIQ_KEY)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let uniq_keys: Vec<_> = messages.iter().map(uniq_key).collect();
+        let (queue_id, topic, uniq_keys) = (header.queue_id, &header.topic, uniq_keys.join(","));
         let flag =
             if header.sys_flag == 0 { String::new() } else { format!(" flag {}", header.sys_flag) };
         let limit = header.max_reconsume_times.unwrap_or(i32::MAX);
         let topic = match header.reconsume_times.unwrap_or(0) < limit {
-            true => header.topic.clone(),
-            false => header.topic.replace("%RETRY%", "%DLQ%"),
+            true => topic.clone(),
+            false => topic.replace("%RETRY%", "%DLQ%"),
         };
-        self.log(format!("310 {}-{queue_id} {topic} {uniq_key}{flag}", self.broker_name));
+        let kind = request.code;
+        self.log(format!("{kind} {}-{queue_id} {topic} {uniq_keys}{flag}", self.broker_name));
+        self.state().sends.push(request.clone());
         let stored = matches!(code, 0 | 10 | 11 | 12);
         if !stored {
             return Err(ProcessError::new(code, "as told"));
         }
-        let queue_offset =
-            self.shared.append(self.broker_name, queue_id, &topic, &request.body, &properties);
         let store_host = self.addr.parse().unwrap();
-        let id = OffsetMessageId { store_host, phy_offset: 1_000 + queue_offset };
+        let mut queue_offsets = Vec::new();
+        for (body, properties) in &messages {
+            let name = self.broker_name;
+            queue_offsets.push(self.shared.append(name, queue_id, &topic, body, properties));
+        }
+        let id = |offset: &i64| OffsetMessageId { store_host, phy_offset: 1_000 + offset };
+        let ids: Vec<_> = queue_offsets.iter().map(|offset| id(offset).to_string()).collect();
         let header = SendMessageResponseHeader {
-            msg_id: id.to_string(),
+            msg_id: ids.join(","),
             queue_id,
-            queue_offset,
+            queue_offset: queue_offsets[0],
             transaction_id: None,
         };
         Ok(RemotingCommand::response(code, None).with_header(&header).into())
@@ -286,6 +298,27 @@ impl FakeServer {
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap()
     }
+}
+
+fn is_send(code: i32) -> bool {
+    matches!(
+        code,
+        RequestCode::SEND_MESSAGE_V2
+            | RequestCode::SEND_BATCH_MESSAGE
+            | RequestCode::SEND_REPLY_MESSAGE_V2
+    )
+}
+
+/// Bodies and properties of what is sent.
+fn messages_of(
+    request: &RemotingCommand,
+    header: &SendMessageRequestHeader,
+) -> Vec<(Bytes, String)> {
+    if request.code == RequestCode::SEND_BATCH_MESSAGE {
+        let entries = decode_batch(&request.body).unwrap().into_iter();
+        return entries.map(|it| (it.body.to_vec().into(), it.properties.to_owned())).collect();
+    }
+    vec![(request.body.clone(), header.properties.clone().unwrap_or_default())]
 }
 
 fn pull_reply(

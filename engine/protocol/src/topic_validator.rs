@@ -1,31 +1,31 @@
 //! Which names topics and groups may have, and which topics belong to the system (RocketMQ 4.9
 //! `TopicValidator`).
 
-use mq_protocol::message::TOPIC_BYTES_MAX;
+use crate::message::TOPIC_BYTES_MAX;
 
 /// Unknown topics are created after this one's pattern, unless the producer names another.
-pub(crate) const AUTO_CREATE_TOPIC_KEY_TOPIC: &str = "TBW102";
+pub const AUTO_CREATE_TOPIC_KEY_TOPIC: &str = "TBW102";
 /// Delayed messages.
-pub(crate) const RMQ_SYS_SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+pub const RMQ_SYS_SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// What load tests send to.
-pub(crate) const RMQ_SYS_BENCHMARK_TOPIC: &str = "BenchmarkTest";
+pub const RMQ_SYS_BENCHMARK_TOPIC: &str = "BenchmarkTest";
 /// Half messages of transactions.
 pub const RMQ_SYS_TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Which half messages are done with.
-pub(crate) const RMQ_SYS_TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+pub const RMQ_SYS_TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 /// Half messages that were checked too often.
 pub const RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// Message traces.
-pub(crate) const RMQ_SYS_TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
+pub const RMQ_SYS_TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 /// Self tests of tools.
-pub(crate) const RMQ_SYS_SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
+pub const RMQ_SYS_SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 /// Corrections of offsets.
-pub(crate) const RMQ_SYS_OFFSET_MOVED_EVENT: &str = "OFFSET_MOVED_EVENT";
+pub const RMQ_SYS_OFFSET_MOVED_EVENT: &str = "OFFSET_MOVED_EVENT";
 
 const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
 
 /// Longest name of a group.
-pub(crate) const GROUP_BYTES_MAX: usize = 255;
+pub const GROUP_BYTES_MAX: usize = 255;
 
 const SYSTEM_TOPICS: [&str; 9] = [
     AUTO_CREATE_TOPIC_KEY_TOPIC,
@@ -48,8 +48,11 @@ const NOT_ALLOWED_SEND_TOPICS: [&str; 6] = [
     RMQ_SYS_OFFSET_MOVED_EVENT,
 ];
 
-/// Why a topic's name is refused, in Java's words.
-pub(crate) fn validate_topic(topic: &str) -> Result<(), &'static str> {
+/// Checks a topic's name.
+///
+/// # Errors
+/// Why it is refused, in Java's words.
+pub fn validate_topic(topic: &str) -> Result<(), &'static str> {
     if topic.trim().is_empty() {
         Err("The specified topic is blank.")
     } else if !has_legal_characters(topic) {
@@ -62,22 +65,26 @@ pub(crate) fn validate_topic(topic: &str) -> Result<(), &'static str> {
 }
 
 /// Whether a consumer group may have this name.
-pub(crate) fn is_legal_group(group: &str) -> bool {
+#[must_use]
+pub fn is_legal_group(group: &str) -> bool {
     !group.is_empty() && group.len() <= GROUP_BYTES_MAX && has_legal_characters(group)
 }
 
 /// Whether a name, legal or not, may be kept in memory for a live client.
-pub(crate) fn is_storable_name(name: &str, bytes_max: usize) -> bool {
+#[must_use]
+pub fn is_storable_name(name: &str, bytes_max: usize) -> bool {
     name.len() <= bytes_max && !name.chars().any(char::is_control)
 }
 
 /// Whether clients must not send to the topic.
-pub(crate) fn is_not_allowed_send_topic(topic: &str) -> bool {
+#[must_use]
+pub fn is_not_allowed_send_topic(topic: &str) -> bool {
     NOT_ALLOWED_SEND_TOPICS.contains(&topic)
 }
 
 /// Whether the topic belongs to the system on every broker.
-pub(crate) fn is_system_topic(topic: &str) -> bool {
+#[must_use]
+pub fn is_system_topic(topic: &str) -> bool {
     SYSTEM_TOPICS.contains(&topic) || topic.starts_with(SYSTEM_TOPIC_PREFIX)
 }
 
