@@ -125,7 +125,7 @@ plants! {
     DueAndDueAgain = "due-and-due-again" in "mq-broker, schedule_message_service",
         without "what is due is stored once", by [Story("scenarios/consume/retry-twice.toml")];
     LockedForEverybody = "locked-for-everybody" in "mq-broker, rebalance_lock_manager",
-        without "the lock of a queue has one holder", by [Story("scenarios/order/scale-out.toml")];
+        without "the lock of a queue has one holder", by [Story("scenarios/order/scale-out-slow.toml")];
     SuspendedAndPassed = "suspended-and-passed" in "mq-client, consume_in_order",
         without "a queue in order waits for what could not be consumed",
         by [Story("scenarios/order/suspended.toml")];
@@ -134,7 +134,7 @@ plants! {
         by [Story("scenarios/consume/member-killed.toml")];
     HeartbeatsForEver = "heartbeats-for-ever" in "mq-broker, client_housekeeping",
         without "who sends no heartbeats is no member any more",
-        by [Story("scenarios/consume/member-power-loss.toml")];
+        by [Story("scenarios/consume/member-asleep.toml")];
     OffsetsOfAllBrokers = "offsets-of-all-brokers" in "mq-client, offset_store",
         without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mq_client::{
-    ClientError, Producer, ProducerConfig, SendError, SendResult, SendStatus, TransactionProducer,
+    ClientError, Producer, ProducerConfig, SelectMessageQueueByHash, SendError, SendResult,
+    SendStatus, TransactionProducer,
 };
 use mq_env::Env;
 use mq_protocol::codes::ResponseCode;
-use mq_protocol::message::{Message, MessageConst, OffsetMessageId, java_hash_code};
+use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
 use mq_store::delay_level::SCHEDULE_TOPIC;
 use rand::Rng as _;
 use staticfire_judge::history::{Outcome, Place, QueueKey, SendOp, fill_body, message_key};
@@ -77,12 +78,8 @@ impl Sender {
 
 /// Sends to the queue that the sharding key chooses, once: elsewhere it would be out of order.
 async fn send_in_order(producer: &Producer, message: Message) -> Result<SendResult, SendError> {
-    let not_sent = |cause| SendError { cause, attempts: 0, maybe_stored: false };
-    let queues = producer.fetch_publish_message_queues(&message.topic).await.map_err(not_sent)?;
-    let key = message.properties.get(MessageConst::SHARDING_KEY).unwrap_or_default();
-    let hash = java_hash_code(key).unsigned_abs();
-    let queue = queues[hash as usize % queues.len()].clone();
-    producer.send_to(message, &queue).await
+    let key = message.properties.get(MessageConst::SHARDING_KEY).unwrap_or_default().to_owned();
+    producer.send_with_selector(message, &SelectMessageQueueByHash, &*key).await
 }
 
 async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Sender) {
