@@ -13,6 +13,7 @@
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`flow_control`], `process_queue`, `consume_service`, `offset_store`, `local_offset_store` | pulling, caching, consuming, how far: at the broker, or in a file |
 //! | `consume_in_order`, `queue_locks`, `queue_lease` | consuming in order, and the locks that it takes |
+//! | [`idempotence`] | [`Deduplicator`](idempotence::Deduplicator): a listener gets each business key once |
 //! | `consumer_admin` | what operators ask of a consumer |
 //!
 //! Not here: batches, ACL, namespaces.
@@ -64,6 +65,8 @@ mod queue_lease;
 mod offset_store;
 
 mod local_offset_store;
+
+pub mod idempotence;
 
 pub use allocate::AllocateMessageQueueStrategy;
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};
