@@ -4,6 +4,7 @@
 
 mod broadcasting;
 mod fake_cluster;
+mod idempotence;
 #[path = "../../../remoting/tests/remoting/memory_net.rs"]
 mod memory_net;
 mod in_order;
