@@ -88,8 +88,9 @@ pub fn idempotent(deduplicator: Arc<Deduplicator>, listener: MessageListener) ->
 ///
 /// * Duplicates of what was consumed are answered with success, also when an operator has one consumed directly.
 /// * A message whose key is with the listener already is to come again later, with its whole batch; nothing behind
-///   it in the batch is handed out, so that order stays. By broadcasting nothing comes again, and it is dropped:
-///   the delivery that is at work is the only one.
+///   it in the batch is handed out, so that order stays. This counts among the redeliveries after which a message
+///   is a dead letter. What is broadcast and not consumed in order does not come again: there the delivery that is
+///   at work is the only one.
 /// * A key is done after the listener has succeeded with the batch that it is in. It is free again when the listener
 ///   fails, panics or is cut off. A listener that never ends keeps its key.
 #[must_use]

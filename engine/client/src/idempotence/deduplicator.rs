@@ -252,15 +252,15 @@ impl Shared {
 
     async fn write(&self) -> Result<(), DeduplicatorError> {
         let Some(file) = &self.file else { return Ok(()) };
-        file.write(|| self.ages(), || self.state().revision).await
+        file.write(|revision| self.newer_than(revision)).await
     }
 
-    /// The revision, and its keys.
-    fn ages(&self) -> (u64, Ages) {
+    /// The revision and its keys, if it is newer than `revision`.
+    fn newer_than(&self, revision: u64) -> Option<(u64, Ages)> {
         let (state, now_ms) = (self.state(), self.now_ms());
-        let ages =
-            state.done.iter().map(|(at_ms, key)| (Arc::clone(key), now_ms.saturating_sub(at_ms)));
-        (state.revision, ages.collect())
+        let age = |(at_ms, key)| (Arc::clone(key), now_ms.saturating_sub(at_ms));
+        let is_newer = state.revision > revision;
+        is_newer.then(|| (state.revision, state.done.iter().map(age).collect()))
     }
 
     fn now_ms(&self) -> i64 {

@@ -66,23 +66,19 @@ impl DoneFile {
         Ok((DoneFile { disk, clock, path: path.to_path_buf(), writing }, ages))
     }
 
-    /// Writes what `newest` says, unless the file has its revision already.
+    /// Writes what `newer_than` says: a revision and its keys, if there is a newer one than that of the file.
     ///
     /// # Errors
     /// What the disk says, or that the file is closed.
     pub(crate) async fn write(
         &self,
-        newest: impl Fn() -> (u64, Ages),
-        revision: impl Fn() -> u64,
+        newer_than: impl FnOnce(u64) -> Option<(u64, Ages)>,
     ) -> Result<(), DeduplicatorError> {
         let mut writing = self.writing.lock().await;
-        if writing.revision == revision() {
-            return Ok(());
-        }
+        let Some((revision, ages)) = newer_than(writing.revision) else { return Ok(()) };
         if writing.lock.is_none() {
             return Err(DeduplicatorError::ShutDown { path: self.path.clone() });
         }
-        let (revision, ages) = newest();
         let now_ms = self.clock.now_millis() as i64;
         let done_at_ms =
             ages.into_iter().map(|(key, age_ms)| (key.to_string(), now_ms.saturating_sub(age_ms)));

@@ -90,14 +90,14 @@ fn answer(listener: &MessageListener, batch: &[Arc<MessageExt>]) -> ConsumeResul
 
 #[test]
 fn the_first_key_counts_then_the_unique_one() {
-    let mut unique = Message::clone(&message("", "").message);
+    let plain = MessageExt::clone(&message("", ""));
+    let mut unique = plain.message.clone();
     unique.properties.insert(MessageConst::UNIQ_KEY, "id");
-    let with =
-        |message| MessageExt { message, ..MessageExt::clone(&super::tests::message("", "")) };
+    let with = |message| MessageExt { message, ..plain.clone() };
     assert_eq!(business_key(&with(unique.clone())), Some("id"));
     unique.properties.insert(MessageConst::KEYS, " order 7");
     assert_eq!(business_key(&with(unique)), Some("order"));
-    assert_eq!(business_key(&message("", "")), None);
+    assert_eq!(business_key(&plain), None);
 }
 
 #[tokio::test(start_paused = true)]
