@@ -18,6 +18,7 @@
 //! | [`allocate`], `rebalance` | which queues it owns |
 //! | `pull_service`, [`flow_control`], `process_queue`, `consume_service`, `offset_store`, `local_offset_store` | pulling, caching, consuming, how far: at the broker, or in a file |
 //! | `consume_in_order`, `queue_locks`, `queue_lease` | consuming in order, and the locks that it takes |
+//! | [`idempotence`] | [`Deduplicator`](idempotence::Deduplicator): a listener gets each business key once |
 //! | `consumer_admin` | what operators ask of a consumer |
 //!
 //! Not here: TLS, message traces, tools for operators.
@@ -89,6 +90,8 @@ mod queue_lease;
 mod offset_store;
 
 mod local_offset_store;
+
+pub mod idempotence;
 
 mod consumer_admin;
 

@@ -214,6 +214,8 @@ pub struct History {
     pub deliveries: Vec<Delivery>,
     /// Deliveries, by ordinal, whose listeners never ended: their processes did. Nobody consumed what these were given.
     pub cut_short: BTreeSet<u64>,
+    /// How often the effect of a message was had behind the idempotence kit, by consumer group and number.
+    pub effects: BTreeMap<(Arc<str>, u32), u32>,
     /// What listeners gave back, in the order of the trace.
     pub given_back: Vec<GivenBack>,
     /// How listeners of groups that consume in order ended, by the ordinal of the delivery.

@@ -133,6 +133,8 @@ struct GroupStory {
     no_second_copy: bool,
     /// Why nobody can read it, as the story left it.
     unread: Option<String>,
+    /// Why it delivers nothing that is due, as the story left it.
+    nothing_is_due: Option<String>,
 }
 
 impl GroupStory {
@@ -185,6 +187,7 @@ impl Beginning {
             replicas: replicas.filter(|it| *it != master_then).collect(),
             machines: members.iter().map(|it| it.machine().name().to_string()).collect(),
             unread: unread.get(&name).cloned(),
+            nothing_is_due: settle::why_nothing_is_due(cluster, &name),
             name,
             master_now,
             master_then,

@@ -127,6 +127,19 @@ pub fn check(duplicates: &[Duplicate<'_>]) -> Vec<Violation> {
     violations.collect()
 }
 
+/// Messages whose effect the idempotence kit let happen more than once.
+#[must_use]
+pub fn effects_again(history: &History) -> Vec<Violation> {
+    let again = history.effects.iter().filter(|(_, times)| **times > 1);
+    let violations = again.map(|((group, number), times)| {
+        let text = format!(
+            "message {number} had its effect {times} times in {group}, behind the idempotence kit"
+        );
+        Violation::new(Checker::Duplicates, text).of(*number)
+    });
+    violations.collect()
+}
+
 /// What there is of causes in a history.
 struct Causes<'a> {
     facts: &'a Facts,
@@ -343,6 +356,15 @@ mod tests {
             history.given_back = vec![failure(10, 11)];
         };
         assert_eq!(alibis(&local, Some(1), asked), [Some(Alibi::GivenBack)]);
+    }
+
+    #[test]
+    fn behind_the_kit_an_effect_is_had_once() {
+        let mut history = History::default();
+        history.effects.insert(("g".into(), 1), 1);
+        assert_eq!(effects_again(&history), vec![]);
+        history.effects.insert(("g".into(), 2), 2);
+        assert!(effects_again(&history)[0].text.contains("message 2 had its effect 2 times in g"));
     }
 
     #[test]

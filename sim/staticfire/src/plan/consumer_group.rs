@@ -21,6 +21,9 @@ pub struct ConsumerGroupPlan {
     /// Queues are consumed in order, each by the one member that has its lock.
     #[serde(default, skip_serializing_if = "is_false")]
     pub orderly: bool,
+    /// Listeners stand behind the idempotence kit, which knows the keys that the group has consumed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub idempotent: bool,
     /// Each member gets every message, and keeps by itself how far it is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub broadcast: bool,
@@ -52,6 +55,7 @@ impl ConsumerGroupPlan {
             consume_time: Millis(0),
             orderly: false,
             broadcast: false,
+            idempotent: false,
             fails: None,
             max_reconsume_times: RECONSUME_TIMES_MAX,
         }

@@ -28,7 +28,7 @@ pub(super) use compare::{are_replicas_equal, compare_disks, strangers};
 pub(super) use drain::{read_back, stored_places};
 pub(super) use fallen::fallen;
 pub(super) use left_open::leave_open;
-pub(super) use out_of_reach::{Absence, CutOff, cut_off, tell_hopes, unread};
+pub(super) use out_of_reach::{Absence, CutOff, cut_off, tell_hopes, unread, why_nothing_is_due};
 
 use out_of_reach::{Hope, why_no_acks, why_unequal};
 

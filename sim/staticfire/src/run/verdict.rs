@@ -71,6 +71,7 @@ pub(super) fn judge(
             let facts_of_duplicates = duplicated::facts(plan, &story, trace);
             let twice = duplicates::duplicates(&story.history, &facts_of_duplicates);
             violations.extend(duplicates::check(&twice));
+            violations.extend(duplicates::effects_again(&story.history));
             duplicate_causes = duplicated::causes(&twice);
             violations.extend(order::check(
                 &story.history,

@@ -1,14 +1,17 @@
 //! [`Workload`]: the clients of one workload of a plan: producers, members of consumer groups, and the fresh
 //! group's reader of all of them.
 
+mod application;
 pub mod consume;
 pub mod produce;
 pub mod read_back;
 mod transact;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
+use mq_client::idempotence::Deduplicator;
 use staticfire_judge::history::{LocalTransaction, Outcome, SendOp};
 use staticfire_world::trace::Name;
 
@@ -26,6 +29,8 @@ pub struct Workload {
     started: AtomicU32,
     in_flight: AtomicU32,
     stopped: AtomicBool,
+    /// What readers have consumed that know each key once.
+    deduplicators: Mutex<BTreeMap<Name, Arc<Deduplicator>>>,
 }
 
 impl Workload {
@@ -40,6 +45,7 @@ impl Workload {
             started: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
+            deduplicators: Mutex::default(),
         }
     }
 

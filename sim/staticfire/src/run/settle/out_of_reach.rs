@@ -53,6 +53,12 @@ fn why_unread(cluster: &Cluster, clients: &Clients, group: &str) -> Option<Strin
     why_not_served(cluster, group).or_else(trouble)
 }
 
+/// Why the master of a broker group delivers nothing that is due: it cannot store it.
+pub(in crate::run) fn why_nothing_is_due(cluster: &Cluster, group: &str) -> Option<String> {
+    let master = cluster.master_of(group)?.name();
+    why_not_served(cluster, group).or_else(|| cluster.disk_trouble(master))
+}
+
 /// Why the master of a broker group serves nobody, or not what it holds.
 fn why_not_served(cluster: &Cluster, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?.name();

@@ -8,9 +8,9 @@ use staticfire_world::trace::Name;
 
 use super::facts::{Delivered, RottenRecords};
 use crate::plan::Plan;
+use crate::run::Story;
 use crate::run::report::{Finding, Verdict};
 use crate::run::settle::Absence;
-use crate::run::{GroupStory, Story};
 
 /// Judges what never came again.
 pub(super) fn check(
@@ -79,12 +79,10 @@ impl Fate<'_> {
         let stored = self.story.ledger.redeliveries(consumers, self.last.number);
         let since = stored.iter().filter(|(it, _)| it.stored > self.last.ordinal);
         let groups = since.map(|(it, _)| &it.group).chain([&self.last.group]);
-        let is_unread = |group: &Name| {
-            let unread = |it: &&GroupStory| *it.name == **group && it.unread.is_some();
-            self.story.groups.iter().find(unread).is_some()
-        };
         let mut places = groups.map(|group| (Name::clone(consumers), Name::clone(group)));
-        places.find(|place| self.story.cut_off.contains_key(place) || is_unread(&place.1))
+        places.find(|place| {
+            self.story.cut_off.contains_key(place) || nothing_is_due(self.story, &place.1).is_some()
+        })
     }
 
     /// What brokers stored of it since it was given back last.
@@ -103,12 +101,18 @@ impl Fate<'_> {
     }
 }
 
+/// Why a broker group delivers nothing that is due.
+fn nothing_is_due<'a>(story: &'a Story, group: &str) -> Option<&'a str> {
+    let group = story.groups.iter().find(|it| it.name == group)?;
+    group.unread.as_deref().or(group.nothing_is_due.as_deref())
+}
+
 fn still_waits(story: &Story, place: &(Name, Name), count: u32) -> Finding {
     let (consumers, group) = place;
     let (verdict, why) = match story.cut_off.get(place) {
         Some(Absence::NobodyLeft(why)) => (Verdict::Kept, format!("nobody of it is left: {why}")),
         Some(Absence::Unreached(why)) => (Verdict::Undecided, why.clone()),
-        None => (Verdict::Undecided, "nobody can read it as the story ends".to_owned()),
+        None => (Verdict::Undecided, nothing_is_due(story, group).unwrap_or_default().to_owned()),
     };
     let text = format!("messages given back to {group} wait for {consumers} ({count}): {why}");
     Finding::new(verdict, text)

@@ -91,6 +91,7 @@ fn story() -> Story {
             mode: "ASYNC_MASTER".to_owned(),
             no_second_copy: false,
             unread: None,
+            nothing_is_due: None,
         }],
         cut_off: CutOff::new(),
         expectations: Vec::new(),
