@@ -1,4 +1,4 @@
-//! A member of a consumer group: it hands everything to its [application](super::application), and notes what it was
+//! A member of a consumer group: it hands everything to its `application`, and notes what it was
 //! given and what became of it.
 
 use std::path::PathBuf;
