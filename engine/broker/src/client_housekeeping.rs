@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_remoting::{Channel, CloseReason, ConnectionListener};
 use tokio::time::Instant;
 
@@ -21,9 +20,6 @@ impl ClientHousekeepingService {
 
     /// Closes the connections of clients without heartbeats. Sleeps while there are no clients.
     pub(crate) async fn run(self: Arc<Self>) {
-        if planted_on_this_thread(Plant::HeartbeatsForEver) {
-            return;
-        }
         loop {
             let expiries =
                 [self.context.producers.next_expiry(), self.context.consumers.next_expiry()];

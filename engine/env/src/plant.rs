@@ -132,9 +132,6 @@ plants! {
     OffsetBeforeListener = "offset-before-listener" in "mq-client, process_queue",
         without "the offset stays in front of what listeners are at work on",
         by [Story("scenarios/consume/member-killed.toml")];
-    HeartbeatsForEver = "heartbeats-for-ever" in "mq-broker, client_housekeeping",
-        without "who sends no heartbeats is no member any more",
-        by [Story("scenarios/consume/member-asleep.toml")];
     OffsetsOfAllBrokers = "offsets-of-all-brokers" in "mq-client, offset_store",
         without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];
 }

@@ -22,13 +22,16 @@ pub(super) fn check(
 ) -> (Judged, Vec<Finding>) {
     let mut waiting: BTreeMap<(Name, Name), u32> = BTreeMap::new();
     let mut awaited = Vec::new();
+    let known = known(&story.history);
     for last in redelivery::awaited(&story.history) {
         let message = Fate { last, story };
         if let Some(place) = message.waits_at() {
             *waiting.entry(place).or_default() += 1;
             continue;
         }
+        // What nobody acknowledged may be gone, and its redelivery with it.
         let is_excused = not_owed.contains(&last.number)
+            || !known.contains(&last.number)
             || delivered.may_pass_by(&last.consumer_group, last.number)
             || story.groups.iter().any(|group| rotten.are_in_group(&group.name));
         awaited.push(Awaited { last, copies: message.copies(), is_excused });
@@ -39,6 +42,13 @@ pub(super) fn check(
         redelivery::check(&story.history, &awaited, plan.check.promise, &times_max.collect());
     let findings = waiting.into_iter().map(|(place, count)| still_waits(story, &place, count));
     (judged, findings.collect())
+}
+
+/// Numbers of messages that are owed to whoever subscribes: what was acknowledged, and what is there.
+fn known(history: &History) -> BTreeSet<u32> {
+    let topics = history.read_back.iter().filter(|(queue, _)| !queue.topic.starts_with('%'));
+    let read = topics.flat_map(|(_, reading)| reading.messages.iter().filter_map(|it| it.number));
+    history.acked().map(|send| send.number).chain(read).collect()
 }
 
 /// Deliveries that a group had asked for by giving the message back, and dead letters.

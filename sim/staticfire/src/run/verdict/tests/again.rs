@@ -57,6 +57,14 @@ fn what_the_story_left_behind_is_no_redelivery_that_failed() {
         story.cut_off.insert(place(), Absence::NobodyLeft("killed".to_owned()));
     });
     assert!(text.contains("nobody of it is left: killed"), "{text}");
+    // Nor of one that nobody acknowledged, and that is gone.
+    let text = complaint("owed", |story| {
+        give_back(story);
+        story.history.sends[1].outcome = Outcome::Unknown("SLAVE_NOT_AVAILABLE".into());
+        reading(story).messages.remove(1);
+        story.groups[0].stored.remove(&1);
+    });
+    assert!(!text.contains("given back"), "{text}");
     // Of a message that is lost itself nothing can come again.
     let text = complaint("owed", |story| {
         lose_the_last(story);
