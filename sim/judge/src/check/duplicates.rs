@@ -89,25 +89,48 @@ pub struct Duplicate<'a> {
     pub alibi: Option<Alibi>,
 }
 
-/// Every delivery of a message beyond its first to a consumer group, in the order of groups and messages.
+/// Every delivery of a message beyond its first to a consumer group, in the order of groups and messages. `facts` are
+/// asked for only if there is one.
 #[must_use]
-pub fn duplicates<'a>(history: &'a History, facts: &Facts) -> Vec<Duplicate<'a>> {
+pub fn duplicates(history: &History, facts: impl FnOnce() -> Facts) -> Vec<Duplicate<'_>> {
+    let repeated = repeated(history);
+    if repeated.is_empty() {
+        return Vec::new();
+    }
     let mut by_message: BTreeMap<(&Arc<str>, u32), Vec<&Delivery>> = BTreeMap::new();
     for delivery in &history.deliveries {
-        if let Some(number) = delivery.number {
-            by_message.entry((&delivery.consumer_group, number)).or_default().push(delivery);
+        let message = delivery.number.map(|number| (&delivery.consumer_group, number));
+        if let Some(message) = message.filter(|message| repeated.contains(message)) {
+            by_message.entry(message).or_default().push(delivery);
         }
     }
-    let causes = Causes::of(history, facts);
+    let facts = facts();
+    let causes = Causes::of(history, &facts);
     let mut duplicates = Vec::new();
-    for deliveries in by_message.values().filter(|it| it.len() > 1) {
-        for (index, delivery) in deliveries.iter().enumerate().skip(1) {
+    for deliveries in by_message.values() {
+        for (index, delivery) in deliveries.iter().copied().enumerate().skip(1) {
             let earlier = &deliveries[..index];
             let alibi = causes.alibi(delivery, earlier);
             duplicates.push(Duplicate { delivery, before: earlier[index - 1], alibi });
         }
     }
     duplicates
+}
+
+/// The messages that came to a consumer group more than once.
+fn repeated(history: &History) -> BTreeSet<(&Arc<str>, u32)> {
+    let mut seen: BTreeMap<&Arc<str>, Vec<bool>> = BTreeMap::new();
+    let mut repeated = BTreeSet::new();
+    for delivery in &history.deliveries {
+        let Some(number) = delivery.number else { continue };
+        let seen = seen.entry(&delivery.consumer_group).or_default();
+        let index = number as usize;
+        seen.resize(seen.len().max(index + 1), false);
+        if std::mem::replace(&mut seen[index], true) {
+            repeated.insert((&delivery.consumer_group, number));
+        }
+    }
+    repeated
 }
 
 /// Those without an alibi.
@@ -308,7 +331,7 @@ mod tests {
         });
         let mut facts = Facts::default();
         doctor(&mut history, &mut facts);
-        let found = duplicates(&history, &facts);
+        let found = duplicates(&history, || facts);
         assert_eq!(check(&found).len(), found.iter().filter(|it| it.alibi.is_none()).count());
         found.into_iter().map(|it| it.alibi).collect()
     }

@@ -43,6 +43,9 @@ type ByGroup<'a> = BTreeMap<&'a str, BTreeSet<u32>>;
 /// What groups gave back last and have neither got again nor as a dead letter.
 #[must_use]
 pub fn awaited(history: &History) -> Vec<&GivenBack> {
+    if history.given_back.is_empty() {
+        return Vec::new();
+    }
     let mut last: BTreeMap<(&str, u32), &GivenBack> = BTreeMap::new();
     for given in &history.given_back {
         last.insert((&given.consumer_group, given.number), given);

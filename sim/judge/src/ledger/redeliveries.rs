@@ -42,15 +42,17 @@ pub(super) fn consumer_group(view: &RecordView<'_>) -> Option<Arc<str>> {
 }
 
 impl Ledger {
-    /// What brokers stored of a message that a consumer group gave back, each with what became of its copies.
+    /// What brokers stored of a message that a consumer group gave back, each with what became of its copies, and
+    /// whether the log that is its broker group's owes it.
     #[must_use]
-    pub fn redeliveries(&self, consumer_group: &str, number: u32) -> Vec<(Redelivery, Owed)> {
+    pub fn redeliveries(&self, consumer_group: &str, number: u32) -> Vec<(Redelivery, Owed, bool)> {
         let state = self.lock();
         let stored = state.redeliveries.get(&(Arc::from(consumer_group), number));
         let with_custody = stored.into_iter().flatten().filter_map(|record| {
             let custody = state.custody.get(&record.group)?;
             let owed = custody.of(record.phy_offset, record.stored + 1)?;
-            Some((record.clone(), owed.clone()))
+            let is_owed = custody.leader().is_some_and(|leader| owed.is_owed_by(leader));
+            Some((record.clone(), owed.clone(), is_owed))
         });
         with_custody.collect()
     }

@@ -92,10 +92,10 @@ pub(super) async fn life_goes_on(
     };
     let of_works = clients.works.iter().zip(of_works).map(|(work, it)| {
         let used = groups.iter().filter(|group| work.uses(group));
-        let is_demanded = used.clone().any(|group| !silent.contains(group));
-        let hindered: Option<Vec<String>> =
-            used.map(|group| why_no_acks(cluster, work, group)).collect();
-        hope(it, is_demanded, hindered.and_then(|it| it.into_iter().next()))
+        let mut speak = used.clone().map(|group| !silent.contains(group));
+        let is_demanded = if work.plan.ordered { speak.all(|it| it) } else { speak.any(|it| it) };
+        let hindered = used.map(|group| why_no_acks(cluster, work, group));
+        hope(it, is_demanded, why_none(hindered, work.plan.ordered))
     });
     let of_groups = able.into_iter().zip(of_groups).map(|(group, it)| {
         let mut users = clients.works.iter().filter(|work| work.uses(group));
@@ -103,6 +103,16 @@ pub(super) async fn life_goes_on(
         hope(it, !silent.contains(group), hindered)
     });
     of_works.chain(of_groups).collect()
+}
+
+/// Why nothing is acknowledged that goes to groups of which each has a reason, or none. Whose keys choose the queues
+/// may have all of them in one group.
+fn why_none(reasons: impl Iterator<Item = Option<String>>, is_ordered: bool) -> Option<String> {
+    if is_ordered {
+        return reasons.flatten().next();
+    }
+    let all: Option<Vec<String>> = reasons.collect();
+    all?.into_iter().next()
 }
 
 /// The groups of which no acknowledgement can be demanded.

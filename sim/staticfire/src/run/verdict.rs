@@ -3,6 +3,7 @@
 mod duplicated;
 mod explain;
 mod facts;
+mod ordered;
 mod redelivered;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
 use staticfire_judge::check::{
-    Checker, Violation, duplicates, liveness, no_phantom, offsets, order, transactions,
+    Checker, Violation, duplicates, liveness, no_phantom, offsets, transactions,
 };
 use staticfire_judge::history::History;
 use staticfire_world::trace::Trace;
@@ -68,16 +69,12 @@ pub(super) fn judge(
                 redelivered::check(plan, &story, &delivered, &rotten, &not_owed);
             violations.extend(given_back.violations);
             shortfalls.extend(waiting);
-            let facts_of_duplicates = duplicated::facts(plan, &story, trace);
-            let twice = duplicates::duplicates(&story.history, &facts_of_duplicates);
+            let facts_of_twice = || duplicated::facts(plan, &story, trace);
+            let twice = duplicates::duplicates(&story.history, facts_of_twice);
             violations.extend(duplicates::check(&twice));
             violations.extend(duplicates::effects_again(&story.history));
             duplicate_causes = duplicated::causes(&twice);
-            violations.extend(order::check(
-                &story.history,
-                &duplicated::facts_of_order(plan, &story, trace, &not_owed),
-                &excuses,
-            ));
+            violations.extend(ordered::check(plan, &story, trace, &not_owed, &excuses));
             violations.extend(facts::ack_predicates(&story));
             violations.extend(story.ledger.observed());
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it, &again)));

@@ -108,10 +108,11 @@ fn redelivery_patience(cluster: &Cluster, clients: &Clients) -> Duration {
     DRAIN_LIMIT + delays.unwrap_or_default()
 }
 
-/// The consumer groups whose listeners give messages back.
+/// The consumer groups whose listeners give messages back; the idempotence kit does with what is under way.
 fn failing_groups(clients: &Clients) -> impl Iterator<Item = ConsumerGroupPlan> {
     let groups = clients.works.iter().flat_map(|work| work.plan.all_consumer_groups());
-    groups.filter(|group| group.consumers > 0 && group.fails.is_some())
+    let fails = |group: &ConsumerGroupPlan| group.fails.is_some() || group.idempotent;
+    groups.filter(move |group| group.consumers > 0 && fails(group))
 }
 
 /// What the slowest listeners take for `messages`, twice over.

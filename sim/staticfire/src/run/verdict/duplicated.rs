@@ -1,9 +1,8 @@
 //! What came more than once, and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use staticfire_judge::check::duplicates::{self, Duplicate, Facts};
-use staticfire_judge::check::order;
 use staticfire_judge::ledger::custody::Moment;
 use staticfire_world::trace::{Name, ProcessStep, Trace, TraceEvent, TraceRecord};
 
@@ -30,30 +29,8 @@ pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace) -> Facts {
     facts
 }
 
-/// What the checker of the order is fed with.
-pub(super) fn facts_of_order(
-    plan: &Plan,
-    story: &Story,
-    trace: &Trace,
-    not_owed: &BTreeSet<u32>,
-) -> order::Facts {
-    let groups = plan.workloads.iter().flat_map(|work| work.all_consumer_groups());
-    let orderly = groups.filter(|group| group.orderly).map(|group| Name::from(group.name));
-    let mut restarts_us: BTreeMap<Name, Vec<u64>> = BTreeMap::new();
-    for (group, restart) in restarts(story, trace) {
-        restarts_us.entry(group).or_default().push(restart.at_us);
-    }
-    let unread = story.groups.iter().filter(|group| group.unread.is_some());
-    order::Facts {
-        orderly: orderly.collect(),
-        restarts_us,
-        not_owed: not_owed.clone(),
-        unread: unread.map(|group| Name::from(&*group.name)).collect(),
-    }
-}
-
 /// When brokers of each group were started once more.
-fn restarts(story: &Story, trace: &Trace) -> Vec<(Name, Moment)> {
+pub(super) fn restarts(story: &Story, trace: &Trace) -> Vec<(Name, Moment)> {
     let mut starts: BTreeMap<Name, u32> = BTreeMap::new();
     let mut restarts = Vec::new();
     trace.read(|records| {

@@ -172,11 +172,7 @@ pub(super) struct RottenRecords {
 
 impl RottenRecords {
     /// Whether there are some on the disk of the master of a broker group.
-    pub(super) fn are_in_group(&self, group: &str) -> bool {
-        self.are_in(&Name::from(group))
-    }
-
-    fn are_in(&self, group: &Name) -> bool {
+    pub(super) fn are_in(&self, group: &Name) -> bool {
         let ends = |phy_offset| (Name::clone(group), phy_offset);
         self.phy_offsets.range(ends(0)..=ends(u64::MAX)).next().is_some()
     }

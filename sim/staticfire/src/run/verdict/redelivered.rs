@@ -1,5 +1,6 @@
 //! What consumer groups gave back, beside what brokers stored to deliver it again.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::redelivery::{self, Awaited, AwaitedCopy, Judged};
@@ -22,7 +23,7 @@ pub(super) fn check(
 ) -> (Judged, Vec<Finding>) {
     let mut waiting: BTreeMap<(Name, Name), u32> = BTreeMap::new();
     let mut awaited = Vec::new();
-    let known = known(&story.history);
+    let known = LazyCell::new(|| known(&story.history));
     for last in redelivery::awaited(&story.history) {
         let message = Fate { last, story };
         if let Some(place) = message.waits_at() {
@@ -33,7 +34,7 @@ pub(super) fn check(
         let is_excused = not_owed.contains(&last.number)
             || !known.contains(&last.number)
             || delivered.may_pass_by(&last.consumer_group, last.number)
-            || story.groups.iter().any(|group| rotten.are_in_group(&group.name));
+            || message.groups().iter().any(|group| rotten.are_in(group));
         awaited.push(Awaited { last, copies: message.copies(), is_excused });
     }
     let times_max = plan.workloads.iter().flat_map(|work| work.all_consumer_groups());
@@ -86,10 +87,7 @@ impl Fate<'_> {
     /// The consumer group and the broker group of a place where it waits for reasons that the story left behind.
     fn waits_at(&self) -> Option<(Name, Name)> {
         let consumers = &self.last.consumer_group;
-        let stored = self.story.ledger.redeliveries(consumers, self.last.number);
-        let since = stored.iter().filter(|(it, _)| it.stored > self.last.ordinal);
-        let groups = since.map(|(it, _)| &it.group).chain([&self.last.group]);
-        let mut places = groups.map(|group| (Name::clone(consumers), Name::clone(group)));
+        let mut places = self.groups().into_iter().map(|group| (Name::clone(consumers), group));
         places.find(|place| {
             self.story.cut_off.contains_key(place) || nothing_is_due(self.story, &place.1).is_some()
         })
@@ -98,16 +96,17 @@ impl Fate<'_> {
     /// What brokers stored of it since it was given back last.
     fn copies(&self) -> Vec<AwaitedCopy> {
         let stored = self.story.ledger.redeliveries(&self.last.consumer_group, self.last.number);
-        let since = stored.into_iter().filter(|(it, _)| it.stored > self.last.ordinal);
-        let copies = since.map(|(it, owed)| {
-            let mut groups = self.story.groups.iter();
-            let group = groups.find(|group| *group.name == *it.group);
-            AwaitedCopy {
-                owed: group.is_some_and(|group| owed.is_owed_by(&group.master_now)),
-                custody: owed.to_string(),
-            }
-        });
+        let since = stored.into_iter().filter(|(it, ..)| it.stored > self.last.ordinal);
+        let copies =
+            since.map(|(_, custody, owed)| AwaitedCopy { owed, custody: custody.to_string() });
         copies.collect()
+    }
+
+    /// The broker groups where it, or what was stored to deliver it again, may lie.
+    fn groups(&self) -> BTreeSet<Name> {
+        let stored = self.story.ledger.redeliveries(&self.last.consumer_group, self.last.number);
+        let since = stored.into_iter().filter(|(it, ..)| it.stored > self.last.ordinal);
+        since.map(|(it, ..)| it.group).chain([Name::clone(&self.last.group)]).collect()
     }
 }
 
