@@ -20,6 +20,8 @@ pub struct Facts {
     pub restarts: BTreeMap<Arc<str>, Vec<u64>>,
     /// Ordinal of the first fault, or of the first connection that broke; an answer may be lost from there on.
     pub troubled_from: Option<u64>,
+    /// Broker groups on whose master's disk a device damaged records: topics and properties have no checksum.
+    pub damaged: BTreeSet<Arc<str>>,
 }
 
 /// Why a message came once more.
@@ -50,6 +52,8 @@ pub enum Alibi {
         /// How often; `None` where nobody was left to tell.
         attempts: Option<u32>,
     },
+    /// A device damaged records there: what is read of them tells nothing.
+    Damaged,
     /// A delayed message, or one of a transaction, was stored once more after a broker had started anew.
     StoredAgain,
 }
@@ -73,6 +77,7 @@ impl fmt::Display for Alibi {
             Alibi::SentAgain { attempts: None } => {
                 f.write_str("its producer ended while it sent it")
             }
+            Alibi::Damaged => f.write_str("a device damaged records of its broker group"),
             Alibi::StoredAgain => f.write_str("a broker that started anew stored it once more"),
         }
     }
@@ -110,7 +115,9 @@ pub fn duplicates(history: &History, facts: impl FnOnce() -> Facts) -> Vec<Dupli
     for deliveries in by_message.values() {
         for (index, delivery) in deliveries.iter().copied().enumerate().skip(1) {
             let earlier = &deliveries[..index];
+            let is_damaged = facts.damaged.contains(&delivery.queue.group);
             let alibi = causes.alibi(delivery, earlier);
+            let alibi = alibi.or(is_damaged.then_some(Alibi::Damaged));
             duplicates.push(Duplicate { delivery, before: earlier[index - 1], alibi });
         }
     }
@@ -406,5 +413,9 @@ mod tests {
         assert_eq!(alibis(&two, Some(1), back(15, "T")), [Some(Alibi::StoredAgain)]);
         assert_eq!(alibis(&two, Some(1), back(15, "U")), [None], "nobody stores it twice");
         assert_eq!(alibis(&two, Some(1), back(25, "T")), [None], "it came back later");
+        let rots = |_: &mut History, facts: &mut Facts| {
+            facts.damaged.insert("a".into());
+        };
+        assert_eq!(alibis(&two, Some(1), rots), [Some(Alibi::Damaged)]);
     }
 }

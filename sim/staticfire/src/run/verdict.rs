@@ -69,7 +69,7 @@ pub(super) fn judge(
                 redelivered::check(plan, &story, &delivered, &rotten, &not_owed);
             violations.extend(given_back.violations);
             shortfalls.extend(waiting);
-            let facts_of_twice = || duplicated::facts(plan, &story, trace);
+            let facts_of_twice = || duplicated::facts(plan, &story, trace, &rotten);
             let twice = duplicates::duplicates(&story.history, facts_of_twice);
             violations.extend(duplicates::check(&twice));
             violations.extend(duplicates::effects_again(&story.history));

@@ -6,6 +6,7 @@ use staticfire_judge::check::duplicates::{self, Duplicate, Facts};
 use staticfire_judge::ledger::custody::Moment;
 use staticfire_world::trace::{Name, ProcessStep, Trace, TraceEvent, TraceRecord};
 
+use super::facts::RottenRecords;
 use crate::plan::{Millis, Plan};
 use crate::run::Story;
 
@@ -13,9 +14,11 @@ use crate::run::Story;
 const SLOW: Millis = Millis(1_000);
 
 /// The facts that the checker is fed with.
-pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace) -> Facts {
+pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace, rotten: &RottenRecords) -> Facts {
     let again = super::appended_again(plan).into_iter().map(Name::from);
     let mut facts = Facts { appended_again: again.collect(), ..Facts::default() };
+    let groups = story.groups.iter().map(|group| Name::from(&*group.name));
+    facts.damaged = groups.filter(|group| rotten.are_in(group)).collect();
     for (group, restart) in restarts(story, trace) {
         facts.restarts.entry(group).or_default().push(restart.ordinal);
     }
