@@ -205,6 +205,10 @@ impl BrokerContext {
         topic: &str,
         queue_id: i32,
     ) -> Result<(), CommitRefused> {
+        // Most groups do not consume in order, and each pull may commit.
+        if !self.rebalance_locks.has_locks(group) {
+            return Ok(());
+        }
         let Some(client_id) = self.consumers.client_id(group, channel) else { return Ok(()) };
         let broker_name = self.config.broker_name.clone();
         let queue = MessageQueue { topic: topic.to_owned(), broker_name, queue_id };

@@ -33,9 +33,9 @@ pub(crate) fn real_message(view: &RecordView<'_>, record: &Bytes) -> Option<Mess
 #[cfg(test)]
 mod tests {
     use mq_protocol::message_codec::{RecordFields, decode_record};
+    use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 
     use super::*;
-    use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 
     fn record(body_crc: i32) -> Bytes {
         let mut record = Vec::new();

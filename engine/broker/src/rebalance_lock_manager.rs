@@ -77,6 +77,11 @@ impl RebalanceLockManager {
         Ok(locked)
     }
 
+    /// Whether a client of the group holds a lock, or has held one that nobody has looked at since.
+    pub(crate) fn has_locks(&self, group: &str) -> bool {
+        lock(&self.state).locks.contains_key(group)
+    }
+
     /// Whether another client of the group than this one holds the lock of `queue`. A lock that may be taken
     /// over is nobody's.
     pub(crate) fn is_held_by_other(

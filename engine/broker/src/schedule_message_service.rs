@@ -16,6 +16,7 @@ use bytes::Bytes;
 use mq_env::task::TaskGroup;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::decode_record;
+use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_store::delay_level::SCHEDULE_TOPIC;
 use mq_store::plant::Plant;
 use mq_store::{ConsumeQueue, MessageInner};
@@ -24,7 +25,6 @@ use tokio::sync::Notify;
 use crate::context::BrokerContext;
 use crate::lock;
 use crate::real_message::real_message;
-use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 
 /// Messages delivered before other tasks get a turn.
 const MESSAGES_PER_TURN: usize = 64;

@@ -19,7 +19,12 @@ use mq_protocol::body::topic_config::{
     DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper,
 };
 use mq_protocol::fastjson::from_slice;
+use mq_protocol::message::reply_topic;
 use mq_protocol::sys_flag::PermName;
+use mq_protocol::topic_validator::{
+    AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
+    RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, is_system_topic,
+};
 use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
 use mq_store::role::RoleWatch;
@@ -28,10 +33,6 @@ use crate::config::BrokerConfig;
 use crate::limits::LimitReached;
 use crate::now_ms;
 use crate::persisted_table::PersistedTable;
-use mq_protocol::topic_validator::{
-    AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
-    RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, is_system_topic,
-};
 use table::{Limits, TopicTable};
 
 const SCHEDULE_TOPIC_QUEUE_NUMS: i32 = 18;
@@ -400,7 +401,7 @@ fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
         TopicConfig::new(&config.broker_name, 1, perm_if(config.broker_topic_enable)),
         TopicConfig::new(RMQ_SYS_OFFSET_MOVED_EVENT, 1, READ_WRITE),
         TopicConfig::new(RMQ_SYS_SCHEDULE_TOPIC, SCHEDULE_TOPIC_QUEUE_NUMS, READ_WRITE),
-        TopicConfig::new(format!("{cluster}_REPLY_TOPIC"), 1, READ_WRITE),
+        TopicConfig::new(reply_topic(cluster), 1, READ_WRITE),
     ];
     if config.auto_create_topic_enable {
         let key = AUTO_CREATE_TOPIC_KEY_TOPIC;

@@ -19,13 +19,13 @@ use mq_protocol::header::transaction::CheckTransactionStateRequestHeader;
 use mq_protocol::message::{MessageConst, Properties, PropertiesView};
 use mq_protocol::message_codec::{EncodeError, RecordFields, RecordView, decode_record};
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
 use mq_store::{ConsumeQueue, MessageInner};
 
 use crate::context::BrokerContext;
 use crate::now_ms;
 use crate::real_message::real_message;
 use crate::transaction_ends::{Ending, Stage, record_at, store_of_own, write_op};
-use mq_protocol::topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
 
 /// Half messages looked at before other tasks get a turn.
 const HALVES_PER_TURN: usize = 64;

@@ -11,13 +11,13 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use mq_protocol::message::{MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordView, decode_record};
+use mq_protocol::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
 use mq_store::{ConsumeQueue, MessageInner, MessageStore};
 
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
 use crate::transactional_message::{TRANSACTION_QUEUE_NUMS, op_message};
 use crate::{lock, now_ms};
-use mq_protocol::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
 
 /// The group whose offsets say how far half and op messages are done with.
 const CID_RMQ_SYS_TRANS: &str = "CID_RMQ_SYS_TRANS";

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use mq_protocol::message::{MessageConst, Properties, PropertiesView};
 use mq_protocol::message_codec::RecordView;
 use mq_protocol::sys_flag::MessageSysFlag;
+use mq_protocol::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
 use mq_store::MessageInner;
 
 use crate::real_message::real_message;
-use mq_protocol::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
 
 /// Queues of either topic.
 pub(crate) const TRANSACTION_QUEUE_NUMS: i32 = 1;

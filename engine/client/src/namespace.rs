@@ -7,13 +7,10 @@
 use mq_protocol::message::{
     DLQ_GROUP_TOPIC_PREFIX, MessageExt, MessageQueue, RETRY_GROUP_TOPIC_PREFIX,
 };
-use mq_protocol::topic_validator::is_system_topic;
+use mq_protocol::topic_validator::{SYSTEM_GROUP_PREFIX, is_system_topic};
 
 /// Between a namespace and a name.
 const NAMESPACE_SEPARATOR: char = '%';
-
-/// What consumer groups of the system begin with.
-const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 
 /// `resource` within `namespace`. What belongs to the system, or has the namespace already, stays.
 #[must_use]

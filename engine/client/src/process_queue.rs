@@ -76,6 +76,12 @@ impl State {
         self.term() == Some(self.content_term)
     }
 
+    /// The messages that wait for the listener, at most `count_max`.
+    fn take(&mut self, count_max: usize) -> Vec<Arc<MessageExt>> {
+        let count = count_max.min(self.waiting.len());
+        self.waiting.drain(..count).collect()
+    }
+
     /// A broker may send a message twice: it is here once.
     fn cache(&mut self, message: &Arc<MessageExt>) {
         self.forget(message.queue_offset);
@@ -146,9 +152,7 @@ impl ProcessQueue {
 
     /// The messages that wait for the listener, at most `count_max`.
     pub(crate) fn take_now(&self, count_max: usize) -> Vec<Arc<MessageExt>> {
-        let mut state = self.state();
-        let count = count_max.min(state.waiting.len());
-        state.waiting.drain(..count).collect()
+        self.state().take(count_max)
     }
 
     /// Removes what is done. Returns the offset that may be committed now.
@@ -264,8 +268,7 @@ impl ProcessQueue {
     pub(crate) fn take_in_order(&self, count_max: usize) -> Option<(u64, Vec<Arc<MessageExt>>)> {
         let mut state = self.state();
         let term = state.term().filter(|term| *term == state.content_term)?;
-        let count = count_max.min(state.waiting.len());
-        let batch: Vec<_> = state.waiting.drain(..count).collect();
+        let batch = state.take(count_max);
         let is_in_order = batch.is_sorted_by_key(|message| message.queue_offset);
         assert!(is_in_order, "messages of a queue are handed out by their offsets");
         (!batch.is_empty() && !self.is_dropped()).then_some((term, batch))

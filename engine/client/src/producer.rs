@@ -5,7 +5,6 @@
 //! before. Windows of sends in flight are the caller's: sends may be called concurrently.
 
 mod outgoing;
-
 mod queue_choice;
 
 use std::collections::BTreeSet;
@@ -14,7 +13,9 @@ use std::time::Duration;
 
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{Message, MessageQueue};
-use mq_protocol::topic_validator::{is_not_allowed_send_topic, validate_topic};
+use mq_protocol::topic_validator::{
+    AUTO_CREATE_TOPIC_KEY_TOPIC, is_not_allowed_send_topic, validate_topic,
+};
 use tokio::time::Instant;
 
 use crate::api::{SendResult, SendStatus};
@@ -80,7 +81,7 @@ impl ProducerConfig {
             send_latency_fault_enable: false,
             compress_body_over_bytes: 4096,
             message_size_max_bytes: 4 << 20,
-            create_topic_key: "TBW102".to_owned(),
+            create_topic_key: AUTO_CREATE_TOPIC_KEY_TOPIC.to_owned(),
             default_topic_queue_nums: 4,
         }
     }
@@ -449,6 +450,6 @@ impl CommunicationMode {
 }
 
 /// The failure of a send of which nothing was sent.
-fn not_sent(cause: ClientError) -> SendError {
+pub(crate) fn not_sent(cause: ClientError) -> SendError {
     SendError { cause, attempts: 0, maybe_stored: false }
 }

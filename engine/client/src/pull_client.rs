@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use mq_protocol::body::heartbeat::{SUBSCRIPTION_ALL, TAG};
 use mq_protocol::body::topic_route::MASTER_ID;
 use mq_protocol::codes::RequestCode;
 use mq_protocol::header::offset::QueryConsumerOffsetRequestHeader;
@@ -87,9 +88,9 @@ impl PullClient {
             sys_flag: PullSysFlag::SUBSCRIPTION,
             commit_offset: 0,
             suspend_timeout_ms: 0,
-            subscription: Some("*".to_owned()),
+            subscription: Some(SUBSCRIPTION_ALL.to_owned()),
             sub_version: 0,
-            expression_type: Some("TAG".to_owned()),
+            expression_type: Some(TAG.to_owned()),
             broker_name: Some(queue.broker_name.clone()),
         };
         let api = self.instance.api();

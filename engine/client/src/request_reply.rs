@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mq_protocol::header::send_message::ReplyMessageRequestHeader;
-use mq_protocol::message::{Message, MessageConst, MessageExt, Properties};
+use mq_protocol::message::{Message, MessageConst, MessageExt, Properties, reply_topic};
 use mq_protocol::message_codec::decompress_body;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{Channel, ProcessError};
@@ -21,8 +21,8 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::error::{ClientError, RequestError, SendError};
-use crate::producer::{CommunicationMode, Producer};
+use crate::error::{ClientError, RequestError};
+use crate::producer::{CommunicationMode, Producer, not_sent};
 
 /// `MSG_TYPE` of replies.
 const REPLY_MESSAGE_FLAG: &str = "reply";
@@ -43,7 +43,7 @@ pub fn create_reply_message(
         let text = "create reply message fail, requestMessage error, property[CLUSTER] is null.";
         return Err(ClientError::IllegalMessage(text.to_owned()));
     };
-    let mut reply = Message::new(format!("{cluster}_REPLY_TOPIC"), body);
+    let mut reply = Message::new(reply_topic(cluster), body);
     reply.properties.insert(MessageConst::MSG_TYPE, REPLY_MESSAGE_FLAG);
     for name in [MessageConst::CORRELATION_ID, MessageConst::REPLY_TO_CLIENT, MessageConst::TTL] {
         if let Some(value) = request.properties.get(name) {
@@ -108,7 +108,7 @@ impl Producer {
 }
 
 fn refused(cause: ClientError) -> RequestError {
-    RequestError::Send(SendError { cause, attempts: 0, maybe_stored: false })
+    RequestError::Send(not_sent(cause))
 }
 
 /// The requests of a client that wait for their replies (RocketMQ 4.9 `RequestFutureHolder`, which all

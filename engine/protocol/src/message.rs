@@ -156,6 +156,12 @@ pub fn retry_topic(group: &str) -> String {
     format!("{RETRY_GROUP_TOPIC_PREFIX}{group}")
 }
 
+/// The topic of the replies that clients of a cluster wait for.
+#[must_use]
+pub fn reply_topic(cluster: &str) -> String {
+    format!("{cluster}_REPLY_TOPIC")
+}
+
 /// The topic of the dead letters of `group`.
 #[must_use]
 pub fn dlq_topic(group: &str) -> String {

@@ -24,6 +24,9 @@ pub const RMQ_SYS_OFFSET_MOVED_EVENT: &str = "OFFSET_MOVED_EVENT";
 
 const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
 
+/// What the names of the system's own groups begin with.
+pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
+
 /// Longest name of a group.
 pub const GROUP_BYTES_MAX: usize = 255;
 

@@ -2,12 +2,13 @@
 //! ConsumeQueues carry delivery times in place of tags codes; the broker delivers it when it is due.
 
 use mq_protocol::message::{MessageConst, Properties, PropertiesView};
+use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 
 use crate::commit_log::counts_in_queue;
 use crate::message_inner::MessageInner;
 
 /// Topic of delayed messages; the queue is the level minus one.
-pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+pub const SCHEDULE_TOPIC: &str = RMQ_SYS_SCHEDULE_TOPIC;
 
 /// Delays by level, level 1 first.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,14 @@ pub struct QueueKey {
     pub queue_id: u32,
 }
 
+impl QueueKey {
+    /// Whether it is a topic's own: no consumer group's retry queue and none of its dead letters.
+    #[must_use]
+    pub fn is_of_topic(&self) -> bool {
+        !self.topic.starts_with('%')
+    }
+}
+
 impl fmt::Display for QueueKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} queue {}", self.group, self.topic, self.queue_id)
@@ -130,8 +138,6 @@ pub struct GivenBack {
     pub delivered: u64,
     /// Whether it had been delivered again as often as the group wants: it becomes a dead letter.
     pub is_last: bool,
-    /// Simulated microseconds.
-    pub at_us: u64,
     /// Ordinal of the trace event.
     pub ordinal: u64,
 }

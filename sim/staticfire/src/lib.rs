@@ -21,3 +21,10 @@ pub mod plan;
 pub mod run;
 pub mod stories;
 pub mod testing;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, also behind a holder that panicked: the state is of no use only to what it was about.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

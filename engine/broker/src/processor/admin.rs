@@ -17,13 +17,13 @@ use mq_protocol::header::offset::{
     SearchOffsetRequestHeader,
 };
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::topic_validator::{is_legal_group, validate_topic};
 use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
 use super::created_by_java;
 use crate::context::BrokerContext;
 use crate::registration;
-use mq_protocol::topic_validator::{is_legal_group, validate_topic};
 
 /// What 4.9 says to whoever would change a slave's tables.
 const NOT_FROM_SLAVE: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";

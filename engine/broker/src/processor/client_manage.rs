@@ -10,6 +10,7 @@ use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::from_slice;
 use mq_protocol::header::client::UnregisterClientRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::topic_validator::{GROUP_BYTES_MAX, is_storable_name};
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use tokio::time::Instant;
 
@@ -17,7 +18,6 @@ use super::{empty_success, no_property_filter};
 use crate::client_channel::ClientChannelInfo;
 use crate::context::BrokerContext;
 use crate::subscription::{Subscription, SubscriptionKind};
-use mq_protocol::topic_validator::{GROUP_BYTES_MAX, is_storable_name};
 
 /// Longest name of a client: an address, a process and the name of an instance.
 const CLIENT_ID_BYTES_MAX: usize = 1_024;

@@ -10,13 +10,13 @@ use mq_protocol::message::{MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordView, decode_record};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::MessageSysFlag;
+use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::PutMessageStatus;
 
 use crate::context::BrokerContext;
 use crate::transaction_ends::write_op;
 use crate::transactional_message::committed_message;
-use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 
 /// Answers 37.
 pub(super) struct EndTransactionProcessor {

@@ -14,6 +14,9 @@ use mq_protocol::message::{
 };
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::{MessageSysFlag, PermName};
+use mq_protocol::topic_validator::{
+    RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic,
+};
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::delay_level::delay_level;
 use mq_store::{MessageInner, PutFuture};
@@ -24,9 +27,6 @@ use crate::context::BrokerContext;
 use crate::topic_config_manager::topic_sys_flag;
 use crate::transactional_message::{
     TRANSACTION_QUEUE_NUMS, half_message, is_half_message, is_wait_store_ok,
-};
-use mq_protocol::topic_validator::{
-    RMQ_SYS_TRANS_HALF_TOPIC, is_not_allowed_send_topic, validate_topic,
 };
 
 /// Queues of a group's dead letters.

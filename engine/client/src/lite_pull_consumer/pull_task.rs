@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mq_protocol::body::heartbeat::SUBSCRIPTION_ALL;
+use mq_protocol::body::heartbeat::{SUBSCRIPTION_ALL, TAG};
 use mq_protocol::body::topic_route::MASTER_ID;
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_protocol::message::MessageQueue;
@@ -120,7 +120,7 @@ impl Inner {
             suspend_timeout_ms: BROKER_SUSPEND.as_millis() as i64,
             subscription: Some(expression.unwrap_or_else(|| SUBSCRIPTION_ALL.to_owned())),
             sub_version: 0,
-            expression_type: Some("TAG".to_owned()),
+            expression_type: Some(TAG.to_owned()),
             broker_name: Some(queue.broker_name.clone()),
         };
         let api = self.instance.api();

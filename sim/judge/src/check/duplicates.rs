@@ -9,15 +9,16 @@ use std::sync::Arc;
 use mq_protocol::message::RETRY_GROUP_TOPIC_PREFIX;
 
 use super::{Checker, Violation};
-use crate::history::{Delivery, GroupQueue, History, PullOffset};
+use crate::history::{Delivery, GroupQueue, History, PullOffset, QueueKey};
+use crate::ledger::custody::Moment;
 
 /// Facts beside the history.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Topics of which a message is appended once more before anybody gets it.
     pub appended_again: BTreeSet<Arc<str>>,
-    /// Ordinals of the trace at which brokers of a group started anew, by `brokerName`.
-    pub restarts: BTreeMap<Arc<str>, Vec<u64>>,
+    /// When brokers of a group started anew, by `brokerName`.
+    pub restarts: BTreeMap<Arc<str>, Vec<Moment>>,
     /// Ordinal of the first fault, or of the first connection that broke; an answer may be lost from there on.
     pub troubled_from: Option<u64>,
     /// Broker groups on whose master's disk a device damaged records: topics and properties have no checksum.
@@ -255,7 +256,8 @@ impl<'a> Causes<'a> {
             Some(Some(_)) => {}
         }
         let restarts = self.facts.restarts.get(&delivery.queue.group);
-        let has_restarted = restarts.is_some_and(|it| it.iter().any(|it| *it < delivery.ordinal));
+        let has_restarted =
+            restarts.is_some_and(|it| it.iter().any(|it| it.ordinal < delivery.ordinal));
         let is_again = self.facts.appended_again.contains(&delivery.queue.topic);
         (is_again && has_restarted).then_some(Alibi::StoredAgain)
     }
@@ -275,14 +277,14 @@ impl<'a> Causes<'a> {
 }
 
 /// What tells one record of a message from another.
-fn record(delivery: &Delivery) -> (&crate::history::QueueKey, u64, u64) {
+fn record(delivery: &Delivery) -> (&QueueKey, u64, u64) {
     (&delivery.queue, delivery.queue_offset, delivery.phy_offset)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{GivenBack, Outcome, QueueKey, SendOp, a_delivery};
+    use crate::history::{GivenBack, Outcome, SendOp, a_delivery};
 
     fn at(ordinal: u64, queue_offset: u64, consumer: &str) -> Delivery {
         Delivery { ordinal, consumer: consumer.into(), ..a_delivery(1, queue_offset) }
@@ -311,7 +313,6 @@ mod tests {
             group: "a".into(),
             delivered,
             is_last: false,
-            at_us: 0,
             ordinal,
         }
     }
@@ -406,6 +407,7 @@ mod tests {
         assert_eq!(alibis(&two, None, calm), [Some(Alibi::SentAgain { attempts: None })]);
         let back = |restart: u64, topic: &'static str| {
             move |_: &mut History, facts: &mut Facts| {
+                let restart = Moment { ordinal: restart, ..Moment::default() };
                 facts.restarts.insert("a".into(), vec![restart]);
                 facts.appended_again.insert(topic.into());
             }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::offsets::excuse::Excuses;
 use super::{Checker, Violation};
-use crate::history::{Delivery, GroupQueue, History, QueueReading, SendOp};
+use crate::history::{Delivery, GroupQueue, History, QueueKey, QueueReading, SendOp};
+use crate::ledger::custody::Moment;
 
 /// For so long at least nobody else gets a queue whose lock a member has just used.
 const LEASE_US: u64 = 30_000_000;
@@ -16,8 +17,8 @@ const LEASE_US: u64 = 30_000_000;
 pub struct Facts {
     /// The groups that consume in order.
     pub orderly: BTreeSet<Arc<str>>,
-    /// When brokers of a group started anew, in simulated microseconds, by `brokerName`: they know of no locks then.
-    pub restarts_us: BTreeMap<Arc<str>, Vec<u64>>,
+    /// When brokers of a group started anew, by `brokerName`: they know of no locks then.
+    pub restarts: BTreeMap<Arc<str>, Vec<Moment>>,
     /// Acknowledged messages whose record the present log does not owe.
     pub not_owed: BTreeSet<u32>,
     /// Broker groups that nobody could read.
@@ -34,7 +35,7 @@ pub fn check(history: &History, facts: &Facts, excuses: &Excuses) -> Vec<Violati
         queues.entry(place).or_default().push(it);
     }
     for (place, deliveries) in &queues {
-        let restarts = facts.restarts_us.get(&place.1.group).map_or(&[][..], Vec::as_slice);
+        let restarts = facts.restarts.get(&place.1.group).map_or(&[][..], Vec::as_slice);
         violations.extend(one_at_a_time(place, deliveries, history, restarts));
         let reading = history.read_back.get(&place.1);
         if let Some(reading) = reading.filter(|_| !facts.unread.contains(&place.1.group)) {
@@ -46,8 +47,7 @@ pub fn check(history: &History, facts: &Facts, excuses: &Excuses) -> Vec<Violati
 
 /// Of two acknowledged messages with one key the one that was sent first lies first, in a queue that took both.
 fn stored_in_order(history: &History, facts: &Facts) -> Vec<Violation> {
-    let mut last: BTreeMap<(&Arc<str>, &crate::history::QueueKey), (&SendOp, u64)> =
-        BTreeMap::new();
+    let mut last: BTreeMap<(&Arc<str>, &QueueKey), (&SendOp, u64)> = BTreeMap::new();
     let mut violations = Vec::new();
     let owed = history.acked().filter(|send| !facts.not_owed.contains(&send.number));
     // By their outcomes, which for one key is by their starts.
@@ -72,7 +72,7 @@ fn one_at_a_time(
     (group, queue): &GroupQueue,
     deliveries: &[&Delivery],
     history: &History,
-    restarts_us: &[u64],
+    restarts: &[Moment],
 ) -> Option<Violation> {
     // Of a listener that never ended its process did.
     let ends = |it: &Delivery| history.consumed.get(&it.ordinal).map(|end| end.ordinal);
@@ -81,7 +81,8 @@ fn one_at_a_time(
         if let Some((other, until)) = at_work.filter(|(_, until)| delivery.ordinal < *until) {
             let is_late = delivery.at_us >= other.at_us + LEASE_US;
             let lease_from = other.at_us.saturating_sub(LEASE_US);
-            let forgotten = restarts_us.iter().any(|it| (lease_from..delivery.at_us).contains(it));
+            let lease = lease_from..delivery.at_us;
+            let forgotten = restarts.iter().any(|it| lease.contains(&it.at_us));
             if !is_late && !forgotten {
                 let text = format!(
                     "{queue}: {} of {group} was given {} (#{}) and {} {} (#{}) before that was done (#{until})",
@@ -144,7 +145,7 @@ fn none_ahead(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Consumed, Outcome, Place, QueueKey, a_delivery};
+    use crate::history::{Consumed, Outcome, Place, a_delivery};
 
     fn queue() -> QueueKey {
         a_delivery(0, 0).queue
@@ -224,7 +225,8 @@ mod tests {
         assert!(text.contains("c of g was given k000000 (#1) and d k000000 (#3)"), "{text}");
         let restart = |at_us: u64| {
             move |facts: &mut Facts| {
-                facts.restarts_us.insert("a".into(), vec![at_us]);
+                let restart = Moment { at_us, ..Moment::default() };
+                facts.restarts.insert("a".into(), vec![restart]);
             }
         };
         assert_eq!(found(&history(&both), restart(2_000_000)), [] as [&str; 0], "locks were gone");

@@ -31,8 +31,8 @@ pub struct AwaitedCopy {
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
-    /// Messages whose redelivery a fault took, with why.
-    pub lost: Vec<(u32, String)>,
+    /// Messages whose redelivery a fault took.
+    pub lost: Vec<u32>,
     /// Broken promises.
     pub violations: Vec<Violation>,
 }
@@ -79,6 +79,16 @@ pub fn dead_letters(history: &History) -> ByGroup<'_> {
     dead
 }
 
+/// How often each consumer group gave each message back.
+#[must_use]
+pub fn times_given_back(history: &History) -> BTreeMap<(&str, u32), u32> {
+    let mut times = BTreeMap::new();
+    for it in &history.given_back {
+        *times.entry((&*it.consumer_group, it.number)).or_default() += 1;
+    }
+    times
+}
+
 /// Judges what is awaited, and the dead letters. `times_max` are the redeliveries that each consumer group wants
 /// before a message is one.
 #[must_use]
@@ -91,7 +101,7 @@ pub fn check(
     let mut judged = Judged::default();
     for message in awaited.iter().filter(|it| !it.is_excused) {
         match what_became(message, promise) {
-            Ok(lost) => judged.lost.push(lost),
+            Ok(()) => judged.lost.push(message.last.number),
             Err(violation) => judged.violations.push(violation),
         }
     }
@@ -100,7 +110,7 @@ pub fn check(
 }
 
 /// Why a message may have ended between two deliveries.
-fn what_became(message: &Awaited<'_>, promise: Promise) -> Result<(u32, String), Violation> {
+fn what_became(message: &Awaited<'_>, promise: Promise) -> Result<(), Violation> {
     let GivenBack { number, consumer_group, ordinal, .. } = message.last;
     let broken =
         |text: String| Err(Violation::new(Checker::Redelivery, text).of(*number).at(*ordinal));
@@ -114,19 +124,15 @@ fn what_became(message: &Awaited<'_>, promise: Promise) -> Result<(u32, String),
     let Some(copy) = message.copies.last() else {
         return broken(format!("{given_back} never came again: no broker stored it"));
     };
-    let lost = format!("{given_back} is lost: {}", copy.custody);
     match promise {
-        Promise::Never => broken(lost),
-        Promise::May | Promise::All | Promise::Owed => Ok((*number, lost)),
+        Promise::Never => broken(format!("{given_back} is lost: {}", copy.custody)),
+        Promise::May | Promise::All | Promise::Owed => Ok(()),
     }
 }
 
 /// A dead letter was given back as often as its group wants, and once more.
 fn died_early(history: &History, times_max: &BTreeMap<Arc<str>, u32>) -> Vec<Violation> {
-    let mut given: BTreeMap<(&str, u32), u32> = BTreeMap::new();
-    for it in &history.given_back {
-        *given.entry((&it.consumer_group, it.number)).or_default() += 1;
-    }
+    let given = times_given_back(history);
     let mut violations = Vec::new();
     for (group, numbers) in dead_letters(history) {
         let Some(times_max) = times_max.get(group) else { continue };
@@ -157,7 +163,6 @@ mod tests {
             group: "a".into(),
             delivered: ordinal - 1,
             is_last: false,
-            at_us: 0,
             ordinal,
         }
     }

@@ -9,10 +9,10 @@ use mq_mapped_file::file_name;
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message::{self, MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
+use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 use staticfire_world::disk::SimDisk;
 
 use super::log_damage::meets;
-use super::redeliveries::SCHEDULE_TOPIC;
 use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
 use crate::history::message_number;
 
@@ -455,7 +455,7 @@ fn tags_code(
 ) -> i64 {
     let level = properties.get(MessageConst::DELAY).and_then(|level| level.parse::<usize>().ok());
     let delay_ms = level.and_then(|level| delay_levels_ms.get(level.checked_sub(1)?));
-    match delay_ms.filter(|_| record.topic() == SCHEDULE_TOPIC) {
+    match delay_ms.filter(|_| record.topic() == RMQ_SYS_SCHEDULE_TOPIC) {
         Some(delay_ms) => record.store_timestamp().saturating_add_unsigned(*delay_ms),
         None => message::tags_code(properties.get(MessageConst::TAGS)),
     }

@@ -8,12 +8,10 @@ use mq_protocol::message::{
     DLQ_GROUP_TOPIC_PREFIX, MessageConst, PropertiesView, RETRY_GROUP_TOPIC_PREFIX,
 };
 use mq_protocol::message_codec::RecordView;
+use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 
 use super::Ledger;
 use super::custody::Owed;
-
-/// The topic of what waits until it is due.
-pub(super) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 
 /// A record that a broker stored of a message that was given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub(super) fn consumer_group(view: &RecordView<'_>) -> Option<Arc<str>> {
     let topic = view.topic();
     let properties = view.properties();
     let topic = match &*topic {
-        SCHEDULE_TOPIC => PropertiesView::new(&properties).get(MessageConst::REAL_TOPIC)?,
+        RMQ_SYS_SCHEDULE_TOPIC => PropertiesView::new(&properties).get(MessageConst::REAL_TOPIC)?,
         topic => topic,
     };
     let retry = topic.strip_prefix(RETRY_GROUP_TOPIC_PREFIX);

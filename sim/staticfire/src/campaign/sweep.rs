@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::lock;
 
 /// How a sweep is carried out.
 #[derive(Clone, Debug)]
@@ -96,10 +98,6 @@ impl<R, T: FnMut(R)> Turns<R, T> {
             self.next += 1;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn progress_bar(len: usize, text: Option<&str>) -> ProgressBar {

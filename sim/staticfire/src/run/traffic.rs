@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
@@ -16,6 +16,8 @@ use staticfire_judge::history::{
     message_number,
 };
 use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
+
+use crate::lock;
 
 /// Consumer group that reads everything back at the end.
 pub const FRESH_GROUP: &str = "fresh-group";
@@ -170,10 +172,6 @@ impl Traffic {
 fn came_again(message: &MessageExt) -> bool {
     let own_topic = message.message.properties.get(MessageConst::RETRY_TOPIC);
     own_topic == Some(&*message.message.topic)
-}
-
-fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
-    history.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets `history` know of every position that a consumer is set to, and of what brokers know of it.

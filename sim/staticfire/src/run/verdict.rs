@@ -237,7 +237,7 @@ fn unavailable_ms(history: &History, first_fault_us: Option<u64>) -> Option<u64>
 fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
     let mut counts: BTreeMap<String, u32> =
         history.statuses().into_iter().map(|(status, count)| (status.to_string(), count)).collect();
-    let queues = history.read_back.iter().filter(|(queue, _)| !queue.topic.starts_with('%'));
+    let queues = history.read_back.iter().filter(|(queue, _)| queue.is_of_topic());
     let read_back = queues.flat_map(|(_, queue)| &queue.messages);
     let readable: BTreeSet<u32> = read_back.filter_map(|message| message.number).collect();
     let readable = u32::try_from(readable.len()).unwrap_or(u32::MAX);

@@ -2,13 +2,14 @@
 //! two starts.
 
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_protocol::ack_rule::{AckRule, Held};
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig, UpstreamSwitch};
 use staticfire_judge::ledger::{BrokerEntry, Ledger, LogView, Retention, StoreDirs};
 
+use crate::lock;
 use crate::plan::{BrokerPlan, Plan};
 use crate::run::error::StandError;
 use crate::run::program::{Configured, Program};
@@ -225,10 +226,6 @@ fn acks(store: &StoreConfig) -> AckRule {
         (_, FlushDiskType::AsyncFlush) => (Held::PageCache, 0),
     };
     AckRule { own, other_copies }
-}
-
-fn lock(configured: &Mutex<Configured>) -> std::sync::MutexGuard<'_, Configured> {
-    configured.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

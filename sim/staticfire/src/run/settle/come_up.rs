@@ -10,6 +10,7 @@ use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::message::Message;
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::topic_validator::AUTO_CREATE_TOPIC_KEY_TOPIC;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use tokio::time::sleep;
 
@@ -160,7 +161,7 @@ async fn create_topic(
     let queue_nums = i32::try_from(queues).unwrap_or(i32::MAX);
     let header = CreateTopicRequestHeader {
         topic: topic.to_owned(),
-        default_topic: "TBW102".to_owned(),
+        default_topic: AUTO_CREATE_TOPIC_KEY_TOPIC.to_owned(),
         read_queue_nums: queue_nums,
         write_queue_nums: queue_nums,
         perm: 6,

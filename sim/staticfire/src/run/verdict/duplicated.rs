@@ -19,9 +19,7 @@ pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace, rotten: &RottenRe
     let mut facts = Facts { appended_again: again.collect(), ..Facts::default() };
     let groups = story.groups.iter().map(|group| Name::from(&*group.name));
     facts.damaged = groups.filter(|group| rotten.are_in(group)).collect();
-    for (group, restart) in restarts(story, trace) {
-        facts.restarts.entry(group).or_default().push(restart.ordinal);
-    }
+    facts.restarts = restarts(story, trace);
     trace.read(|records| {
         facts.troubled_from = records.iter().find(|it| is_trouble(it)).map(|it| it.ordinal);
     });
@@ -33,9 +31,9 @@ pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace, rotten: &RottenRe
 }
 
 /// When brokers of each group were started once more.
-pub(super) fn restarts(story: &Story, trace: &Trace) -> Vec<(Name, Moment)> {
+pub(super) fn restarts(story: &Story, trace: &Trace) -> BTreeMap<Name, Vec<Moment>> {
     let mut starts: BTreeMap<Name, u32> = BTreeMap::new();
-    let mut restarts = Vec::new();
+    let mut restarts: BTreeMap<Name, Vec<Moment>> = BTreeMap::new();
     trace.read(|records| {
         let started = |it: &&TraceRecord| it.event == TraceEvent::Process(ProcessStep::Started);
         for record in records.iter().filter(started) {
@@ -44,7 +42,7 @@ pub(super) fn restarts(story: &Story, trace: &Trace) -> Vec<(Name, Moment)> {
             let mut groups = story.groups.iter().filter(|_| *starts > 1);
             if let Some(group) = groups.find(|group| group.has(&record.source)) {
                 let at = Moment { ordinal: record.ordinal, at_us: record.at_us };
-                restarts.push((Name::from(&*group.name), at));
+                restarts.entry(Name::from(&*group.name)).or_default().push(at);
             }
         }
     });

@@ -118,9 +118,8 @@ pub(super) fn acked_messages(
 ) -> Vec<AckedMessage> {
     let history = &story.history;
     let here = |name: &str| name == group.name;
-    let is_topic = |queue: &QueueKey| !queue.topic.starts_with('%');
     let queues =
-        history.read_back.iter().filter(|(queue, _)| here(&queue.group) && is_topic(queue));
+        history.read_back.iter().filter(|(queue, _)| here(&queue.group) && queue.is_of_topic());
     let read_back: BTreeSet<u32> =
         queues.flat_map(|(_, queue)| queue.messages.iter().filter_map(intact)).collect();
     let has_expired = |end_offset, acked| {

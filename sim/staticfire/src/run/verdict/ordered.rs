@@ -1,6 +1,6 @@
 //! What is known of groups that consume in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use staticfire_judge::check::Violation;
 use staticfire_judge::check::offsets::excuse::Excuses;
@@ -30,14 +30,10 @@ pub(super) fn check(
 fn facts(plan: &Plan, story: &Story, trace: &Trace, not_owed: &BTreeSet<u32>) -> Facts {
     let groups = plan.workloads.iter().flat_map(|work| work.all_consumer_groups());
     let orderly = groups.filter(|group| group.orderly).map(|group| Name::from(group.name));
-    let mut restarts_us: BTreeMap<Name, Vec<u64>> = BTreeMap::new();
-    for (group, restart) in restarts(story, trace) {
-        restarts_us.entry(group).or_default().push(restart.at_us);
-    }
     let unread = story.groups.iter().filter(|group| group.unread.is_some());
     Facts {
         orderly: orderly.collect(),
-        restarts_us,
+        restarts: restarts(story, trace),
         not_owed: not_owed.clone(),
         unread: unread.map(|group| Name::from(&*group.name)).collect(),
     }

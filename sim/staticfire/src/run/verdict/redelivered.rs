@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::redelivery::{self, Awaited, AwaitedCopy, Judged};
 use staticfire_judge::history::{GivenBack, History};
+use staticfire_judge::ledger::Redelivery;
+use staticfire_judge::ledger::custody::Owed;
 use staticfire_world::trace::Name;
 
 use super::facts::{Delivered, RottenRecords};
@@ -47,7 +49,7 @@ pub(super) fn check(
 
 /// Numbers of messages that are owed to whoever subscribes: what was acknowledged, and what is there.
 fn known(history: &History) -> BTreeSet<u32> {
-    let topics = history.read_back.iter().filter(|(queue, _)| !queue.topic.starts_with('%'));
+    let topics = history.read_back.iter().filter(|(queue, _)| queue.is_of_topic());
     let read = topics.flat_map(|(_, reading)| reading.messages.iter().filter_map(|it| it.number));
     history.acked().map(|send| send.number).chain(read).collect()
 }
@@ -59,13 +61,10 @@ pub(super) struct Figures {
 }
 
 pub(super) fn figures(history: &History) -> Figures {
-    let mut asked: BTreeMap<(&Name, u32), usize> = BTreeMap::new();
-    for it in &history.given_back {
-        *asked.entry((&it.consumer_group, it.number)).or_default() += 1;
-    }
-    let mut again: BTreeMap<(&Name, u32), usize> = BTreeMap::new();
+    let asked = redelivery::times_given_back(history);
+    let mut again: BTreeMap<(&str, u32), u32> = BTreeMap::new();
     for it in history.deliveries.iter().filter(|_| !asked.is_empty()) {
-        if let Some(place) = it.number.map(|number| (&it.consumer_group, number)) {
+        if let Some(place) = it.number.map(|number| (&*it.consumer_group, number)) {
             *again.entry(place).or_default() += 1;
         }
     }
@@ -74,7 +73,7 @@ pub(super) fn figures(history: &History) -> Figures {
         (*asked).min(given.saturating_sub(1))
     });
     let dead_letters = redelivery::dead_letters(history).values().map(BTreeSet::len).sum();
-    Figures { redelivered: redelivered.sum(), dead_letters }
+    Figures { redelivered: redelivered.sum::<u32>() as usize, dead_letters }
 }
 
 /// A message that a group gave back and never got again.
@@ -95,18 +94,21 @@ impl Fate<'_> {
 
     /// What brokers stored of it since it was given back last.
     fn copies(&self) -> Vec<AwaitedCopy> {
-        let stored = self.story.ledger.redeliveries(&self.last.consumer_group, self.last.number);
-        let since = stored.into_iter().filter(|(it, ..)| it.stored > self.last.ordinal);
-        let copies =
-            since.map(|(_, custody, owed)| AwaitedCopy { owed, custody: custody.to_string() });
+        let copies = self
+            .stored_since()
+            .map(|(_, custody, owed)| AwaitedCopy { owed, custody: custody.to_string() });
         copies.collect()
     }
 
     /// The broker groups where it, or what was stored to deliver it again, may lie.
     fn groups(&self) -> BTreeSet<Name> {
+        let stored = self.stored_since().map(|(it, ..)| it.group);
+        stored.chain([Name::clone(&self.last.group)]).collect()
+    }
+
+    fn stored_since(&self) -> impl Iterator<Item = (Redelivery, Owed, bool)> {
         let stored = self.story.ledger.redeliveries(&self.last.consumer_group, self.last.number);
-        let since = stored.into_iter().filter(|(it, ..)| it.stored > self.last.ordinal);
-        since.map(|(it, ..)| it.group).chain([Name::clone(&self.last.group)]).collect()
+        stored.into_iter().filter(|(it, ..)| it.stored > self.last.ordinal)
     }
 }
 

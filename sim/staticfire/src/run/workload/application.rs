@@ -11,6 +11,7 @@ use staticfire_judge::history::{drawn_percent, message_number};
 use staticfire_world::trace::Name;
 
 use super::Workload;
+use crate::lock;
 use crate::plan::{ConsumerGroupPlan, FailurePlan};
 
 /// The listener of a member of a group; `reader` is whoever is to get everything once.
@@ -83,8 +84,7 @@ impl Workload {
     /// What a reader has consumed, in a database beside the cluster that outlives its members and is theirs in
     /// common.
     fn deduplicator(&self, reader: &Name) -> Arc<Deduplicator> {
-        let mut known =
-            self.deduplicators.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = lock(&self.deduplicators);
         let new = || Arc::new(Deduplicator::new(DeduplicatorConfig::default()));
         Arc::clone(known.entry(Name::clone(reader)).or_insert_with(new))
     }

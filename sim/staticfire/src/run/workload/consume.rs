@@ -109,7 +109,6 @@ impl Member {
             group: Name::clone(&delivery.queue.group),
             delivered: delivery.ordinal,
             is_last: i64::from(message.reconsume_times) >= self.reconsume_times_max,
-            at_us: 0,
             ordinal: 0,
         };
         let taken = Taken { orderly: self.orderly, number: delivery.number, failure };
@@ -143,7 +142,7 @@ impl Workload {
             history.consumed.insert(failure.delivered, consumed);
         }
         if fails && number.is_some() {
-            history.given_back.push(GivenBack { ordinal, at_us: trace.now_us(), ..failure });
+            history.given_back.push(GivenBack { ordinal, ..failure });
         }
     }
 }

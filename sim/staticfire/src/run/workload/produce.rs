@@ -2,7 +2,7 @@
 //! slows down while they fail.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Workload;
 use super::transact::{LocalDatabase, half_stored};
+use crate::lock;
 
 /// A send that was not acknowledged keeps its place in the window for this long, so that a cluster
 /// in trouble is not flooded and the story's messages last.
@@ -201,10 +202,6 @@ fn blank_op(
         attempts,
         sharding_key,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The status in RocketMQ's spelling.

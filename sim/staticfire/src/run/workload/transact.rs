@@ -1,6 +1,6 @@
 //! The local side of transactions: a database beside the cluster, which outlives every producer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use mq_broker::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_client::{LocalTransactionState, SendStatus, TransactionListener, TransactionSendResult};
@@ -15,6 +15,7 @@ use staticfire_world::trace::Name;
 
 use super::Workload;
 use super::produce::stored;
+use crate::lock;
 use crate::plan::TransactionPlan;
 
 /// What a producer process asks of the database, and answers of it.
@@ -38,7 +39,7 @@ impl LocalDatabase {
     }
 
     fn execute(&self, number: u32) -> LocalTransactionState {
-        let mut draw = self.draw.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut draw = lock(&self.draw);
         let mut happens = |percent: u32| draw.random_range(0..100) < percent;
         let rolls_back = happens(self.plan.rollback_percent);
         let is_unknown = happens(self.plan.unknown_percent);

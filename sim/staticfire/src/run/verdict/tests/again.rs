@@ -12,7 +12,6 @@ fn failure(number: u32) -> GivenBack {
         group: "a".into(),
         delivered: 50,
         is_last: false,
-        at_us: 0,
         ordinal: 60,
     }
 }
