@@ -235,6 +235,8 @@ pub struct StoreConfig {
     pub delete_when: String,
     /// `fileReservedTime`, hours.
     pub file_reserved_time_hours: u64,
+    /// `deadLetterReservedTime` (ours), hours: a file that holds dead letters is kept for so long at least.
+    pub dead_letter_reserved_time_hours: u64,
     /// `diskMaxUsedSpaceRatio`, percent: above it what has expired goes at any hour.
     pub disk_max_used_space_ratio: u64,
     /// `diskSpaceCleanForciblyRatio`, percent: above it the oldest files go, expired or not.
@@ -321,6 +323,7 @@ impl StoreConfig {
             clean_resource_interval_ms: 10_000,
             delete_when: "04".to_owned(),
             file_reserved_time_hours: 72,
+            dead_letter_reserved_time_hours: 72,
             disk_max_used_space_ratio: 75,
             disk_space_clean_forcibly_ratio: 85,
             disk_space_warning_level_ratio: 90,

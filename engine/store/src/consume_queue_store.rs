@@ -1,6 +1,7 @@
 //! [`ConsumeQueueStore`]: every ConsumeQueue of a store, by topic and queue id.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -185,6 +186,17 @@ impl ConsumeQueueStore {
         for queue in self.all() {
             queue.correct_min_offset(min_phy_offset);
         }
+    }
+
+    /// Whether a topic that begins with `prefix` has its first message within these bytes of the log, of which they
+    /// are the first.
+    pub(crate) fn begin_within(&self, prefix: &str, log: Range<u64>) -> bool {
+        let mut queues = self.all().into_iter().filter(|queue| queue.topic().starts_with(prefix));
+        queues.any(|queue| {
+            queue.correct_min_offset(log.start);
+            let first = queue.unit(queue.min_offset_in_queue());
+            first.is_some_and(|unit| log.contains(&unit.phy_offset.unsigned_abs()))
+        })
     }
 
     /// End of the last record that any queue points at.

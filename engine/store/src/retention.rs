@@ -4,7 +4,9 @@
 //! **What goes.** CommitLog files, the oldest first and never the last one: those that were not
 //! written for `fileReservedTime`, at the hours `deleteWhen` or when more than
 //! `diskMaxUsedSpaceRatio` of the disk is used; above `diskSpaceCleanForciblyRatio` those that have
-//! not expired, too, one by one until there is room. Where consumers stand does not matter.
+//! not expired, too, one by one until there is room. Where consumers stand does not matter. A file that holds
+//! dead letters has expired no sooner than `deadLetterReservedTime` after it was written last: they wait for
+//! people, and the files are all topics' together.
 //!
 //! **In which order.** A file goes from the log only when the watermark says that its bytes and their
 //! units are durable: a recovery never asks for it again. Then the queues' minima are corrected, then
@@ -28,6 +30,7 @@ use mq_env::Env;
 use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
 use mq_mapped_file::Retired;
+use mq_protocol::message::DLQ_GROUP_TOPIC_PREFIX;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -174,7 +177,7 @@ impl CleanService {
 
     /// Whether there is a file that could go for its age.
     fn may_expire(&self) -> bool {
-        self.log.oldest_file().is_ok_and(|oldest| oldest.is_some_and(|oldest| self.is_old(&oldest)))
+        self.log.oldest_file().is_ok_and(|oldest| oldest.is_some_and(|oldest| self.is_expired(&oldest)))
     }
 
     async fn clean(
@@ -203,7 +206,7 @@ impl CleanService {
                 return;
             }
             let Some(oldest) = self.removable_file().await else { return };
-            let reason = if self.is_old(&oldest) {
+            let reason = if self.is_expired(&oldest) {
                 "older than fileReservedTime"
             } else if self.config.clean_file_forcibly_enable && self.look_at_disk().is_forced() {
                 "more is used than diskSpaceCleanForciblyRatio"
@@ -245,8 +248,14 @@ impl CleanService {
         })
     }
 
-    fn is_old(&self, file: &OldestFile) -> bool {
-        let reserved_ms = self.config.file_reserved_time_hours.saturating_mul(HOUR_MS);
+    fn is_expired(&self, file: &OldestFile) -> bool {
+        self.is_older(file, self.config.file_reserved_time_hours)
+            && (self.is_older(file, self.config.dead_letter_reserved_time_hours)
+                || !self.queues.begin_within(DLQ_GROUP_TOPIC_PREFIX, file.from..file.end))
+    }
+
+    fn is_older(&self, file: &OldestFile, hours: u64) -> bool {
+        let reserved_ms = hours.saturating_mul(HOUR_MS);
         self.env.clock.now_millis() >= file.modified_ms.saturating_add(reserved_ms)
     }
 

@@ -427,3 +427,44 @@ fn a_queue_whose_messages_are_all_gone_keeps_its_end() {
         assert_eq!(next.queue_offset, 45);
     });
 }
+
+/// Dead letters wait for people: the file that holds one stays, and with it whatever is behind it in the log, until
+/// `deadLetterReservedTime` is over. The files before it go as ever, and a full disk knows no mercy.
+#[test]
+fn files_with_dead_letters_are_kept_longer() {
+    let dead_letter =
+        |number| MessageInner { topic: "%DLQ%g".to_owned(), queue_id: 0, ..message(number) };
+    let machine = Machine::new(0, |config| {
+        config.delete_when = "03".to_owned();
+        config.dead_letter_reserved_time_hours = 30;
+    });
+    let ledger = Ledger::default();
+    machine.live(async |store| {
+        put_numbers(store, &ledger, 0..40).await;
+        let put = store.put_message(&dead_letter(40)).await.append.unwrap();
+        let held = put.phy_offset / LOG_FILE as u64;
+        assert!(held > 1, "{put:?}");
+        put_numbers(store, &ledger, 41..80).await;
+        assert!(machine.log_files().len() as u64 > held + 2, "{:?}", machine.log_files());
+        machine.pass(5 * HOUR_MS).await;
+        assert_eq!(machine.log_files()[0], held, "up to the dead letter");
+        assert!(machine.log_files().len() > 2, "and with it all that came later");
+        assert_eq!(store.min_offset_in_queue("%DLQ%g", 0), 0);
+        let read = store.get_message("%DLQ%g", 0, 0, 32, &MessageFilter::All);
+        assert_eq!(read.messages.len(), 1);
+
+        // At 03:00 of the day after the next it is old enough.
+        machine.pass(46 * HOUR_MS).await;
+        assert_eq!(machine.log_files().len(), 1);
+        assert_eq!(store.min_offset_in_queue("%DLQ%g", 0), 1);
+    });
+
+    let full = Machine::new(0, |config| config.delete_when = "23".to_owned());
+    full.live(async |store| {
+        store.put_message(&dead_letter(0)).await.append.unwrap();
+        put_numbers(store, &Ledger::default(), 1..80).await;
+        full.set_used_percent(88);
+        full.pass(HOUR_MS).await;
+        assert!(full.log_files()[0] > 0, "space goes before age");
+    });
+}

@@ -73,7 +73,7 @@ static UNREAD_KEYS: [ConfigKey; 8] = [
 
 /// What 4.9 reads from system properties (`-Drocketmq.broker.diskSpaceWarningLevelRatio=0.90`), 5.x
 /// from the file, in percent; and this engine's own keys.
-static OURS: [ConfigKey; 4] = [
+static OURS: [ConfigKey; 5] = [
     row(
         "diskSpaceWarningLevelRatio",
         PERCENT,
@@ -91,6 +91,12 @@ static OURS: [ConfigKey; 4] = [
         LONG_COUNT,
         "<max(mappedFileSizeCommitLog, 67108864)>",
         Obeyed(Field::OptionalU64(|s| &mut s.store.ha_max_diverged_bytes)),
+    ),
+    row(
+        "deadLetterReservedTime",
+        COUNT,
+        "72",
+        Obeyed(Field::U64(|s| &mut s.store.dead_letter_reserved_time_hours)),
     ),
     row(
         "beginWithEmptyTables",
