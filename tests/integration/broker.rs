@@ -2,7 +2,9 @@
 
 mod away;
 mod batches;
+mod busy;
 mod cluster;
+mod consume_stats;
 mod delays;
 mod groups;
 mod in_order;

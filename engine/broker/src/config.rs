@@ -110,6 +110,16 @@ pub struct BrokerConfig {
     pub default_query_max_num: usize,
     /// `rejectTransactionMessage`.
     pub reject_transaction_message: bool,
+    /// `brokerFastFailureEnable`: what waits too long for its turn is refused.
+    pub broker_fast_failure_enable: bool,
+    /// `sendThreadPoolQueueCapacity`: sends that may wait for their turn.
+    pub send_thread_pool_queue_capacity: usize,
+    /// `waitTimeMillsInSendQueue`: for how long.
+    pub wait_time_in_send_queue_ms: u64,
+    /// `endTransactionPoolQueueCapacity`: ends of transactions that may wait for their turn.
+    pub end_transaction_pool_queue_capacity: usize,
+    /// `waitTimeMillsInTransactionQueue`: for how long.
+    pub wait_time_in_transaction_queue_ms: u64,
     /// `transactionTimeOut`: minimum age of a half message before it is checked.
     pub transaction_timeout_ms: u64,
     /// `transactionCheckMax`.
@@ -172,6 +182,11 @@ impl BrokerConfig {
             store_reply_message_enable: true,
             default_query_max_num: 32,
             reject_transaction_message: false,
+            broker_fast_failure_enable: true,
+            send_thread_pool_queue_capacity: 10_000,
+            wait_time_in_send_queue_ms: 200,
+            end_transaction_pool_queue_capacity: 100_000,
+            wait_time_in_transaction_queue_ms: 3_000,
             transaction_timeout_ms: 6_000,
             transaction_check_max: 15,
             transaction_check_interval_ms: 60_000,

@@ -88,6 +88,13 @@ impl ConsumerOffsetManager {
         lock(&self.state).offsets.get(topic)?.get(group)?.get(&queue_id).copied()
     }
 
+    /// The topics of which the group has offsets (RocketMQ 4.9 `whichTopicByConsumer`).
+    pub(crate) fn topics_of(&self, group: &str) -> Vec<String> {
+        let state = lock(&self.state);
+        let topics = state.offsets.iter().filter(|(_, groups)| groups.contains_key(group));
+        topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
     /// Sets the group's offset in a queue. Smaller ones are accepted, as in RocketMQ.
     ///
     /// # Errors
@@ -148,13 +155,26 @@ impl ConsumerOffsetManager {
 
     /// Takes over what another broker of the group knows: of two offsets the greater one stays.
     pub(crate) fn merge(&self, others: ConsumerOffsetSerializeWrapper) {
+        self.take_over(others, |present, offset| present < offset);
+    }
+
+    /// Takes over what a master knows, lower offsets too, as RocketMQ 4.9 does.
+    pub(crate) fn overwrite(&self, others: ConsumerOffsetSerializeWrapper) {
+        self.take_over(others, |present, offset| present != offset);
+    }
+
+    fn take_over(
+        &self,
+        others: ConsumerOffsetSerializeWrapper,
+        gives_way: impl Fn(i64, i64) -> bool,
+    ) {
         let (mut is_changed, mut added) = (false, 0);
         let mut state = lock(&self.state);
         for (topic, groups) in from_wrapper(others) {
             for (group, queues) in groups {
                 let own = queues_of(&mut state.offsets, &topic, &group);
                 for (queue_id, offset) in queues {
-                    if own.get(&queue_id).is_none_or(|present| *present < offset) {
+                    if own.get(&queue_id).is_none_or(|present| gives_way(*present, offset)) {
                         added += usize::from(own.insert(queue_id, offset).is_none());
                         is_changed = true;
                     }

@@ -36,7 +36,9 @@ use crate::registration::{self, NewTopics};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::{FoundTopic, GroupTopic, TopicConfigManager, TopicError};
 use crate::transaction_ends::TransactionEnds;
+use crate::transaction_questions::TransactionQuestions;
 use crate::waiting_sends::WaitingSends;
+use crate::work_queue::WorkQueues;
 
 /// The parts of one broker.
 pub(crate) struct BrokerContext {
@@ -53,7 +55,9 @@ pub(crate) struct BrokerContext {
     pub(crate) rebalance_locks: RebalanceLockManager,
     pub(crate) pull_hold: Arc<PullRequestHoldService>,
     pub(crate) waiting_sends: WaitingSends,
+    pub(crate) work_queues: WorkQueues,
     pub(crate) transaction_ends: TransactionEnds,
+    pub(crate) transaction_questions: TransactionQuestions,
     pub(crate) outer_api: Arc<BrokerOuterApi>,
     /// What records say about where they were stored: `brokerIP1:listenPort`.
     pub(crate) store_host: SocketAddr,

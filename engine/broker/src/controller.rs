@@ -54,7 +54,9 @@ use crate::schedule_message_service::ScheduleMessageService;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use crate::transaction_ends::TransactionEnds;
+use crate::transaction_questions::TransactionQuestions;
 use crate::waiting_sends::WaitingSends;
+use crate::work_queue::WorkQueues;
 
 /// A running broker.
 pub struct BrokerController {
@@ -179,6 +181,7 @@ async fn start(
     let groups = SubscriptionGroupManager::load(&env, &config, &store_config, &role)?;
     let offsets = Arc::new(ConsumerOffsetManager::load(&env, &config, &store_config)?);
     let delay_offsets = Arc::new(DelayOffsetManager::load(&env, &store_config)?);
+    let transaction_questions = TransactionQuestions::load(&env, &store_config)?;
     let store = MessageStore::open_as(env.clone(), Arc::new(store_config), role).await?;
     settle_tables(&env, &store).await;
 
@@ -198,6 +201,7 @@ async fn start(
     guard.watch(&ha);
 
     let limits = config.limits.clone();
+    let work_queues = WorkQueues::new(&config);
     let context = Arc::new(BrokerContext {
         store_host: SocketAddr::new(store_ip(&env, &config), port),
         queue_rng: Mutex::new(env.rng.stream("broker.queue")),
@@ -214,7 +218,9 @@ async fn start(
         rebalance_locks: RebalanceLockManager::new(limits.queue_lock_nums),
         pull_hold: Arc::new(PullRequestHoldService::new(&limits)),
         waiting_sends: WaitingSends::new(&limits),
+        work_queues,
         transaction_ends: TransactionEnds::default(),
+        transaction_questions,
         outer_api,
         master_addr,
         guard,

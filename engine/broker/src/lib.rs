@@ -32,6 +32,7 @@ mod limits;
 mod processor;
 
 mod waiting_sends;
+mod work_queue;
 
 mod topic_config_manager;
 
@@ -49,8 +50,10 @@ mod offset_guard;
 mod real_message;
 mod schedule_message_service;
 
+mod transaction_check_put_back;
 mod transaction_check_service;
 mod transaction_ends;
+mod transaction_questions;
 mod transactional_message;
 
 mod client_channel;

@@ -61,6 +61,9 @@ impl OffsetGuard {
     /// A master starts: what its slaves know of consumer offsets counts, too, where they have the same log.
     /// Consumers may have gone on reading from them.
     pub(crate) async fn master_starts(&self, outer_api: &BrokerOuterApi) {
+        if self.store.config().upstream(UpstreamSwitch::OffsetsNotMerged) {
+            return self.clamp(true).await;
+        }
         let asking = async {
             let slaves = outer_api.slave_addrs().await;
             join_all(slaves.iter().map(|slave| self.merge_from(outer_api, slave))).await;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod client_manage;
+mod consume_stats;
 mod consumer_admin;
 mod consumer_manage;
 mod consumer_send_back;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
+use mq_store::config::UpstreamSwitch;
 use mq_store::ha::prefix::PrefixError;
 use tokio::time::Instant;
 
@@ -90,7 +91,11 @@ impl SlaveSynchronize {
         if !context.topics.adopt(topics).await? {
             return Err(SyncError::Blank("topics"));
         }
-        context.offsets.merge(offsets);
+        if context.store.config().upstream(UpstreamSwitch::OffsetsNotMerged) {
+            context.offsets.overwrite(offsets);
+        } else {
+            context.offsets.merge(offsets);
+        }
         let quarantines = context.ha.quarantines().len();
         // Those of the last time first: under traffic the log is never as long as the master's.
         self.adopt_delay_offsets(quarantines).await?;

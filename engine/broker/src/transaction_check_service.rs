@@ -7,8 +7,8 @@
 //! is about to be removed, it goes to `TRANS_CHECK_MAX_TIME_TOPIC` and is done with.
 //!
 //! RocketMQ appends a half message anew with every question, so that its offset can move on; whoever ends
-//! the old one then ends another message. Here it stays where it is, and questions are counted in memory: after a
-//! restart the count begins anew.
+//! the old one then ends another message (`transaction_check_put_back` does so, to show what it costs). Here it stays where
+//! it is, and questions are counted beside it (`transaction_questions`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,29 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use mq_protocol::codes::RequestCode;
 use mq_protocol::header::transaction::CheckTransactionStateRequestHeader;
-use mq_protocol::message::{MessageConst, Properties, PropertiesView};
+use mq_protocol::message::{MessageConst, OffsetMessageId, Properties, PropertiesView};
 use mq_protocol::message_codec::{EncodeError, RecordFields, RecordView, decode_record};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
+use mq_store::config::UpstreamSwitch;
 use mq_store::{ConsumeQueue, MessageInner};
 
 use crate::context::BrokerContext;
 use crate::now_ms;
 use crate::real_message::real_message;
+use crate::transaction_check_put_back::put_back_round;
 use crate::transaction_ends::{Ending, Stage, record_at, store_of_own, write_op};
 
 /// Half messages looked at before other tasks get a turn.
 const HALVES_PER_TURN: usize = 64;
 const HOUR_MS: i64 = 3_600_000;
+
+/// Where a half message lies that a producer is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HalfPlace {
+    pub(crate) queue_offset: i64,
+    pub(crate) phy_offset: i64,
+}
 
 /// Asks about half messages.
 pub(crate) struct TransactionalMessageCheckService {
@@ -48,10 +57,13 @@ enum Next {
 }
 
 /// When half messages are asked about and given up; milliseconds.
-struct Patience {
-    immunity_ms: i64,
-    reserved_ms: i64,
-    check_max: u32,
+pub(crate) struct Patience {
+    /// `transactionTimeOut`.
+    pub(crate) immunity_ms: i64,
+    /// `fileReservedTime`.
+    pub(crate) reserved_ms: i64,
+    /// `transactionCheckMax`.
+    pub(crate) check_max: u32,
 }
 
 impl TransactionalMessageCheckService {
@@ -75,6 +87,9 @@ impl TransactionalMessageCheckService {
         let Some(queue) = context.store.consume_queues().find(RMQ_SYS_TRANS_HALF_TOPIC, 0) else {
             return;
         };
+        if context.store.config().upstream(UpstreamSwitch::PutBackHalfMessages) {
+            return put_back_round(context, &queue, &self.patience()).await;
+        }
         context.transaction_ends.catch_up(context).await;
         let (min, end) = (queue.min_offset_in_queue(), queue.max_offset_in_queue());
         let mut looked = 0;
@@ -86,6 +101,8 @@ impl TransactionalMessageCheckService {
             }
         }
         context.transaction_ends.advance(&context.offsets, min);
+        let is_done = |offset| context.transaction_ends.stage(offset) == Stage::Done;
+        context.transaction_questions.persist(is_done).await;
     }
 
     async fn look(&self, queue: &ConsumeQueue, offset: u64) {
@@ -111,11 +128,14 @@ impl TransactionalMessageCheckService {
         }
         let properties = PropertiesView::new(&message.properties);
         let now_ms = now_ms(&*self.context.env.clock);
-        match self.patience().decide(&half, properties, ends.asked(offset), now_ms) {
+        let questions = &self.context.transaction_questions;
+        match self.patience().decide(&half, properties, questions.asked(&half), now_ms) {
             Next::Leave => {}
             Next::Ask(times) => {
-                ends.note_asked(offset, times);
-                self.ask(&half, &message, times);
+                questions.note(&half, times);
+                let (queue_offset, phy_offset) = (half.queue_offset(), half.phy_offset());
+                let place = HalfPlace { queue_offset, phy_offset };
+                ask(&self.context, &half, &message, place, times);
             }
             Next::GiveUp => {
                 if let Some(ending) = ends.begin(offset) {
@@ -135,47 +155,67 @@ impl TransactionalMessageCheckService {
         }
     }
 
-    /// Asks one producer of the group (39). Where there is none, the question counts all the same.
-    fn ask(&self, half: &RecordView<'_>, message: &MessageInner, times: u32) {
-        let properties = PropertiesView::new(&message.properties);
-        let group = properties.get(MessageConst::PGROUP).unwrap_or_default();
-        let offset = half.queue_offset();
-        let Some(channel) = self.context.producers.available_channel(group) else {
-            tracing::info!(group, offset, times, "no producer can be asked about a transaction");
-            return;
-        };
-        let unique_key = properties.get(MessageConst::UNIQ_KEY).map(str::to_owned);
-        let header = CheckTransactionStateRequestHeader {
-            tran_state_table_offset: offset,
-            commit_log_offset: half.phy_offset(),
-            msg_id: unique_key.clone(),
-            transaction_id: unique_key,
-            offset_msg_id: Some(half.offset_msg_id().to_string()),
-        };
-        let request = RemotingCommand::request(RequestCode::CHECK_TRANSACTION_STATE, &header);
-        let asked = match question(half, message, times) {
-            Ok(body) => channel.oneway(request.with_body(body)).map_err(|it| it.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = asked {
-            tracing::info!(group, offset, times, error, "no question about a transaction");
-        }
-    }
-
-    /// Stores a half message where operators find it, then its op message; it stays where it is if that fails.
+    /// Gives a half message up; it stays where it is if that fails.
     async fn give_up(&self, half: &RecordView<'_>, message: MessageInner, ending: Ending<'_>) {
-        let (real_topic, offset) = (message.topic, half.queue_offset());
-        let topic = RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC.to_owned();
-        let message = MessageInner { topic, queue_id: 0, wait_store_ok: false, ..message };
-        if store_of_own(&self.context, half, &message).await.is_some() {
-            tracing::warn!(real_topic, offset, "a half message is given up: nobody ended it");
+        if store_given_up(&self.context, half, message).await {
             ending.done(write_op(&self.context, half).await);
         }
     }
 }
 
+/// Stores a half message where operators find it; whether that was done.
+pub(crate) async fn store_given_up(
+    context: &BrokerContext,
+    half: &RecordView<'_>,
+    message: MessageInner,
+) -> bool {
+    let (real_topic, offset) = (message.topic, half.queue_offset());
+    let topic = RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC.to_owned();
+    let message = MessageInner { topic, queue_id: 0, wait_store_ok: false, ..message };
+    let is_stored = store_of_own(context, half, &message).await.is_some();
+    if is_stored {
+        tracing::warn!(real_topic, offset, "a half message is given up: nobody ended it");
+    }
+    is_stored
+}
+
+/// Asks one producer of the group (39) about a half message, which will be `message` and lies at `place`. Where there
+/// is no producer, the question counts all the same.
+pub(crate) fn ask(
+    context: &BrokerContext,
+    half: &RecordView<'_>,
+    message: &MessageInner,
+    place: HalfPlace,
+    times: u32,
+) {
+    let properties = PropertiesView::new(&message.properties);
+    let group = properties.get(MessageConst::PGROUP).unwrap_or_default();
+    let offset = place.queue_offset;
+    let Some(channel) = context.producers.available_channel(group) else {
+        tracing::info!(group, offset, times, "no producer can be asked about a transaction");
+        return;
+    };
+    let unique_key = properties.get(MessageConst::UNIQ_KEY).map(str::to_owned);
+    let id = OffsetMessageId { store_host: half.store_host(), phy_offset: place.phy_offset };
+    let header = CheckTransactionStateRequestHeader {
+        tran_state_table_offset: offset,
+        commit_log_offset: place.phy_offset,
+        msg_id: unique_key.clone(),
+        transaction_id: unique_key,
+        offset_msg_id: Some(id.to_string()),
+    };
+    let request = RemotingCommand::request(RequestCode::CHECK_TRANSACTION_STATE, &header);
+    let asked = match question(half, message, place, times) {
+        Ok(body) => channel.oneway(request.with_body(body)).map_err(|it| it.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = asked {
+        tracing::info!(group, offset, times, error, "no question about a transaction");
+    }
+}
+
 /// The half message in `record`, and the message that it will be.
-fn waiting(record: &Bytes) -> Option<(RecordView<'_>, MessageInner)> {
+pub(crate) fn waiting(record: &Bytes) -> Option<(RecordView<'_>, MessageInner)> {
     let half = decode_record(record).ok()?;
     Some((half, real_message(&half, record)?))
 }
@@ -209,6 +249,7 @@ impl Patience {
 fn question(
     half: &RecordView<'_>,
     message: &MessageInner,
+    place: HalfPlace,
     times: u32,
 ) -> Result<Bytes, EncodeError> {
     let mut properties = Properties::parse(&message.properties);
@@ -218,8 +259,8 @@ fn question(
         body_crc: half.body_crc(),
         queue_id: message.queue_id as i32,
         flag: half.flag(),
-        queue_offset: half.queue_offset(),
-        phy_offset: half.phy_offset(),
+        queue_offset: place.queue_offset,
+        phy_offset: place.phy_offset,
         sys_flag: half.sys_flag(),
         born_timestamp: half.born_timestamp(),
         born_host: half.born_host(),

@@ -47,8 +47,6 @@ struct State {
     done: BTreeMap<u64, Option<u64>>,
     /// Those of which an end is under way.
     ending: BTreeSet<u64>,
-    /// How often producers were asked.
-    asked: BTreeMap<u64, u32>,
 }
 
 /// How far a half message has come.
@@ -121,14 +119,10 @@ impl TransactionEnds {
         lock(&self.state).half_offset
     }
 
-    /// How often producers were asked about a half message.
-    pub(crate) fn asked(&self, half_offset: u64) -> u32 {
-        lock(&self.state).asked.get(&half_offset).copied().unwrap_or_default()
-    }
-
-    /// A producer is asked for the `times`th time.
-    pub(crate) fn note_asked(&self, half_offset: u64, times: u32) {
-        lock(&self.state).asked.insert(half_offset, times);
+    /// A half message is passed over for good, as RocketMQ 4.9 does with one that it has appended anew: until
+    /// [`TransactionEnds::advance`] has moved on over it, it lacks its op message.
+    pub(crate) fn pass(&self, half_offset: u64) {
+        lock(&self.state).done.insert(half_offset, None);
     }
 
     /// Moves on over what is done with, and commits how far that is. The half queue begins at `half_min`.
@@ -191,7 +185,6 @@ impl State {
             let half_offset = record_at(store, &queue, self.op_offset).and_then(|op| ended_by(&op));
             if let Some(half_offset) = half_offset.filter(|half| *half >= self.half_offset) {
                 self.done.insert(half_offset, Some(self.op_offset));
-                self.asked.remove(&half_offset);
             }
             self.op_offset += 1;
         }
@@ -206,7 +199,6 @@ impl State {
         let before = self.half_offset;
         self.half_offset = self.half_offset.max(half_min);
         self.done = self.done.split_off(&self.half_offset);
-        self.asked = self.asked.split_off(&self.half_offset);
         while self.done.remove(&self.half_offset).is_some() {
             self.half_offset += 1;
         }
@@ -221,7 +213,6 @@ impl Ending<'_> {
     /// The half message has ended; `op_offset` is where its op message stands, if it could be written.
     pub(crate) fn done(self, op_offset: Option<u64>) {
         let mut state = lock(&self.ends.state);
-        state.asked.remove(&self.half_offset);
         state.done.insert(self.half_offset, op_offset);
     }
 }

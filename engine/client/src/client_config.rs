@@ -1,8 +1,10 @@
 //! [`ClientConfig`]: what a client obeys (RocketMQ 4.9 `ClientConfig`).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mq_protocol::upstream::UpstreamSwitch;
 use mq_remoting::RemotingClientConfig;
 
 use crate::rpc_hooks::SessionCredentials;
@@ -34,6 +36,8 @@ pub struct ClientConfig {
     pub persist_consumer_offset_interval: Duration,
     /// Settings of the connections.
     pub remoting: RemotingClientConfig,
+    /// Upstream behaviours switched on; those of brokers mean nothing here.
+    pub upstream: BTreeSet<UpstreamSwitch>,
 }
 
 impl Default for ClientConfig {
@@ -50,11 +54,18 @@ impl Default for ClientConfig {
             heartbeat_broker_interval: Duration::from_secs(30),
             persist_consumer_offset_interval: Duration::from_secs(5),
             remoting: RemotingClientConfig::default(),
+            upstream: BTreeSet::new(),
         }
     }
 }
 
 impl ClientConfig {
+    /// Whether an upstream behaviour is switched on.
+    #[must_use]
+    pub fn upstream(&self, switch: UpstreamSwitch) -> bool {
+        self.upstream.contains(&switch)
+    }
+
     /// `ip@instanceName`, with `@unitName` and `@STREAM` where they apply.
     pub(crate) fn build_mq_client_id(&self, ip: IpAddr, instance_name: &str) -> String {
         let mut client_id = format!("{ip}@{instance_name}");

@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 
 use mq_protocol::header::send_message::ConsumerSendMsgBackRequestHeader;
 use mq_protocol::message::{Message, MessageConst, MessageExt, MessageQueue, retry_topic};
+use mq_protocol::upstream::UpstreamSwitch;
 
 use crate::error::ClientError;
 use crate::namespace::with_namespace;
@@ -165,9 +166,11 @@ impl ConsumerInner {
                 tracing::info!(msg_id = message.msg_id(), %error, "redelivery by a copy");
                 // Brokers count the redeliveries before a message that they are asked about, and that one as well of
                 // a copy. RocketMQ's copy is a dead letter one redelivery too early.
+                let is_early = self.instance.config().upstream(UpstreamSwitch::EarlyDeadLetters);
                 let times = message.reconsume_times.saturating_add(1);
-                let copy =
-                    self.retry_copy(message, times, self.reconsume_times_max().saturating_add(1));
+                let more = i32::from(!is_early);
+                let times_max = self.reconsume_times_max().saturating_add(more);
+                let copy = self.retry_copy(message, times, times_max);
                 self.inner_producer.send(copy).await.map(drop).map_err(|error| error.cause)
             }
         }

@@ -8,6 +8,7 @@ use mq_protocol::header::offset::{
     QueryConsumerOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
 };
 use mq_protocol::message::{MessageQueue, RETRY_GROUP_TOPIC_PREFIX};
+use mq_protocol::upstream::UpstreamSwitch;
 
 use crate::allocate::AllocateMessageQueueStrategy;
 use crate::error::ClientError;
@@ -131,8 +132,7 @@ impl ConsumerGroup<'_> {
     pub(crate) async fn compute_pull_from_where(self, queue: &MessageQueue) -> Option<PullFrom> {
         let stored = match self.fetch_consume_offset(queue).await {
             Ok(offset) => offset,
-            // The broker answered that it has none, in whatever words.
-            Err(ClientError::Broker { .. }) => None,
+            Err(error) if self.takes_for_none(&error) => None,
             Err(error) => {
                 tracing::info!(?queue, %error, "offset unknown, queue left alone");
                 return None;
@@ -143,6 +143,13 @@ impl ConsumerGroup<'_> {
         }
         let offset = self.begin_without_offset(queue).await.ok();
         offset.filter(|offset| *offset >= 0).map(PullFrom::Fresh)
+    }
+
+    /// Whether an offset that could not be asked for counts as one that there is none of. A broker says so with
+    /// QUERY_NOT_FOUND; RocketMQ 4.9 takes whatever it refuses for that, and begins anew or at the end.
+    fn takes_for_none(self, error: &ClientError) -> bool {
+        let is_refusal = matches!(error, ClientError::Broker { .. });
+        is_refusal && self.instance.config().upstream(UpstreamSwitch::RefusedOffsetIsNone)
     }
 
     /// Where a group begins that has no offset. Messages that come again are never passed over but with
@@ -171,12 +178,20 @@ impl ConsumerGroup<'_> {
         if let Some(local) = self.local_offsets {
             return Ok(local.get(queue));
         }
-        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
+        let addr = self.offset_addr(queue).await?;
         let header = QueryConsumerOffsetRequestHeader {
             consumer_group: self.name.to_owned(),
             topic: queue.topic.clone(),
             queue_id: queue.queue_id,
         };
         self.instance.api().query_consumer_offset(&addr, &header).await
+    }
+    /// Who is asked for an offset: a master. A slave's is as old as its last copy of its master's table;
+    /// RocketMQ 4.9 takes that where there is no master.
+    async fn offset_addr(self, queue: &MessageQueue) -> Result<String, ClientError> {
+        if self.instance.config().upstream(UpstreamSwitch::OffsetsFromSlave) {
+            return Ok(self.instance.subscribe_addr(queue, MASTER_ID).await?.0);
+        }
+        self.instance.master_addr(&queue.topic, &queue.broker_name).await
     }
 }

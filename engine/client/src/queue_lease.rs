@@ -28,6 +28,11 @@ impl QueueLease {
         QueueLease { valid_until: Some(asked_at + LOCK_MAX_LIVE_TIME), term: 1 }
     }
 
+    /// The lock of a queue that is to be locked, and was not yet.
+    pub(crate) const fn none() -> Self {
+        QueueLease { valid_until: None, term: 1 }
+    }
+
     /// The broker gave the lock once more; says whether a new term begins.
     pub(crate) fn renew(&mut self, asked_at: Instant, now: Instant) -> bool {
         let is_new_term = self.term_at(now).is_none();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mq_protocol::message::MessageQueue;
+use mq_protocol::upstream::UpstreamSwitch;
 
 use crate::process_queue::ProcessQueue;
 use crate::push_consumer::ConsumerInner;
@@ -96,6 +97,9 @@ impl ConsumerInner {
             let process_queue = match self.locks_queues() {
                 false => ProcessQueue::default(),
                 true => match self.lock(queue).await {
+                    Some(_) if self.instance.config().upstream(UpstreamSwitch::LocksUnnoted) => {
+                        ProcessQueue::to_be_locked()
+                    }
                     Some(asked_at) => ProcessQueue::locked(asked_at),
                     // Its owner may not have released it yet: the next round sees.
                     None => continue,

@@ -12,6 +12,7 @@
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
 //! - [`consume_queue_unit`] the unit of ConsumeQueue files;
 //! - [`properties_file`] the `.properties` files of brokers and name servers;
+//! - [`upstream`] behaviours of 4.9 that can be switched on, by name;
 //! - `steps` what decoders did, counted for tests.
 
 pub mod ack_rule;
@@ -33,3 +34,4 @@ mod steps;
 pub mod sys_flag;
 mod text_map;
 pub mod topic_validator;
+pub mod upstream;

@@ -3,11 +3,10 @@
 //! Reading `.properties` is the broker's business; this is what the store obeys.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use mq_protocol::ack_rule::{AckRule, Held};
+pub use mq_protocol::upstream::UpstreamSwitch;
 
 use crate::delay_level::DelayLevels;
 use crate::index_layout::IndexLayout;
@@ -61,90 +60,6 @@ impl BrokerRole {
             BrokerRole::SyncMaster => "SYNC_MASTER",
             BrokerRole::Slave => "SLAVE",
         }
-    }
-}
-
-/// Upstream behaviours that can be switched on by name to show what they cost. Without them the
-/// engine keeps the promise (docs/decisions.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UpstreamSwitch {
-    /// SYNC_FLUSH messages are consumable before they are synced.
-    DispatchUnflushed,
-    /// A failed sync advances the flushed position all the same.
-    FlushErrorCountsAsDone,
-    /// Truncation moves positions in memory and leaves the bytes on disk.
-    TruncateInMemory,
-    /// Group offsets beyond the end of a truncated queue are kept.
-    OffsetsBeyondEnd,
-    /// A slave's report beyond the master's log end counts as an acknowledgement.
-    AckBeyondLogEnd,
-    /// A slave with another history keeps its tail and appends behind it.
-    SpliceDiverged,
-    /// A blank slave is filled from the master's last file.
-    SlaveStartsAtLastFile,
-    /// Under SYNC_FLUSH the master sends bytes that it has not synced.
-    SendUnflushed,
-    /// A SYNC_FLUSH slave acknowledges what is in its page cache.
-    SlaveAcksPageCache,
-    /// A slave's first report waits for the heartbeat interval.
-    FirstReportLate,
-    /// A slave does not notice a silent master.
-    MasterSilenceUnnoticed,
-    /// A message that a consumer gives back waits for no sync and no slave.
-    SendBackUnwaited,
-}
-
-impl UpstreamSwitch {
-    /// Every switch, in the order of docs/decisions.md.
-    pub const ALL: [UpstreamSwitch; 12] = [
-        UpstreamSwitch::DispatchUnflushed,
-        UpstreamSwitch::FlushErrorCountsAsDone,
-        UpstreamSwitch::TruncateInMemory,
-        UpstreamSwitch::OffsetsBeyondEnd,
-        UpstreamSwitch::AckBeyondLogEnd,
-        UpstreamSwitch::SpliceDiverged,
-        UpstreamSwitch::SlaveStartsAtLastFile,
-        UpstreamSwitch::SendUnflushed,
-        UpstreamSwitch::SlaveAcksPageCache,
-        UpstreamSwitch::FirstReportLate,
-        UpstreamSwitch::MasterSilenceUnnoticed,
-        UpstreamSwitch::SendBackUnwaited,
-    ];
-
-    /// The name used in plans and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            UpstreamSwitch::DispatchUnflushed => "dispatch-unflushed",
-            UpstreamSwitch::FlushErrorCountsAsDone => "flush-error-counts-as-done",
-            UpstreamSwitch::TruncateInMemory => "truncate-in-memory",
-            UpstreamSwitch::OffsetsBeyondEnd => "offsets-beyond-end",
-            UpstreamSwitch::AckBeyondLogEnd => "ack-beyond-log-end",
-            UpstreamSwitch::SpliceDiverged => "splice-diverged",
-            UpstreamSwitch::SlaveStartsAtLastFile => "slave-starts-at-last-file",
-            UpstreamSwitch::SendUnflushed => "send-unflushed",
-            UpstreamSwitch::SlaveAcksPageCache => "slave-acks-page-cache",
-            UpstreamSwitch::FirstReportLate => "first-report-late",
-            UpstreamSwitch::MasterSilenceUnnoticed => "master-silence-unnoticed",
-            UpstreamSwitch::SendBackUnwaited => "send-back-unwaited",
-        }
-    }
-}
-
-impl fmt::Display for UpstreamSwitch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for UpstreamSwitch {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        UpstreamSwitch::ALL
-            .into_iter()
-            .find(|switch| switch.name() == text)
-            .ok_or_else(|| format!("no upstream switch is called {text:?}"))
     }
 }
 

@@ -81,7 +81,8 @@ impl Clients {
         let trace = cluster.trace();
         let messages = plan.messages();
         let traffic = Traffic::new(cluster.namesrv_addrs(), messages, seed, trace.clone());
-        let traffic = Arc::new(traffic);
+        let switches = plan.upstream.iter().filter_map(|name| name.parse().ok());
+        let traffic = Arc::new(traffic.with_upstream(switches));
         let works = plan.workloads.iter().enumerate();
         let works = works.map(|(index, work)| Workload::new(work.clone(), index, &traffic));
         let works: Vec<_> = works.map(Arc::new).collect();

@@ -13,7 +13,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{
     Channel, ProcessOutcome, ProcessResult, ProcessorTable, RemotingClient, RequestProcessor,
 };
-use mq_store::config::FlushDiskType;
+use mq_store::config::{FlushDiskType, UpstreamSwitch};
 use staticfire_world::world::World;
 
 use super::cluster::{Broker, Cluster, heartbeat, new_client, seconds, test_without_writeback};
@@ -203,5 +203,73 @@ fn a_commit_whose_end_was_lost_is_not_repeated() {
         assert_eq!(end(&cluster, &broker, &half, COMMIT).await.code, ResponseCode::SUCCESS);
         assert_eq!(counts(&cluster, &broker).await, [1, 1, 1]);
         assert_eq!(read(&cluster, &broker, HALF_TOPIC, 0).await.len(), 1);
+    });
+}
+
+#[test]
+fn questions_are_counted_over_restarts() {
+    World::test(6, async |world| {
+        let cluster = Cluster::new(world);
+        let edit = |config: &mut mq_broker::config::BrokerConfig| {
+            (config.transaction_check_interval_ms, config.transaction_check_max) = (10_000, 3);
+        };
+        let broker = cluster.master(|config, _| edit(config)).await;
+        let producer = Producer::new(&cluster, "p1");
+        send_new_half(&cluster, &broker, "").await;
+        assert_eq!(producer.listen(&broker, 25).await.len(), 2);
+        broker.process.kill();
+        cluster.client.close(&broker.addr);
+        producer.client.close(&broker.addr);
+        broker.start().await;
+        let asked = producer.listen(&broker, 60).await;
+        let [(_, message)] = &asked[..] else { panic!("{asked:?}") };
+        let times = message.message.properties.get("TRANSACTION_CHECK_TIMES");
+        assert_eq!(times, Some("3"), "the third and last question");
+        assert_eq!(read(&cluster, &broker, CHECK_MAX_TOPIC, 0).await.len(), 1);
+        assert_eq!(counts(&cluster, &broker).await, [0, 1, 1]);
+    });
+}
+
+/// Every question makes another half message, and every end another message, also one that comes after the last question.
+#[test]
+fn upstream_puts_half_messages_back_and_counts_every_end() {
+    World::test(7, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster
+            .master(|config, store| {
+                (config.transaction_check_interval_ms, config.transaction_check_max) = (10_000, 2);
+                store.upstream.insert(UpstreamSwitch::PutBackHalfMessages);
+            })
+            .await;
+        let producer = Producer::new(&cluster, "p1");
+        let half = send_new_half(&cluster, &broker, "").await;
+        let asked = producer.listen(&broker, 60).await;
+        let place = |(header, message): &Question| {
+            let id = Some(message.offset_msg_id().to_string());
+            assert_eq!(id, header.offset_msg_id, "what it is asked about says where it lies");
+            assert_eq!(message.phy_offset, header.commit_log_offset);
+            header.tran_state_table_offset
+        };
+        let [first, second] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!([place(first), place(second)], [1, 2]);
+        let times = second.1.message.properties.get("TRANSACTION_CHECK_TIMES");
+        assert_eq!(times, Some("2"));
+        assert_eq!(read(&cluster, &broker, CHECK_MAX_TOPIC, 0).await.len(), 1, "given up");
+        let answer = |(header, _): &Question| EndTransactionRequestHeader {
+            tran_state_table_offset: header.tran_state_table_offset,
+            commit_log_offset: header.commit_log_offset,
+            from_transaction_check: true,
+            ..half.clone()
+        };
+        for (half, how) in [
+            (answer(first), ROLLBACK),
+            (half.clone(), COMMIT),
+            (answer(first), COMMIT),
+            (answer(second), COMMIT),
+        ] {
+            assert_eq!(end(&cluster, &broker, &half, how).await.code, ResponseCode::SUCCESS);
+        }
+        assert_eq!(counts(&cluster, &broker).await, [3, 3, 4]);
+        assert_eq!(producer.listen(&broker, 30).await, [], "all were passed over");
     });
 }

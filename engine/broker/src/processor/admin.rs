@@ -1,5 +1,5 @@
 //! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17), groups (200), offsets of
-//! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28), the removal of
+//! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28, 208), the removal of
 //! expired files (329) (RocketMQ 4.9
 //! `AdminBrokerProcessor`).
 
@@ -21,6 +21,7 @@ use mq_protocol::topic_validator::{is_legal_group, validate_topic};
 use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
+use super::consume_stats::get_consume_stats;
 use super::created_by_java;
 use crate::context::BrokerContext;
 use crate::registration;
@@ -188,6 +189,7 @@ impl RequestProcessor for AdminBrokerProcessor {
             RequestCode::GET_MAX_OFFSET => self.max_offset(&request.header()?),
             RequestCode::GET_MIN_OFFSET => self.min_offset(&request.header()?),
             RequestCode::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(&request.header()?),
+            RequestCode::GET_CONSUME_STATS => get_consume_stats(context, &request.header()?),
             RequestCode::DELETE_EXPIRED_COMMITLOG => {
                 context.store.execute_delete_files_manually();
                 RemotingCommand::response(ResponseCode::SUCCESS, None)

@@ -62,6 +62,8 @@ async fn send_back(
     client_version: i32,
 ) -> Result<RemotingCommand, ProcessError> {
     let success = || RemotingCommand::response(ResponseCode::SUCCESS, None);
+    let log = context.store.commit_log();
+    let turn = context.work_queues.sends.turn(|| log.is_os_page_cache_busy()).await?;
     let group = context.groups.find_or_create(&header.group).await;
     let group = group.map_err(|missing| no_group(&header.group, &missing))?;
     if !PermName::is_writeable(context.config.broker_permission as i32) {
@@ -110,7 +112,9 @@ async fn send_back(
     // to nothing, the record is there all the same, and a second one would be a duplicate.
     let wait_store_ok = !config.upstream(UpstreamSwitch::SendBackUnwaited);
     let message = MessageInner { wait_store_ok, ..message_of(&view, &record, target) };
-    match context.store.put_message(&message).await.status {
+    let put = context.store.put_message(&message);
+    drop(turn);
+    match put.await.status {
         status if status.is_stored() => Ok(success()),
         status => Err(ProcessError::system(status.name())),
     }

@@ -13,6 +13,7 @@ use mq_protocol::sys_flag::MessageSysFlag;
 use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::PutMessageStatus;
+use mq_store::config::UpstreamSwitch;
 
 use crate::context::BrokerContext;
 use crate::transaction_ends::write_op;
@@ -57,6 +58,7 @@ async fn end_transaction(
     is_commit: bool,
 ) -> Result<RemotingCommand, ProcessError> {
     let not_found = || ProcessError::system("Find prepared transaction message failed");
+    let turn = context.work_queues.end_transactions.turn(|| false).await?;
     let record = u64::try_from(header.commit_log_offset)
         .ok()
         .and_then(|offset| context.store.look_message_by_offset(offset));
@@ -67,19 +69,22 @@ async fn end_transaction(
     }
     check_prepare_message(&half, header)?;
     let ends = &context.transaction_ends;
+    let counts_every_end = context.store.config().upstream(UpstreamSwitch::PutBackHalfMessages);
     ends.catch_up(context).await;
-    let Some(ending) = u64::try_from(half.queue_offset()).ok().and_then(|it| ends.begin(it)) else {
+    let ending = u64::try_from(half.queue_offset()).ok().and_then(|it| ends.begin(it));
+    if ending.is_none() && !counts_every_end {
         // The producer's own end and its answer to a question may both come, and differ.
         let (offset, id) = (header.tran_state_table_offset, &header.msg_id);
         tracing::info!(offset, id, is_commit, "a transaction that has ended ends once");
         return Ok(RemotingCommand::response(ResponseCode::SUCCESS, None));
-    };
+    }
     if is_commit {
         let message = committed_message(&half, &record).ok_or_else(not_found)?;
-        if !ends.was_committed(&context.store, &half, &message) {
+        if counts_every_end || !ends.was_committed(&context.store, &half, &message) {
             context.make_readable(&message.topic, message.queue_id).await;
             // A stored message is committed, whatever is still open: what it lacks the check repairs.
             let put = context.store.put_message(&message);
+            drop(turn);
             let put = context.waiting_sends.wait(channel, put).await;
             if put.append.is_none() {
                 return Err(refusal(put.status));
@@ -88,7 +93,7 @@ async fn end_transaction(
     }
     let op_offset = write_op(context, &half).await;
     // A rollback that is not written down is asked about again.
-    if is_commit || op_offset.is_some() {
+    if let Some(ending) = ending.filter(|_| is_commit || op_offset.is_some()) {
         ending.done(op_offset);
     }
     Ok(RemotingCommand::response(ResponseCode::SUCCESS, None))

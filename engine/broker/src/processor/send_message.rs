@@ -161,6 +161,8 @@ async fn append_after_preparation(
     context: &Arc<BrokerContext>,
     mut send: Send,
 ) -> Result<Appended, ProcessError> {
+    let log = context.store.commit_log();
+    let _turn = context.work_queues.sends.turn(|| log.is_os_page_cache_busy()).await?;
     let mut topic = find_or_create_topic(context, &send.header, &send.channel).await?;
     if is_to_retry_topic(&send.header)
         && let Some(dead_letters) = dead_letter_topic(context, &send).await?

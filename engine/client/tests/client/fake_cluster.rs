@@ -15,6 +15,7 @@ use mq_protocol::body::topic_route::{BrokerData, QueueData, TopicRouteData};
 use mq_protocol::message::MessageQueue;
 use mq_protocol::message_codec::RecordFields;
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::upstream::UpstreamSwitch;
 use mq_remoting::{Channel, ProcessorTable, RemotingServer, RemotingServerConfig};
 use tokio::sync::Notify;
 
@@ -105,9 +106,19 @@ impl FakeCluster {
 
     /// A client of [`NAMESRV`].
     pub(crate) fn client(&self, instance_name: &str) -> ClientInstance {
+        self.client_with(instance_name, &[])
+    }
+
+    /// The same with behaviours of upstream's.
+    pub(crate) fn client_with(
+        &self,
+        instance_name: &str,
+        upstream: &[UpstreamSwitch],
+    ) -> ClientInstance {
         let config = ClientConfig {
             namesrv_addrs: vec![NAMESRV.to_owned()],
             instance_name: instance_name.to_owned(),
+            upstream: upstream.iter().copied().collect(),
             ..ClientConfig::default()
         };
         ClientInstance::start(self.env.clone(), config)

@@ -20,3 +20,4 @@ mod pulling;
 mod pushing;
 mod requests;
 mod transactions;
+mod upstream;

@@ -20,6 +20,25 @@ json_body! {
         offset_table: BTreeMap<i32, i64> = "offsetTable",
     }
 
+    /// File `transactionChecks.json`, which RocketMQ does not know: how often producers were asked about each half
+    /// message that nobody has ended.
+    #[derive(Eq)]
+    TransactionChecksWrapper {
+        /// By queue offset, ascending.
+        asked: Vec<AskedHalfMessage> = "asked",
+    }
+
+    /// A half message that producers were asked about.
+    #[derive(Copy, Eq)]
+    AskedHalfMessage {
+        /// Queue offset, which another one may have after a truncation.
+        queue_offset: i64 = "queueOffset",
+        /// When it was stored, in ms.
+        store_timestamp: i64 = "storeTimestamp",
+        /// How often.
+        times: i32 = "times",
+    }
+
     /// File `offsets.json` of a client that consumes by broadcasting.
     #[derive(Eq)]
     OffsetSerializeWrapper {

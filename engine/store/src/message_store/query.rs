@@ -5,6 +5,7 @@ use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::decode_record;
 
 use super::MessageStore;
+use crate::config::UpstreamSwitch;
 use crate::consume_queue::ConsumeQueue;
 use crate::index_service::QueryOffsetResult;
 
@@ -74,7 +75,8 @@ impl MessageStore {
     /// The record at `phy_offset`, if a record starts there (RocketMQ 4.9 `lookMessageByOffset`).
     #[must_use]
     pub fn look_message_by_offset(&self, phy_offset: u64) -> Option<SelectedBuffer> {
-        if phy_offset >= self.log.max_offset() {
+        let is_committed = phy_offset < self.log.max_offset();
+        if !is_committed && !self.config.upstream(UpstreamSwitch::UncommittedUnread) {
             // Whoever ends a transaction knows where its half is before that was committed.
             self.log.commit(0);
         }

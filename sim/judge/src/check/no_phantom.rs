@@ -1,7 +1,9 @@
-//! What is delivered was sent under that key, byte for byte.
+//! What is delivered was sent under that key, byte for byte, and was not refused: what a broker refuses it has not stored.
+
+use std::collections::BTreeSet;
 
 use super::{Checker, Violation};
-use crate::history::{Delivery, History};
+use crate::history::{Delivery, History, Outcome};
 
 /// Looks at every delivery, to the groups of the story and to the fresh one. Of a record that `is_rotten`,
 /// because a device damaged its bytes, anything may be delivered: a broker hands out what it reads, and
@@ -10,10 +12,12 @@ use crate::history::{Delivery, History};
 pub fn check(history: &History, is_rotten: impl Fn(&Delivery) -> bool) -> Vec<Violation> {
     let read = history.read_back.values().flat_map(|queue| &queue.messages);
     let sound = history.deliveries.iter().chain(read).filter(|delivery| !is_rotten(delivery));
-    sound.filter_map(judge).collect()
+    let rejected = history.sends.iter().filter(|send| matches!(send.outcome, Outcome::Rejected(_)));
+    let rejected: BTreeSet<u32> = rejected.map(|send| send.number).collect();
+    sound.filter_map(|delivery| judge(delivery, &rejected)).collect()
 }
 
-fn judge(delivery: &Delivery) -> Option<Violation> {
+fn judge(delivery: &Delivery, rejected: &BTreeSet<u32>) -> Option<Violation> {
     let place = format!("{} offset {}", delivery.queue, delivery.queue_offset);
     let violation = match delivery.number {
         None => {
@@ -24,6 +28,10 @@ fn judge(delivery: &Delivery) -> Option<Violation> {
             let text = format!("delivered {} from {place} with another body", delivery.key);
             Violation::new(Checker::NoPhantom, text).of(number)
         }
+        Some(number) if rejected.contains(&number) => {
+            let text = format!("delivered {} from {place}, which was refused", delivery.key);
+            Violation::new(Checker::NoPhantom, text).of(number)
+        }
         Some(_) => return None,
     };
     Some(violation.at(delivery.ordinal))
@@ -32,7 +40,7 @@ fn judge(delivery: &Delivery) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::a_delivery;
+    use crate::history::{SendOp, a_delivery};
 
     fn delivery(number: Option<u32>, body_intact: bool) -> Delivery {
         Delivery { number, body_intact, ..a_delivery(1, 0) }
@@ -53,5 +61,35 @@ mod tests {
         let found = check(&history, |_| false);
         assert_eq!(found.len(), 2);
         assert!(found[0].text.contains("nobody sent") && found[1].text.contains("another body"));
+    }
+
+    fn a_send(number: u32, outcome: Outcome) -> SendOp {
+        SendOp {
+            number,
+            topic: "T".into(),
+            started_us: 0,
+            ended_us: 0,
+            ordinal: 1,
+            outcome,
+            status: "?".into(),
+            group: None,
+            place: None,
+            attempts: Some(1),
+            sharding_key: None,
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_not_delivered() {
+        let mut history = History::default();
+        history.deliveries.push(delivery(Some(1), true));
+        let mut send = |number, outcome| history.sends.push(a_send(number, outcome));
+        send(0, Outcome::Rejected("SYSTEM_BUSY".into()));
+        send(1, Outcome::Unknown("no answer".into()));
+        assert_eq!(check(&history, |_| false), vec![]);
+        history.deliveries.push(delivery(Some(0), true));
+        let found = check(&history, |_| false);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].text.contains("which was refused"), "{}", found[0].text);
     }
 }

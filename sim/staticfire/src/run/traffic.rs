@@ -1,7 +1,7 @@
 //! [`Traffic`]: what all clients of a run share. They use the real client library, and tell the history
 //! what they saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,6 +10,7 @@ use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
 use mq_env::watched::Watched;
 use mq_protocol::message::{MessageConst, MessageExt, retry_topic};
+use mq_protocol::upstream::UpstreamSwitch;
 use staticfire_judge::forensics::DELIVERED;
 use staticfire_judge::history::{
     Delivery, GroupOffset, History, OffsetStep, Outcome, PullOffset, QueueKey, SendOp, fill_body,
@@ -40,6 +41,8 @@ pub struct Acks {
 pub struct Traffic {
     /// `host:port` of the name servers.
     pub namesrv_addrs: Vec<String>,
+    /// Upstream behaviours of clients.
+    upstream: BTreeSet<UpstreamSwitch>,
     /// Seed of the bodies.
     pub seed: u64,
     trace: Trace,
@@ -58,6 +61,7 @@ impl Traffic {
         note_offsets(&trace, &history);
         Traffic {
             namesrv_addrs,
+            upstream: BTreeSet::new(),
             seed,
             trace,
             history,
@@ -66,6 +70,13 @@ impl Traffic {
             sends_max: messages.saturating_mul(20).max(SENDS_MAX),
             acks: Watched::default(),
         }
+    }
+
+    /// With upstream behaviours of clients.
+    #[must_use]
+    pub fn with_upstream(mut self, switches: impl Iterator<Item = UpstreamSwitch>) -> Self {
+        self.upstream.extend(switches);
+        self
     }
 
     /// What happened so far.
@@ -109,6 +120,7 @@ impl Traffic {
         let config = ClientConfig {
             namesrv_addrs: self.namesrv_addrs.clone(),
             instance_name: instance_name.to_owned(),
+            upstream: self.upstream.clone(),
             ..ClientConfig::default()
         };
         ClientInstance::start(env.clone(), config)

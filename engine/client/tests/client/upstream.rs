@@ -1,0 +1,110 @@
+//! Behaviours of RocketMQ 4.9's client, each beside what is done without its switch.
+
+use mq_client::{ConsumeResult, PushConsumerConfig};
+use mq_protocol::body::heartbeat::ConsumeFromWhere;
+use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::header::send_message::SendMessageRequestHeader;
+use mq_protocol::upstream::UpstreamSwitch;
+
+use crate::fake_cluster::{Answer, FakeCluster, MASTER_A, SLAVE_A};
+use crate::listening::{SECOND, Seen, config, consumer, success};
+
+fn from_first() -> PushConsumerConfig {
+    PushConsumerConfig { consume_from_where: ConsumeFromWhere::ConsumeFromFirstOffset, ..config() }
+}
+
+/// One queue with messages `0`, `1`, … in it.
+async fn cluster_with(count: usize) -> FakeCluster {
+    let cluster = FakeCluster::start().await;
+    cluster.route("T", &["a"], 1);
+    for n in 0..count {
+        cluster.append("a", 0, "T", &n.to_string());
+    }
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_offset_is_no_offset_only_upstream() {
+    for (upstream, consumed) in
+        [(&[][..], ""), (&[UpstreamSwitch::RefusedOffsetIsNone][..], "0123")]
+    {
+        let cluster = cluster_with(4).await;
+        let offset_of = |group: &str| ("a".to_owned(), group.to_owned(), "T".to_owned(), 0);
+        cluster.state().offsets.insert(offset_of("G"), 3);
+        let busy = [Answer::Code(ResponseCode::SYSTEM_BUSY)];
+        cluster.answer(MASTER_A, RequestCode::QUERY_CONSUMER_OFFSET, &busy);
+        let seen = Seen::default();
+        let client = cluster.client_with("c", upstream);
+        let _consumer = consumer(&client, from_first(), seen.listener(success)).await;
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(seen.digits(), consumed);
+        tokio::time::sleep(25 * SECOND).await;
+        let later = if upstream.is_empty() { "3" } else { "" };
+        assert_eq!(seen.digits(), later, "at the next rebalance the broker is asked again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_is_asked_for_offsets_only_upstream() {
+    for (upstream, asked) in [(&[][..], 0), (&[UpstreamSwitch::OffsetsFromSlave][..], 1)] {
+        let cluster = FakeCluster::start().await;
+        cluster.route("T", &["a-slave"], 1);
+        let client = cluster.client_with("c", upstream);
+        let _consumer = consumer(&client, from_first(), Seen::default().listener(success)).await;
+        tokio::time::sleep(SECOND).await;
+        let code = RequestCode::QUERY_CONSUMER_OFFSET;
+        let questions = cluster.take_log(&format!("{code} {SLAVE_A}"));
+        assert_eq!(questions.len(), asked, "{questions:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_waits_for_the_next_renewal_of_its_lock_only_upstream() {
+    let in_order = || PushConsumerConfig { consume_orderly: true, ..from_first() };
+    for (upstream, is_late) in [(&[][..], false), (&[UpstreamSwitch::LocksUnnoted][..], true)] {
+        let cluster = FakeCluster::start().await;
+        let seen = Seen::default();
+        let client = cluster.client_with("c", upstream);
+        let _consumer = consumer(&client, in_order(), seen.listener(success)).await;
+        // The queue is taken at the first rebalance that knows of it, behind the first renewal.
+        tokio::time::sleep(5 * SECOND).await;
+        cluster.route("T", &["a"], 1);
+        cluster.append("a", 0, "T", "0");
+        let mut stalled_s = None;
+        let mut taken_at = None;
+        for second in 0..120 {
+            tokio::time::sleep(SECOND).await;
+            if taken_at.is_none() && !cluster.state().locks.is_empty() {
+                taken_at = Some(second);
+            }
+            if !seen.take().is_empty() {
+                stalled_s = taken_at.map(|taken_at| second - taken_at);
+                break;
+            }
+        }
+        let stalled_s = stalled_s.expect("it is consumed in the end");
+        assert_eq!(stalled_s > 1, is_late, "{stalled_s} s");
+        assert!(stalled_s <= 20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_allows_one_redelivery_less_only_upstream() {
+    for (upstream, times_max) in [(&[][..], 3), (&[UpstreamSwitch::EarlyDeadLetters][..], 2)] {
+        let cluster = cluster_with(1).await;
+        cluster.route("%RETRY%G", &["b"], 1);
+        let refused = [Answer::Code(ResponseCode::SYSTEM_ERROR)];
+        cluster.answer(MASTER_A, RequestCode::CONSUMER_SEND_MSG_BACK, &refused);
+        let listener = Seen::default().listener(|_| ConsumeResult::ReconsumeLater.into());
+        let config = PushConsumerConfig { reconsume_times_max: 2, ..from_first() };
+        let _consumer = consumer(&cluster.client_with("c", upstream), config, listener).await;
+        tokio::time::sleep(SECOND).await;
+        let sends = std::mem::take(&mut cluster.state().sends);
+        let [copy] = &sends[..] else { panic!("{} copies", sends.len()) };
+        let header: SendMessageRequestHeader = copy.header().unwrap();
+        assert_eq!(
+            (header.reconsume_times, header.max_reconsume_times),
+            (Some(1), Some(times_max))
+        );
+    }
+}
