@@ -77,7 +77,8 @@ impl Args {
 
     /// Message number `number` of those that are sent.
     fn message(&self, number: i32) -> Message {
-        let body = format!("{}{number}", self.get("prefix"));
+        let pad = "x".repeat(usize::try_from(self.number("pad", 0)).unwrap());
+        let body = format!("{}{number}{pad}", self.get("prefix"));
         let mut message = Message::new(self.get("topic"), body);
         message.properties.insert(MessageConst::TAGS, &format!("Tag{}", number % 2));
         message.properties.insert(MessageConst::KEYS, &format!("key{number}"));
@@ -136,7 +137,8 @@ async fn end() {
 /// Consumes, and says what it is given and which queues it owns.
 async fn consume(args: &Args) {
     let client = args.client("");
-    let replies = args.is("reply").then(|| Producer::new(&client, args.producer_config("-replies")));
+    let replies =
+        args.is("reply").then(|| Producer::new(&client, args.producer_config("-replies")));
     let fail = args.number("fail", 0);
     let listener = move |messages: &[Arc<MessageExt>]| match (take(messages, fail), &replies) {
         (result, None) => result.into(),

@@ -2,8 +2,8 @@
 //! owned twice or by nobody for long, everything is consumed, and in order where that is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mq_client::{Producer, PullClient};
@@ -116,8 +116,11 @@ impl Group<'_> {
         }
         // Mostly before the group has come to rest, sometimes after.
         let is_rest = self.rng.random_ratio(1, 8);
-        let pause_ms =
-            if is_rest { self.rng.random_range(20_000..25_000) } else { self.rng.random_range(0..3_000) };
+        let pause_ms = if is_rest {
+            self.rng.random_range(20_000..25_000)
+        } else {
+            self.rng.random_range(0..3_000)
+        };
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
 

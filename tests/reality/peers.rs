@@ -283,14 +283,7 @@ impl Cluster {
         self.run(language, mode, name, args, true)
     }
 
-    fn run(
-        &self,
-        language: Language,
-        mode: &str,
-        name: &str,
-        args: &[&str],
-        warm: bool,
-    ) -> Peer {
+    fn run(&self, language: Language, mode: &str, name: &str, args: &[&str], warm: bool) -> Peer {
         let mut command = match language {
             Language::Java => self.rocketmq.peer(self.dir.path(), warm),
             Language::Rust => Command::new(env!("CARGO_BIN_EXE_peer")),

@@ -263,11 +263,7 @@ pub(crate) fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -
 
 /// The message with the bounds of its queue when it was pulled: what lies behind it tells a listener how late
 /// it is.
-pub(crate) fn with_bounds(
-    mut message: MessageExt,
-    min_offset: i64,
-    max_offset: i64,
-) -> MessageExt {
+pub(crate) fn with_bounds(mut message: MessageExt, min_offset: i64, max_offset: i64) -> MessageExt {
     let properties = &mut message.message.properties;
     properties.insert_display(MessageConst::MIN_OFFSET, min_offset);
     properties.insert_display(MessageConst::MAX_OFFSET, max_offset);

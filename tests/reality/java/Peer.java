@@ -199,7 +199,7 @@ public final class Peer {
 
     /** Message number {@code number} of those that are sent. */
     private Message message(int number) {
-        String body = get("prefix") + number;
+        String body = get("prefix") + number + "x".repeat(number("pad", 0));
         Message message =
             new Message(get("topic"), "Tag" + number % 2, "key" + number, body.getBytes(StandardCharsets.UTF_8));
         message.putUserProperty("number", Integer.toString(number));
@@ -213,6 +213,7 @@ public final class Peer {
 
     /** Sends one by one, as a batch, or by the hash of a key. */
     private void send() throws Exception {
+        System.setProperty("rocketmq.message.compressType", args.getOrDefault("compress", "ZLIB"));
         DefaultMQProducer producer = start(new DefaultMQProducer(get("group")));
         List<Message> batch = new ArrayList<>();
         for (int number = 0; number < number("count", 1); number++) {
