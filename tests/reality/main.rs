@@ -2,11 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 #![expect(clippy::print_stdout, reason = "figures are read by people")]
 
-mod kill;
+mod figures;
 mod full_disk;
+mod groups;
 mod hostile;
+mod interop;
 mod java;
+mod kill;
 mod later;
+mod ownership;
+mod peers;
 mod rig;
 mod rocketmq;
 mod words;

@@ -28,7 +28,11 @@ const OPTIONS: [&str; 5] = [
     "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.99",
 ];
 
+/// The clients of tests, in this folder: what is compiled against the jars.
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reality/java");
+
 /// The jars of one release.
+#[derive(Clone)]
 pub(crate) struct RocketMq {
     lib: PathBuf,
 }
@@ -65,6 +69,29 @@ impl RocketMq {
         command.args(["-Xmx256m", "-XX:MaxDirectMemorySize=256m"]).args(OPENS);
         command.args(["org.apache.rocketmq.broker.BrokerStartup", "-c"]).arg(settings.write());
         BrokerProcess::run(command, settings.dir.join("java-broker.log"))
+    }
+
+    /// A client, `Peer`, that keeps its logs in `dir`. What is measured is `warm`: compiled as well as Java can.
+    pub(crate) fn peer(&self, dir: &Path, warm: bool) -> Command {
+        static CLASSES: OnceLock<PathBuf> = OnceLock::new();
+        let classes = CLASSES.get_or_init(|| self.compile_clients());
+        let options = if warm { &OPTIONS[2..] } else { &OPTIONS };
+        let mut command = Command::new("java");
+        command.args(options).args(["-Xmx256m", "-XX:+UseSerialGC"]);
+        command.arg(format!("-Duser.home={}", dir.join("home").display()));
+        let jars = self.lib.join("*");
+        command.arg("-cp").arg(format!("{}:{}", classes.display(), jars.display())).arg("Peer");
+        command
+    }
+
+    /// Compiles the clients; returns where to.
+    fn compile_clients(&self) -> PathBuf {
+        let classes = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rocketmq-clients");
+        let mut command = Command::new("javac");
+        command.arg("-d").arg(&classes).arg("-cp").arg(self.lib.join("*"));
+        command.args(["Peer", "Figures"].map(|name| format!("{CLIENTS}/{name}.java")));
+        runs(&mut command).unwrap();
+        classes
     }
 
     /// Java with the jars and a home for the server's log settings.

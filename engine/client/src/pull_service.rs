@@ -156,6 +156,7 @@ impl ConsumerInner {
 
     /// Puts the messages that match into the cache; without any, the offset may move on.
     fn take_over(&self, queue: &MessageQueue, process_queue: &ProcessQueue, result: PullResult) {
+        let PullResult { min_offset, max_offset, .. } = result;
         let messages: Vec<_> = {
             let state = self.state();
             let subscription = state.subscriptions.get(&queue.topic);
@@ -171,7 +172,8 @@ impl ConsumerInner {
             return;
         }
         let known = messages.into_iter().map(|message| self.reset_retry_and_namespace(message));
-        let known = known.map(Arc::new).collect();
+        let known = known.map(|known| Arc::new(with_bounds(known, min_offset, max_offset)));
+        let known = known.collect();
         match self.config.consume_orderly {
             true => process_queue.put_in_order(known),
             false => process_queue.put(known),
@@ -257,6 +259,15 @@ impl ConsumerInner {
 pub(crate) fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -> bool {
     let tags = &subscription.tags_set;
     tags.is_empty() || message.message.tags().is_some_and(|tag| tags.iter().any(|t| t == tag))
+}
+
+/// The message with the bounds of its queue when it was pulled: what lies behind it tells a listener how late
+/// it is.
+pub(crate) fn with_bounds(mut message: MessageExt, min_offset: i64, max_offset: i64) -> MessageExt {
+    let properties = &mut message.message.properties;
+    properties.insert_display(MessageConst::MIN_OFFSET, min_offset);
+    properties.insert_display(MessageConst::MAX_OFFSET, max_offset);
+    message
 }
 
 /// A message that comes again has the topic it was sent to, not the group's retry topic.

@@ -18,7 +18,7 @@ use crate::consumer_group::PullFrom;
 use crate::error::ClientError;
 use crate::namespace::message_without_namespace;
 use crate::process_queue::ProcessQueue;
-use crate::pull_service::{PULL_TIMEOUT, is_wanted, pause_after};
+use crate::pull_service::{PULL_TIMEOUT, is_wanted, pause_after, with_bounds};
 
 /// How long the broker may hold a pull.
 const BROKER_SUSPEND: Duration = Duration::from_secs(20);
@@ -153,7 +153,8 @@ impl Inner {
         messages.retain(|message| subscription.is_none_or(|it| is_wanted(it, message)));
         let messages = messages
             .into_iter()
-            .map(|message| Arc::new(message_without_namespace(namespace, message)))
+            .map(|message| message_without_namespace(namespace, message))
+            .map(|message| Arc::new(with_bounds(message, min_offset, max_offset)))
             .collect();
         state.put(queue, process_queue, messages, next_begin_offset);
         drop(state);

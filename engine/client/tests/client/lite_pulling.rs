@@ -72,6 +72,8 @@ async fn a_subscriber_polls_its_share_and_commits_what_earlier_polls_gave() {
     let of_queue = first[0].queue_id;
     assert_eq!(bodies(&first), (0..10).map(|n| n.to_string()).collect::<Vec<_>>(), "one pull");
     assert!(first.iter().all(|message| message.queue_id == of_queue));
+    let bound = |name| first[9].message.properties.get(name);
+    assert_eq!((bound("MIN_OFFSET"), bound("MAX_OFFSET")), (Some("0"), Some("12")));
     assert_eq!(poll_all(&consumer).await.len(), 14);
     assert_eq!(consumer.assigned_queues(), [queue(0), queue(1)]);
     assert_eq!(cluster.offset("G", 0), None, "nothing is committed without a poll");

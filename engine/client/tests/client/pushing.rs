@@ -45,6 +45,30 @@ async fn messages_are_consumed_and_offsets_committed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listener_sees_how_far_its_queue_reached_when_a_message_was_pulled() {
+    let cluster = FakeCluster::start().await;
+    cluster.route("T", &["a"], 1);
+    for body in ["0", "1"] {
+        cluster.append("a", 0, "T", body);
+    }
+    let seen = Arc::<Mutex<Vec<_>>>::default();
+    let told = Arc::clone(&seen);
+    let listener: MessageListener = Arc::new(move |messages| {
+        let properties = &messages[0].message.properties;
+        let bound = |name| properties.get(name).map(str::to_owned);
+        told.lock().unwrap().push((bound("MIN_OFFSET"), bound("MAX_OFFSET")));
+        ConsumeResult::Success.into()
+    });
+    let from_first = ConsumeFromWhere::ConsumeFromFirstOffset;
+    let config = PushConsumerConfig { consume_from_where: from_first, ..config() };
+    let _consumer = consumer(&cluster.client("c"), config, listener).await;
+    cluster.append("a", 0, "T", "2");
+    tokio::time::sleep(SECOND).await;
+    let bounds = |max: &str| (Some("0".to_owned()), Some(max.to_owned()));
+    assert_eq!(*seen.lock().unwrap(), [bounds("2"), bounds("2"), bounds("3")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_group_begins_where_it_says() {
     for (from, expected) in [
         (ConsumeFromWhere::ConsumeFromLastOffset, vec!["new"]),
