@@ -20,6 +20,7 @@ use mq_protocol::message::{MessageConst, Properties, PropertiesView};
 use mq_protocol::message_codec::{EncodeError, RecordFields, RecordView, decode_record};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
+use mq_store::plant::{Plant, planted_on_this_thread};
 use mq_store::{ConsumeQueue, MessageInner};
 
 use crate::context::BrokerContext;
@@ -137,6 +138,9 @@ impl TransactionalMessageCheckService {
 
     /// Asks one producer of the group (39). Where there is none, the question counts all the same.
     fn ask(&self, half: &RecordView<'_>, message: &MessageInner, times: u32) {
+        if planted_on_this_thread(Plant::NobodyIsAsked) {
+            return;
+        }
         let properties = PropertiesView::new(&message.properties);
         let group = properties.get(MessageConst::PGROUP).unwrap_or_default();
         let offset = half.queue_offset();

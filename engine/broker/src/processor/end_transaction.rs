@@ -13,6 +13,7 @@ use mq_protocol::sys_flag::MessageSysFlag;
 use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::PutMessageStatus;
+use mq_store::plant::{Plant, planted_on_this_thread};
 
 use crate::context::BrokerContext;
 use crate::transaction_ends::write_op;
@@ -74,6 +75,10 @@ async fn end_transaction(
         tracing::info!(offset, id, is_commit, "a transaction that has ended ends once");
         return Ok(RemotingCommand::response(ResponseCode::SUCCESS, None));
     };
+    let op_too_early = match planted_on_this_thread(Plant::OpBeforeMessage) {
+        true => write_op(context, &half).await,
+        false => None,
+    };
     if is_commit {
         let message = committed_message(&half, &record).ok_or_else(not_found)?;
         if !ends.was_committed(&context.store, &half, &message) {
@@ -81,12 +86,15 @@ async fn end_transaction(
             // A stored message is committed, whatever is still open: what it lacks the check repairs.
             let put = context.store.put_message(&message);
             let put = context.waiting_sends.wait(channel, put).await;
-            if put.append.is_none() {
+            if put.append.is_none() && !planted_on_this_thread(Plant::RefusedCommitIsAnEnd) {
                 return Err(refusal(put.status));
             }
         }
     }
-    let op_offset = write_op(context, &half).await;
+    let op_offset = match op_too_early {
+        None => write_op(context, &half).await,
+        written => written,
+    };
     // A rollback that is not written down is asked about again.
     if is_commit || op_offset.is_some() {
         ending.done(op_offset);
