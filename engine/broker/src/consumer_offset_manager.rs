@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mq_env::Env;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::offset_table::ConsumerOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
 use mq_remoting::LogLimit;
@@ -173,8 +174,10 @@ impl ConsumerOffsetManager {
         for (topic, groups) in from_wrapper(others) {
             for (group, queues) in groups {
                 let own = queues_of(&mut state.offsets, &topic, &group);
+                let is_last_writer = planted_on_this_thread(Plant::OffsetsOfTheLastWriter);
                 for (queue_id, offset) in queues {
-                    if own.get(&queue_id).is_none_or(|present| gives_way(*present, offset)) {
+                    let is_newer = own.get(&queue_id).is_none_or(|present| gives_way(*present, offset));
+                    if is_newer || is_last_writer {
                         added += usize::from(own.insert(queue_id, offset).is_none());
                         is_changed = true;
                     }

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_env::net::any_addr;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
@@ -150,12 +151,16 @@ impl BrokerController {
         context.waiting_sends.stop().await;
         self.server.shutdown().await;
         context.ha.shutdown().await;
-        if let Err(error) = context.offsets.persist().await {
+        if !planted_on_this_thread(Plant::OffsetsNotWrittenAtTheEnd)
+            && let Err(error) = context.offsets.persist().await
+        {
             tracing::error!(%error, "consumer offsets cannot be written");
         }
         // A delivery has to be durable before the file may speak of it.
         context.store.flush().await;
-        if let Err(error) = context.delay_offsets.persist(context.store.commit_log()).await {
+        if !planted_on_this_thread(Plant::DelayCursorNotWrittenAtTheEnd)
+            && let Err(error) = context.delay_offsets.persist(context.store.commit_log()).await
+        {
             tracing::error!(%error, "delay offsets cannot be written");
         }
         context.store.shutdown().await;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_env::Env;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
 use mq_protocol::fastjson::to_bytes;
 use mq_store::config::StoreConfig;
@@ -51,7 +52,8 @@ impl DelayOffsetManager {
 
     /// Queue offset of the level's next message.
     pub(crate) fn offset(&self, level: i32) -> u64 {
-        let offset = lock(&self.state).offsets.get(&level).copied().unwrap_or(0);
+        let fresh = if planted_on_this_thread(Plant::DelayCursorFromTheEnd) { i64::MAX } else { 0 };
+        let offset = lock(&self.state).offsets.get(&level).copied().unwrap_or(fresh);
         u64::try_from(offset).unwrap_or(0)
     }
 
@@ -135,7 +137,9 @@ impl DelayOffsetManager {
                 ((state.change_count, state.offsets.clone()), state.delivered_end)
             };
             // After a failed sync this never comes true.
-            flushed.wait_for(|flushed| flushed >= delivered_end).await;
+            if !planted_on_this_thread(Plant::DelayCursorBeforeSync) {
+                flushed.wait_for(|flushed| flushed >= delivered_end).await;
+            }
             if let Err(error) = self.write_table(table).await {
                 tracing::error!(%error, "delay offsets cannot be written");
                 self.file.note_change();

@@ -21,6 +21,7 @@ use mq_store::MessageStore;
 use mq_store::config::UpstreamSwitch;
 use mq_store::ha::HaService;
 use mq_store::ha::prefix::shares_log;
+use mq_store::plant::{Plant, planted_on_this_thread};
 
 use crate::consumer_offset_manager::{ClampedOffset, ConsumerOffsetManager};
 use crate::context::max_offset;
@@ -99,6 +100,9 @@ impl OffsetGuard {
         outer_api: &BrokerOuterApi,
         slave: &str,
     ) -> Result<bool, OuterError> {
+        if planted_on_this_thread(Plant::OffsetsOfAnotherLog) {
+            return Ok(true);
+        }
         let ask = |query| -> BoxFuture<'_, _> {
             Box::pin(async move { outer_api.check_log_prefix(slave, &query).await })
         };
@@ -126,7 +130,9 @@ impl OffsetGuard {
     /// the gap. With `reports`, the groups are named: they may have skipped messages.
     async fn clamp(&self, reports: bool) {
         self.delay_offsets.clamp(&self.store).await;
-        if self.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd) {
+        if self.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd)
+            || planted_on_this_thread(Plant::OffsetsNotLowered)
+        {
             return;
         }
         let queue_end = |topic: &str, queue_id| max_offset(&self.store, topic, queue_id);
@@ -139,7 +145,9 @@ impl OffsetGuard {
         } else {
             tracing::info!(count = clamped.len(), "offsets beyond this slave's log were lowered");
         }
-        if let Err(error) = self.offsets.persist().await {
+        if !planted_on_this_thread(Plant::OffsetsLoweredInMemory)
+            && let Err(error) = self.offsets.persist().await
+        {
             tracing::error!(%error, "lowered consumer offsets cannot be written");
         }
     }

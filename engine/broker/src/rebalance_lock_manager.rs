@@ -133,6 +133,7 @@ impl State {
 impl LockEntry {
     fn is_expired(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_update) > LOCK_MAX_LIVE_TIME
+            && !planted_on_this_thread(Plant::LocksNeverExpire)
     }
 }
 

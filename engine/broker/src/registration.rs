@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_env::probe::Event;
 use mq_protocol::body::topic_config::RegisterBrokerBody;
 use mq_store::config::BrokerRole;
@@ -50,7 +51,7 @@ impl RegistrationService {
     pub(crate) async fn run(mut self) {
         let period = Duration::from_millis(self.context.config.register_name_server_period_ms);
         let mut next = Instant::now() + FIRST_PERIOD;
-        loop {
+        while !planted_on_this_thread(Plant::RegistersOnce) {
             let is_urgent = self.due(next).await;
             next = Instant::now() + period;
             let context = &self.context;

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
 use mq_store::config::UpstreamSwitch;
 use mq_store::ha::prefix::PrefixError;
@@ -117,7 +118,8 @@ impl SlaveSynchronize {
         if self.delayed.as_ref().is_some_and(|waiting| waiting.quarantines != quarantines) {
             self.delayed = None;
         }
-        match self.delayed.take_if(|waiting| waiting.log_end <= flushed) {
+        let at_once = planted_on_this_thread(Plant::DelayCursorCopiedAtOnce);
+        match self.delayed.take_if(|waiting| at_once || waiting.log_end <= flushed) {
             Some(waiting) => self.context.delay_offsets.adopt(waiting.table).await,
             None => Ok(()),
         }

@@ -21,6 +21,7 @@ use mq_protocol::message_codec::{EncodeError, RecordFields, RecordView, decode_r
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::topic_validator::{RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
 use mq_store::config::UpstreamSwitch;
+use mq_store::plant::{Plant, planted_on_this_thread};
 use mq_store::{ConsumeQueue, MessageInner};
 
 use crate::context::BrokerContext;
@@ -188,6 +189,9 @@ pub(crate) fn ask(
     place: HalfPlace,
     times: u32,
 ) {
+    if planted_on_this_thread(Plant::NobodyIsAsked) {
+        return;
+    }
     let properties = PropertiesView::new(&message.properties);
     let group = properties.get(MessageConst::PGROUP).unwrap_or_default();
     let offset = place.queue_offset;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use mq_protocol::message::{MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordView, decode_record};
 use mq_protocol::topic_validator::{RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC};
+use mq_store::plant::{Plant, planted_on_this_thread};
 use mq_store::{ConsumeQueue, MessageInner, MessageStore};
 
 use crate::consumer_offset_manager::ConsumerOffsetManager;
@@ -90,7 +91,8 @@ impl TransactionEnds {
     /// Begins to end a half message; `None` if it has ended, or is about to, or the role has changed meanwhile.
     pub(crate) fn begin(&self, half_offset: u64) -> Option<Ending<'_>> {
         let mut state = lock(&self.state);
-        let is_open = state.is_loaded && !state.is_done(half_offset);
+        let ends_twice = planted_on_this_thread(Plant::TransactionEndsTwice);
+        let is_open = state.is_loaded && (ends_twice || !state.is_done(half_offset));
         let is_open = is_open && state.ending.insert(half_offset);
         drop(state);
         is_open.then(|| Ending { ends: self, half_offset })
@@ -199,6 +201,11 @@ impl State {
         let before = self.half_offset;
         self.half_offset = self.half_offset.max(half_min);
         self.done = self.done.split_off(&self.half_offset);
+        if planted_on_this_thread(Plant::OpenHalvesPassed)
+            && let Some((last, _)) = self.done.last_key_value()
+        {
+            self.half_offset = *last;
+        }
         while self.done.remove(&self.half_offset).is_some() {
             self.half_offset += 1;
         }

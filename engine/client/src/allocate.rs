@@ -6,6 +6,7 @@
 mod consistent_hash;
 mod machine_room;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::message::MessageQueue;
 
 use consistent_hash::allocate_by_consistent_hash;
@@ -103,7 +104,7 @@ fn allocate_averagely(
 ) -> Vec<MessageQueue> {
     let (share, longer) = (queues.len() / member_count, queues.len() % member_count);
     let start = index * share + index.min(longer);
-    let len = share + usize::from(index < longer);
+    let len = share + usize::from(index < longer && !planted_on_this_thread(Plant::QueueOfNobody));
     queues[start..start + len].to_vec()
 }
 

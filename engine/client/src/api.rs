@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::heartbeat::{CheckClientRequestBody, GetConsumerListByGroupResponseBody};
 use mq_protocol::body::lock::{LockBatchRequestBody, LockBatchResponseBody};
 use mq_protocol::body::topic_route::TopicRouteData;
@@ -183,6 +184,11 @@ impl MqClientApi {
         let send_status = match response.code {
             ResponseCode::SUCCESS => SendStatus::SendOk,
             ResponseCode::FLUSH_DISK_TIMEOUT => SendStatus::FlushDiskTimeout,
+            ResponseCode::FLUSH_SLAVE_TIMEOUT
+                if planted_on_this_thread(Plant::SlaveTimeoutIsSendOk) =>
+            {
+                SendStatus::SendOk
+            }
             ResponseCode::FLUSH_SLAVE_TIMEOUT => SendStatus::FlushSlaveTimeout,
             ResponseCode::SLAVE_NOT_AVAILABLE => SendStatus::SlaveNotAvailable,
             _ => return Err(broker_error(addr, response)),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::header::send_message::ConsumerSendMsgBackRequestHeader;
 use mq_protocol::message::{Message, MessageConst, MessageExt, MessageQueue, retry_topic};
 use mq_protocol::upstream::UpstreamSwitch;
@@ -139,6 +140,9 @@ impl ConsumerInner {
         for message in batch {
             match self.send_message_back(&message, BROKERS_DELAY_LEVEL).await {
                 Ok(()) => sent_back.push(message),
+                Err(_) if planted_on_this_thread(Plant::NotGivenBackAndDone) => {
+                    sent_back.push(message)
+                }
                 Err(error) => {
                     tracing::info!(msg_id = message.msg_id(), %error, "message not sent back");
                     failed.push(message);

@@ -1,6 +1,7 @@
 //! [`ConsumerGroup`]: what the members of a consumer group ask brokers and tell them, whoever decides when
 //! they read (parts of RocketMQ 4.9 `RebalanceImpl`, `RemoteBrokerOffsetStore`, `computePullFromWhere`).
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::body::topic_route::MASTER_ID;
 use mq_protocol::codes::RequestCode;
@@ -133,6 +134,7 @@ impl ConsumerGroup<'_> {
         let stored = match self.fetch_consume_offset(queue).await {
             Ok(offset) => offset,
             Err(error) if self.takes_for_none(&error) => None,
+            Err(_) if planted_on_this_thread(Plant::FailureIsNoOffset) => None,
             Err(error) => {
                 tracing::info!(?queue, %error, "offset unknown, queue left alone");
                 return None;
@@ -178,7 +180,10 @@ impl ConsumerGroup<'_> {
         if let Some(local) = self.local_offsets {
             return Ok(local.get(queue));
         }
-        let addr = self.offset_addr(queue).await?;
+        let addr = match planted_on_this_thread(Plant::OffsetOfAnyReplica) {
+            true => self.instance.subscribe_addr(queue, MASTER_ID + 1).await?.0,
+            false => self.offset_addr(queue).await?,
+        };
         let header = QueryConsumerOffsetRequestHeader {
             consumer_group: self.name.to_owned(),
             topic: queue.topic.clone(),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use mq_env::Env;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_env::task::TaskGroup;
 use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use mq_protocol::fastjson::to_bytes;
@@ -321,7 +322,9 @@ impl ClientInstance {
             (data, state.routes.addrs(masters_only))
         };
         let (api, body) = (&self.inner.api, &to_bytes(&data));
-        let beats = addrs.iter().map(|addr| async move {
+        let to_one = planted_on_this_thread(Plant::HeartbeatToOneBroker);
+        let addrs_max = if to_one { 1 } else { usize::MAX };
+        let beats = addrs.iter().take(addrs_max).map(|addr| async move {
             if let Err(error) = api.send_heartbeat(addr, body.clone()).await {
                 tracing::info!(addr, %error, "heartbeat failed");
             }
@@ -331,7 +334,7 @@ impl ClientInstance {
 
     async fn poll_routes(self) {
         tokio::time::sleep(FIRST_ROUTE_POLL_AFTER).await;
-        loop {
+        while !planted_on_this_thread(Plant::RoutesNeverRefreshed) {
             let mut topics = self.state().publish_topics.clone();
             for consumer in self.consumers() {
                 topics.extend(consumer.topics());

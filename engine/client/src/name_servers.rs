@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{RemotingClient, RemotingError};
 use rand::Rng;
@@ -57,7 +58,8 @@ impl NameServers {
     }
 
     fn next(&self) -> &str {
-        self.chosen.fetch_add(1, Ordering::Relaxed);
+        let moves_on = !planted_on_this_thread(Plant::StaysWithItsNameServer);
+        self.chosen.fetch_add(usize::from(moves_on), Ordering::Relaxed);
         self.current()
     }
 }

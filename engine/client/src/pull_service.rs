@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::SubscriptionData;
 use mq_protocol::body::topic_route::MASTER_ID;
@@ -106,7 +107,9 @@ impl ConsumerInner {
         }
         let _turn = process_queue.consuming().await;
         self.state().offsets.remove(queue);
-        *next_offset = self.compute_pull_from_where(queue).await?;
+        if !planted_on_this_thread(Plant::OffsetNotReadWithTheLock) {
+            *next_offset = self.compute_pull_from_where(queue).await?;
+        }
         process_queue.start_over(term);
         tracing::debug!(?queue, next_offset, "queue locked anew");
         self.tell_pull_offset(queue, *next_offset);
@@ -166,7 +169,9 @@ impl ConsumerInner {
             result.messages.into_iter().filter(matches).collect()
         };
         if messages.is_empty() {
-            if process_queue.is_empty() && result.pull_status != PullStatus::Found {
+            let is_done =
+                process_queue.is_empty() || planted_on_this_thread(Plant::PassesWhatIsCached);
+            if is_done && result.pull_status != PullStatus::Found {
                 self.state().offsets.raise(queue, result.next_begin_offset);
             }
             return;
@@ -221,7 +226,7 @@ impl ConsumerInner {
             let mut state = self.state();
             let owner = state.process_queues.get(queue);
             let is_mine = owner.is_some_and(|owner| Arc::ptr_eq(owner, process_queue));
-            if is_mine {
+            if is_mine && !planted_on_this_thread(Plant::MovedInOneTable) {
                 state.offsets.set(queue, process_queue.moved_to());
             }
             is_mine

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mq_env::BoxFuture;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_env::task::TaskGroup;
 use mq_protocol::body::heartbeat::{
     CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SQL92,
@@ -275,7 +276,9 @@ impl PushConsumer {
         inner.state().is_stopping = true;
         inner.await_termination().await;
         inner.tasks.shutdown().await;
-        inner.persist_offsets().await;
+        if !planted_on_this_thread(Plant::LeavesWithoutCommit) {
+            inner.persist_offsets().await;
+        }
         let owned = std::mem::take(&mut inner.state().process_queues);
         for process_queue in owned.values() {
             process_queue.drop_queue();

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::message::MessageQueue;
 use mq_protocol::upstream::UpstreamSwitch;
 
@@ -80,6 +81,11 @@ impl ConsumerInner {
         };
         if let Some(offset) = offset {
             self.persist(queue, process_queue, offset).await;
+        }
+        if planted_on_this_thread(Plant::BroadcastOffsetForgotten)
+            && let Some(local) = &self.local_offsets
+        {
+            local.set(queue, -1);
         }
         if self.locks_queues() {
             self.unlock(queue).await;

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use mq_env::BoxFuture;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::header::transaction::EndTransactionRequestHeader;
 use mq_protocol::message::{Message, MessageConst, MessageExt, OffsetMessageId};
 use mq_protocol::sys_flag::MessageSysFlag;
@@ -37,6 +38,9 @@ impl LocalTransactionState {
         match self {
             LocalTransactionState::CommitMessage => MessageSysFlag::TRANSACTION_COMMIT,
             LocalTransactionState::RollbackMessage => MessageSysFlag::TRANSACTION_ROLLBACK,
+            LocalTransactionState::Unknow if planted_on_this_thread(Plant::UnknownIsRolledBack) => {
+                MessageSysFlag::TRANSACTION_ROLLBACK
+            }
             LocalTransactionState::Unknow => MessageSysFlag::TRANSACTION_NOT,
         }
     }

@@ -134,6 +134,192 @@ plants! {
         by [Story("scenarios/consume/member-killed.toml")];
     OffsetsOfAllBrokers = "offsets-of-all-brokers" in "mq-client, offset_store",
         without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];
+    GroupCommitAnswersAll = "group-commit-answers-all" in "mq-store, commit_log/flush",
+        without "a sync answers the puts that it covers, and no others",
+        by [Fuzz];
+    FirstOfFileNotDispatched = "first-of-file-not-dispatched" in "mq-store, dispatch",
+        without "every record is dispatched, the first one behind a roll as well",
+        by [Fuzz];
+    LogicsErrorForEver = "logics-error-for-ever" in "mq-store, dispatch",
+        without "writes are taken again once ConsumeQueues can be written",
+        by [Story("scenarios/disk/full-disk-small-files.toml")];
+    FullForEver = "full-for-ever" in "mq-store, retention",
+        without "writes are taken again once the disk has space",
+        by [Story("scenarios/disk/full-disk.toml")];
+    ExpiresOneMore = "expires-one-more" in "mq-store, retention",
+        without "no file goes before its time",
+        by [Story("scenarios/store/expiry-by-age.toml")];
+    QueueFileTooMany = "queue-file-too-many" in "mq-store, consume_queue",
+        without "a file of a queue goes once all of it points below the log",
+        by [Story("scenarios/store/expiry-by-age.toml")];
+    QueueMinimumTooHigh = "queue-minimum-too-high" in "mq-store, consume_queue",
+        without "a queue begins with the first message that the log has",
+        by [Story("scenarios/store/expiry-by-age.toml")];
+    PassesWhatDidNotFit = "passes-what-did-not-fit" in "mq-store, message_store/get",
+        without "a read goes on behind what it looked at, no further",
+        by [Story("scenarios/consume/member-killed.toml")];
+    TooSmallGoesToTheEnd = "too-small-goes-to-the-end" in "mq-store, message_store/get",
+        without "whoever asks below a queue goes on where it begins",
+        by [Story("scenarios/store/consumer-behind-what-expired.toml")];
+    PartOfRecordKept = "part-of-record-kept" in "mq-store, message_store/role",
+        without "a new master has no part of a record",
+        by [Story("scenarios/ha/there-and-back-again.toml")];
+    QueuesNotTruncated = "queues-not-truncated" in "mq-store, message_store/truncate",
+        without "what is cut from the log is cut from the queues",
+        by [Story("scenarios/ha/old-master-returns-with-tail.toml")];
+    TornBodyBelieved = "torn-body-believed" in "mq-store, commit_log/walk",
+        without "a record whose body is torn ends the log",
+        by [Fuzz];
+    OnePageSynced = "one-page-synced" in "mq-mapped-file, mapped_file",
+        without "a sync covers everything that it was asked for",
+        by [Fuzz];
+    RolledFileNotSynced = "rolled-file-not-synced" in "mq-mapped-file, mapped_file_queue",
+        without "a full file is synced before the next one counts",
+        by [Fuzz];
+    AckCountsOwnEnd = "ack-counts-own-end" in "mq-store, ha/replicas",
+        without "a report counts for what it says",
+        by [Fuzz];
+    DeadSlaveCounts = "dead-slave-counts" in "mq-store, ha/replicas",
+        without "a slave whose connection ended is none",
+        by [Story("scenarios/ha/slave-gone-for-good.toml")];
+    ResumesAtFileStart = "resumes-at-file-start" in "mq-store, ha/connection",
+        without "a slave gets the log from where it asks",
+        by [Story("scenarios/ha/flapping-link.toml")];
+    SlaveReportsUnsynced = "slave-reports-unsynced" in "mq-store, ha/client",
+        without "a SYNC_FLUSH slave reports what it has synced",
+        by [Fuzz];
+    OffsetsOfTheLastWriter = "offsets-of-the-last-writer" in "mq-broker, consumer_offset_manager",
+        without "of two offsets the greater one stays",
+        by [Story("scenarios/ha/master-keeps-the-greater-offsets.toml")];
+    OffsetsNotWrittenAtTheEnd = "offsets-not-written-at-the-end" in "mq-broker, controller",
+        without "consumer offsets are written when a broker ends",
+        by [Story("scenarios/ha/master-keeps-the-greater-offsets.toml")];
+    DelayCursorNotWrittenAtTheEnd = "delay-cursor-not-written-at-the-end" in "mq-broker, controller",
+        without "the offsets of delay levels are written when a broker ends",
+        by [Story("scenarios/store/delayed-messages-over-restarts.toml")];
+    DelayCursorFromTheEnd = "delay-cursor-from-the-end" in "mq-broker, delay_offset_manager",
+        without "a level without an offset begins with its first message",
+        by [Story("scenarios/ha/delayed-messages-then-promotion.toml")];
+    DelayCursorBeforeSync = "delay-cursor-before-sync" in "mq-broker, delay_offset_manager",
+        without "the offsets of delay levels speak of deliveries that are synced",
+        by [Story("scenarios/store/delayed-deliveries-that-were-not-synced.toml")];
+    DelayCursorCopiedAtOnce = "delay-cursor-copied-at-once" in "mq-broker, slave_synchronize",
+        without "a slave takes the offsets of delay levels over once its log has the deliveries",
+        by [Story("scenarios/ha/delayed-deliveries-that-no-slave-has-synced.toml")];
+    OffsetsNotLowered = "offsets-not-lowered" in "mq-broker, offset_guard",
+        without "no consumer offset stays beyond the end of its queue",
+        by [Story("scenarios/store/offsets-are-lowered-durably.toml")];
+    OffsetsLoweredInMemory = "offsets-lowered-in-memory" in "mq-broker, offset_guard",
+        without "a lowered offset is written before its gap is filled",
+        by [Story("scenarios/store/offsets-are-lowered-durably.toml")];
+    OffsetsOfAnotherLog = "offsets-of-another-log" in "mq-broker, offset_guard",
+        without "a master takes offsets over from slaves that have its log",
+        by [Story("scenarios/ha/offsets-of-a-replaced-log.toml")];
+    ResumesAtTheEnd = "resumes-at-the-end" in "mq-broker, processor/pull_message",
+        without "a group beyond the end goes on where it had committed",
+        by [Story("scenarios/store/running-consumer-beyond-the-end.toml")];
+    PullCommitsItself = "pull-commits-itself" in "mq-broker, processor/pull_message",
+        without "a pull commits the offset that it carries",
+        by [Story("scenarios/consume/member-killed.toml")];
+    RetryDropsProperties = "retry-drops-properties" in "mq-broker, processor/consumer_send_back",
+        without "a message given back keeps its properties",
+        by [Story("scenarios/consume/retry-twice.toml")];
+    DeadLetterForgotten = "dead-letter-forgotten" in "mq-broker, processor/consumer_send_back",
+        without "a dead letter is stored",
+        by [Story("scenarios/consume/dead-letters.toml")];
+    ConsumersNeverExpire = "consumers-never-expire" in "mq-broker, client_housekeeping",
+        without "a member without heartbeats is none after two minutes",
+        by [Story("scenarios/consume/member-asleep.toml")];
+    LocksNeverExpire = "locks-never-expire" in "mq-broker, rebalance_lock_manager",
+        without "a lock that nobody renews may be taken over",
+        by [Story("scenarios/order/member-vanishes.toml")];
+    RefusedCommitIsAnEnd = "refused-commit-is-an-end" in "mq-broker, processor/end_transaction",
+        without "a commit that the store refuses has not ended its transaction",
+        by [Story("scenarios/transaction/commits-on-a-full-disk.toml")];
+    OpBeforeMessage = "op-before-message" in "mq-broker, processor/end_transaction",
+        without "the message of a commit is stored before its op message",
+        by [Story("scenarios/transaction/power-loss-amid-transactions.toml")];
+    TransactionEndsTwice = "transaction-ends-twice" in "mq-broker, transaction_ends",
+        without "a transaction ends once",
+        by [Story("scenarios/transaction/late-answers.toml")];
+    OpenHalvesPassed = "open-halves-passed" in "mq-broker, transaction_ends",
+        without "half messages are passed over once they are done with",
+        by [Story("scenarios/transaction/promoted-slave-asks.toml")];
+    NobodyIsAsked = "nobody-is-asked" in "mq-broker, transaction_check_service",
+        without "producers are asked about half messages that nobody ends",
+        by [Story("scenarios/transaction/ends-are-lost-on-the-way.toml")];
+    RegistersOnce = "registers-once" in "mq-broker, registration",
+        without "a broker renews its registration",
+        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+    FirstMasterStays = "first-master-stays" in "mq-namesrv, route_info_manager",
+        without "of two masters the one that registered last is routed to",
+        by [Story("scenarios/ha/there-and-back-again.toml")];
+    TopicsDroppedOnRenewal = "topics-dropped-on-renewal" in "mq-namesrv, route_info_manager",
+        without "a renewal without a change keeps the topics",
+        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+    UnregistersTheWholeGroup = "unregisters-the-whole-group" in "mq-namesrv, route_info_manager",
+        without "who unregisters takes nobody along",
+        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+    OldConnectionTakesNewAlong = "old-connection-takes-new-along" in "mq-namesrv, route_info_manager",
+        without "a connection that ends takes along only what registered by it last",
+        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+    SilentBrokerKept = "silent-broker-kept" in "mq-namesrv, route_info_manager",
+        without "a broker that is silent for two minutes is in no route",
+        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+    LeaseIgnored = "lease-ignored" in "mq-client, queue_lease",
+        without "a lock is trusted for half a minute",
+        by [Story("scenarios/order/member-paused.toml")];
+    OffsetNotReadWithTheLock = "offset-not-read-with-the-lock" in "mq-client, pull_service",
+        without "a queue that is locked anew is read from where the group stands",
+        by [Story("scenarios/order/locks-run-out.toml")];
+    PassesWhatIsCached = "passes-what-is-cached" in "mq-client, pull_service",
+        without "an empty pull moves no offset over what listeners have",
+        by [Story("scenarios/cluster/consumer-dies-amid-slow-listeners.toml")];
+    MovedInOneTable = "moved-in-one-table" in "mq-client, pull_service",
+        without "a queue that is moved is moved in the table of offsets, too",
+        by [Story("scenarios/store/running-consumer-beyond-the-end.toml")];
+    QueueOfNobody = "queue-of-nobody" in "mq-client, allocate",
+        without "every queue has an owner",
+        by [Story("scenarios/consume/scale-out.toml")];
+    RoutesNeverRefreshed = "routes-never-refreshed" in "mq-client, instance",
+        without "routes are asked for again and again",
+        by [Story("scenarios/ha/there-and-back-again.toml")];
+    HeartbeatToOneBroker = "heartbeat-to-one-broker" in "mq-client, instance",
+        without "every broker hears of every client",
+        by [Story("scenarios/cluster/retry-lands-where-no-slave-is.toml")];
+    StaysWithItsNameServer = "stays-with-its-name-server" in "mq-client, name_servers",
+        without "a client whose name server is gone asks the next one",
+        by [Story("scenarios/cluster/name-server-gone-then-promotion.toml")];
+    LeavesWithoutCommit = "leaves-without-commit" in "mq-client, push_consumer",
+        without "who leaves commits how far it is",
+        by [Story("scenarios/ha/master-keeps-the-greater-offsets.toml")];
+    UnknownIsRolledBack = "unknown-is-rolled-back" in "mq-client, transaction_producer",
+        without "UNKNOW ends no transaction",
+        by [Story("scenarios/transaction/promoted-slave-asks.toml")];
+    FailureIsNoOffset = "failure-is-no-offset" in "mq-client, consumer_group",
+        without "a broker that does not answer has not said that there is no offset",
+        by [Story("scenarios/consume/members-come-and-go.toml")];
+    OffsetOfAnyReplica = "offset-of-any-replica" in "mq-client, consumer_group",
+        without "a group is asked for at the master",
+        by [Story("scenarios/consume/handed-over.toml")];
+    BroadcastOffsetForgotten = "broadcast-offset-forgotten" in "mq-client, rebalance",
+        without "by broadcasting a queue that is given up keeps its offset",
+        by [Story("scenarios/consume/broadcast-broker-away.toml")];
+    NotGivenBackAndDone = "not-given-back-and-done" in "mq-client, consume_service",
+        without "what cannot be given back is consumed once more",
+        by [Story("scenarios/consume/given-back-cut-off.toml")];
+    FailureIsAnEffect = "failure-is-an-effect" in "mq-client, idempotence",
+        without "a key is done when its listener has succeeded",
+        by [Story("scenarios/consume/kit-failures.toml")];
+    ClaimNeverReleased = "claim-never-released" in "mq-client, idempotence/deduplicator",
+        without "a claim that failed is free again",
+        by [Story("scenarios/consume/kit-failures.toml")];
+    SlaveTimeoutIsSendOk = "slave-timeout-is-send-ok" in "mq-client, api",
+        without "FLUSH_SLAVE_TIMEOUT is no SEND_OK",
+        by [Story("scenarios/ha/patient-producer-cut-slave.toml")];
+    ReplyToTheOldest = "reply-to-the-oldest" in "mq-remoting, channel",
+        without "a reply is for the request whose opaque it carries",
+        by [Fuzz];
 }
 
 impl Plant {

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::cluster::ClusterInfo;
 use mq_protocol::body::topic_config::{DataVersion, TopicConfig, TopicConfigSerializeWrapper};
 use mq_protocol::body::topic_route::{BrokerData, MASTER_ID, QueueData, TopicRouteData};
@@ -91,6 +92,12 @@ impl RouteInfoManager {
             let named = topics.topic_config_table.values();
             for topic in named.filter(|topic| check_name("topic", &topic.topic_name).is_ok()) {
                 self.put_queue_data(&broker.broker_name, topic);
+            }
+        } else if broker.broker_id == MASTER_ID
+            && planted_on_this_thread(Plant::TopicsDroppedOnRenewal)
+        {
+            for topic in self.topics_of_broker.remove(&broker.broker_name).unwrap_or_default() {
+                self.remove_queue_data(&topic, &broker.broker_name);
             }
         }
         let live = BrokerLiveInfo {
@@ -173,6 +180,9 @@ impl RouteInfoManager {
     /// Takes out every broker that has been silent for longer than [`BROKER_EXPIRED`]. Returns their
     /// addresses and the connections to close.
     pub fn scan_not_active_broker(&mut self, now: Instant) -> Vec<(String, ChannelId)> {
+        if planted_on_this_thread(Plant::SilentBrokerKept) {
+            return Vec::new();
+        }
         let expired: Vec<_> = self
             .broker_live_table
             .iter()
@@ -308,6 +318,11 @@ impl RouteInfoManager {
         if let Some(other_id) = other_id.filter(|other| *other != id) {
             data.broker_addrs.remove(&other_id);
         }
+        if planted_on_this_thread(Plant::FirstMasterStays)
+            && data.broker_addrs.get(&id).is_some_and(|it| it != addr)
+        {
+            return false;
+        }
         let old = data.broker_addrs.insert(id, addr.clone());
         debug_assert_eq!(
             data.broker_addrs.values().filter(|present| *present == addr).count(),
@@ -321,7 +336,9 @@ impl RouteInfoManager {
     }
 
     fn put_live(&mut self, broker_addr: &str, live: BrokerLiveInfo) {
-        self.remove_live(broker_addr);
+        if !planted_on_this_thread(Plant::OldConnectionTakesNewAlong) {
+            self.remove_live(broker_addr);
+        }
         self.addrs_of_channel.insert((live.channel, broker_addr.to_owned()));
         self.broker_live_table.insert(broker_addr.to_owned(), live);
     }
@@ -395,6 +412,9 @@ impl RouteInfoManager {
     /// the last, its cluster.
     fn remove_id(&mut self, broker_name: &str, id: i64) {
         let Some(data) = self.broker_addr_table.get_mut(broker_name) else { return };
+        if planted_on_this_thread(Plant::UnregistersTheWholeGroup) {
+            data.broker_addrs.retain(|other, _| *other == id);
+        }
         if let Some(addr) = data.broker_addrs.remove(&id) {
             self.ids_of_addr.remove(&(addr, broker_name.to_owned()));
         }

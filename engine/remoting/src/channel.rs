@@ -12,6 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::frame::{self, FRAME_BYTES_MAX};
 use mq_protocol::remoting_command::RemotingCommand;
 use tokio::sync::oneshot;
@@ -306,7 +307,11 @@ impl Channel {
     /// Delivers a reply to whoever waits for it. One that nobody waits for is dropped, as in Java.
     pub(crate) fn complete(&self, response: RemotingCommand) {
         let opaque = response.opaque;
-        let waiter = self.state().waiting.remove(&opaque);
+        let oldest = |state: &mut State| state.waiting.pop_first().map(|(_, waiter)| waiter);
+        let waiter = match planted_on_this_thread(Plant::ReplyToTheOldest) {
+            true => oldest(&mut self.state()),
+            false => self.state().waiting.remove(&opaque),
+        };
         match waiter {
             Some(sender) => drop(sender.send(response)),
             None => tracing::debug!(opaque, from = self.remote_addr(), "reply that nobody awaits"),

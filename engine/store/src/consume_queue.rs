@@ -17,6 +17,8 @@ use mq_mapped_file::{
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message_codec::RECORD_BYTES_MIN;
 
+use crate::plant::{Plant, planted_on_this_thread};
+
 const UNIT: u64 = CQ_STORE_UNIT_BYTES as u64;
 /// A queue may go on so many units behind where its log has room for it to be.
 const FILLERS_MAX: u64 = 1 << 16;
@@ -255,7 +257,8 @@ impl ConsumeQueue {
     /// path. Never the last file (RocketMQ 4.9 `deleteExpiredFileByOffset`).
     pub(crate) fn retire_first_below(&self, min_phy_offset: u64) -> Option<PathBuf> {
         let first = self.queue.first()?;
-        let end = first.file_size() - CQ_STORE_UNIT_BYTES;
+        let looks_at_first = planted_on_this_thread(Plant::QueueFileTooMany);
+        let end = if looks_at_first { 0 } else { first.file_size() - CQ_STORE_UNIT_BYTES };
         let is_below = first.is_full()
             && ConsumeQueueUnit::decode(first.raw(end..end + CQ_STORE_UNIT_BYTES))
                 .is_some_and(|unit| is_below(&unit, min_phy_offset));
@@ -286,6 +289,13 @@ impl ConsumeQueue {
             let index =
                 units.position(|unit| pointer(unit).is_some_and(|unit| is_in_log(&unit)))?;
             Some(file.file_from_offset() + index as u64 * UNIT)
+        });
+        let found = found.map(|at| {
+            if at > 0 && planted_on_this_thread(Plant::QueueMinimumTooHigh) {
+                at + UNIT
+            } else {
+                at
+            }
         });
         let min_logic_offset = found.unwrap_or_else(|| self.queue.max_offset());
         assert!(min_logic_offset.is_multiple_of(UNIT), "a queue begins with a unit");

@@ -28,7 +28,7 @@ use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
 use crate::delay_level::{DelayLevels, SCHEDULE_TOPIC};
 use crate::index_service::IndexService;
 use crate::log_end::LogEndWatch;
-use crate::plant::Plant;
+use crate::plant::{Plant, planted_on_this_thread};
 use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
@@ -191,7 +191,9 @@ impl ReputMessageService {
             growth.see();
             match self.catch_up().await {
                 Ok(()) => {
-                    self.flags.clear(Refusal::LogicsError);
+                    if !planted_on_this_thread(Plant::LogicsErrorForEver) {
+                        self.flags.clear(Refusal::LogicsError);
+                    }
                     mq_env::select! {
                         () = tasks.cancelled() => return,
                         _ = growth.changed() => {}
@@ -333,6 +335,10 @@ impl ReputMessageService {
     }
 
     fn dispatch_record(&self, record: &RecordView<'_>, phy_offset: u64) -> io::Result<()> {
+        let begins_file = phy_offset != 0 && phy_offset == self.log.file_start(phy_offset);
+        if begins_file && planted_on_this_thread(Plant::FirstOfFileNotDispatched) {
+            return Ok(());
+        }
         if !counts_in_queue(record.sys_flag()) {
             return self.index.put_record(record, phy_offset);
         }

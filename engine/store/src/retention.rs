@@ -39,7 +39,7 @@ use crate::config::StoreConfig;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::index_service::IndexService;
 use crate::marks::Marks;
-use crate::plant::Plant;
+use crate::plant::{Plant, planted_on_this_thread};
 use crate::running_flags::{Refusal, RunningFlags};
 
 use delete_when::DeleteWhen;
@@ -139,6 +139,8 @@ impl CleanService {
         let used_percent = usage.worst();
         let changed = if usage.is_full() {
             self.flags.set(Refusal::DiskFull)
+        } else if planted_on_this_thread(Plant::FullForEver) {
+            false
         } else {
             self.flags.clear(Refusal::DiskFull)
         };
@@ -201,12 +203,13 @@ impl CleanService {
     }
 
     async fn delete_log_files(&self, progress: &mut Progress, tasks: &TaskGroup) {
-        for _ in 0..DELETE_FILES_BATCH_MAX {
+        for nth in 0..DELETE_FILES_BATCH_MAX {
             if progress.hanging.is_some() || tasks.is_cancelled() {
                 return;
             }
             let Some(oldest) = self.removable_file().await else { return };
-            let reason = if self.is_expired(&oldest) {
+            let is_one_more = nth == 1 && planted_on_this_thread(Plant::ExpiresOneMore);
+            let reason = if self.is_expired(&oldest) || is_one_more {
                 "older than fileReservedTime"
             } else if self.config.clean_file_forcibly_enable && self.look_at_disk().is_forced() {
                 "more is used than diskSpaceCleanForciblyRatio"

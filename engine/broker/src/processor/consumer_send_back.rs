@@ -16,7 +16,7 @@ use mq_protocol::sys_flag::PermName;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::MessageInner;
 use mq_store::config::UpstreamSwitch;
-use mq_store::plant::Plant;
+use mq_store::plant::{Plant, planted_on_this_thread};
 
 use super::no_group;
 use super::send_message::{DLQ_NUMS_PER_GROUP, reject_request};
@@ -97,6 +97,9 @@ async fn send_back(
     let limit = if config.planted(Plant::DeadOneTooEarly) { limit - 1 } else { limit };
     let target = if view.reconsume_times() >= limit || header.delay_level < 0 {
         let topic = dlq_topic(&header.group);
+        if planted_on_this_thread(Plant::DeadLetterForgotten) {
+            return Ok(success());
+        }
         context.ensure_group_topic(&topic, DLQ_NUMS_PER_GROUP, false).await?;
         let queue_id = context.random_queue_id(DLQ_NUMS_PER_GROUP);
         Target { topic, queue_id, delay_level: 0 }
@@ -122,7 +125,9 @@ async fn send_back(
 
 /// The message as it goes to its retry topic or to the dead letters, `WAIT=false` as in 4.9.
 fn message_of(view: &RecordView<'_>, record: &Bytes, target: Target) -> MessageInner {
-    let mut properties = Properties::parse(&view.properties());
+    let drops_all = planted_on_this_thread(Plant::RetryDropsProperties);
+    let stored = view.properties();
+    let mut properties = Properties::parse(if drops_all { "" } else { &stored });
     if properties.get(MessageConst::RETRY_TOPIC).is_none() {
         properties.insert(MessageConst::RETRY_TOPIC, &view.topic());
     }

@@ -14,6 +14,7 @@ use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 use mq_store::PutMessageStatus;
 use mq_store::config::UpstreamSwitch;
+use mq_store::plant::{Plant, planted_on_this_thread};
 
 use crate::context::BrokerContext;
 use crate::transaction_ends::write_op;
@@ -78,6 +79,10 @@ async fn end_transaction(
         tracing::info!(offset, id, is_commit, "a transaction that has ended ends once");
         return Ok(RemotingCommand::response(ResponseCode::SUCCESS, None));
     }
+    let op_too_early = match planted_on_this_thread(Plant::OpBeforeMessage) {
+        true => write_op(context, &half).await,
+        false => None,
+    };
     if is_commit {
         let message = committed_message(&half, &record).ok_or_else(not_found)?;
         if counts_every_end || !ends.was_committed(&context.store, &half, &message) {
@@ -86,12 +91,15 @@ async fn end_transaction(
             let put = context.store.put_message(&message);
             drop(turn);
             let put = context.waiting_sends.wait(channel, put).await;
-            if put.append.is_none() {
+            if put.append.is_none() && !planted_on_this_thread(Plant::RefusedCommitIsAnEnd) {
                 return Err(refusal(put.status));
             }
         }
     }
-    let op_offset = write_op(context, &half).await;
+    let op_offset = match op_too_early {
+        None => write_op(context, &half).await,
+        written => written,
+    };
     // A rollback that is not written down is asked about again.
     if let Some(ending) = ending.filter(|_| is_commit || op_offset.is_some()) {
         ending.done(op_offset);

@@ -18,6 +18,7 @@ use mq_remoting::{
     Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor, Responder,
 };
 use mq_store::config::UpstreamSwitch;
+use mq_store::plant::{Plant, planted_on_this_thread};
 use mq_store::{GetMessageResult, GetMessageStatus};
 
 use super::pull_result::{PullRules, pull_response};
@@ -93,7 +94,10 @@ impl PullMessageProcessor {
                 &header.consumer_group,
                 &header.topic,
                 header.queue_id,
-                header.commit_offset,
+                match planted_on_this_thread(Plant::PullCommitsItself) {
+                    true => header.queue_offset,
+                    false => header.commit_offset,
+                },
             );
         }
         let may_wait = PullSysFlag::has(header.sys_flag, PullSysFlag::SUSPEND);
@@ -168,7 +172,9 @@ impl PullMessageProcessor {
         result: &GetMessageResult,
     ) -> u64 {
         let end = result.next_begin_offset;
-        if self.context.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd) {
+        if self.context.store.config().upstream(UpstreamSwitch::OffsetsBeyondEnd)
+            || planted_on_this_thread(Plant::ResumesAtTheEnd)
+        {
             return end;
         }
         let PullMessageRequestHeader { consumer_group, topic, queue_id, .. } = header;

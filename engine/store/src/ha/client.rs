@@ -30,6 +30,7 @@ use crate::config::{BrokerRole, StoreConfig, UpstreamSwitch};
 use crate::error::StoreError;
 use crate::log_end::LogEndWatch;
 use crate::message_store::MessageStore;
+use crate::plant::{Plant, planted_on_this_thread};
 use crate::role::RoleWatch;
 
 /// Limit of one attempt to connect.
@@ -232,7 +233,8 @@ impl<'a> Session<'a> {
     ) -> Result<Session<'a>, String> {
         let (config, log) = (&*client.config, &**client.store.commit_log());
         let reports_synced = config.ack_rule(BrokerRole::Slave, true).waits_for_sync()
-            && !config.upstream(UpstreamSwitch::SlaveAcksPageCache);
+            && !config.upstream(UpstreamSwitch::SlaveAcksPageCache)
+            && !planted_on_this_thread(Plant::SlaveReportsUnsynced);
         let reportable = if reports_synced {
             // The first report says where the transfer begins, so it has to be the log's end.
             log.flush(0).await.map_err(|error| error.to_string())?;

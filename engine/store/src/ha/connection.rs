@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::replicas::{ConnectionId, Replicas, counts_beyond_end};
 use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
+use crate::plant::{Plant, planted_on_this_thread};
 use crate::role::RoleWatch;
 
 /// Reports are 8 bytes; a slave that sends more of them at once is read in several turns.
@@ -154,7 +155,8 @@ impl HaConnection {
     /// Where the transfer to a slave begins that asks for `request`.
     fn start_offset(&self, request: u64) -> u64 {
         if request != 0 {
-            return request;
+            let from_file_start = planted_on_this_thread(Plant::ResumesAtFileStart);
+            return if from_file_start { self.log.file_start(request) } else { request };
         }
         if self.config.upstream(UpstreamSwitch::SlaveStartsAtLastFile) {
             let max_offset = self.log.max_offset();

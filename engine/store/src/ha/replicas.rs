@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::config::{StoreConfig, UpstreamSwitch};
-use crate::plant::Plant;
+use crate::plant::{Plant, planted_on_this_thread};
 use crate::role::RoleWatch;
 use crate::sync::lock;
 
@@ -112,12 +112,16 @@ impl Replicas {
 
     /// Strikes a connection out.
     pub(crate) fn disconnect(&self, id: ConnectionId) {
-        self.book().connections.remove(&id);
+        if !planted_on_this_thread(Plant::DeadSlaveCounts) {
+            self.book().connections.remove(&id);
+        }
     }
 
     /// Enters a report of `offset` while the own log ends at `own_end`; what it counts for.
     pub(crate) fn report(&self, id: ConnectionId, offset: u64, own_end: u64) -> u64 {
         let counted = if self.counts_beyond_end { offset } else { offset.min(own_end) };
+        let counted =
+            if planted_on_this_thread(Plant::AckCountsOwnEnd) { own_end } else { counted };
         assert!(
             self.counts_beyond_end || counted <= own_end,
             "{counted} of {own_end} bytes confirmed"

@@ -14,6 +14,7 @@ use crate::big_endian::{i32_at, i64_at};
 use crate::consume_queue::ConsumeQueue;
 use crate::consume_queue_store::is_directory_name;
 use crate::get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
+use crate::plant::{Plant, planted_on_this_thread};
 
 /// Bytes of a ConsumeQueue that one read looks at, at least.
 const SCAN_BYTES_MIN: usize = 16_000;
@@ -53,7 +54,9 @@ impl MessageStore {
             return outside(GetMessageStatus::NoMessageInQueue, 0);
         };
         if offset < min_offset {
-            return outside(GetMessageStatus::OffsetTooSmall, min_offset);
+            let goes_to_the_end = planted_on_this_thread(Plant::TooSmallGoesToTheEnd);
+            let next = if goes_to_the_end { max_offset } else { min_offset };
+            return outside(GetMessageStatus::OffsetTooSmall, next);
         }
         if offset == max_offset {
             return outside(GetMessageStatus::OffsetOverflowOne, offset);
@@ -174,6 +177,8 @@ impl<'a> Scan<'a> {
             }
             if !is_left_out && phy_offset >= skip_below {
                 if self.is_full(size, self.store.is_in_disk(phy_offset, self.max_phy_offset)) {
+                    self.units_scanned +=
+                        u64::from(planted_on_this_thread(Plant::PassesWhatDidNotFit));
                     break;
                 }
                 if filter.matches(unit.tags_code) {

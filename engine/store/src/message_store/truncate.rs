@@ -9,6 +9,7 @@ use super::MessageStore;
 use crate::durable_mark::Mark;
 use crate::error::StoreError;
 use crate::index_service::IndexMark;
+use crate::plant::{Plant, planted_on_this_thread};
 
 impl MessageStore {
     /// Ends the log at `phy_offset`, a record's start, and the ConsumeQueues with it. When this
@@ -66,7 +67,8 @@ impl MessageStore {
             let mut put = self.log.lock_put();
             let index_change = self.index.cut(phy_offset, &self.log);
             let cut = self.log.cut(phy_offset);
-            let cuts = self.queues.truncate(phy_offset);
+            let keeps_all = planted_on_this_thread(Plant::QueuesNotTruncated);
+            let cuts = self.queues.truncate(if keeps_all { u64::MAX } else { phy_offset });
             progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
             let mut table = self.queues.topic_queue_table();
             let counted = self.dispatcher.count_undispatched(*progress, &mut table);
