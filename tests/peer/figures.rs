@@ -98,37 +98,44 @@ pub(crate) async fn latency(args: &Args) {
     producers.shutdown().await;
 }
 
-/// How long it takes until the last one of many members, and after that the rest without it, own all queues.
+/// How long it takes from the start of the last one of many members, and again from the leave of one.
 pub(crate) async fn members(args: &Args) {
     let queues = usize::try_from(args.number("queues", 1)).unwrap();
-    let clients: Vec<ClientInstance> =
-        (0..args.number("members", 1)).map(|member| args.client(&member.to_string())).collect();
-    let mut consumers = Vec::new();
-    let begin = Instant::now();
-    for client in &clients {
-        let listener = |_: &[Arc<MessageExt>]| ConsumeResult::Success.into();
-        let consumer = PushConsumer::start(client, args.consumer_config(), Arc::new(listener));
-        consumers.push(consumer.await.unwrap());
+    let mut members = Vec::new();
+    for member in 1..args.number("members", 1) {
+        members.push(start_member(args, member).await);
     }
-    divided(args, &consumers, queues).await;
+    divided(args, &members, queues).await;
+    let begin = Instant::now();
+    members.push(start_member(args, 0).await);
+    divided(args, &members, queues).await;
     say("joined", &[&begin.elapsed().as_micros()]);
     let begin = Instant::now();
-    consumers.remove(0).shutdown().await;
-    clients[0].shutdown().await;
-    divided(args, &consumers, queues).await;
+    let (client, consumer) = members.remove(0);
+    consumer.shutdown().await;
+    client.shutdown().await;
+    divided(args, &members, queues).await;
     say("parted", &[&begin.elapsed().as_micros()]);
-    for (consumer, client) in consumers.iter().zip(&clients[1..]) {
+    for (client, consumer) in members {
         consumer.shutdown().await;
         client.shutdown().await;
     }
 }
 
+/// A member with a client of its own.
+async fn start_member(args: &Args, member: i32) -> (ClientInstance, PushConsumer) {
+    let client = args.client(&member.to_string());
+    let listener = |_: &[Arc<MessageExt>]| ConsumeResult::Success.into();
+    let consumer = PushConsumer::start(&client, args.consumer_config(), Arc::new(listener)).await;
+    (client, consumer.unwrap())
+}
+
 /// Waits until every queue has one owner and nobody has too few.
-async fn divided(args: &Args, consumers: &[PushConsumer], queues: usize) {
+async fn divided(args: &Args, members: &[(ClientInstance, PushConsumer)], queues: usize) {
     loop {
         let owned: Vec<Vec<String>> =
-            consumers.iter().map(|consumer| owned(consumer, args.get("topic"))).collect();
-        let is_even = owned.iter().all(|its| its.len() >= queues / consumers.len());
+            members.iter().map(|(_, consumer)| owned(consumer, args.get("topic"))).collect();
+        let is_even = owned.iter().all(|its| its.len() >= queues / members.len());
         let all: Vec<&String> = owned.iter().flatten().collect();
         let different: BTreeSet<&&String> = all.iter().collect();
         if is_even && all.len() == queues && different.len() == queues {

@@ -107,8 +107,8 @@ async fn rebalance(cluster: &Cluster, language: Language, round: usize) {
     let said = measured(peer, &["joined", "parted"]).await;
     let took = |field: &Said| Duration::from_micros(number(field, 0) as u64).as_millis();
     println!(
-        "{language:?} divides {MEMBERS_QUEUES} queues among {MEMBERS} members that start one after another: {} ms, \
-         and again when one has left: {} ms",
+        "{language:?} divides {MEMBERS_QUEUES} queues anew when the last of {MEMBERS} members starts: {} ms, and \
+         when one has left: {} ms",
         took(&said[0]),
         took(&said[1])
     );

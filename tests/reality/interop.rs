@@ -92,7 +92,7 @@ impl<T: std::fmt::Debug + PartialEq> Same<T> {
 
     fn assert(&self) {
         let (reference, expected) = &self.given[0];
-        for (by, given) in &self.given {
+        for (by, given) in &self.given[1..] {
             assert_eq!(given, expected, "{by} differs from {reference}");
             println!("{by}: as {reference}");
         }

@@ -85,7 +85,7 @@ final class Figures {
         consumer.shutdown();
     }
 
-    /** How long it takes until the last one of many members, and after that the rest without it, own all queues. */
+    /** How long it takes from the start of the last one of many members, and again from the leave of one. */
     static void members(Peer peer) throws Exception {
         int members = peer.number("members", 1);
         int queues = peer.number("queues", 1);
@@ -99,10 +99,12 @@ final class Figures {
             });
             consumers.add(consumer);
         }
-        long begin = System.nanoTime();
-        for (DefaultMQPushConsumer consumer : consumers) {
+        for (DefaultMQPushConsumer consumer : consumers.subList(1, members)) {
             consumer.start();
         }
+        divided(peer, consumers.subList(1, members), queues);
+        long begin = System.nanoTime();
+        consumers.get(0).start();
         divided(peer, consumers, queues);
         Peer.say("joined", (System.nanoTime() - begin) / 1_000);
         begin = System.nanoTime();
