@@ -2,6 +2,7 @@
 //! they read (parts of RocketMQ 4.9 `RebalanceImpl`, `RemoteBrokerOffsetStore`, `computePullFromWhere`).
 
 use mq_env::plant::{Plant, planted_on_this_thread};
+use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::body::topic_route::MASTER_ID;
 use mq_protocol::codes::RequestCode;
@@ -170,6 +171,21 @@ impl ConsumerGroup<'_> {
             return api.search_offset(&addr, queue, timestamp_ms).await;
         }
         api.queue_offset(&addr, RequestCode::GET_MAX_OFFSET, queue).await
+    }
+
+    /// Reports where a queue is read from now on.
+    pub(crate) fn tell_pull_offset(self, queue: &MessageQueue, offset: i64) {
+        let (Ok(queue_id), Ok(offset)) = (u32::try_from(queue.queue_id), u64::try_from(offset))
+        else {
+            return;
+        };
+        self.instance.env().probe.emit(&Event::PullOffset {
+            group: self.name,
+            topic: &queue.topic,
+            broker_name: &queue.broker_name,
+            queue_id,
+            offset,
+        });
     }
 
     /// The committed offset of a queue, `None` if there is none.

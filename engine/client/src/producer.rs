@@ -28,7 +28,7 @@ use crate::namespace::{
 use crate::request_reply::is_reply;
 use crate::selector::MessageQueueSelector;
 
-use outgoing::Outgoing;
+pub(crate) use outgoing::Outgoing;
 use queue_choice::QueueChoice;
 
 /// Settings of a [`Producer`], with RocketMQ's defaults.

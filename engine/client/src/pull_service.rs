@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mq_env::plant::{Plant, planted_on_this_thread};
-use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::SubscriptionData;
 use mq_protocol::body::topic_route::MASTER_ID;
 use mq_protocol::codes::ResponseCode;
@@ -246,17 +245,7 @@ impl ConsumerInner {
 
     /// Reports where a queue is read from now on.
     pub(crate) fn tell_pull_offset(&self, queue: &MessageQueue, offset: i64) {
-        let (Ok(queue_id), Ok(offset)) = (u32::try_from(queue.queue_id), u64::try_from(offset))
-        else {
-            return;
-        };
-        self.instance.env().probe.emit(&Event::PullOffset {
-            group: &self.config.group,
-            topic: &queue.topic,
-            broker_name: &queue.broker_name,
-            queue_id,
-            offset,
-        });
+        self.group().tell_pull_offset(queue, offset);
     }
 }
 

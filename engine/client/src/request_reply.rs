@@ -21,8 +21,9 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::error::{ClientError, RequestError};
-use crate::producer::{CommunicationMode, Producer, not_sent};
+use crate::api::SendResult;
+use crate::error::{ClientError, RequestError, SendError};
+use crate::producer::{CommunicationMode, Outgoing, Producer, not_sent};
 
 /// `MSG_TYPE` of replies.
 const REPLY_MESSAGE_FLAG: &str = "reply";
@@ -58,6 +59,22 @@ pub(crate) fn is_reply(properties: &Properties) -> bool {
     properties.get(MessageConst::MSG_TYPE) == Some(REPLY_MESSAGE_FLAG)
 }
 
+/// What became of a request that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestOutcome {
+    /// Where it was stored, or why it was not acknowledged.
+    pub sent: Result<SendResult, SendError>,
+    /// The reply, if one came in time.
+    pub reply: Option<MessageExt>,
+}
+
+/// A request that is ready to be sent.
+struct Request {
+    outgoing: Outgoing,
+    waiting: WaitingRequest,
+    deadline: Instant,
+}
+
 impl Producer {
     /// Sends a request, as [`Producer::send_async`] does, and waits for its reply: `timeout` in all.
     ///
@@ -66,18 +83,10 @@ impl Producer {
     /// client wait already. A request without a reply may have been consumed all the same.
     pub async fn request(
         &self,
-        mut message: Message,
+        message: Message,
         timeout: Duration,
     ) -> Result<MessageExt, RequestError> {
-        let deadline = Instant::now() + timeout;
-        let instance = self.instance();
-        let waiting = instance.request_futures().register()?;
-        let properties = &mut message.properties;
-        properties.insert(MessageConst::CORRELATION_ID, &waiting.correlation_id);
-        properties.insert(MessageConst::REPLY_TO_CLIENT, instance.client_id());
-        properties.insert_display(MessageConst::TTL, timeout.as_millis());
-        let outgoing = self.outgoing(message).map_err(refused)?;
-        self.be_known(&outgoing.topic, deadline).await?;
+        let Request { outgoing, waiting, deadline } = self.prepare(message, timeout).await?;
         let mut reply = pin!(waiting.reply());
         // The reply may be here before the acknowledgement.
         mq_env::select! {
@@ -88,6 +97,45 @@ impl Producer {
         }
         let reply = tokio::time::timeout_at(deadline, reply).await;
         reply.ok().flatten().ok_or(RequestError::Timeout { timeout })
+    }
+
+    /// The same, but it waits for the acknowledgement, too, which may come after the reply.
+    ///
+    /// # Errors
+    /// When nothing was sent.
+    pub async fn request_outcome(
+        &self,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<RequestOutcome, RequestError> {
+        let Request { outgoing, waiting, deadline } = self.prepare(message, timeout).await?;
+        let mut reply = pin!(tokio::time::timeout_at(deadline, waiting.reply()));
+        let mut sent = pin!(self.send_default(&outgoing, deadline, CommunicationMode::Async));
+        let (sent, reply) = mq_env::select! {
+            reply = &mut reply => (sent.await, reply),
+            sent = &mut sent => match sent {
+                Ok(_) => (sent, reply.await),
+                Err(_) => return Ok(RequestOutcome { sent, reply: None }),
+            },
+        };
+        Ok(RequestOutcome { sent, reply: reply.ok().flatten() })
+    }
+
+    async fn prepare(
+        &self,
+        mut message: Message,
+        timeout: Duration,
+    ) -> Result<Request, RequestError> {
+        let deadline = Instant::now() + timeout;
+        let instance = self.instance();
+        let waiting = instance.request_futures().register()?;
+        let properties = &mut message.properties;
+        properties.insert(MessageConst::CORRELATION_ID, &waiting.correlation_id);
+        properties.insert(MessageConst::REPLY_TO_CLIENT, instance.client_id());
+        properties.insert_display(MessageConst::TTL, timeout.as_millis());
+        let outgoing = self.outgoing(message).map_err(refused)?;
+        self.be_known(&outgoing.topic, deadline).await?;
+        Ok(Request { outgoing, waiting, deadline })
     }
 
     /// Before the first request to a topic, lets its brokers know of this client: they could not push a

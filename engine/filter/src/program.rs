@@ -112,6 +112,11 @@ impl Expression {
         self.steps.len() + self.item_nums
     }
 
+    /// The properties that it names, in order, each once.
+    pub fn property_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// Whether a message with these properties passes: it does if the answer is known and yes.
     #[must_use]
     pub fn matches(&self, properties: PropertiesView<'_>) -> bool {

@@ -9,7 +9,9 @@
 //! | [`offsets`] | queues are dense, injective, stable; groups miss nothing they need not miss |
 //! | [`order`] | what is sent in order lies in order, and is consumed so |
 //! | [`redelivery`] | what a group gives back comes again, or becomes a dead letter |
+//! | [`replies`] | a reply answers its request, and comes to whoever asked |
 //! | [`replicas`] | logs agree, derived files equal a rebuild, recovery is idempotent |
+//! | [`subscription`] | a group is given what its filter lets pass, and nothing else |
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
 //! | [`truncation`] | a cut log ends on the disk, too |
 //! | [`transactions`] | what is sent in a transaction is delivered once that is committed, and only then |
@@ -31,6 +33,8 @@ pub mod offsets;
 pub mod order;
 pub mod redelivery;
 pub mod replicas;
+pub mod replies;
+pub mod subscription;
 pub mod transactions;
 pub mod truncation;
 pub mod visibility;
@@ -57,6 +61,10 @@ pub enum Checker {
     Redelivery,
     /// [`replicas`].
     Replicas,
+    /// [`replies`].
+    Replies,
+    /// [`subscription`].
+    Subscription,
     /// [`visibility`].
     Visibility,
     /// [`truncation`].
@@ -87,6 +95,8 @@ impl fmt::Display for Checker {
             Checker::Order => "order",
             Checker::Redelivery => "redelivery",
             Checker::Replicas => "replicas",
+            Checker::Replies => "replies",
+            Checker::Subscription => "subscription",
             Checker::Visibility => "visibility",
             Checker::Truncation => "truncation",
             Checker::Transactions => "transactions",

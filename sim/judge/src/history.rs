@@ -84,6 +84,14 @@ pub struct SendOp {
     pub sharding_key: Option<Arc<str>>,
 }
 
+impl SendOp {
+    /// Whether it was acknowledged.
+    #[must_use]
+    pub fn is_acked(&self) -> bool {
+        self.outcome == Outcome::Acked
+    }
+}
+
 /// What became of a local transaction, as the database beside the cluster says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalTransaction {
@@ -96,6 +104,36 @@ pub enum LocalTransaction {
     },
     /// Rolled back, or never to be run.
     RolledBack,
+}
+
+/// A reply that a producer got for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The request's number.
+    pub number: u32,
+    /// The producer.
+    pub producer: Arc<str>,
+    /// The number of the request that the reply says it answers.
+    pub answers: Option<u32>,
+    /// The producer that it says has asked.
+    pub asker: Arc<str>,
+    /// The consumer that it says has answered.
+    pub consumer: Arc<str>,
+    /// Ordinal of the trace event.
+    pub ordinal: u64,
+}
+
+/// A reply that a consumer gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The request's number.
+    pub number: u32,
+    /// The consumer.
+    pub consumer: Arc<str>,
+    /// Simulated microseconds at which its send ended.
+    pub ended_us: u64,
+    /// Whether a broker acknowledged it.
+    pub is_acked: bool,
 }
 
 /// One message handed to a consumer.
@@ -236,14 +274,23 @@ pub struct History {
     pub read_back: BTreeMap<QueueKey, QueueReading>,
     /// The local transactions of messages that were sent in one, by number.
     pub transactions: BTreeMap<u32, LocalTransaction>,
+    /// Replies that producers got.
+    pub replies: Vec<Reply>,
+    /// Replies that consumers gave.
+    pub answers: Vec<Answer>,
+    /// Requests that were sent and got no reply, with the simulated microseconds until which it was waited for.
+    pub unanswered: BTreeMap<u32, u64>,
     /// The topics that each consumer group of the story subscribes to.
     pub subscriptions: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// What consumer groups do not ask for of these topics: numbers of messages that their filters do not let pass. Only
+    /// groups with a filter have an entry.
+    pub unwanted: BTreeMap<Arc<str>, BTreeSet<u32>>,
 }
 
 impl History {
     /// The acknowledged sends.
     pub fn acked(&self) -> impl Iterator<Item = &SendOp> {
-        self.sends.iter().filter(|send| send.outcome == Outcome::Acked)
+        self.sends.iter().filter(|send| send.is_acked())
     }
 
     /// The deliveries whose listeners ended, well or in vain.
@@ -267,6 +314,12 @@ impl History {
         let subscribes = |topics: &[Arc<str>]| topics.iter().any(|it| **it == *topic);
         let groups = self.subscriptions.iter().filter(move |(_, topics)| subscribes(topics));
         groups.map(|(group, _)| group)
+    }
+
+    /// Whether the subscription of a consumer group lets a message pass.
+    #[must_use]
+    pub fn wants(&self, group: &str, number: u32) -> bool {
+        self.unwanted.get(group).is_none_or(|unwanted| !unwanted.contains(&number))
     }
 
     /// How many sends ended with an outcome that leaves it open.
@@ -331,10 +384,26 @@ pub fn fill_body(seed: u64, number: u32, len: usize, body: &mut Vec<u8>) {
     body.truncate(len);
 }
 
+/// Makes a body compressible: of four words of eight bytes three become what the first one is. What stands before the
+/// first whole four stays.
+pub fn repeat_words(body: &mut [u8]) {
+    let key_bytes = body.len() % 32;
+    for words in body[key_bytes..].chunks_exact_mut(32) {
+        let (word, rest) = words.split_at_mut(8);
+        rest.chunks_exact_mut(8).for_each(|it| it.copy_from_slice(word));
+    }
+}
+
 /// A number below 100 that depends on the run's seed, on `who` draws it and on the message, and on nothing else:
 /// every member of a group draws the same.
 #[must_use]
 pub fn drawn_percent(seed: u64, who: &str, number: u32) -> u32 {
+    (drawn(seed, who, number) % 100) as u32
+}
+
+/// Any number that depends on these three alone.
+#[must_use]
+pub fn drawn(seed: u64, who: &str, number: u32) -> u64 {
     // FNV-1a, and the finisher of splitmix64.
     let bytes = seed.to_be_bytes().into_iter().chain(who.bytes()).chain(number.to_be_bytes());
     let mut state = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
@@ -342,7 +411,7 @@ pub fn drawn_percent(seed: u64, who: &str, number: u32) -> u32 {
     });
     state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((state ^ (state >> 31)) % 100) as u32
+    state ^ (state >> 31)
 }
 
 #[cfg(test)]

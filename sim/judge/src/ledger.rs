@@ -77,6 +77,12 @@ struct LastHeld {
     to: u64,
 }
 
+/// A record that came into a log.
+struct Append {
+    at_us: u64,
+    size_bytes: u32,
+}
+
 /// How long a report may be under way: far above any latency of a plan's links.
 const REPORT_UNDER_WAY_US: u64 = 2_000_000;
 
@@ -85,8 +91,8 @@ struct State {
     brokers: BTreeMap<Arc<str>, BrokerEntry>,
     /// By process, slaves that lost pages.
     last_held: BTreeMap<Arc<str>, LastHeld>,
-    /// Time of the last append by group and first byte.
-    appended: BTreeMap<Arc<str>, BTreeMap<u64, u64>>,
+    /// The last append by group and first byte.
+    appended: BTreeMap<Arc<str>, BTreeMap<u64, Append>>,
     /// Facts by group and first byte, in the order of the trace.
     acks: BTreeMap<Arc<str>, BTreeMap<u64, Vec<AckFact>>>,
     /// What dispatches and cuts broke, in the order of the trace.
@@ -250,7 +256,9 @@ impl Ledger {
 
     fn observe(&self, record: &TraceRecord) {
         match &record.event {
-            TraceEvent::Appended { phy_offset, .. } => self.observe_append(record, *phy_offset),
+            TraceEvent::Appended { phy_offset, size_bytes, .. } => {
+                self.observe_append(record, *phy_offset, *size_bytes);
+            }
             TraceEvent::HaReceived { to, .. } => self.lock().wrote(record, *to),
             TraceEvent::Expired { file, .. } => self.observe_expired(record, file),
             TraceEvent::PutDone { .. } => self.observe_ack(record),
@@ -278,18 +286,50 @@ impl Ledger {
         state.observed.extend(violation);
     }
 
-    fn observe_append(&self, record: &TraceRecord, phy_offset: u64) {
+    fn observe_append(&self, record: &TraceRecord, phy_offset: u64, size_bytes: u32) {
         let mut state = self.lock();
         state.wrote(record, phy_offset + 1);
         let Some(broker) = state.brokers.get(&record.source) else { return };
         let group = Arc::clone(&broker.group);
-        state.appended.entry(group).or_default().insert(phy_offset, record.at_us);
+        let append = Append { at_us: record.at_us, size_bytes };
+        state.appended.entry(group).or_default().insert(phy_offset, append);
     }
 
     fn observe_ack(&self, record: &TraceRecord) {
         let Some(range) = acknowledged_range(record) else { return };
         let mut state = self.lock();
-        let Some(broker) = state.brokers.get(&record.source) else { return };
+        for range in state.records_of(&record.source, range) {
+            state.acknowledge(record, range);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The records of a range that was acknowledged as a whole: several, if it is a batch.
+    fn records_of(&self, broker: &Arc<str>, range: Range<u64>) -> Vec<Range<u64>> {
+        let group = self.brokers.get(broker).map(|broker| &broker.group);
+        let appended = group.and_then(|group| self.appended.get(group));
+        let mut records = Vec::with_capacity(1);
+        let mut at = range.start;
+        while let Some(append) = appended.and_then(|appended| appended.get(&at)) {
+            let end = at + u64::from(append.size_bytes);
+            if append.size_bytes == 0 || end > range.end {
+                break;
+            }
+            records.push(at..end);
+            at = end;
+        }
+        // Who was not seen to append it has appended it as one.
+        if at == range.end { records } else { vec![range] }
+    }
+
+    /// `record` acknowledges the one that lies at `range`.
+    fn acknowledge(&mut self, record: &TraceRecord, range: Range<u64>) {
+        let Some(broker) = self.brokers.get(&record.source) else { return };
         let bytes = broker.view.read(range.clone());
         let sound = log_view::sound_record(range.start, &bytes);
         let number =
@@ -300,12 +340,12 @@ impl Ledger {
         let is_live = sound.is_some() || broker.view.is_damaged(&range);
         // What waits in process memory is nowhere: its place in the file is blank, there as on a slave.
         let is_in_file = is_live || broker.uncommitted_ms_max.is_none();
-        for (name, slave) in state.slaves(broker) {
+        for (name, slave) in self.slaves(broker) {
             let now = copy_on(broker, slave, &bytes, range.clone()).filter(|_| is_in_file);
             if now.is_some() {
                 holders.push(Arc::clone(name));
             }
-            let had = state.last_held.get(name).is_some_and(|had| {
+            let had = self.last_held.get(name).is_some_and(|had| {
                 record.at_us <= had.at_us + REPORT_UNDER_WAY_US && range.end <= had.to
             });
             let held = if had { Some(Held::Platter) } else { now };
@@ -327,25 +367,19 @@ impl Ledger {
         if let Some(place) = again {
             let (group, stored) = (Arc::clone(&group), record.ordinal);
             let record = Redelivery { group, phy_offset: range.start, stored };
-            state.redeliveries.entry(place).or_default().push(record);
+            self.redeliveries.entry(place).or_default().push(record);
         }
-        let appended = state.appended.get(&group).and_then(|times| times.get(&range.start));
-        let appended_us = appended.copied().unwrap_or(record.at_us);
+        let appended = self.appended.get(&group).and_then(|times| times.get(&range.start));
+        let appended_us = appended.map_or(record.at_us, |append| append.at_us);
         let owed = Record { phy_offset: range.start, end_offset: range.end, number, appended_us };
-        let custody = state.custody.entry(Arc::clone(&group)).or_default();
+        let custody = self.custody.entry(Arc::clone(&group)).or_default();
         custody.acknowledged(owed, record.ordinal, holders.iter());
         let fact = AckFact { end_offset: range.end, appended_us, ack };
-        let here = state.acks.entry(group).or_default().entry(range.start).or_default();
+        let here = self.acks.entry(group).or_default().entry(range.start).or_default();
         here.reserve_exact(1);
         here.push(fact);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
     /// The slaves of a broker's group.
     fn slaves<'a>(
         &'a self,

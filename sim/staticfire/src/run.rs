@@ -36,7 +36,7 @@ use staticfire_world::net::LinkProfile;
 use staticfire_world::trace::{Keeps, Trace};
 use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
 
-use crate::plan::{Plan, WorkloadPlan};
+use crate::plan::{FilterPlan, Plan, WorkloadPlan};
 use crate::run::cluster::Cluster;
 use crate::run::cluster::broker_process::BrokerProcess;
 use crate::run::report::{Finding, RunReport, Verdict};
@@ -80,11 +80,13 @@ impl Clients {
     pub fn of(plan: &Plan, cluster: &Cluster, seed: u64) -> Self {
         let trace = cluster.trace();
         let messages = plan.messages();
-        let traffic = Traffic::new(cluster.namesrv_addrs(), messages, seed, trace.clone());
         let switches = plan.upstream.iter().filter_map(|name| name.parse().ok());
-        let traffic = Arc::new(traffic.with_upstream(switches));
+        let traffic = Traffic::new(cluster.namesrv_addrs(), messages, seed, trace.clone());
+        let mut traffic = traffic.with_upstream(switches);
+        plan.workloads.iter().for_each(|work| select(&mut traffic, work));
+        let traffic = Arc::new(traffic);
         let works = plan.workloads.iter().enumerate();
-        let works = works.map(|(index, work)| Workload::new(work.clone(), index, &traffic));
+        let works = works.map(|(index, _)| Workload::new(plan, index, &traffic));
         let works: Vec<_> = works.map(Arc::new).collect();
         for work in &works {
             let topic = trace.name(&work.plan.topic);
@@ -94,6 +96,17 @@ impl Clients {
             }
         }
         Clients { traffic, works }
+    }
+}
+
+/// Lets readers of a workload with a filter be owed only what that lets pass.
+fn select(traffic: &mut Traffic, work: &WorkloadPlan) {
+    for group in work.all_consumer_groups() {
+        // Plans with others are refused.
+        let Some(Ok(filter)) = group.filter.as_ref().map(FilterPlan::compile) else { continue };
+        for (reader, _) in work.readers_of(&group) {
+            traffic.select(&work.topic, &reader, filter.clone());
+        }
     }
 }
 
@@ -261,8 +274,9 @@ fn world_config(plan: &Plan) -> WorldConfig {
 /// What the events of a plan, and its messages, wait for by the clock.
 fn lasts_ms(plan: &Plan) -> u64 {
     let levels = plan.delay_levels();
-    let delays = plan.workloads.iter().map(|work| work.delay_level as usize);
-    let delays = delays.filter(|level| *level > 0).map(|level| levels.deliver_time_ms(level, 0));
+    let delays = plan.workloads.iter().flat_map(|work| work.levels(&levels));
+    let delays = delays.filter(|level| *level > 0);
+    let delays = delays.map(|level| levels.deliver_time_ms(level as usize, 0));
     let groups = plan.workloads.iter().flat_map(WorkloadPlan::all_consumer_groups);
     let redeliveries = groups.map(|group| group.redeliveries_max()).max().unwrap_or(0);
     let longest_ms = levels.delays_ms().iter().copied().max().unwrap_or_default();

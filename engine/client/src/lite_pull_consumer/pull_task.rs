@@ -88,12 +88,15 @@ impl Inner {
             return known;
         }
         let from = self.group().compute_pull_from_where(queue).await?;
-        let mut state = self.state();
         let (PullFrom::Committed(offset) | PullFrom::Fresh(offset)) = from;
-        state.current(queue, process_queue)?.pull_offset = Some(offset);
-        if let PullFrom::Committed(offset) = from {
-            state.offsets.set(queue, offset);
+        {
+            let mut state = self.state();
+            state.current(queue, process_queue)?.pull_offset = Some(offset);
+            if let PullFrom::Committed(offset) = from {
+                state.offsets.set(queue, offset);
+            }
         }
+        self.group().tell_pull_offset(queue, offset);
         Some(offset)
     }
 
@@ -145,6 +148,7 @@ impl Inner {
                 max_offset,
                 "offset out of bounds"
             );
+            self.group().tell_pull_offset(queue, next_begin_offset.min(max_offset));
         }
         let namespace = self.instance.namespace();
         let mut state = self.state();

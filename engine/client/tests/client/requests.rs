@@ -132,3 +132,28 @@ async fn a_reply_has_a_code_of_its_own() {
     producer.send(reply).await.unwrap();
     assert!(cluster.take_log("325 ")[0].starts_with("325 a-0 C_REPLY_TOPIC "));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_tells_of_acknowledgement_and_reply() {
+    let (cluster, _client, producer) = start().await;
+    let ask = || producer.request_outcome(Message::new("T", "x"), SECOND);
+    let (outcome, ()) = tokio::join!(ask(), async {
+        let asked = next_request(&cluster).await;
+        pushed(&cluster, push(&asked, "reply")).await;
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.sent.unwrap().message_queue.broker_name, "a");
+    assert_eq!(outcome.reply.unwrap().message.body, "reply");
+
+    let begin = Instant::now();
+    let outcome = ask().await.unwrap();
+    assert!(outcome.sent.is_ok() && outcome.reply.is_none());
+    assert_eq!(begin.elapsed(), SECOND);
+
+    let busy = [Answer::Code(ResponseCode::SYSTEM_BUSY)];
+    cluster.answer(MASTER_A, RequestCode::SEND_MESSAGE_V2, &busy);
+    let begin = Instant::now();
+    let outcome = ask().await.unwrap();
+    assert!(outcome.sent.is_err() && outcome.reply.is_none());
+    assert!(begin.elapsed() < SECOND);
+}

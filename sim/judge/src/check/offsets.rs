@@ -141,7 +141,8 @@ fn passed_over(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> V
         let is_owed = |m: &&Delivery| m.queue_offset < *committed && !excuse.covers(m.queue_offset);
         for message in reading.messages.iter().filter(is_owed) {
             let is_given = |number: &u32| given.is_some_and(|given| given.contains(number));
-            if let Some(number) = message.number.filter(|number| !is_given(number)) {
+            let is_owed = |number: &u32| !is_given(number) && history.wants(group, *number);
+            if let Some(number) = message.number.filter(is_owed) {
                 let text = format!(
                     "{queue}: {group} committed {committed} without being given message {number} at {}",
                     message.queue_offset
@@ -171,7 +172,9 @@ fn never_given(history: &History, facts: &Facts, delivered: &Delivered<'_>) -> V
                 |it: &&Delivery| it.queue_offset >= committed && !excuse.covers(it.queue_offset);
             for message in reading.messages.iter().filter(is_due) {
                 let is_owed = |number: &u32| {
-                    !acked.contains(number) && given.is_none_or(|given| !given.contains(number))
+                    !acked.contains(number)
+                        && given.is_none_or(|given| !given.contains(number))
+                        && history.wants(group, *number)
                 };
                 if let Some(number) = message.number.filter(is_owed) {
                     let text = format!(
@@ -207,7 +210,7 @@ fn delivered(history: &History) -> Delivered<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::excuse::{is_gone, stood_beyond};
+    use super::excuse::{Reused, is_gone, stood_beyond};
     use super::*;
     use crate::history::{
         GroupOffset, OffsetStep, Place, PullOffset, SendOp, a_delivery as delivery,
@@ -255,7 +258,11 @@ mod tests {
 
     /// Of messages that were appended every ten microseconds.
     fn check(history: &History, facts: &Facts) -> Vec<Violation> {
-        let excuses = Excuses::of(history, |send| Some(u64::from(send.number) * 10));
+        check_reused(history, facts, &Reused::new())
+    }
+
+    fn check_reused(history: &History, facts: &Facts, reused: &Reused) -> Vec<Violation> {
+        let excuses = Excuses::of(history, |send| Some(u64::from(send.number) * 10), reused);
         super::check(history, &Facts { excuses, ..facts.clone() })
     }
 
@@ -355,6 +362,30 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_lets_members_pass_what_lay_where_something_else_lies_now() {
+        let (mut history, facts) = clean();
+        history.deliveries.remove(1);
+        let reused = Reused::from([(queue(), BTreeMap::from([(1, 9)]))]);
+        let set = |queue_offset, ordinal| PullOffset {
+            consumer: "c".into(),
+            consumer_group: "g".into(),
+            queue: queue(),
+            queue_offset,
+            ordinal,
+        };
+        history.pull_offsets = vec![set(0, 1)];
+        let judge = |history: &History| check_reused(history, &facts, &reused).len();
+        assert_eq!(judge(&history), 1, "without a filter it would have been given what lay there");
+        history.unwanted.insert("g".into(), [50].into());
+        assert_eq!(judge(&history), 0);
+        assert_eq!(check(&history, &facts).len(), 1, "nothing was used again");
+        history.pull_offsets.push(set(1, 12));
+        assert_eq!(judge(&history), 1, "it was set back since");
+        history.pull_offsets = vec![set(0, 10)];
+        assert_eq!(judge(&history), 1, "it came later");
+    }
+
+    #[test]
     fn nobody_is_sent_past_what_the_group_has_not_passed_since_it_lies_there() {
         // The group was given other records at 1 and 2; those that lie there now it never got.
         let (mut history, facts) = clean();
@@ -411,6 +442,17 @@ mod tests {
             f.committed.insert(place(), 4);
         });
         assert!(text.contains("beyond the end 3"), "{text}");
+    }
+
+    #[test]
+    fn what_a_filter_does_not_let_pass_is_owed_to_nobody() {
+        let (mut history, facts) = clean();
+        history.deliveries.remove(1);
+        assert_eq!(check(&history, &facts).len(), 1);
+        history.unwanted.insert("g".into(), [1].into());
+        assert_eq!(check(&history, &facts), vec![]);
+        history.deliveries.remove(1);
+        assert_eq!(check(&history, &facts).len(), 1, "the one behind it is owed all the same");
     }
 
     #[test]

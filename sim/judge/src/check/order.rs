@@ -112,7 +112,8 @@ fn none_ahead(
     excuses: &Excuses,
 ) -> Option<Violation> {
     let excuse = excuses.at(place);
-    let owed = reading.messages.iter().filter(|it| it.number.is_some());
+    let wants = |number: u32| history.wants(&place.0, number);
+    let owed = reading.messages.iter().filter(|it| it.number.is_some_and(wants));
     let owed = owed.map(|it| it.queue_offset).filter(|offset| !excuse.covers(*offset));
     let mut open: BTreeSet<u64> = owed.collect();
     let lies_there =
@@ -145,6 +146,7 @@ fn none_ahead(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::offsets::excuse::Reused;
     use crate::history::{Consumed, Outcome, Place, a_delivery};
 
     fn queue() -> QueueKey {
@@ -175,7 +177,7 @@ mod tests {
     fn found(history: &History, doctor: impl FnOnce(&mut Facts)) -> Vec<String> {
         let mut facts = Facts { orderly: ["g".into()].into(), ..Facts::default() };
         doctor(&mut facts);
-        let excuses = Excuses::of(history, |_| None);
+        let excuses = Excuses::of(history, |_| None, &Reused::new());
         check(history, &facts, &excuses).into_iter().map(|it| it.text).collect()
     }
 

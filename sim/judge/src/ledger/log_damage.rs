@@ -8,9 +8,9 @@ use staticfire_world::disk::DamageKind;
 
 use super::log_view::{LogView, Step, offset_in_name};
 
-/// How far behind the last damaged byte the next sound record is looked for: no record of a story is
-/// longer.
-const SEARCH_BYTES: u64 = 1 << 20;
+/// How far behind the last damaged byte the next sound record is looked for, with all of its bytes: no two records
+/// of a story are longer.
+const SEARCH_BYTES: u64 = 9 << 20;
 
 /// A damaged range of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]

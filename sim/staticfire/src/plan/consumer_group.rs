@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use staticfire_judge::duration::Millis;
 
+use super::filter::FilterPlan;
+
 /// `maxReconsumeTimes` of a consumer that names none.
 const RECONSUME_TIMES_MAX: u32 = 16;
 
@@ -27,9 +29,19 @@ pub struct ConsumerGroupPlan {
     /// Each member gets every message, and keeps by itself how far it is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub broadcast: bool,
+    /// Its members poll (lite pull) instead of being called.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lite_pull: bool,
+    /// Of members that poll: whether a poll commits what earlier ones gave. Otherwise they commit what they have
+    /// consumed before they poll again.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub auto_commit: bool,
     /// What its listeners give back (`RECONSUME_LATER`, in order `SUSPEND_CURRENT_QUEUE_A_MOMENT`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fails: Option<FailurePlan>,
+    /// What it wants of the topic; everything where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FilterPlan>,
     /// `maxReconsumeTimes`: redeliveries before a message becomes a dead letter.
     #[serde(default = "times_max", skip_serializing_if = "is_times_max")]
     pub max_reconsume_times: u32,
@@ -56,7 +68,10 @@ impl ConsumerGroupPlan {
             orderly: false,
             broadcast: false,
             idempotent: false,
+            lite_pull: false,
+            auto_commit: true,
             fails: None,
+            filter: None,
             max_reconsume_times: RECONSUME_TIMES_MAX,
         }
     }
@@ -66,6 +81,15 @@ impl ConsumerGroupPlan {
     pub fn redeliveries_max(&self) -> u32 {
         self.fails.map_or(0, |fails| fails.times.min(self.max_reconsume_times))
     }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 fn one() -> u32 {

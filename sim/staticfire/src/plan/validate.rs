@@ -12,7 +12,10 @@ use super::bounds::Nonsense;
 use super::disturbance::{DisturbancePlan, Trouble};
 use super::event::{Awaited, EventPlan, START, Trigger};
 use super::expand::{expand, group_of, is_master};
-use super::{Action, ConsumerGroupPlan, Plan, Promise, WorkloadPlan};
+use super::{
+    Action, ConsumerGroupPlan, FilterPlan, Plan, Promise, WorkloadPlan, validate_filter,
+    validate_sends,
+};
 
 /// A disturbance is over by then.
 const LATEST: Millis = Millis(24 * 3_600_000);
@@ -226,7 +229,8 @@ fn workloads(plan: &Plan, names: &Names) -> Result<(), Nonsense> {
     if plan.workloads.is_empty() {
         return Err(Nonsense::new("workload", "there is none"));
     }
-    Ok(())
+    validate_sends::check(plan)?;
+    validate_filter::check(plan)
 }
 
 fn workload(work: &WorkloadPlan, names: &Names) -> Result<(), Nonsense> {
@@ -289,10 +293,40 @@ fn consumer_group(group: &ConsumerGroupPlan) -> Result<(), Nonsense> {
             "neither with fails, as what a listener gives back is dropped then, nor with orderly";
         return complain("broadcast", text);
     }
+    if !group.auto_commit && !group.lite_pull {
+        return complain(
+            "auto_commit",
+            "only with lite_pull: others commit what their listeners are done with",
+        );
+    }
+    if group.lite_pull {
+        polls(group)?;
+    }
     if group.max_reconsume_times > 1_000 {
         return complain("max_reconsume_times", "at most 1000");
     }
     Ok(())
+}
+
+/// What members that poll have no part in.
+fn polls(group: &ConsumerGroupPlan) -> Result<(), Nonsense> {
+    let is_sql = matches!(group.filter, Some(FilterPlan::Sql { .. }));
+    let has_times_max =
+        group.max_reconsume_times != ConsumerGroupPlan::new(String::new(), 1).max_reconsume_times;
+    let others = [
+        ("fails: who polls gives nothing back", group.fails.is_some()),
+        ("max_reconsume_times: who polls gives nothing back", has_times_max),
+        ("orderly: there is no listener", group.orderly),
+        ("idempotent: the kit stands before listeners", group.idempotent),
+        ("broadcast: its members share the queues", group.broadcast),
+        ("a filter by sql: it subscribes to tags", is_sql),
+    ];
+    match others.iter().find(|(_, is_there)| *is_there) {
+        Some((why, _)) => {
+            Err(Nonsense::new("workload.consumer_group.lite_pull", format!("not with {why}")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn promise(plan: &Plan) -> Result<(), Nonsense> {

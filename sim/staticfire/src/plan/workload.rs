@@ -3,12 +3,15 @@
 
 use std::fmt;
 
+use mq_store::delay_level::DelayLevels;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use staticfire_judge::duration::Millis;
 
 use super::consumer_group::{ConsumerGroupPlan, is_false};
+use super::filter::{Labels, PropertiesPlan};
+use super::sends::{BurstPlan, DelayLevelsPlan, RequestPlan, is_one};
 
 /// Consumer group of a workload without a name.
 const EXISTING_GROUP: &str = "existing-group";
@@ -51,6 +54,33 @@ pub struct WorkloadPlan {
     /// Every message is sent in a transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction: Option<TransactionPlan>,
+    /// Levels of which each message has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_levels: Option<DelayLevelsPlan>,
+    /// Most messages that are sent together; 1: each by itself.
+    #[serde(skip_serializing_if = "is_one")]
+    pub batch: u32,
+    /// Share of messages that are sent one way, in percent; they are never counted as acknowledged.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub oneway_percent: u32,
+    /// Sends are asynchronous ones, of which less is tried again.
+    #[serde(rename = "async", skip_serializing_if = "is_false")]
+    pub is_async: bool,
+    /// Every message asks for a reply, which each consumer group gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_reply: Option<RequestPlan>,
+    /// Bodies above are compressed; none where it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress_over_bytes: Option<u32>,
+    /// From time to time more is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<BurstPlan>,
+    /// Tags, of which each message has one; an empty one is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Numbers that are drawn for each message, by the name of the property.
+    #[serde(skip_serializing_if = "PropertiesPlan::is_empty")]
+    pub properties: PropertiesPlan,
     /// Further consumer groups of the topic.
     #[serde(rename = "consumer_group", skip_serializing_if = "Vec::is_empty")]
     pub consumer_groups: Vec<ConsumerGroupPlan>,
@@ -89,6 +119,15 @@ impl Default for WorkloadPlan {
             delay_level: 0,
             ordered: false,
             transaction: None,
+            delay_levels: None,
+            batch: 1,
+            oneway_percent: 0,
+            is_async: false,
+            request_reply: None,
+            compress_over_bytes: None,
+            burst: None,
+            tags: Vec::new(),
+            properties: PropertiesPlan::new(),
             consumer_groups: Vec::new(),
         }
     }
@@ -98,7 +137,28 @@ impl WorkloadPlan {
     /// Whether a message of it is appended once more before anybody gets it.
     #[must_use]
     pub fn is_appended_again(&self) -> bool {
-        self.delay_level > 0 || self.transaction.is_some()
+        self.is_delayed() || self.transaction.is_some()
+    }
+
+    /// Whether messages of it are delayed.
+    #[must_use]
+    pub fn is_delayed(&self) -> bool {
+        self.delay_level > 0 || self.delay_levels.is_some()
+    }
+
+    /// The delay levels of which each message has one, where brokers have `own`.
+    #[must_use]
+    pub fn levels(&self, own: &DelayLevels) -> Vec<u32> {
+        match &self.delay_levels {
+            Some(plan) => plan.levels(own),
+            None => vec![self.delay_level],
+        }
+    }
+
+    /// What its producers write on messages.
+    #[must_use]
+    pub fn labels(&self) -> Labels<'_> {
+        Labels { tags: &self.tags, properties: &self.properties }
     }
 
     /// Its producer group. Whom a broker asks about a transaction must know the workload's.
@@ -135,14 +195,17 @@ impl WorkloadPlan {
     /// by broadcasting, each member alone, under the name of its process.
     #[must_use]
     pub fn readers(&self) -> Vec<(String, Vec<String>)> {
-        let of_group = |group: ConsumerGroupPlan| {
-            let members: Vec<String> = self.consumer_names(&group).collect();
-            match group.broadcast {
-                true => members.into_iter().map(|it| (it.clone(), vec![it])).collect(),
-                false => vec![(group.name, members)],
-            }
-        };
-        self.all_consumer_groups().into_iter().flat_map(of_group).collect()
+        self.all_consumer_groups().iter().flat_map(|group| self.readers_of(group)).collect()
+    }
+
+    /// Those of one of its consumer groups.
+    #[must_use]
+    pub fn readers_of(&self, group: &ConsumerGroupPlan) -> Vec<(String, Vec<String>)> {
+        let members: Vec<String> = self.consumer_names(group).collect();
+        match group.broadcast {
+            true => members.into_iter().map(|it| (it.clone(), vec![it])).collect(),
+            false => vec![(group.name.clone(), members)],
+        }
     }
 
     /// Names of the processes of all its clients.

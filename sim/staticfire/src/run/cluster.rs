@@ -25,7 +25,7 @@ use crate::plan::{ClusterPlan, FileKind, Millis, Plan, expand};
 use crate::run::error::StandError;
 use crate::run::program::Program;
 use crate::run::stage::{Machine, Process, Stage};
-use crate::run::workload::{Workload, consume, produce};
+use crate::run::workload::{Workload, consume, poll, produce};
 
 /// First address of the clients' machines; servers of published set-ups do not use this network.
 const CLIENT_NETWORK: [u8; 2] = [172, 31];
@@ -192,6 +192,11 @@ impl Cluster {
         for group in work.plan.all_consumer_groups() {
             for name in work.plan.consumer_names(&group) {
                 let (work, group) = (Arc::clone(work), group.clone());
+                if group.lite_pull {
+                    let main = move |context| poll::run(context, Arc::clone(&work), group.clone());
+                    self.add_client(&name, main).start();
+                    continue;
+                }
                 let main = move |context| consume::run(context, Arc::clone(&work), group.clone());
                 self.add_client(&name, main).start();
             }

@@ -202,8 +202,8 @@ pub(super) async fn fall_silent(cluster: &Cluster, clients: &Clients) {
     while !clients.works.iter().all(|work| work.is_quiet()) {
         sleep(LOOK_INTERVAL).await;
     }
-    let levels = clients.works.iter().map(|work| work.plan.delay_level).filter(|level| *level > 0);
-    let delays = levels.flat_map(|level| cluster.brokers().values().map(move |it| it.delay(level)));
+    let levels = clients.works.iter().flat_map(|work| &work.levels).filter(|level| **level > 0);
+    let delays = levels.flat_map(|level| cluster.brokers().values().map(|it| it.delay(*level)));
     if let Some(delay) = delays.max() {
         sleep(delay + DELIVERY).await;
     }

@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use mq_client::{ClientConfig, ClientInstance};
 use mq_env::Env;
 use mq_env::watched::Watched;
-use mq_protocol::message::{MessageConst, MessageExt, retry_topic};
+use mq_protocol::message::{MessageConst, MessageExt, Properties, retry_topic};
 use mq_protocol::upstream::UpstreamSwitch;
 use staticfire_judge::forensics::DELIVERED;
 use staticfire_judge::history::{
     Delivery, GroupOffset, History, OffsetStep, Outcome, PullOffset, QueueKey, SendOp, fill_body,
-    message_number,
+    message_number, repeat_words,
 };
 use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
 
 use crate::lock;
+use crate::plan::Filter;
 
 /// Consumer group that reads everything back at the end.
 pub const FRESH_GROUP: &str = "fresh-group";
@@ -51,6 +52,14 @@ pub struct Traffic {
     next_number: AtomicU32,
     sends_max: u32,
     acks: Watched<Acks>,
+    selections: Vec<Selection>,
+}
+
+/// What somebody who is to get the messages of a topic wants of them.
+struct Selection {
+    topic: String,
+    reader: Name,
+    filter: Filter,
 }
 
 impl Traffic {
@@ -69,6 +78,27 @@ impl Traffic {
             // Far more than a story needs: a run has to fit into memory.
             sends_max: messages.saturating_mul(20).max(SENDS_MAX),
             acks: Watched::default(),
+            selections: Vec::new(),
+        }
+    }
+
+    /// Lets `reader` be owed only what `filter` lets pass of a topic.
+    pub fn select(&mut self, topic: &str, reader: &str, filter: Filter) {
+        let reader = self.trace.name(reader);
+        self.selections.push(Selection { topic: topic.to_owned(), reader, filter });
+    }
+
+    /// Notes who does not want a message that is sent to `topic` with these properties.
+    pub(super) fn note_unwanted(&self, topic: &str, number: u32, properties: &Properties) {
+        let mut asked = self.selections.iter().filter(|it| it.topic == *topic).peekable();
+        if asked.peek().is_none() {
+            return;
+        }
+        let properties = properties.to_string();
+        let refusing = asked.filter(|it| !it.filter.passes(&properties));
+        let mut history = self.history();
+        for Selection { reader, .. } in refusing {
+            history.unwanted.entry(Name::clone(reader)).or_default().insert(number);
         }
     }
 
@@ -153,7 +183,12 @@ impl Traffic {
         let body_intact = number.is_some_and(|number| {
             let mut sent = Vec::new();
             fill_body(self.seed, number, message.message.body.len(), &mut sent);
-            sent == message.message.body
+            let body = &message.message.body;
+            // Bodies of workloads that compress them are made for it.
+            *body == sent || {
+                repeat_words(&mut sent);
+                *body == sent
+            }
         });
         let ordinal = self.trace.op(source, u64::from(number.unwrap_or(u32::MAX)), DELIVERED);
         let topic = match came_again(message) {

@@ -1,5 +1,6 @@
 //! From what a story left behind to a verdict: facts into checkers, checkers into a report.
 
+mod asked;
 mod duplicated;
 mod explain;
 mod facts;
@@ -11,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
 use staticfire_judge::check::{
-    Checker, Violation, duplicates, liveness, no_phantom, offsets, transactions,
+    Checker, Violation, duplicates, liveness, no_phantom, offsets, subscription, transactions,
 };
-use staticfire_judge::history::History;
+use staticfire_judge::history::{Delivery, History};
 use staticfire_world::trace::Trace;
 use staticfire_world::world::WorldStats;
 
@@ -46,7 +47,7 @@ pub(super) fn judge(
             let again = appended_again(plan);
             let mut losses = Losses::default();
             let mut not_owed = BTreeSet::new();
-            let excuses = facts::excuses(&story);
+            let excuses = facts::excuses(&story, trace);
             let delivered = facts::Delivered::of(&story, &excuses);
             for group in &story.groups {
                 let acked = facts::acked_messages(&story, group, &delivered, &rotten, &again);
@@ -79,6 +80,9 @@ pub(super) fn judge(
             violations.extend(story.ledger.observed());
             violations.extend(no_phantom::check(&story.history, |it| rotten.is_behind(it, &again)));
             violations.extend(transactions::check(&story.history));
+            violations.extend(asked::check(plan, &story, trace));
+            let is_damaged = |it: &Delivery| rotten.are_in(&it.queue.group);
+            violations.extend(subscription::check(&story.history, is_damaged));
             let committed = story.committed.clone();
             let cut_off = story.cut_off.keys().cloned().collect();
             let holes = rotten.places;
@@ -241,7 +245,9 @@ fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
     let read_back = queues.flat_map(|(_, queue)| &queue.messages);
     let readable: BTreeSet<u32> = read_back.filter_map(|message| message.number).collect();
     let readable = u32::try_from(readable.len()).unwrap_or(u32::MAX);
+    let replied = u32::try_from(history.replies.len()).unwrap_or(u32::MAX);
     for (figure, count) in [
+        ("replied", replied),
         ("lost", report.lost),
         ("expired", report.expired),
         ("skipped", report.skipped),

@@ -2,9 +2,14 @@
 //! group's reader of all of them.
 
 mod application;
+mod ask;
 pub mod consume;
+mod draft;
+mod outcome;
+pub mod poll;
 pub mod produce;
 pub mod read_back;
+mod sender;
 mod transact;
 
 use std::collections::BTreeMap;
@@ -16,7 +21,7 @@ use staticfire_judge::history::{LocalTransaction, Outcome, SendOp};
 use staticfire_world::trace::Name;
 
 use super::traffic::Traffic;
-use crate::plan::WorkloadPlan;
+use crate::plan::{Plan, WorkloadPlan};
 
 /// What the clients of a workload share.
 pub struct Workload {
@@ -24,6 +29,10 @@ pub struct Workload {
     pub plan: WorkloadPlan,
     /// What they share with the clients of the others.
     pub traffic: Arc<Traffic>,
+    /// The delay levels of which each message has one; 0 is none.
+    pub levels: Vec<u32>,
+    /// Most bytes of a batch.
+    batch_bytes_max: usize,
     index: usize,
     topic: Name,
     started: AtomicU32,
@@ -34,11 +43,17 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The `index`th workload of a run.
+    /// The `index`th workload of a plan.
+    ///
+    /// # Panics
+    /// When there is none.
     #[must_use]
-    pub fn new(plan: WorkloadPlan, index: usize, traffic: &Arc<Traffic>) -> Self {
+    pub fn new(whole: &Plan, index: usize, traffic: &Arc<Traffic>) -> Self {
+        let plan = whole.workloads[index].clone();
         Workload {
             topic: traffic.trace().name(&plan.topic),
+            levels: plan.levels(&whole.delay_levels()),
+            batch_bytes_max: usize::try_from(whole.batch_bytes_max()).unwrap_or(usize::MAX),
             plan,
             traffic: Arc::clone(traffic),
             index,
@@ -93,6 +108,11 @@ impl Workload {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.started.fetch_add(1, Ordering::Relaxed);
         Some(number)
+    }
+
+    /// The numbers of the next messages to send together; none once sending is stopped.
+    fn take_numbers(&self) -> Vec<u32> {
+        (0..self.plan.batch).map_while(|_| self.take_number()).collect()
     }
 
     /// Records the start of a send.

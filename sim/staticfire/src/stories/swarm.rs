@@ -4,6 +4,8 @@
 //! Each plan draws which kinds of trouble it has at all before it draws any of them: a swarm in which every
 //! plan has everything would hide what only shows when something is missing.
 
+mod kinds;
+
 use std::collections::BTreeMap;
 
 use mq_env::rng::Rng;
@@ -58,6 +60,7 @@ pub fn plan(seed: u64) -> Plan {
     Drawing(Rng::from_seed(seed).stream("swarm transactions")).add_transactions(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm failures")).add_failures(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm order")).add_order(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm kinds")).add_kinds(&mut plan);
     plan
 }
 
@@ -175,6 +178,7 @@ impl Drawing {
             ordered: false,
             transaction: None,
             consumer_groups,
+            ..WorkloadPlan::default()
         }
     }
 
@@ -350,6 +354,21 @@ mod tests {
         assert!(any(|plan| plan.workloads.iter().any(|work| work.transaction.is_some())));
         let fails = |work: &WorkloadPlan| work.consumer_groups.iter().any(|it| it.fails.is_some());
         assert!(plans.iter().filter(|plan| plan.workloads.iter().any(fails)).count() > 50);
+        let kinds: [fn(&WorkloadPlan) -> bool; 9] = [
+            |work| work.batch > 1,
+            |work| work.delay_levels.is_some(),
+            |work| work.request_reply.is_some(),
+            |work| work.oneway_percent > 0,
+            |work| work.is_async,
+            |work| work.compress_over_bytes.is_some(),
+            |work| work.burst.is_some(),
+            |work| work.consumer_groups.iter().any(|it| it.filter.is_some()),
+            |work| work.consumer_groups.iter().any(|it| it.lite_pull),
+        ];
+        for (index, kind) in kinds.into_iter().enumerate() {
+            let plans = plans.iter().filter(|plan| plan.workloads.iter().any(kind)).count();
+            assert!(plans > 5, "kind {index}: {plans}");
+        }
         let in_order = |work: &WorkloadPlan| work.consumer_groups.iter().any(|it| it.orderly);
         assert!(plans.iter().filter(|plan| plan.workloads.iter().any(in_order)).count() > 40);
         let has = |fault: Fall| {

@@ -2,6 +2,9 @@
 //! behind it; what comes to lie there afterwards it need not get. But whoever comes after that member is told
 //! by a broker where the group stands, and a broker may send nobody past a message that the group has not
 //! passed since it lies there: a broker that cuts its log lowers the offsets, too.
+//!
+//! A group with a filter passes records by without being given them: of each queue offset that was used again it may
+//! have stood beyond the record that lay there before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,12 +38,20 @@ pub struct Misled {
     pub ordinal: u64,
 }
 
+/// By queue the offsets that were used more than once, each with the ordinal of the trace event of the last time: a
+/// record that had lain there was gone by then.
+pub type Reused = BTreeMap<QueueKey, BTreeMap<u64, u64>>;
+
 impl Excuses {
     /// Of the groups of a history. `appended_us` says when the record of an acknowledged send came to lie where
-    /// it does.
+    /// it does; `reused` is asked for groups with a filter alone.
     #[must_use]
-    pub fn of(history: &History, appended_us: impl Fn(&SendOp) -> Option<u64>) -> Self {
-        let beyond = stood_beyond(history, |it| is_gone(history, it));
+    pub fn of(
+        history: &History,
+        appended_us: impl Fn(&SendOp) -> Option<u64>,
+        reused: &Reused,
+    ) -> Self {
+        let beyond = stood_beyond_reused(history, |it| is_gone(history, it), reused);
         let acked = history.acked().map(|send| (send.number, send)).collect();
         let passed = PassedBy { history, delivered: delivered(history), acked, appended_us };
         let misled = beyond.iter().filter_map(|(place, beyond)| {
@@ -122,7 +133,9 @@ impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
         let given = self.delivered.get(&**group);
         let below = reading.messages.iter().take_while(|it| it.queue_offset <= beyond);
         let missed = below.filter_map(|it| Some((it, it.number?)));
-        let missed = missed.filter(|(_, number)| given.is_none_or(|it| !it.contains(number)));
+        let missed = missed.filter(|(_, number)| {
+            given.is_none_or(|it| !it.contains(number)) && self.history.wants(group, *number)
+        });
         let dated = missed.filter_map(|(it, number)| {
             let send = self.acked.get(&number)?;
             let there = send.place.as_ref()?;
@@ -166,21 +179,69 @@ fn sent_past(passed: &[Passed], before: &[GroupOffset], told: &GroupOffset) -> O
 /// set back since.
 #[must_use]
 pub fn stood_beyond(history: &History, is_gone: impl Fn(&Delivery) -> bool) -> Committed {
+    stood_beyond_reused(history, is_gone, &Reused::new())
+}
+
+/// The same, and what members of groups with a filter may have passed by of the offsets that were used again.
+fn stood_beyond_reused(
+    history: &History,
+    is_gone: impl Fn(&Delivery) -> bool,
+    reused: &Reused,
+) -> Committed {
     let mut stands = Stands::default();
     let mut set = history.pull_offsets.iter().peekable();
-    for delivery in history.deliveries.iter().filter(|it| is_gone(it)) {
-        while let Some(set) = set.next_if(|set| set.ordinal < delivery.ordinal) {
-            stands.set(set);
+    let mut passed = passed_unseen(history, reused).into_iter().peekable();
+    let mut catch_up = |stands: &mut Stands, to: u64| loop {
+        let next_set = set.peek().map_or(u64::MAX, |set| set.ordinal);
+        let next_passed = passed.peek().map_or(u64::MAX, |it| it.ordinal);
+        if next_set.min(next_passed) >= to {
+            return;
         }
+        match next_set <= next_passed {
+            true => set.by_ref().take(1).for_each(|set| stands.set(set)),
+            false => passed.by_ref().take(1).for_each(|it| stands.passed(it)),
+        }
+    };
+    for delivery in history.deliveries.iter().filter(|it| is_gone(it)) {
+        catch_up(&mut stands, delivery.ordinal);
         stands.was_given(delivery);
     }
-    set.for_each(|set| stands.set(set));
+    catch_up(&mut stands, u64::MAX);
     let mut beyond = Committed::new();
     for ((group, queue, _), highest) in stands.0 {
         let group = beyond.entry((group, queue)).or_default();
         *group = highest.max(*group);
     }
     beyond
+}
+
+/// A record that a member may have passed by without being given it, and that was gone when `ordinal` came.
+struct PassedUnseen {
+    member: Member,
+    queue_offset: u64,
+    ordinal: u64,
+}
+
+/// Every member of a group with a filter may have passed, in each queue that it ever read, what lay there before.
+fn passed_unseen(history: &History, reused: &Reused) -> Vec<PassedUnseen> {
+    let has_filter = |set: &&PullOffset| history.unwanted.contains_key(&set.consumer_group);
+    let mut first_set: BTreeMap<Member, u64> = BTreeMap::new();
+    for PullOffset { consumer, consumer_group, queue, ordinal, .. } in
+        history.pull_offsets.iter().filter(has_filter)
+    {
+        first_set.entry(member(consumer_group, queue, consumer)).or_insert(*ordinal);
+    }
+    let mut passed = Vec::new();
+    for (member, since) in first_set {
+        for (queue_offset, ordinal) in reused.get(&member.1).into_iter().flatten() {
+            if since < *ordinal {
+                let (queue_offset, ordinal) = (*queue_offset, *ordinal);
+                passed.push(PassedUnseen { member: member.clone(), queue_offset, ordinal });
+            }
+        }
+    }
+    passed.sort_by_key(|it| it.ordinal);
+    passed
 }
 
 /// Whether something else stands where a delivered record did, or nothing.
@@ -207,6 +268,11 @@ impl Stands {
         let Delivery { consumer, consumer_group, queue, .. } = delivery;
         let highest = self.0.entry(member(consumer_group, queue, consumer)).or_default();
         *highest = delivery.queue_offset.max(*highest);
+    }
+
+    fn passed(&mut self, it: PassedUnseen) {
+        let highest = self.0.entry(it.member).or_default();
+        *highest = it.queue_offset.max(*highest);
     }
 
     /// Whatever comes to lie where it reads on is given to it.

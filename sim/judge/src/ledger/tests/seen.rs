@@ -235,3 +235,28 @@ fn a_log_ends_where_nothing_was_written() {
     assert!(view.ends_at(place(0).end) && !view.ends_at(0));
     assert_eq!((view.walk().end, view.walk().records.len()), (place(0).end, 1));
 }
+
+#[test]
+fn each_record_of_a_batch_is_looked_for_by_itself() {
+    let stand = Stand::new();
+    stand.set(S, |slave| slave.acks.own = Held::Platter);
+    // Offsets that were used before a cut, at which nothing begins any more.
+    stand.appended(7);
+    for number in 0..3 {
+        stand.write(&[M], number);
+        stand.appended(number);
+    }
+    stand.write(&[S], 0);
+    stand.sync(&[M, S]);
+    let range = place(0).start..place(2).end;
+    let (phy_offset, end_offset) = (Some(range.start), Some(range.end));
+    let done = TraceEvent::PutDone { phy_offset, end_offset, status: "PUT_OK".into() };
+    let ordinal = stand.tell(M, done);
+    let fact = |number| stand.ledger.ack_fact("a", place(number).start, ordinal + 1).unwrap();
+    for number in 0..3 {
+        let fact = fact(number);
+        assert_eq!((fact.ack.held, fact.end_offset), (Held::Platter, place(number).end));
+        assert_eq!(fact.ack.copies[0].held.is_some(), number == 0, "the slave has the first");
+    }
+    assert_eq!((stand.owed_by(M), stand.owed_by(S)), (vec![0, 1, 2], vec![0]));
+}

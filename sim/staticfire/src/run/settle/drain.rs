@@ -127,7 +127,8 @@ fn consuming(clients: &Clients, messages: usize) -> Duration {
 
 /// What one consumer group takes for `messages` of a topic with `queues`, twice over, in milliseconds.
 fn consuming_ms(group: &ConsumerGroupPlan, queues: u64, messages: u64) -> u64 {
-    let threads = u64::from(group.consumers) * CONSUME_THREADS;
+    let of_each = if group.lite_pull { 1 } else { CONSUME_THREADS };
+    let threads = u64::from(group.consumers) * of_each;
     // In order a queue waits for the message that its listener is at work on, or fails at.
     let (at_a_time, again) = match group.orderly {
         true => (threads.min(queues), u64::from(group.redeliveries_max())),
@@ -178,7 +179,9 @@ fn given_to(
         let beyond = beyond.get(&(Name::clone(group), queue.clone()));
         beyond.is_some_and(|beyond| offset <= beyond)
     };
-    let owed = stored.iter().filter(|((queue, _), _)| topics.contains(&queue.topic));
+    let owed = stored.iter().filter(|((queue, _), number)| {
+        topics.contains(&queue.topic) && history.wants(group, **number)
+    });
     let mut missing = owed.filter(|(_, number)| !given.contains(number)).peekable();
     if missing.peek().is_none() {
         return Given::All;

@@ -20,14 +20,21 @@ pub(super) fn facts(plan: &Plan, story: &Story, trace: &Trace, rotten: &RottenRe
     let groups = story.groups.iter().map(|group| Name::from(&*group.name));
     facts.damaged = groups.filter(|group| rotten.are_in(group)).collect();
     facts.restarts = restarts(story, trace);
-    trace.read(|records| {
-        facts.troubled_from = records.iter().find(|it| is_trouble(it)).map(|it| it.ordinal);
-    });
+    facts.troubled_from = troubled_from(plan, trace);
+    facts
+}
+
+/// Ordinal of the first event from which on answers may be lost.
+pub(super) fn troubled_from(plan: &Plan, trace: &Trace) -> Option<u64> {
     let cluster = &plan.cluster;
     if cluster.link_latency >= SLOW || cluster.sync_latency[1] >= SLOW {
-        facts.troubled_from = Some(0);
+        return Some(0);
     }
-    facts
+    let mut first = None;
+    trace.read(|records| {
+        first = records.iter().find(|it| is_trouble(it)).map(|it| it.ordinal);
+    });
+    first
 }
 
 /// When brokers of each group were started once more.

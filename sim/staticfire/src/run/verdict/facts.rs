@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use staticfire_judge::check::acked_durable::{AckedMessage, Missed};
-use staticfire_judge::check::offsets::excuse::Excuses;
+use staticfire_judge::check::offsets::excuse::{Excuses, Reused};
 use staticfire_judge::check::{Checker, Violation, ack_predicate};
 use staticfire_judge::history::{Delivery, History, QueueKey, SendOp};
 use staticfire_world::trace::{Name, Trace, TraceEvent};
@@ -24,12 +24,41 @@ pub(super) struct Delivered {
 }
 
 /// What may pass consumer groups by.
-pub(super) fn excuses(story: &Story) -> Excuses {
-    Excuses::of(&story.history, |send| {
+pub(super) fn excuses(story: &Story, trace: &Trace) -> Excuses {
+    let appended_us = |send: &SendOp| {
         let place = send.place.as_ref()?;
         let fact = story.ledger.ack_fact(&place.queue.group, place.phy_offset, send.ordinal)?;
         Some(fact.appended_us)
-    })
+    };
+    let reused = match story.history.unwanted.is_empty() {
+        true => Reused::new(),
+        false => reused(story, trace),
+    };
+    Excuses::of(&story.history, appended_us, &reused)
+}
+
+/// Queue offsets at which one record was appended after another.
+fn reused(story: &Story, trace: &Trace) -> Reused {
+    let mut ends: BTreeMap<QueueKey, u64> = BTreeMap::new();
+    let mut reused = Reused::new();
+    trace.read(|records| {
+        for record in records {
+            let TraceEvent::Appended { topic, queue_id, queue_offset, .. } = &record.event else {
+                continue;
+            };
+            let Some(group) = story.groups.iter().find(|it| it.has(&record.source)) else {
+                continue;
+            };
+            let (group, topic) = (Name::from(&*group.name), Arc::clone(topic));
+            let queue = QueueKey { group, topic, queue_id: *queue_id };
+            let end = ends.entry(queue.clone()).or_default();
+            if *queue_offset < *end {
+                reused.entry(queue).or_default().insert(*queue_offset, record.ordinal);
+            }
+            *end = (*end).max(queue_offset + 1);
+        }
+    });
+    reused
 }
 
 impl Delivered {
@@ -75,7 +104,10 @@ impl Delivered {
         let queues = queues.filter(|(it, _)| it.group == *group && topics.contains(&it.topic));
         let numbers = queues.flat_map(|(_, it)| it.messages.iter().filter_map(|it| it.number));
         let given = self.given.get(consumers);
-        let waiting = numbers.filter(|it| given.is_none_or(|given| !given.contains(it))).count();
+        let is_owed = |number: &u32| {
+            given.is_none_or(|given| !given.contains(number)) && history.wants(consumers, *number)
+        };
+        let waiting = numbers.filter(is_owed).count();
         let (verdict, why) = match absence {
             Absence::NobodyLeft(why) => (Verdict::Kept, format!("nobody of it is left: {why}")),
             Absence::Unreached(why) => (Verdict::Undecided, why.clone()),
@@ -96,6 +128,7 @@ impl Delivered {
             there.is_none_or(|there| !self.cut_off.contains(&(Name::clone(group), there)))
         };
         let missed = history.subscribers(&send.topic);
+        let missed = missed.filter(|group| history.wants(group, send.number));
         let missed = missed.filter(|group| !has_it(group) && can_have_it(group));
         missed
             .map(|group| Missed {

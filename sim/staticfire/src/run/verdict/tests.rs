@@ -18,6 +18,7 @@ use crate::run::settle::Absence;
 use crate::run::{CutOff, GroupStory};
 
 mod again;
+mod kinds;
 
 const TOPIC: &str = "Orders";
 const AUDIT: &str = "audit";

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mq_client::idempotence::{Deduplicator, DeduplicatorConfig, idempotent};
-use mq_client::{ConsumeResult, Consumption, MessageListener};
+use mq_client::{
+    ClientInstance, ConsumeResult, Consumption, MessageListener, Producer, ProducerConfig,
+};
 use mq_protocol::message::MessageExt;
 use staticfire_judge::history::{drawn_percent, message_number};
 use staticfire_world::trace::Name;
 
-use super::Workload;
+use super::{Workload, ask};
 use crate::lock;
 use crate::plan::{ConsumerGroupPlan, FailurePlan};
 
@@ -19,9 +21,18 @@ pub(super) fn listener(
     work: &Arc<Workload>,
     group: &ConsumerGroupPlan,
     reader: &Name,
+    member: &Name,
+    client: &ClientInstance,
 ) -> MessageListener {
+    let answers = work.plan.request_reply.map(|_| {
+        let mut config = ProducerConfig::new(format!("{}-answers", group.name));
+        config.send_msg_timeout = work.plan.send_timeout.duration();
+        Producer::new(client, config)
+    });
     let application = Application {
         work: Arc::clone(work),
+        member: Name::clone(member),
+        answers,
         reader: Name::clone(reader),
         takes: group.consume_time.duration(),
         fails: group.fails,
@@ -37,7 +48,11 @@ pub(super) fn listener(
 #[derive(Clone)]
 struct Application {
     work: Arc<Workload>,
+    /// Who consumes.
+    member: Name,
     reader: Name,
+    /// Gives replies to requests.
+    answers: Option<Producer>,
     takes: Duration,
     fails: Option<FailurePlan>,
     notes_effects: bool,
@@ -45,14 +60,28 @@ struct Application {
 
 impl Application {
     fn consume(&self, messages: &[Arc<MessageExt>]) -> Consumption {
-        if self.takes.is_zero() {
+        if self.takes.is_zero() && self.answers.is_none() {
             return self.end(messages).into();
         }
         let (application, messages) = (self.clone(), messages.to_vec());
         Consumption::Later(Box::pin(async move {
-            tokio::time::sleep(application.takes).await;
+            if !application.takes.is_zero() {
+                tokio::time::sleep(application.takes).await;
+            }
+            application.answer(&messages).await;
             application.end(&messages)
         }))
+    }
+
+    /// Replies to those that are requests, and that it will be done with.
+    async fn answer(&self, messages: &[Arc<MessageExt>]) {
+        let Some(producer) = &self.answers else { return };
+        for message in messages {
+            let number = message.message.keys().next().and_then(message_number);
+            if number.is_some_and(|number| !self.fails_at(message, number)) {
+                ask::answer(producer, &self.member, &self.work, message).await;
+            }
+        }
     }
 
     /// Has an effect, unless it fails at one of the messages.

@@ -3,22 +3,30 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mq_client::{ConsumeResult, Consumption, MessageListener, PushConsumer, PushConsumerConfig};
+use mq_client::{
+    ClientError, ClientInstance, ConsumeResult, Consumption, MessageListener, MessageSelector,
+    PushConsumer, PushConsumerConfig, StartError,
+};
 use mq_protocol::body::heartbeat::{ConsumeFromWhere, MessageModel};
 use mq_protocol::message::MessageExt;
 use staticfire_judge::history::{Consumed, GivenBack};
 use staticfire_world::trace::Name;
 use staticfire_world::world::ProcessContext;
+use tokio::time::sleep;
 
 use super::{Workload, application};
-use crate::plan::ConsumerGroupPlan;
+use crate::plan::{ConsumerGroupPlan, FilterPlan};
 
 /// What an operation is called by which a listener gives a message back.
 const GIVEN_BACK: &str = "given back";
 
 /// What one is called by which a listener that consumes in order is done with one.
 const CONSUMED: &str = "consumed";
+
+/// Pause before a consumer is started again that could not be.
+const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where a member keeps its offsets that gets everything by broadcasting.
 const LOCAL_OFFSETS: &str = "/home/rocketmq_offsets";
@@ -33,7 +41,8 @@ pub async fn run(
     group: ConsumerGroupPlan,
 ) -> Result<(), String> {
     let client = work.traffic.client(&context.env, &context.name);
-    let mut config = PushConsumerConfig::new(group.name.clone(), work.plan.topic.clone(), "*");
+    let topic = work.plan.topic.clone();
+    let mut config = PushConsumerConfig::new(group.name.clone(), topic, selector(&group));
     config.consume_from_where = ConsumeFromWhere::ConsumeFromFirstOffset;
     config.reconsume_times_max = i32::try_from(group.max_reconsume_times).unwrap_or(i32::MAX);
     config.consume_orderly = group.orderly;
@@ -41,18 +50,47 @@ pub async fn run(
         config.message_model = MessageModel::Broadcasting;
         config.local_offset_store_dir = PathBuf::from(LOCAL_OFFSETS);
     }
-    let member = Member::of(&context.name, &work, &group);
+    let member = Member::of(&context, &work, &group, &client);
     let listener: MessageListener = Arc::new(move |messages| member.consume(messages));
-    let consumer =
-        PushConsumer::start(&client, config, listener).await.map_err(|e| e.to_string())?;
-    context.shutdown.cancelled().await;
-    consumer.shutdown().await;
+    let starting = start(&client, &config, &listener);
+    if let Some(consumer) = context.shutdown.run_until_cancelled(starting).await {
+        let consumer = consumer?;
+        context.shutdown.cancelled().await;
+        consumer.shutdown().await;
+    }
     client.shutdown().await;
     Ok(())
 }
 
+/// Starts a consumer, as whoever watches over it does: again, while no broker is there to show a subscription to that
+/// brokers have to read.
+async fn start(
+    client: &ClientInstance,
+    config: &PushConsumerConfig,
+    listener: &MessageListener,
+) -> Result<PushConsumer, String> {
+    loop {
+        match PushConsumer::start(client, config.clone(), Arc::clone(listener)).await {
+            Ok(consumer) => return Ok(consumer),
+            Err(StartError::Refused { source: ClientError::Remoting(_), .. }) => {
+                sleep(START_AGAIN).await;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// What the group asks brokers for.
+fn selector(group: &ConsumerGroupPlan) -> MessageSelector {
+    match &group.filter {
+        None => "*".into(),
+        Some(FilterPlan::Tags(tags)) => MessageSelector::ByTag(tags.clone()),
+        Some(FilterPlan::Sql { sql }) => MessageSelector::BySql(sql.clone()),
+    }
+}
+
 /// Notes what it is given, and what its listener makes of it.
-struct Member {
+pub(super) struct Member {
     name: Name,
     work: Arc<Workload>,
     /// Its group, or by broadcasting itself: whoever is to get everything.
@@ -70,7 +108,13 @@ struct Taken {
 }
 
 impl Member {
-    fn of(name: &Name, work: &Arc<Workload>, group: &ConsumerGroupPlan) -> Self {
+    pub(super) fn of(
+        context: &ProcessContext,
+        work: &Arc<Workload>,
+        group: &ConsumerGroupPlan,
+        client: &ClientInstance,
+    ) -> Self {
+        let name = &context.name;
         let reader = match group.broadcast {
             true => Arc::clone(name),
             false => work.traffic.trace().name(&group.name),
@@ -78,14 +122,14 @@ impl Member {
         Member {
             name: Arc::clone(name),
             work: Arc::clone(work),
-            listener: application::listener(work, group, &reader),
+            listener: application::listener(work, group, &reader, name, client),
             reader,
             orderly: group.orderly,
             reconsume_times_max: i64::from(group.max_reconsume_times),
         }
     }
 
-    fn consume(&self, messages: &[Arc<MessageExt>]) -> Consumption {
+    pub(super) fn consume(&self, messages: &[Arc<MessageExt>]) -> Consumption {
         let taken: Vec<Taken> = messages.iter().map(|message| self.take(message)).collect();
         let work = Arc::clone(&self.work);
         match (self.listener)(messages) {

@@ -14,7 +14,8 @@ use staticfire_judge::history::{
 use staticfire_world::trace::Name;
 
 use super::Workload;
-use super::produce::stored;
+use super::draft::DraftKind;
+use super::outcome::stored;
 use crate::lock;
 use crate::plan::TransactionPlan;
 
@@ -85,9 +86,13 @@ impl TransactionListener for LocalDatabase {
 }
 
 /// A half message that a broker stored, with whatever guarantee, and how its transaction ended.
-pub(super) fn half_stored(work: &Workload, number: u32, result: &TransactionSendResult) -> SendOp {
+pub(super) fn half_stored(
+    work: &Workload,
+    kind: DraftKind,
+    result: &TransactionSendResult,
+) -> SendOp {
     let half = &result.send_result;
-    let mut op = stored(work, half, true);
+    let mut op = stored(work, kind, half);
     let trace = work.traffic.trace();
     if let Some(place) = &mut op.place {
         // The broker tells the offset at which the half message waits.
@@ -99,7 +104,7 @@ pub(super) fn half_stored(work: &Workload, number: u32, result: &TransactionSend
         return op;
     }
     let is_committed = matches!(
-        work.traffic.history().transactions.get(&number),
+        work.traffic.history().transactions.get(&kind.number),
         Some(LocalTransaction::Committed { .. })
     );
     if !is_committed {
