@@ -80,6 +80,7 @@ impl ConsumerInner {
         if let Some(offset) = offset {
             self.persist(queue, process_queue, offset).await;
         }
+        self.tell_given_up(queue);
         if self.locks_queues() {
             self.unlock(queue).await;
         }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::watch::Watch;
+
 /// A queue of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueKey {
@@ -238,6 +240,8 @@ pub struct History {
     pub transactions: BTreeMap<u32, LocalTransaction>,
     /// The topics that each consumer group of the story subscribes to.
     pub subscriptions: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// What is known of consumption besides.
+    pub watch: Watch,
 }
 
 impl History {

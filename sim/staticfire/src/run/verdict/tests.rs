@@ -15,6 +15,7 @@ use staticfire_world::trace::TraceEvent;
 
 use super::*;
 use crate::run::settle::Absence;
+use crate::run::watching::Watched;
 use crate::run::{CutOff, GroupStory};
 
 mod again;
@@ -94,6 +95,7 @@ fn story() -> Story {
             nothing_is_due: None,
         }],
         cut_off: CutOff::new(),
+        watched: Watched::default(),
         expectations: Vec::new(),
         violations: Vec::new(),
         shortfalls: Vec::new(),
