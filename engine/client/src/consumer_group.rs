@@ -1,6 +1,7 @@
 //! [`ConsumerGroup`]: what the members of a consumer group ask brokers and tell them, whoever decides when
 //! they read (parts of RocketMQ 4.9 `RebalanceImpl`, `RemoteBrokerOffsetStore`, `computePullFromWhere`).
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::body::topic_route::MASTER_ID;
 use mq_protocol::codes::RequestCode;
@@ -70,8 +71,18 @@ impl ConsumerGroup<'_> {
         }
         let mut client_ids = self.find_consumer_id_list(topic).await?;
         client_ids.sort();
+        if planted_on_this_thread(Plant::SharesShuffled) {
+            let round = self.instance.env().clock.now_millis() / 15_000;
+            let by = round as usize % client_ids.len();
+            client_ids.rotate_left(by);
+        }
         match self.strategy.allocate(self.instance.client_id(), &queues, &client_ids) {
-            Ok(mine) => Some(mine),
+            Ok(mut mine) => {
+                if planted_on_this_thread(Plant::LastQueueForgotten) {
+                    mine.retain(|queue| Some(queue) != queues.last());
+                }
+                Some(mine)
+            }
             Err(error) => {
                 tracing::error!(topic, strategy = self.strategy.name(), %error, "queues not divided");
                 None

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::message::MessageQueue;
 
 use crate::process_queue::ProcessQueue;
@@ -42,7 +43,9 @@ impl ConsumerInner {
             let owned = state.process_queues.iter().filter(|(queue, _)| queue.topic == topic);
             owned
                 .filter(|(queue, owned)| {
-                    !mine.contains(queue) || owned.is_leaving() || owned.is_pull_expired()
+                    let is_lost =
+                        !mine.contains(queue) && !planted_on_this_thread(Plant::NothingGivenUp);
+                    is_lost || owned.is_leaving() || owned.is_pull_expired()
                 })
                 .map(|(queue, process_queue)| (queue.clone(), Arc::clone(process_queue)))
                 .collect()

@@ -2,8 +2,8 @@
 //! a listener that is idle within a bound that follows from the settings ([`Pace`]).
 //!
 //! A message is ready for its consumer once it is acknowledged, the consumer has taken the queue, and has been given what
-//! lies before it. The bound is broken if for longer than that nothing was in the way of the consumer and the brokers of
-//! the queue ([`Calm`]), and the consumer had a thread for it.
+//! lies before it. The bound is broken if for longer than that nothing was in the way of the consumer, the brokers of
+//! the queue and the name servers ([`Calm`]), and the consumer had a thread for it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -221,10 +221,13 @@ impl<'a> Judge<'a> {
         let taken = self.taken.get(&(&**consumer, queue))?;
         let (_, taken_us) = taken.iter().rfind(|(taken, _)| taken < ordinal)?;
         let waits = ready_us.max(*taken_us)..*at_us;
-        if waits.is_empty() || !self.is_first(delivery) {
+        let calm = self.calm(consumer, &queue.group);
+        // The cheapest question first: most of what comes late has a fault for a reason.
+        let is_excused = calm.lasting(waits.clone(), lag_us).is_none();
+        if is_excused || !self.is_first(delivery) {
             return None;
         }
-        let calm = self.calm(consumer, &queue.group).outside(self.busy(consumer, &waits));
+        let calm = calm.outside(self.busy(consumer, &waits));
         let found_us = calm.lasting(waits.clone(), lag_us)?;
         let text = format!(
             "{queue}: {consumer} was given {key} at {queue_offset} {} ms after it was ready, and was idle: within {} ms it \
@@ -270,9 +273,11 @@ impl<'a> Judge<'a> {
         let key = (Arc::clone(consumer), Arc::clone(group));
         let mut known = self.calm.borrow_mut();
         let calm = known.entry(key).or_insert_with(|| {
-            let is_concerned = |name: &str| {
-                *name == **consumer
-                    || matches!(self.timeline.role(name), Some(Role::Broker(of)) if of == group)
+            let is_concerned = |name: &str| match self.timeline.role(name) {
+                // Who is told of no route finds no broker.
+                Some(Role::NameServer) => true,
+                Some(Role::Broker(of)) => of == group,
+                _ => *name == **consumer,
             };
             let troubles = self.timeline.troubles.iter().filter(|it| it.concerns(is_concerned));
             let felt = troubles.filter(|it| it.what != What::Came { first: true });

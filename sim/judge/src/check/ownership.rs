@@ -62,7 +62,7 @@ pub struct Judged {
 pub fn judge(history: &History, facts: &Facts) -> Judged {
     let mut judged = Judged::default();
     for (name, group) in &facts.groups {
-        let queues = queues(history, name);
+        let queues = queues(history, name, facts.until_us);
         if let Some(pace) = Pace::of(group, queues.len() as u64, facts.latency_us) {
             let judge = GroupJudge::of(facts, name, &queues, pace);
             queues.iter().for_each(|(queue, told)| judge.judge(queue, told, &mut judged));
@@ -81,7 +81,11 @@ struct Told<'a> {
 }
 
 /// The queues that a group is known to have to share out.
-fn queues<'a>(history: &'a History, group: &str) -> BTreeMap<&'a QueueKey, Told<'a>> {
+fn queues<'a>(
+    history: &'a History,
+    group: &str,
+    until_us: u64,
+) -> BTreeMap<&'a QueueKey, Told<'a>> {
     let mut queues: BTreeMap<&QueueKey, Told<'a>> = BTreeMap::new();
     let topics = history.subscriptions.get(group).map_or(&[][..], Vec::as_slice);
     for send in history.acked().filter(|send| topics.contains(&send.topic)) {
@@ -89,7 +93,8 @@ fn queues<'a>(history: &'a History, group: &str) -> BTreeMap<&'a QueueKey, Told<
             queues.entry(&place.queue).or_default().signs.push(send.ended_us);
         }
     }
-    for step in history.watch.steps.iter().filter(|it| *it.consumer_group == *group) {
+    let is_judged = |it: &&TenureStep| *it.consumer_group == *group && it.at_us <= until_us;
+    for step in history.watch.steps.iter().filter(is_judged) {
         let told = queues.entry(&step.queue).or_default();
         told.steps.push(step);
         if step.has_it {

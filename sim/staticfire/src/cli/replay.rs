@@ -29,6 +29,10 @@ pub(crate) fn replay(args: &ReplayArgs) -> Exit {
             return Exit::BadInput;
         }
     };
+    let number = match args.key.as_deref().map(number_of).transpose() {
+        Ok(number) => number,
+        Err(why) => return output::bad_input(&why),
+    };
     let trace_file = args.trace.as_deref().map(output::create).transpose();
     let trace_file = match trace_file {
         Ok(file) => file,
@@ -36,10 +40,6 @@ pub(crate) fn replay(args: &ReplayArgs) -> Exit {
     };
     let plan = subject.plan(args.seed);
     output::result(&story(&plan, args.seed));
-    let number = match args.key.as_deref().map(number_of).transpose() {
-        Ok(number) => number,
-        Err(why) => return output::bad_input(&why),
-    };
     let is_whole = trace_file.is_some() || number.is_some();
     let run = if is_whole { run::run_traced } else { run::run };
     let outcome = run(&plan, args.seed, &subject.explain(args.seed));
