@@ -11,6 +11,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
 use mq_remoting::{ChannelId, Responder};
 use mq_store::config::BrokerRole;
@@ -122,7 +123,9 @@ impl PullRequestHoldService {
         arrived: Option<Arrived<'_>>,
     ) {
         let mut state = lock(&self.state);
-        if state.held.is_empty() {
+        if state.held.is_empty()
+            || arrived.is_some() && planted_on_this_thread(Plant::HeldPullNotWoken)
+        {
             return;
         }
         let woken = state.held.take_arrived(topic, queue_id, max_offset, arrived);

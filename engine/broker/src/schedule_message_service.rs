@@ -156,7 +156,10 @@ impl ScheduleMessageService {
         let latest_ms = levels.deliver_time_ms(level as usize, now_ms);
         let due_ms = u64::try_from(due_ms).unwrap_or(0);
         let wait_ms = if due_ms > latest_ms { 0 } else { due_ms.saturating_sub(now_ms) };
-        Duration::from_millis(wait_ms)
+        match self.context.store.config().planted(Plant::DueTooEarly) {
+            true => Duration::from_millis(wait_ms.saturating_sub(2_000)),
+            false => Duration::from_millis(wait_ms),
+        }
     }
 
     /// The message as it goes to its own topic; `None` where there is no whole one that may.

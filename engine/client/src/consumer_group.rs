@@ -73,8 +73,18 @@ impl ConsumerGroup<'_> {
         }
         let mut client_ids = self.find_consumer_id_list(topic).await?;
         client_ids.sort();
+        if planted_on_this_thread(Plant::SharesShuffled) {
+            let round = self.instance.env().clock.now_millis() / 15_000;
+            let by = round as usize % client_ids.len();
+            client_ids.rotate_left(by);
+        }
         match self.strategy.allocate(self.instance.client_id(), &queues, &client_ids) {
-            Ok(mine) => Some(mine),
+            Ok(mut mine) => {
+                if planted_on_this_thread(Plant::LastQueueForgotten) {
+                    mine.retain(|queue| Some(queue) != queues.last());
+                }
+                Some(mine)
+            }
             Err(error) => {
                 tracing::error!(topic, strategy = self.strategy.name(), %error, "queues not divided");
                 None

@@ -247,6 +247,17 @@ impl ConsumerInner {
     pub(crate) fn tell_pull_offset(&self, queue: &MessageQueue, offset: i64) {
         self.group().tell_pull_offset(queue, offset);
     }
+
+    /// Reports that a queue is not this consumer's any more.
+    pub(crate) fn tell_given_up(&self, queue: &MessageQueue) {
+        let Ok(queue_id) = u32::try_from(queue.queue_id) else { return };
+        self.instance.env().probe.emit(&Event::QueueGivenUp {
+            group: &self.config.group,
+            topic: &queue.topic,
+            broker_name: &queue.broker_name,
+            queue_id,
+        });
+    }
 }
 
 /// Brokers match hashes of tags; two tags may share one.

@@ -280,8 +280,9 @@ impl PushConsumer {
             inner.persist_offsets().await;
         }
         let owned = std::mem::take(&mut inner.state().process_queues);
-        for process_queue in owned.values() {
+        for (queue, process_queue) in &owned {
             process_queue.drop_queue();
+            inner.tell_given_up(queue);
         }
         if inner.locks_queues() {
             inner.unlock_all(owned.into_iter().collect()).await;

@@ -44,7 +44,9 @@ impl ConsumerInner {
             let owned = state.process_queues.iter().filter(|(queue, _)| queue.topic == topic);
             owned
                 .filter(|(queue, owned)| {
-                    !mine.contains(queue) || owned.is_leaving() || owned.is_pull_expired()
+                    let is_lost =
+                        !mine.contains(queue) && !planted_on_this_thread(Plant::NothingGivenUp);
+                    is_lost || owned.is_leaving() || owned.is_pull_expired()
                 })
                 .map(|(queue, process_queue)| (queue.clone(), Arc::clone(process_queue)))
                 .collect()
@@ -87,6 +89,7 @@ impl ConsumerInner {
         {
             local.set(queue, -1);
         }
+        self.tell_given_up(queue);
         if self.locks_queues() {
             self.unlock(queue).await;
         }

@@ -132,6 +132,19 @@ plants! {
     OffsetBeforeListener = "offset-before-listener" in "mq-client, process_queue",
         without "the offset stays in front of what listeners are at work on",
         by [Story("scenarios/consume/member-killed.toml")];
+    LastQueueForgotten = "last-queue-forgotten" in "mq-client, consumer_group",
+        without "every queue of a topic is some member's", by [Story("scenarios/consume/scale-out.toml")];
+    NothingGivenUp = "nothing-given-up" in "mq-client, rebalance",
+        without "a member gives up what is another's share",
+        by [Story("scenarios/consume/scale-out.toml")];
+    SharesShuffled = "shares-shuffled" in "mq-client, consumer_group",
+        without "members that stay keep their shares",
+        by [Story("scenarios/consume/members-at-rest.toml")];
+    HeldPullNotWoken = "held-pull-not-woken" in "mq-broker, pull_request_hold",
+        without "a message wakes the pulls that wait for it",
+        by [Story("scenarios/consume/several-groups.toml")];
+    DueTooEarly = "due-too-early" in "mq-broker, schedule_message_service",
+        without "what is delayed waits for its time", by [Story("scenarios/consume/retry-twice.toml")];
     OffsetsOfAllBrokers = "offsets-of-all-brokers" in "mq-client, offset_store",
         without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];
     GroupCommitAnswersAll = "group-commit-answers-all" in "mq-store, commit_log/flush",

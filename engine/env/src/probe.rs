@@ -203,6 +203,17 @@ pub enum Event<'a> {
         /// The queue offset that it reads from now on.
         offset: u64,
     },
+    /// A consumer gave a queue up, which it had taken: it pulls and consumes nothing of it any more.
+    QueueGivenUp {
+        /// The consumer's group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+        /// `brokerName` of the queue's broker.
+        broker_name: &'a str,
+        /// The queue.
+        queue_id: u32,
+    },
     /// A broker registered itself or a name server changed its tables.
     Route {
         /// What changed, in words.

@@ -7,6 +7,9 @@
 //! | [`ack_predicate`] | at SEND_OK the mode's condition holds on the simulated disks |
 //! | [`no_phantom`] | what is delivered was sent, byte for byte |
 //! | [`offsets`] | queues are dense, injective, stable; groups miss nothing they need not miss |
+//! | [`commits`] | no group commits what it was not given yet |
+//! | [`ownership`] | every queue of a consumer group has one owner, and keeps it while nobody comes or goes |
+//! | [`lateness`] | what is delayed comes when it is due; what is there comes at once |
 //! | [`order`] | what is sent in order lies in order, and is consumed so |
 //! | [`redelivery`] | what a group gives back comes again, or becomes a dead letter |
 //! | [`replies`] | a reply answers its request, and comes to whoever asked |
@@ -25,12 +28,17 @@
 pub mod ack_predicate;
 pub mod acked_durable;
 pub mod bound;
+pub mod commits;
+
 pub mod duplicates;
 pub mod expiry;
+pub mod lateness;
+
 pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;
 pub mod order;
+pub mod ownership;
 pub mod redelivery;
 pub mod replicas;
 pub mod replies;
@@ -57,6 +65,10 @@ pub enum Checker {
     Offsets,
     /// [`order`].
     Order,
+    /// [`ownership`].
+    Ownership,
+    /// [`lateness`].
+    Lateness,
     /// [`redelivery`].
     Redelivery,
     /// [`replicas`].
@@ -93,6 +105,8 @@ impl fmt::Display for Checker {
             Checker::NoPhantom => "no phantom",
             Checker::Offsets => "offsets",
             Checker::Order => "order",
+            Checker::Ownership => "ownership",
+            Checker::Lateness => "lateness",
             Checker::Redelivery => "redelivery",
             Checker::Replicas => "replicas",
             Checker::Replies => "replies",

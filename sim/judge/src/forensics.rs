@@ -74,7 +74,8 @@ pub fn may_cite(event: &TraceEvent) -> bool {
         | TraceEvent::SlaveAcked { .. }
         | TraceEvent::OffsetCommitted { .. }
         | TraceEvent::OffsetQueried { .. }
-        | TraceEvent::PullOffset { .. } => false,
+        | TraceEvent::PullOffset { .. }
+        | TraceEvent::QueueGivenUp { .. } => false,
         _ => true,
     }
 }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::watch::Watch;
+
 /// A queue of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueKey {
@@ -285,6 +287,8 @@ pub struct History {
     /// What consumer groups do not ask for of these topics: numbers of messages that their filters do not let pass. Only
     /// groups with a filter have an entry.
     pub unwanted: BTreeMap<Arc<str>, BTreeSet<u32>>,
+    /// What is known of consumption besides.
+    pub watch: Watch,
 }
 
 impl History {

@@ -255,6 +255,9 @@ struct ReplayArgs {
     /// Write the whole trace into this file
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Tell the story of one message as well: its key, or its number
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
 }
 
 /// Arguments of `check-determinism`.

@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: [`stage`] (where a story is told), [`program`] (what its processes run),
 //! [`cluster`] (machines and processes, and what is done to them), [`traffic`] and [`workload`] (the
-//! clients), `director` (the plan's events), `disturber` (what is drawn beside them), `settle` (the quiet
+//! clients), `watching` (what the trace tells of them), `director` (the plan's events), `disturber` (what is drawn beside them), `settle` (the quiet
 //! acts), `verdict`, [`report`].
 
 pub mod cluster;
@@ -19,12 +19,14 @@ mod settle;
 pub mod stage;
 pub mod traffic;
 mod verdict;
+mod watching;
 pub mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use staticfire_judge::biography::Keepers;
 use staticfire_judge::check::bound::FaultPositions;
 use staticfire_judge::check::liveness::Expectation;
 use staticfire_judge::check::offsets::Committed;
@@ -32,6 +34,7 @@ use staticfire_judge::check::{Checker, Violation};
 use staticfire_judge::forensics::{Fate, may_cite};
 use staticfire_judge::history::History;
 use staticfire_judge::ledger::Ledger;
+use staticfire_judge::timeline::Timeline;
 use staticfire_world::net::LinkProfile;
 use staticfire_world::trace::{Keeps, Trace};
 use staticfire_world::world::{Run, World, WorldConfig, WorldStats};
@@ -43,6 +46,7 @@ use crate::run::report::{Finding, RunReport, Verdict};
 use crate::run::settle::CutOff;
 use crate::run::stage::Stage;
 use crate::run::traffic::Traffic;
+use crate::run::watching::Watched;
 use crate::run::workload::Workload;
 use crate::run::workload::read_back::Unread;
 
@@ -64,6 +68,23 @@ pub struct RunOutcome {
     pub trace: Trace,
     /// What it cost.
     pub stats: WorldStats,
+    /// What the judge knew, where the story was told to its end.
+    pub told: Option<Told>,
+}
+
+/// What the judge knew of a run, for whoever asks for more.
+#[derive(Debug)]
+pub struct Told {
+    /// What the clients saw.
+    pub history: History,
+    /// What the disks hold.
+    pub ledger: Ledger,
+    /// Who kept which log.
+    pub keepers: Vec<Keepers>,
+    /// Who lived when, and what troubled them.
+    pub timeline: Timeline,
+    /// When the story of the consumers ended, simulated microseconds.
+    pub until_us: u64,
 }
 
 /// The clients of a run.
@@ -123,6 +144,8 @@ pub struct Story {
     shortfalls: Vec<Finding>,
     /// Consumer groups that are cut off from broker groups, as the story left them.
     cut_off: CutOff,
+    /// What is known of consumption beside the history.
+    watched: Watched,
     /// Faults of disturbances, by their place in the trace: none of them alone has to bite.
     drawn_faults: BTreeSet<usize>,
     first_fault_us: Option<u64>,
@@ -155,6 +178,14 @@ impl GroupStory {
     /// Whether a process keeps a copy of the log.
     fn has(&self, process: &str) -> bool {
         process == self.master_then || self.replicas.iter().any(|replica| replica == process)
+    }
+
+    fn keepers(&self) -> Keepers {
+        Keepers {
+            group: self.name.clone(),
+            processes: self.replicas.iter().chain([&self.master_then]).cloned().collect(),
+            machines: self.machines.clone(),
+        }
     }
 }
 
@@ -339,6 +370,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let ran_out = clients.traffic.ran_out();
     settle::fall_silent(&cluster, &clients).await;
     hopes.extend(settle::replicas_meet(&cluster, plan, &groups, healed_us).await);
+    let watched = settle::owners_settle(&cluster, &clients, plan).await;
     let cut_off = settle::cut_off(&cluster, &clients, &groups);
     let found = settle::read_back(&cluster, &clients, &groups).await;
     cluster.note_disk_bites();
@@ -401,6 +433,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
         violations,
         shortfalls,
         cut_off,
+        watched,
         drawn_faults: directed.drawn_faults,
         first_fault_us: cluster.first_fault_us(),
         started: clients.traffic.started(),

@@ -24,6 +24,8 @@ fn summary(seed: u64, lost: u32, verdict: Verdict) -> Summary {
         redelivered: 0,
         redelivery_lost: 0,
         dead_letters: 0,
+        queue_moves: 0,
+        needless_moves: 0,
         duplicated: 2,
         lost_keys: Vec::new(),
         bitten: vec!["kill of a".to_owned()],

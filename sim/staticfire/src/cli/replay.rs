@@ -7,11 +7,16 @@ use staticfire::campaign::subject::{Subject, Unusable};
 use staticfire::conf::render::first_findings;
 use staticfire::plan::{EventPlan, Plan, Promise, Trigger};
 use staticfire::run::report::{RunReport, Verdict};
-use staticfire::run::{self, RunOutcome};
+use staticfire::run::{self, RunOutcome, Told};
+use staticfire_judge::history::{message_key, message_number};
+use staticfire_judge::{biography, stall};
 use staticfire_world::trace::Trace;
 
 use crate::cli::table::{grouped, seconds};
 use crate::cli::{Exit, ReplayArgs, failures, output};
+
+/// Stalls that are told of one run.
+const STALLS_MAX: usize = 10;
 
 /// Serves `replay`.
 pub(crate) fn replay(args: &ReplayArgs) -> Exit {
@@ -24,6 +29,10 @@ pub(crate) fn replay(args: &ReplayArgs) -> Exit {
             return Exit::BadInput;
         }
     };
+    let number = match args.key.as_deref().map(number_of).transpose() {
+        Ok(number) => number,
+        Err(why) => return output::bad_input(&why),
+    };
     let trace_file = args.trace.as_deref().map(output::create).transpose();
     let trace_file = match trace_file {
         Ok(file) => file,
@@ -31,9 +40,16 @@ pub(crate) fn replay(args: &ReplayArgs) -> Exit {
     };
     let plan = subject.plan(args.seed);
     output::result(&story(&plan, args.seed));
-    let run = if trace_file.is_some() { run::run_traced } else { run::run };
+    let is_whole = trace_file.is_some() || number.is_some();
+    let run = if is_whole { run::run_traced } else { run::run };
     let outcome = run(&plan, args.seed, &subject.explain(args.seed));
     output::result(&told(&outcome));
+    if let Some(number) = number {
+        match biography(&outcome, number) {
+            Ok(story) => output::result(&story),
+            Err(why) => return output::bad_input(&why),
+        }
+    }
     if let (Some(file), Some(path)) = (trace_file, &args.trace) {
         if let Err(error) = write_trace(file, &outcome.trace) {
             return output::bad_input(&format!("{}: {error}", path.display()));
@@ -115,6 +131,62 @@ fn told(outcome: &RunOutcome) -> String {
             text += &format!("… {untold} more, as the messages before them\n");
         }
     }
+    text + &stalls(outcome)
+}
+
+/// The number of a message that is asked for by its key or its number.
+fn number_of(key: &str) -> Result<u32, String> {
+    let number = message_number(key).or_else(|| key.parse().ok());
+    number.ok_or_else(|| {
+        format!("--key {key}: a message is named by its key, such as k000217, or its number, such as 217")
+    })
+}
+
+/// The story of one message.
+fn biography(outcome: &RunOutcome, number: u32) -> Result<String, String> {
+    let key = message_key(number);
+    let sent = outcome.report.sent;
+    let Some(story) = outcome.told.as_ref().filter(|_| number < sent) else {
+        let last = sent.checked_sub(1).map(message_key);
+        let known = last.map_or_else(
+            || "this run sent nothing".to_owned(),
+            |last| format!("this run sent {} to {last}", message_key(0)),
+        );
+        return Err(format!("--key {key}: nobody sent it; {known}"));
+    };
+    let Told { history, ledger, keepers, .. } = story;
+    let links =
+        outcome.trace.read(|trace| biography::tell(number, trace, history, ledger, keepers));
+    let mut text = format!("\n{key}\n");
+    for link in links {
+        text += &format!("  {}\n", link.to_string().trim_end());
+    }
+    if let Some(lost) = outcome.report.lost_keys.iter().find(|it| it.key == key) {
+        text += &format!("  lost: {}\n", lost.reason);
+    }
+    Ok(text)
+}
+
+/// Queues that nobody consumed for long.
+fn stalls(outcome: &RunOutcome) -> String {
+    let Some(story) = &outcome.told else { return String::new() };
+    let found = stall::stalls(&story.history, &story.timeline, story.until_us);
+    let mut text = String::new();
+    for stall in found.iter().take(STALLS_MAX) {
+        let time_ms = (stall.time.end - stall.time.start) / 1_000;
+        text += &format!(
+            "stalled: {} for {}: {}\n",
+            stall.places.join(", "),
+            seconds(time_ms),
+            stall.reason
+        );
+        for link in &stall.links {
+            text += &format!("  {}\n", link.to_string().trim_end());
+        }
+    }
+    if found.len() > STALLS_MAX {
+        text += &format!("… {} more stalls\n", found.len() - STALLS_MAX);
+    }
     text
 }
 
@@ -125,8 +197,12 @@ fn figures(report: &RunReport) -> String {
         0 => String::new(),
         expired => format!(", expired {}", number(expired)),
     };
+    let needless = match report.needless_moves {
+        0 => String::new(),
+        needless => format!(" ({} needlessly)", number(needless)),
+    };
     format!(
-        "  sent {}, acked {}, unknown {}, delivered {} ({} again)\n  \
+        "  sent {}, acked {}, unknown {}, delivered {} ({} again), queues moved {}{needless}\n  \
          lost {}{expired}, skipped {}, oldest lost message {}, unavailable {unavailable}\n  \
          faults that bit: {}\n  \
          {} simulated in {}, trace digest {}\n",
@@ -135,6 +211,7 @@ fn figures(report: &RunReport) -> String {
         number(report.unknown),
         number(report.delivered),
         number(report.duplicated),
+        number(report.queue_moves),
         number(report.lost),
         number(report.skipped),
         seconds(report.rpo_ms),

@@ -59,6 +59,8 @@ fn run(seed: u64, lost: u32) -> Summary {
         redelivered: 0,
         redelivery_lost: 0,
         dead_letters: 0,
+        queue_moves: 0,
+        needless_moves: 0,
         duplicated: 20,
         lost_keys: vec![key; told],
         bitten: vec!["kill of a".to_owned()],

@@ -129,6 +129,12 @@ pub struct RunReport {
     /// Messages that became dead letters.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dead_letters: u32,
+    /// How often a queue went from one member of a consumer group to another; left out where none did, as the next.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queue_moves: u32,
+    /// How often one did though nobody had come or gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub needless_moves: u32,
     /// The lost messages.
     pub lost_keys: Vec<LostKey>,
     /// Faults that took effect.

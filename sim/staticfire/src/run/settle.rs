@@ -6,6 +6,7 @@ mod drain;
 mod fallen;
 mod left_open;
 mod out_of_reach;
+mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(super) use drain::{read_back, stored_places};
 pub(super) use fallen::fallen;
 pub(super) use left_open::leave_open;
 pub(super) use out_of_reach::{Absence, CutOff, cut_off, tell_hopes, unread, why_nothing_is_due};
+
+pub(super) use owners::owners_settle;
 
 use out_of_reach::{Hope, why_no_acks, why_unequal};
 

@@ -18,6 +18,7 @@ use staticfire_judge::history::{
 };
 use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
 
+use super::watching;
 use crate::lock;
 use crate::plan::Filter;
 
@@ -68,6 +69,7 @@ impl Traffic {
     pub fn new(namesrv_addrs: Vec<String>, messages: u32, seed: u64, trace: Trace) -> Self {
         let history = Arc::default();
         note_offsets(&trace, &history);
+        watching::watch(&trace, &history);
         Traffic {
             namesrv_addrs,
             upstream: BTreeSet::new(),
@@ -191,6 +193,9 @@ impl Traffic {
             }
         });
         let ordinal = self.trace.op(source, u64::from(number.unwrap_or(u32::MAX)), DELIVERED);
+        if let Some(times) = u32::try_from(message.reconsume_times).ok().filter(|it| *it > 0) {
+            self.history().watch.reconsume_times.insert(ordinal, times);
+        }
         let topic = match came_again(message) {
             true => self.trace.name(&retry_topic(consumer_group)),
             false => self.trace.name(&message.message.topic),

@@ -12,13 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
 use staticfire_judge::check::{
-    Checker, Violation, duplicates, liveness, no_phantom, offsets, subscription, transactions,
+    Checker, Violation, commits, duplicates, lateness, liveness, no_phantom, offsets, ownership,
+    subscription, transactions,
 };
 use staticfire_judge::history::{Delivery, History};
 use staticfire_world::trace::Trace;
 use staticfire_world::world::WorldStats;
 
-use super::{GroupStory, RunOutcome, Story};
+use super::{GroupStory, RunOutcome, Story, Told};
 use crate::plan::{Action, Plan};
 use crate::run::cluster::Cluster;
 use crate::run::report::{Finding, RunReport, SCHEMA_VERSION, Verdict};
@@ -39,6 +40,7 @@ pub(super) fn judge(
     let mut fates = BTreeMap::new();
     let mut shortfalls = Vec::new();
     let mut duplicate_causes = Vec::new();
+    let mut told = None;
     match story {
         Err(finding) => shortfalls.push(finding),
         Ok(story) => {
@@ -91,6 +93,13 @@ pub(super) fn judge(
             let places = offsets::Facts { committed, not_owed, holes, excuses, unread, cut_off };
             shortfalls.extend(delivered.waiting(&story));
             violations.extend(offsets::check(&story.history, &places));
+            violations.extend(commits::check(&story.history, &places));
+            let watched = &story.watched;
+            let owners = ownership::judge(&story.history, &watched.ownership);
+            (report.queue_moves, report.needless_moves) = (owners.moves, owners.needless_moves);
+            violations.extend(owners.violations);
+            let timeline = &watched.ownership.timeline;
+            violations.extend(lateness::check(&story.history, timeline, &watched.pace));
             violations.extend(story.expectations.iter().filter_map(liveness::check));
             let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
             report.lost_keys = explain::lost_keys(&losses, &fates, permitted);
@@ -100,6 +109,13 @@ pub(super) fn judge(
             violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
             violations.extend(story.violations);
             shortfalls.extend(story.shortfalls);
+            told = Some(Told {
+                history: story.history,
+                ledger: story.ledger,
+                keepers: story.groups.iter().map(GroupStory::keepers).collect(),
+                until_us: story.watched.ownership.until_us,
+                timeline: story.watched.ownership.timeline,
+            });
         }
     }
     // What cites an event is nearer to the cause than what says which messages it cost.
@@ -124,6 +140,7 @@ pub(super) fn judge(
         duplicates: duplicate_causes,
         trace: trace.clone(),
         stats,
+        told,
     }
 }
 
@@ -183,6 +200,8 @@ fn blank_report(
         redelivered: 0,
         redelivery_lost: 0,
         dead_letters: 0,
+        queue_moves: 0,
+        needless_moves: 0,
         lost_keys: Vec::new(),
         bitten: bitten(trace),
         rpo_ms: 0,
@@ -255,6 +274,8 @@ fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
         ("redelivered", report.redelivered),
         ("redelivery_lost", report.redelivery_lost),
         ("dead_letters", report.dead_letters),
+        ("queue_moves", report.queue_moves),
+        ("needless_moves", report.needless_moves),
         ("readable", readable),
     ] {
         counts.insert(figure.to_owned(), count);

@@ -85,3 +85,36 @@ fn a_kept_story_passes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     testing::check(root.join("scenarios/store/power-loss-during-recovery.toml"));
 }
+
+#[test]
+fn replay_tells_the_story_of_one_message() {
+    let replay = |key: &str, code: i32, complaint: &str| {
+        check(
+            &["replay", "scenarios/order/calm.toml", "--seed", "1", "--key", key],
+            code,
+            complaint,
+        )
+    };
+    assert_eq!(
+        replay("first", 64, "--key first: a message is named by its key, such as k000217"),
+        ""
+    );
+    replay("k999999", 64, "--key k999999: nobody sent it; this run sent k000000 to k0");
+    for key in ["k000003", "3"] {
+        let text = replay(key, 0, "");
+        let (_, story) = text.split_once("\nk000003\n").expect("its story");
+        for part in [
+            ": SEND_OK, at a Orders queue ",
+            "  stored at ",
+            "has a copy of ",
+            "delivered to ledger from a ",
+        ] {
+            assert!(story.contains(part), "{part}: {story}");
+        }
+        assert!(story.contains("ledger committed "), "{story}");
+        assert!(
+            !story.contains("k000004") && story.lines().all(|line| line.starts_with("  #")),
+            "{story}"
+        );
+    }
+}

@@ -73,6 +73,10 @@ fn rare(event: &Event<'_>, names: &mut Names) -> TraceEvent {
             let [group, topic, broker_name] = [group, topic, broker_name].map(|it| names.get(it));
             TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset }
         }
+        Event::QueueGivenUp { group, topic, broker_name, queue_id } => {
+            let [group, topic, broker_name] = [group, topic, broker_name].map(|it| names.get(it));
+            TraceEvent::QueueGivenUp { group, topic, broker_name, queue_id }
+        }
         Event::Route { what } => TraceEvent::Route { what: names.get(what) },
         Event::Life { what } => TraceEvent::Life { what: names.get(what) },
         ref other => TraceEvent::Other { what: names.get(&format!("{other:?}")) },

@@ -59,6 +59,8 @@ pub enum TraceEvent {
     OffsetQueried { group: Name, topic: Name, broker_name: Name, queue_id: u32, offset: u64 },
     /// A consumer's position in a queue was set.
     PullOffset { group: Name, topic: Name, broker_name: Name, queue_id: u32, offset: u64 },
+    /// A consumer gave a queue up.
+    QueueGivenUp { group: Name, topic: Name, broker_name: Name, queue_id: u32 },
     /// A registration, or a change of a name server's tables.
     Route { what: Name },
     /// A step of a process's life, as the process tells it.

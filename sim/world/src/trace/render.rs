@@ -101,6 +101,9 @@ fn replication(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset } => {
             write!(f, "{group} reads {broker_name} {topic}-{queue_id} from #{offset}")
         }
+        TraceEvent::QueueGivenUp { group, topic, broker_name, queue_id } => {
+            write!(f, "{group} gives up {broker_name} {topic}-{queue_id}")
+        }
         TraceEvent::Route { what }
         | TraceEvent::Life { what }
         | TraceEvent::Other { what }

@@ -15,6 +15,7 @@ use staticfire_world::trace::TraceEvent;
 
 use super::*;
 use crate::run::settle::Absence;
+use crate::run::watching::Watched;
 use crate::run::{CutOff, GroupStory};
 
 mod again;
@@ -95,6 +96,7 @@ fn story() -> Story {
             nothing_is_due: None,
         }],
         cut_off: CutOff::new(),
+        watched: Watched::default(),
         expectations: Vec::new(),
         violations: Vec::new(),
         shortfalls: Vec::new(),
@@ -215,6 +217,82 @@ fn what_the_groups_log_owes_is_not_lost_whatever_is_promised() {
 #[test]
 fn where_nothing_is_owed_and_nothing_else_is_asked_a_loss_is_permitted() {
     assert_eq!(complaint("owed", lose_the_last), "");
+}
+
+#[test]
+fn what_is_broadcast_reaches_every_member() {
+    // By broadcasting each member is a reader of its own.
+    let broadcast = |story: &mut Story| {
+        story.committed.clear();
+        let history = &mut story.history;
+        history.subscriptions.clear();
+        for member in ["hall-1", "hall-2"] {
+            history.subscriptions.insert(member.into(), vec![TOPIC.into()]);
+        }
+        for it in &mut history.deliveries {
+            let member = if *it.consumer_group == *GROUP { "hall-1" } else { "hall-2" };
+            (it.consumer, it.consumer_group) = (member.into(), member.into());
+        }
+    };
+    assert_eq!(complaint("never", broadcast), "");
+    let one_misses_it = |story: &mut Story| {
+        broadcast(story);
+        let is_missed = |it: &Delivery| &*it.consumer == "hall-2" && it.number == Some(1);
+        story.history.deliveries.retain(|it| !is_missed(it));
+    };
+    let text = complaint("never", one_misses_it);
+    assert!(text.contains("message 1 never reached hall-2"), "{text}");
+    let text = complaint("never", |story| {
+        one_misses_it(story);
+        story.history.sends[1].outcome = Outcome::Unknown("FLUSH_SLAVE_TIMEOUT".into());
+    });
+    assert!(text.contains("hall-2 was never given message 1"), "{text}");
+}
+
+/// What the brokers and the members of the groups say of each other.
+fn watched(story: &mut Story, groups: &[&str]) {
+    use staticfire_judge::check::ownership::Group;
+    use staticfire_judge::timeline::{Node, Role};
+    let facts = &mut story.watched.ownership;
+    facts.until_us = 200_000_000;
+    for group in groups {
+        facts.groups.insert((*group).into(), Group::default());
+        let name: std::sync::Arc<str> = format!("{group}-1").into();
+        let role = Role::Member((*group).into());
+        facts.timeline.nodes.push(Node { machine: name.clone(), name: name.clone(), role });
+        facts.timeline.lives.insert(name, vec![std::ops::Range { start: 0, end: u64::MAX }]);
+    }
+}
+
+#[test]
+fn owners_delays_and_commits_are_asked_for() {
+    let text = complaint("never", |story| watched(story, &[GROUP]));
+    assert!(text.contains("a Orders queue 0: nobody of orders has it"), "{text}");
+    let step = |at_us| staticfire_judge::watch::TenureStep {
+        consumer: "orders-1".into(),
+        consumer_group: GROUP.into(),
+        queue: queue(0),
+        has_it: true,
+        at_us,
+        ordinal: 1,
+    };
+    let owned = |story: &mut Story| {
+        watched(story, &[GROUP]);
+        story.history.watch.steps.push(step(1));
+    };
+    assert_eq!(complaint("never", owned), "");
+    let text = complaint("never", |story| {
+        owned(story);
+        story.watched.pace.topics.insert(TOPIC.into(), Some(None));
+        let given = &mut story.history.deliveries[4];
+        (given.consumer, given.at_us, given.ordinal) = ("orders-1".into(), 60_000_000, 70);
+    });
+    assert!(text.contains("orders-1 was given k000002 at 2"), "{text}");
+    let text = complaint("never", |story| {
+        let raise = staticfire_judge::watch::Raise { queue_offset: 3, at_us: 9, ordinal: 99 };
+        story.history.watch.note_committed((GROUP.into(), queue(0)), raise);
+    });
+    assert!(text.contains("orders committed 3 before a listener had ended"), "{text}");
 }
 
 #[test]

@@ -173,7 +173,12 @@ impl Workload {
 
     fn note_end(&self, taken: Taken, fails: bool) {
         let Taken { orderly, number, failure } = taken;
-        self.traffic.history().cut_short.remove(&failure.delivered);
+        let now_us = self.traffic.trace().now_us();
+        {
+            let mut history = self.traffic.history();
+            history.cut_short.remove(&failure.delivered);
+            history.watch.listener_ends.insert(failure.delivered, now_us);
+        }
         if !fails && !orderly {
             return;
         }

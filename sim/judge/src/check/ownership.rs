@@ -1,0 +1,265 @@
+//! Of a consumer group that shares its messages every queue has one owner: none is without one, and none has two, for
+//! longer than a rebalance takes ([`pace`]). And it keeps its owner while nobody comes or goes.
+//!
+//! Who has a queue its members say, as only they know. What counts is time in which brokers, name servers and members
+//! lived and could talk, and had been able to for as long as it takes them to learn of each other again
+//! ([`Calm`]); who is paused has nothing meanwhile. A queue counts while the clients know that there is a broker behind
+//! it: from an acknowledgement, or from when a member took it, until a broker of its group comes or goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Checker, Violation};
+use crate::calm::Calm;
+use crate::history::{History, QueueKey};
+use crate::timeline::{Role, Timeline};
+use crate::watch::TenureStep;
+
+pub mod pace;
+mod tenure;
+
+use pace::Pace;
+use tenure::{Stretch, Tenures};
+
+/// A consumer group that shares its messages.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Whether it consumes in order, and locks its queues for that.
+    pub orderly: bool,
+    /// How long a listener may have a message, microseconds.
+    pub listener_us: u64,
+}
+
+/// Facts beside the history.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The groups whose members tell who has which queue, by name.
+    pub groups: BTreeMap<Arc<str>, Group>,
+    /// What troubled them, and the brokers and name servers.
+    pub timeline: Timeline,
+    /// What a link takes in one direction, microseconds.
+    pub latency_us: u64,
+    /// Up to when it is judged: simulated microseconds.
+    pub until_us: u64,
+}
+
+/// What is found of the queues' owners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Queues without an owner, with two, or with another one for no reason.
+    pub violations: Vec<Violation>,
+    /// How often a queue went from one member to another.
+    pub moves: u32,
+    /// How often for no reason.
+    pub needless_moves: u32,
+    /// Until when it has to be watched before what is open now can be judged: a queue without an owner, or with two.
+    pub open_until_us: Option<u64>,
+}
+
+/// Judges the groups of `facts`.
+#[must_use]
+pub fn judge(history: &History, facts: &Facts) -> Judged {
+    let mut judged = Judged::default();
+    for (name, group) in &facts.groups {
+        let queues = queues(history, name, facts.until_us);
+        if let Some(pace) = Pace::of(group, queues.len() as u64, facts.latency_us) {
+            let judge = GroupJudge::of(facts, name, &queues, pace);
+            queues.iter().for_each(|(queue, told)| judge.judge(queue, told, &mut judged));
+        }
+    }
+    judged
+}
+
+/// What clients said of a queue.
+#[derive(Default)]
+struct Told<'a> {
+    /// Who took it and gave it up, in the order of the trace.
+    steps: Vec<&'a TenureStep>,
+    /// When it was known to be there, in order.
+    signs: Vec<u64>,
+}
+
+/// The queues that a group is known to have to share out.
+fn queues<'a>(
+    history: &'a History,
+    group: &str,
+    until_us: u64,
+) -> BTreeMap<&'a QueueKey, Told<'a>> {
+    let mut queues: BTreeMap<&QueueKey, Told<'a>> = BTreeMap::new();
+    let topics = history.subscriptions.get(group).map_or(&[][..], Vec::as_slice);
+    for send in history.acked().filter(|send| topics.contains(&send.topic)) {
+        if let Some(place) = &send.place {
+            queues.entry(&place.queue).or_default().signs.push(send.ended_us);
+        }
+    }
+    let is_judged = |it: &&TenureStep| *it.consumer_group == *group && it.at_us <= until_us;
+    for step in history.watch.steps.iter().filter(is_judged) {
+        let told = queues.entry(&step.queue).or_default();
+        told.steps.push(step);
+        if step.has_it {
+            told.signs.push(step.at_us);
+        }
+    }
+    queues.retain(|_, told| !told.signs.is_empty());
+    queues.values_mut().for_each(|told| told.signs.sort_unstable());
+    queues
+}
+
+/// A group whose queues are judged.
+struct GroupJudge<'a> {
+    facts: &'a Facts,
+    name: &'a Arc<str>,
+    pace: Pace,
+    /// By topic: members divide the queues of each by themselves.
+    calm: BTreeMap<&'a str, Calm>,
+    /// When no member was there.
+    deserted: Vec<Range<u64>>,
+}
+
+impl<'a> GroupJudge<'a> {
+    fn of(
+        facts: &'a Facts,
+        name: &'a Arc<str>,
+        queues: &BTreeMap<&'a QueueKey, Told<'a>>,
+        pace: Pace,
+    ) -> Self {
+        let timeline = &facts.timeline;
+        let troubles = pace.spans(timeline, name);
+        let is_member = |role: &Role| matches!(role, Role::Member(group) if group == name);
+        let members = timeline.nodes.iter().filter(|node| is_member(&node.role));
+        let lives = members.flat_map(|node| timeline.lives_of(&node.name));
+        let deserted = complement(lives.cloned().collect());
+        // What they share out when they come together is no news.
+        let first_us = deserted.first().filter(|it| it.start == 0).map_or(0, |it| it.end);
+        let together_us = first_us.saturating_add(pace.seen_us);
+        let mut first_signs: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for (queue, told) in queues {
+            first_signs.entry(&*queue.topic).or_default().push(told.signs[0]);
+        }
+        let calm = first_signs.into_iter().map(|(topic, signs)| {
+            let news = signs.into_iter().filter(|at_us| *at_us > together_us);
+            let news = news.map(|at_us| pace.new_queue(at_us));
+            (topic, Calm::beside(troubles.iter().copied().chain(news).collect()))
+        });
+        GroupJudge { facts, name, calm: calm.collect(), deserted, pace }
+    }
+
+    fn judge(&self, queue: &QueueKey, told: &Told<'_>, judged: &mut Judged) {
+        let calm = &self.calm[&*queue.topic];
+        let tenures = Tenures::of(&told.steps, &self.facts.timeline);
+        self.judge_moves(queue, &tenures, calm, judged);
+        let others = self.unserved(queue, told).into_iter().chain(self.deserted.iter().cloned());
+        let calm = calm.outside(others);
+        for stretch in tenures.stretches(told.signs[0]..self.facts.until_us) {
+            self.judge_stretch(queue, told, &stretch, &calm, judged);
+        }
+    }
+
+    /// A time in which a queue had no owner, or more than one.
+    fn judge_stretch(
+        &self,
+        queue: &QueueKey,
+        told: &Told<'_>,
+        stretch: &Stretch,
+        calm: &Calm,
+        judged: &mut Judged,
+    ) {
+        let Range { start, end } = stretch.time;
+        let due = start.saturating_add(self.pace.base_us);
+        let Some(found_us) = calm.first_in(due..end) else {
+            if end == self.facts.until_us {
+                let open = calm.first_in(due.max(end)..u64::MAX);
+                judged.open_until_us = judged.open_until_us.max(open);
+            }
+            return;
+        };
+        let (group, owners) = (self.name, &stretch.owners);
+        let owners: Vec<&str> = owners.iter().map(|it| &**it).collect();
+        let what = match owners.is_empty() {
+            true => format!("nobody of {group} has it"),
+            false => format!("{} of {group} have it at once", owners.join(" and ")),
+        };
+        let (since, by) = (seconds(start), seconds(found_us));
+        let text = format!(
+            "{queue}: {what} since {since}, and at {by} nothing had been in the way for long enough"
+        );
+        let found = Violation::new(Checker::Ownership, text);
+        let step = told.steps.iter().rfind(|it| it.at_us <= start);
+        judged.violations.push(match step {
+            Some(step) => found.at(step.ordinal),
+            None => found,
+        });
+    }
+
+    /// Counts how often a queue changed hands. The first time that it did for no reason says it all.
+    fn judge_moves(
+        &self,
+        queue: &QueueKey,
+        tenures: &Tenures<'_>,
+        calm: &Calm,
+        judged: &mut Judged,
+    ) {
+        let mut is_first = true;
+        for (before, taken) in tenures.moves() {
+            judged.moves += 1;
+            if !calm.is_at(taken.at_us) {
+                continue;
+            }
+            judged.needless_moves += 1;
+            if std::mem::take(&mut is_first) {
+                let text = format!(
+                    "{queue}: {} of {} took it from {before} at {}, though nobody had come or gone",
+                    taken.consumer,
+                    self.name,
+                    seconds(taken.at_us)
+                );
+                let found = Violation::new(Checker::Ownership, text).at(taken.ordinal);
+                judged.violations.push(found);
+            }
+        }
+    }
+
+    /// When nobody knows whether there is a broker behind a queue.
+    fn unserved(&self, queue: &QueueKey, told: &Told<'_>) -> Vec<Range<u64>> {
+        let timeline = &self.facts.timeline;
+        let keeps = |name: &str| {
+            timeline.role(name).is_some_and(|it| *it == Role::Broker(Arc::clone(&queue.group)))
+        };
+        let troubles =
+            timeline.troubles.iter().filter(|it| it.what.is_turn() && it.concerns(keeps));
+        let turns: BTreeSet<u64> = troubles.flat_map(|it| [it.from_us, it.until_us]).collect();
+        let mut served: Vec<Range<u64>> = Vec::new();
+        for sign in &told.signs {
+            let until = turns.range(sign..).next().copied().unwrap_or(u64::MAX);
+            match served.last_mut().filter(|last| last.end >= *sign) {
+                Some(last) => last.end = last.end.max(until),
+                None => served.push(*sign..until),
+            }
+        }
+        complement(served)
+    }
+}
+
+/// What lies outside of `ranges`.
+fn complement(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_by_key(|it| (it.start, it.end));
+    let (mut outside, mut from) = (Vec::new(), 0);
+    for it in ranges {
+        if from < it.start {
+            outside.push(from..it.start);
+        }
+        from = from.max(it.end);
+    }
+    if from < u64::MAX {
+        outside.push(from..u64::MAX);
+    }
+    outside
+}
+
+fn seconds(at_us: u64) -> String {
+    format!("{:.3} s", at_us as f64 / 1_000_000.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+use super::*;
+use crate::history::{Outcome, Place, SendOp};
+use crate::timeline::{Node, Trouble, What};
+
+const S: u64 = 1_000_000;
+
+fn queue(queue_id: u32) -> QueueKey {
+    QueueKey { group: "a".into(), topic: "T".into(), queue_id }
+}
+
+/// Member, second, and whether it has queue 0 from there on.
+type Step = (&'static str, u64, bool);
+
+/// A history in which queue 0 is written to at 20 s, and such steps.
+fn history(steps: &[Step]) -> History {
+    let mut history = History::default();
+    history.subscriptions.insert("g".into(), vec!["T".into()]);
+    let steps = (100..).zip(steps).map(|(ordinal, (consumer, at_s, has_it))| TenureStep {
+        consumer: (*consumer).into(),
+        consumer_group: "g".into(),
+        queue: queue(0),
+        has_it: *has_it,
+        at_us: at_s * S,
+        ordinal,
+    });
+    history.watch.steps = steps.collect();
+    history.sends.push(SendOp {
+        number: 1,
+        topic: "T".into(),
+        started_us: 20 * S,
+        ended_us: 20 * S,
+        ordinal: 1,
+        outcome: Outcome::Acked,
+        status: "SEND_OK".into(),
+        group: Some("a".into()),
+        place: Some(Place { queue: queue(0), queue_offset: 0, phy_offset: 0 }),
+        attempts: Some(1),
+        sharding_key: None,
+    });
+    history
+}
+
+fn trouble(what: What, who: &str, from_s: u64, until_s: u64) -> Trouble {
+    let until_us = until_s.saturating_mul(S);
+    Trouble { what, sides: vec![vec![who.into()]], from_us: from_s * S, until_us, ordinal: 0 }
+}
+
+/// Two members that live from the first second on, judged up to the 1,000th.
+fn facts() -> Facts {
+    let node = |name: &str, role: Role| Node { name: name.into(), machine: name.into(), role };
+    let member = || Role::Member("g".into());
+    let nodes = vec![
+        node("n", Role::NameServer),
+        node("a", Role::Broker("a".into())),
+        node("c", member()),
+        node("d", member()),
+    ];
+    let life = || vec![Range { start: S, end: u64::MAX }];
+    let came = |who| trouble(What::Came { first: true }, who, 1, 1);
+    Facts {
+        groups: [("g".into(), Group::default())].into(),
+        timeline: Timeline {
+            nodes,
+            troubles: vec![came("c"), came("d")],
+            lives: [("c".into(), life()), ("d".into(), life())].into(),
+            ..Timeline::default()
+        },
+        latency_us: 1_000,
+        until_us: 1_000 * S,
+    }
+}
+
+fn found(steps: &[Step], doctor: impl FnOnce(&mut Facts)) -> Vec<String> {
+    let mut facts = facts();
+    doctor(&mut facts);
+    judge(&history(steps), &facts).violations.into_iter().map(|it| it.text).collect()
+}
+
+fn calm(_: &mut Facts) {}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn a_queue_with_one_owner_passes() {
+    assert_eq!(found(&[("c", 2, true)], calm), NOTHING);
+    let handed_over = [("c", 2, true), ("c", 10, false), ("d", 11, true)];
+    assert_eq!(found(&handed_over, calm), NOTHING, "the group comes together");
+}
+
+#[test]
+fn a_queue_that_nobody_has_is_found() {
+    let never = &found(&[], calm)[0];
+    assert!(never.contains("nobody of g has it since 20.000 s"), "{never}");
+    let orphaned = [("c", 2, true), ("c", 100, false)];
+    assert!(found(&orphaned, calm)[0].contains("since 100.000 s"));
+    let soon = [orphaned[0], orphaned[1], ("d", 120, true)];
+    assert_eq!(found(&soon, calm).len(), 1, "it went to another for no reason, but in time");
+    let soon = [orphaned[0], orphaned[1], ("c", 120, true)];
+    assert_eq!(found(&soon, calm), NOTHING);
+    let late = [orphaned[0], orphaned[1], ("c", 123, true)];
+    assert_eq!(found(&late, calm).len(), 1);
+    // Nobody is left, or nobody has watched for long enough.
+    let dead = |facts: &mut Facts| {
+        facts.timeline.lives.values_mut().for_each(|lives| lives[0].end = 101 * S);
+    };
+    assert_eq!(found(&orphaned, dead), NOTHING);
+    assert_eq!(found(&orphaned, |facts| facts.until_us = 121 * S), NOTHING);
+    let mut early = facts();
+    early.until_us = 110 * S;
+    let open = judge(&history(&orphaned), &early).open_until_us.unwrap();
+    assert!((120 * S..123 * S).contains(&open), "{open}");
+}
+
+#[test]
+fn a_queue_that_two_have_is_found() {
+    let both = [("c", 2, true), ("d", 100, true)];
+    let text = &found(&both, calm)[1];
+    assert!(text.contains("c and d of g have it at once since 100.000 s"), "{text}");
+    let came = |facts: &mut Facts| {
+        facts.timeline.troubles.push(trouble(What::Came { first: false }, "d", 99, 99));
+    };
+    assert_eq!(found(&[both[0], both[1], ("c", 119, false)], came), NOTHING);
+    assert_eq!(found(&[both[0], both[1], ("c", 123, false)], came).len(), 1);
+    // One that is paused has nothing, and is told late.
+    let paused = |until_s: u64| {
+        move |facts: &mut Facts| {
+            facts.timeline.troubles.push(trouble(What::Paused, "c", 90, until_s));
+            let lives = [1..90, until_s..u64::MAX / S];
+            let lives = lives.map(|life| life.start * S..life.end.saturating_mul(S));
+            facts.timeline.lives.insert("c".into(), lives.into());
+        }
+    };
+    assert_eq!(found(&both, paused(2_000)), NOTHING);
+    assert_eq!(found(&[both[0], both[1], ("c", 345, false)], paused(300)), NOTHING);
+    assert_eq!(found(&[both[0], both[1], ("c", 359, false)], paused(300)).len(), 1);
+}
+
+#[test]
+fn whoever_dies_has_nothing_more() {
+    let dies = |what: What| {
+        move |facts: &mut Facts| {
+            facts.timeline.troubles.push(trouble(what, "c", 100, 100));
+            facts.timeline.troubles.push(trouble(What::Came { first: false }, "c", 105, 105));
+            facts.timeline.ends.insert("c".into(), vec![100 * S]);
+            let lives = [Range { start: S, end: 100 * S }, Range { start: 105 * S, end: u64::MAX }];
+            facts.timeline.lives.insert("c".into(), lives.into());
+        }
+    };
+    let taken = |at_s| [("c", 2, true), ("d", at_s, true)];
+    assert_eq!(found(&taken(121), dies(What::Left)), NOTHING);
+    assert_eq!(
+        found(&taken(128), dies(What::Left)).len(),
+        2,
+        "and by then the one that came back has all"
+    );
+    assert_eq!(found(&taken(240), dies(What::Vanished)), NOTHING, "nobody hears of it");
+    assert_eq!(found(&taken(260), dies(What::Vanished)).len(), 2);
+    // In order the lock has to run out as well.
+    let in_order = |facts: &mut Facts| {
+        dies(What::Left)(facts);
+        facts.groups.get_mut("g").unwrap().orderly = true;
+    };
+    assert_eq!(found(&taken(180), in_order), NOTHING);
+    assert_eq!(found(&taken(240), in_order).len(), 2);
+}
+
+#[test]
+fn troubles_suspend_the_limit_and_no_longer_than_they_are_felt() {
+    let orphaned = [("c", 2, true), ("c", 100, false), ("c", 400, true)];
+    let link = |facts: &mut Facts, from_s, until_s| {
+        let sides = vec![vec!["a".into()], vec!["d".into()]];
+        let cut = Trouble { sides, ..trouble(What::Cut, "a", from_s, until_s) };
+        facts.timeline.troubles.push(cut);
+    };
+    assert_eq!(found(&orphaned, |facts| link(facts, 95, 300)), NOTHING);
+    assert_eq!(found(&orphaned, |facts| link(facts, 95, 200)).len(), 1);
+    let strangers = |facts: &mut Facts| {
+        facts.timeline.nodes.retain(|node| &*node.name != "d");
+        link(facts, 95, 300);
+    };
+    assert_eq!(found(&orphaned, strangers).len(), 1, "nobody of the group is at that end");
+    // A broker that comes or goes: nobody knows whether there is one.
+    let restart = |facts: &mut Facts| {
+        facts.timeline.troubles.push(trouble(What::Left, "a", 50, 50));
+        facts.timeline.troubles.push(trouble(What::Came { first: false }, "a", 60, 60));
+    };
+    assert_eq!(found(&orphaned, restart), NOTHING);
+    let mut told = history(&orphaned);
+    told.sends.push(SendOp { ended_us: 70 * S, ..told.sends[0].clone() });
+    let mut facts = facts();
+    restart(&mut facts);
+    assert_eq!(judge(&told, &facts).violations.len(), 1, "somebody acknowledged a message since");
+    facts.latency_us = 600_000;
+    assert_eq!(judge(&told, &facts), Judged::default(), "requests time out by themselves");
+}
+
+#[test]
+fn a_queue_goes_to_another_only_when_somebody_comes_or_goes() {
+    let shuffled =
+        [("c", 2, true), ("c", 100, false), ("d", 100, true), ("d", 120, false), ("c", 120, true)];
+    let judged = judge(&history(&shuffled), &facts());
+    assert_eq!((judged.moves, judged.needless_moves, judged.violations.len()), (2, 2, 1));
+    let text = &judged.violations[0].text;
+    assert!(text.contains("d of g took it from c at 100.000 s, though nobody"), "{text}");
+    let mut facts = facts();
+    facts.timeline.troubles.push(trouble(What::Came { first: false }, "d", 99, 99));
+    let judged = judge(&history(&shuffled[..3]), &facts);
+    assert_eq!((judged.moves, judged.needless_moves), (1, 0));
+    // A queue that is heard of for the first time makes all of its topic move.
+    let mut told = history(&shuffled[..3]);
+    let mut other = told.watch.steps[0].clone();
+    (other.queue, other.at_us) = (queue(1), 140 * S);
+    told.watch.steps.push(other);
+    facts.timeline.troubles.pop();
+    assert_eq!(judge(&told, &facts).needless_moves, 0);
+    told.watch.steps.last_mut().unwrap().queue.topic = "%RETRY%g".into();
+    assert_eq!(judge(&told, &facts).needless_moves, 1);
+}

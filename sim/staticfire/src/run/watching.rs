@@ -1,0 +1,126 @@
+//! Who has which queue, who lived when, and how far groups had committed: what the trace tells of consumption, for
+//! the judge.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use staticfire_judge::check::lateness::Pace;
+use staticfire_judge::check::ownership::{Facts, Group};
+use staticfire_judge::history::{History, QueueKey};
+use staticfire_judge::timeline::{Node, Role, Timeline};
+use staticfire_judge::watch::{Raise, TenureStep};
+use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
+
+use crate::lock;
+use crate::plan::{Plan, expand};
+use crate::run::Clients;
+use crate::run::cluster::Cluster;
+
+/// What is known of consumption when a story ends.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// Of the groups whose members share the messages.
+    pub(super) ownership: Facts,
+    /// What takes its time.
+    pub(super) pace: Pace,
+}
+
+impl Watched {
+    /// What is known now.
+    pub(super) fn of(cluster: &Cluster, clients: &Clients, plan: &Plan) -> Self {
+        let trace = cluster.trace();
+        let latency_us = plan.cluster.link_latency.0 * 1_000;
+        let groups = clients.works.iter().flat_map(|work| work.plan.all_consumer_groups());
+        let shared = groups.filter(|group| !group.broadcast).map(|group| {
+            let listener_us = group.consume_time.0 * 1_000;
+            (trace.name(&group.name), Group { orderly: group.orderly, listener_us })
+        });
+        let ownership = Facts {
+            groups: shared.collect(),
+            timeline: Timeline::of(trace, nodes(cluster, clients, plan)),
+            latency_us,
+            until_us: trace.now_us(),
+        };
+        Watched { ownership, pace: pace(plan, trace) }
+    }
+}
+
+/// The name servers, the brokers and the members of consumer groups.
+fn nodes(cluster: &Cluster, clients: &Clients, plan: &Plan) -> Vec<Node> {
+    let trace = cluster.trace();
+    let node = |name: &str, role: Role| {
+        let machine = Name::clone(cluster.node(name).machine().name());
+        Node { name: trace.name(name), machine, role }
+    };
+    let namesrvs = expand::expand(&plan.cluster).namesrvs;
+    let namesrvs = namesrvs.iter().map(|it| node(&it.name, Role::NameServer));
+    let brokers = cluster.brokers().values();
+    let brokers = brokers.map(|it| node(it.name(), Role::Broker(trace.name(&it.group()))));
+    let mut nodes: Vec<Node> = namesrvs.chain(brokers).collect();
+    for work in &clients.works {
+        for group in work.plan.all_consumer_groups() {
+            let role = || Role::Member(trace.name(&group.name));
+            nodes.extend(work.plan.consumer_names(&group).map(|name| node(&name, role())));
+        }
+    }
+    nodes
+}
+
+/// What the settings of a plan say of the time that messages take.
+fn pace(plan: &Plan, trace: &Trace) -> Pace {
+    let mut pace = Pace {
+        latency_us: plan.cluster.link_latency.0 * 1_000,
+        sync_us: plan.cluster.sync_latency[1].0 * 1_000,
+        delays_us: plan.delay_levels().delays_ms().iter().map(|ms| ms * 1_000).collect(),
+        ..Pace::default()
+    };
+    for work in &plan.workloads {
+        let topic = trace.name(&work.topic);
+        let level = (work.delay_level > 0).then_some(work.delay_level as usize);
+        // Of a topic that several workloads write to nobody knows what was delayed, and how long.
+        let is_known = work.transaction.is_none() && !pace.topics.contains_key(&topic);
+        pace.topics.insert(topic, is_known.then_some(level));
+        for group in work.all_consumer_groups().into_iter().filter(|group| group.orderly) {
+            let members = work.consumer_names(&group).filter(|_| group.broadcast);
+            pace.orderly.extend(members.chain([group.name.clone()]).map(|it| trace.name(&it)));
+        }
+    }
+    pace
+}
+
+/// Lets `history` know of who takes and gives up queues, and of what brokers take for groups' offsets.
+pub(super) fn watch(trace: &Trace, history: &Arc<Mutex<History>>) {
+    let history = Arc::clone(history);
+    let is_wanted = |event: &TraceEvent| {
+        matches!(
+            event,
+            TraceEvent::PullOffset { .. }
+                | TraceEvent::QueueGivenUp { .. }
+                | TraceEvent::OffsetCommitted { .. }
+        )
+    };
+    trace.listen(is_wanted, move |record| {
+        note(&mut lock(&history), record);
+        ControlFlow::Continue(())
+    });
+}
+
+fn note(history: &mut History, record: &TraceRecord) {
+    let (TraceEvent::PullOffset { group, topic, broker_name, queue_id, .. }
+    | TraceEvent::QueueGivenUp { group, topic, broker_name, queue_id }
+    | TraceEvent::OffsetCommitted { group, topic, broker_name, queue_id, .. }) = &record.event
+    else {
+        return;
+    };
+    let (consumer_group, topic) = (Name::clone(group), Name::clone(topic));
+    let queue = QueueKey { group: Name::clone(broker_name), topic, queue_id: *queue_id };
+    let (at_us, ordinal) = (record.at_us, record.ordinal);
+    if let TraceEvent::OffsetCommitted { offset, .. } = record.event {
+        let raise = Raise { queue_offset: offset, at_us, ordinal };
+        return history.watch.note_committed((consumer_group, queue), raise);
+    }
+    let has_it = matches!(record.event, TraceEvent::PullOffset { .. });
+    let consumer = Name::clone(&record.source);
+    let step = TenureStep { consumer, consumer_group, queue, has_it, at_us, ordinal };
+    history.watch.steps.push(step);
+}
