@@ -198,6 +198,17 @@ impl ConsumerGroup<'_> {
         });
     }
 
+    /// Reports that a queue is not this consumer's any more.
+    pub(crate) fn tell_given_up(self, queue: &MessageQueue) {
+        let Ok(queue_id) = u32::try_from(queue.queue_id) else { return };
+        self.instance.env().probe.emit(&Event::QueueGivenUp {
+            group: self.name,
+            topic: &queue.topic,
+            broker_name: &queue.broker_name,
+            queue_id,
+        });
+    }
+
     /// The committed offset of a queue, `None` if there is none.
     pub(crate) async fn fetch_consume_offset(
         self,

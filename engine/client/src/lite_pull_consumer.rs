@@ -347,6 +347,7 @@ impl Inner {
             if let Some(offset) = committed {
                 self.group().persist(&queue, offset, || true).await;
             }
+            self.group().tell_given_up(&queue);
         }
         self.unblocked.notify_waiters();
         for queue in queues {

@@ -250,13 +250,7 @@ impl ConsumerInner {
 
     /// Reports that a queue is not this consumer's any more.
     pub(crate) fn tell_given_up(&self, queue: &MessageQueue) {
-        let Ok(queue_id) = u32::try_from(queue.queue_id) else { return };
-        self.instance.env().probe.emit(&Event::QueueGivenUp {
-            group: &self.config.group,
-            topic: &queue.topic,
-            broker_name: &queue.broker_name,
-            queue_id,
-        });
+        self.group().tell_given_up(queue);
     }
 }
 

@@ -24,8 +24,11 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
     let found = judged.filter_map(|(place, raises)| {
         let reading = history.read_back.get(&place.1)?;
         let ended = ended.get(&*place.0);
-        let ended_us = |number: u32| ended.and_then(|ended| ended.get(&number)).copied();
-        passed(place, raises, reading, facts, &acked, &ended_us)
+        let is_done = |number: u32, at_us: u64| {
+            let end_us = ended.and_then(|ended| ended.get(&number));
+            end_us.is_some_and(|end_us| *end_us <= at_us) || !history.wants(&place.0, number)
+        };
+        passed(place, raises, reading, facts, &acked, &is_done)
     });
     found.collect()
 }
@@ -50,7 +53,7 @@ fn passed(
     reading: &QueueReading,
     facts: &Facts,
     acked: &BTreeMap<u32, &SendOp>,
-    ended_us: &dyn Fn(u32) -> Option<u64>,
+    is_done: &dyn Fn(u32, u64) -> bool,
 ) -> Option<Violation> {
     let (group, queue) = place;
     let excuse = facts.excuses.at(place);
@@ -65,8 +68,7 @@ fn passed(
                 });
                 is_there && send.ordinal < raise.ordinal
             });
-            let was_ended = ended_us(number).is_some_and(|ended_us| ended_us <= raise.at_us);
-            if lay_there && !was_ended && !excuse.covers(message.queue_offset) {
+            if lay_there && !is_done(number, raise.at_us) && !excuse.covers(message.queue_offset) {
                 let text = format!(
                     "{queue}: {group} committed {} before a listener had ended with message {number} at {}",
                     raise.queue_offset, message.queue_offset
@@ -81,7 +83,7 @@ fn passed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::offsets::excuse::Excuses;
+    use crate::check::offsets::excuse::{Excuses, Reused};
     use crate::history::{Outcome, Place, a_delivery};
 
     /// Three messages that were acknowledged, given at 10, 20 and 30 µs and read back.
@@ -124,7 +126,7 @@ mod tests {
         }
         let mut facts = Facts::default();
         doctor(&mut history, &mut facts);
-        facts.excuses = Excuses::of(&history, |_| None);
+        facts.excuses = Excuses::of(&history, |_| None, &Reused::new());
         check(&history, &facts).into_iter().map(|it| it.text).collect()
     }
 
@@ -134,6 +136,16 @@ mod tests {
     fn what_listeners_have_ended_with_may_be_committed() {
         assert_eq!(found(&[(1, 15), (2, 25), (2, 26), (3, 40)], |_, _| {}), NOTHING);
         assert_eq!(found(&[], |_, _| {}), NOTHING);
+    }
+
+    #[test]
+    fn what_a_filter_keeps_from_a_group_may_be_passed() {
+        let early = [(1, 15), (3, 25)];
+        assert_eq!(found(&early, |_, _| {}).len(), 1);
+        let unwanted = |history: &mut History, _: &mut Facts| {
+            history.unwanted.insert("g".into(), [1, 2].into());
+        };
+        assert_eq!(found(&early, unwanted), NOTHING);
     }
 
     #[test]

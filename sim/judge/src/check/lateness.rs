@@ -58,6 +58,8 @@ pub struct Pace {
     pub topics: BTreeMap<Arc<str>, Option<Option<usize>>>,
     /// Readers that consume in order.
     pub orderly: BTreeSet<Arc<str>>,
+    /// Readers that poll: how soon is theirs to say.
+    pub polling: BTreeSet<Arc<str>>,
 }
 
 impl Pace {
@@ -110,6 +112,7 @@ pub fn check(history: &History, timeline: &Timeline, pace: &Pace) -> Vec<Violati
             *level = *at_us;
         }
         if !late_in.contains(queue)
+            && !pace.polling.contains(consumer_group)
             && let Some(late) = judge.late(delivery, ready_us)
         {
             late_in.insert(queue);

@@ -78,11 +78,18 @@ fn pace(plan: &Plan, trace: &Trace) -> Pace {
         let topic = trace.name(&work.topic);
         let level = (work.delay_level > 0).then_some(work.delay_level as usize);
         // Of a topic that several workloads write to nobody knows what was delayed, and how long.
-        let is_known = work.transaction.is_none() && !pace.topics.contains_key(&topic);
+        let is_known = work.transaction.is_none()
+            && work.delay_levels.is_none()
+            && !pace.topics.contains_key(&topic);
         pace.topics.insert(topic, is_known.then_some(level));
-        for group in work.all_consumer_groups().into_iter().filter(|group| group.orderly) {
+        for group in work.all_consumer_groups() {
             let members = work.consumer_names(&group).filter(|_| group.broadcast);
-            pace.orderly.extend(members.chain([group.name.clone()]).map(|it| trace.name(&it)));
+            let readers = members.chain([group.name.clone()]).map(|it| trace.name(&it));
+            match (group.orderly, group.lite_pull) {
+                (true, _) => pace.orderly.extend(readers),
+                (_, true) => pace.polling.extend(readers),
+                _ => {}
+            }
         }
     }
     pace
