@@ -4,13 +4,14 @@
 //!
 //! - [`config`] what a broker obeys, [`error`] why it does not start;
 //! - `controller` start and shutdown, `context` what everything shares, `limits` how much is kept;
-//! - `processor` the requests it answers, `waiting_sends` those that wait for the store;
+//! - `processor` the requests it answers, `work_queue` those that wait for their turn, `waiting_sends` those that wait
+//!   for the store;
 //! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
 //!   `consumer_offset_manager`, `delay_offset_manager` over `offset_file`: its tables;
 //!   `offset_guard` offsets beyond a queue's end;
 //! - `schedule_message_service` delivers delayed messages; `transactional_message`: how the messages of
 //!   transactions are stored; `transaction_ends`: each ends once; `transaction_check_service` asks about those
-//!   that nobody ends; `real_message`: what waits under a topic of the broker's own;
+//!   that nobody ends, `transaction_questions` counts that, `transaction_check_put_back` does as 4.9 does; `real_message`: what waits under a topic of the broker's own;
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
 //!   `client_housekeeping`: its clients; `subscription` what they want;
 //!   `rebalance_lock_manager` who of them may consume in order;
