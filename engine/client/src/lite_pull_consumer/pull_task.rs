@@ -52,7 +52,7 @@ impl Inner {
                 continue;
             };
             match self.pull_once(queue, offset).await {
-                Ok(result) => self.take_over(queue, process_queue, result),
+                Ok(result) => self.take_over(queue, process_queue, offset, result),
                 Err(error) => {
                     tracing::debug!(?queue, %error, "pull failed");
                     tokio::time::sleep(pause_after(&error)).await;
@@ -137,6 +137,7 @@ impl Inner {
         &self,
         queue: &MessageQueue,
         process_queue: &Arc<ProcessQueue>,
+        offset: i64,
         result: PullResult,
     ) {
         let PullResult { next_begin_offset, min_offset, max_offset, .. } = result;
@@ -148,7 +149,10 @@ impl Inner {
                 max_offset,
                 "offset out of bounds"
             );
-            self.group().tell_pull_offset(queue, next_begin_offset.min(max_offset));
+        }
+        // A slave moves it back without calling the offset illegal.
+        if result.pull_status == PullStatus::OffsetIllegal || next_begin_offset < offset {
+            self.group().tell_pull_offset(queue, next_begin_offset);
         }
         let namespace = self.instance.namespace();
         let mut state = self.state();
