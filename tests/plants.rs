@@ -12,12 +12,11 @@
 #![expect(clippy::print_stdout, reason = "what was found by whom is what one wants to read")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use mq_store::config::FlushDiskType;
-use mq_store::plant::{Finder, Plant, PlantRow};
+use mq_store::plant::{Finder, Plant, PlantRow, plant_on_this_thread};
 use mq_tests::crash::{OPERATIONS, Size, enumerate, model};
-use mq_tests::shapes;
+use mq_tests::plants::{generated, named, story};
 use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::plan::Plan;
 use staticfire::run;
@@ -55,11 +54,6 @@ fn play(mut plan: Plan, seed: u64, plants: &[String]) -> Option<Found> {
         checkers: outcome.violations.iter().map(|it| it.checker.to_string()).collect(),
         first: outcome.report.findings.first().map_or_else(String::new, ToString::to_string),
     })
-}
-
-/// The plan that the generator makes of a seed.
-fn generated(seed: u64) -> Plan {
-    shapes::shape(seed).plan()
 }
 
 /// The first seed under which the plant shows in the plan that `plan_of` makes of it; tells of it.
@@ -167,6 +161,29 @@ fn stories_find_what_they_must() {
     assert!(hidden.is_empty(), "not found, or found where they are not: {hidden:?}");
 }
 
+/// With its plant a test finds something, and nothing without.
+#[test]
+fn tests_find_what_they_must() {
+    let find = |name: &str| named::ALL.iter().find(|(named, _)| *named == name).map(|it| it.1);
+    let mut run_of = 0;
+    for row in Plant::ROWS {
+        for finder in row.finders {
+            let Finder::Test(name) = finder else { continue };
+            introduce(row.plant);
+            let test = find(name).unwrap_or_else(|| panic!("no test is called {name:?}"));
+            plant_on_this_thread(&BTreeSet::new());
+            assert_eq!(test(), None, "without {}", row.name);
+            plant_on_this_thread(&BTreeSet::from([row.plant]));
+            let found = test();
+            plant_on_this_thread(&BTreeSet::new());
+            println!("  {name}: {found:?}");
+            assert!(found.is_some(), "{} is not found", row.name);
+            run_of += 1;
+        }
+    }
+    assert_eq!(run_of, named::ALL.len(), "each test has a plant of its own");
+}
+
 /// A swarm's plan under its own seed shows it, and no row of the matrix does.
 #[test]
 fn the_swarm_finds_what_no_row_of_the_matrix_does() {
@@ -183,13 +200,6 @@ fn the_swarm_finds_what_no_row_of_the_matrix_does() {
         assert!(rows.is_empty(), "{plant} is red in {rows:?}");
     }
     assert!(hidden.is_empty(), "not found in {SEEDS} plans: {hidden:?}");
-}
-
-/// The plan of a story, by its path from the repository's root.
-fn story(path: &str) -> Plan {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let text = std::fs::read_to_string(root.join(path)).expect("the story is there");
-    Plan::parse(&text).expect("the story is a plan")
 }
 
 /// The plant that takes a rule away by which rows of the matrix hold.

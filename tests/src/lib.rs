@@ -12,6 +12,7 @@
 //! | [`skip`] | tests that the machine does not permit say so |
 //! | [`turmoil`] | stories on the second simulator |
 //! | [`shapes`] | shapes of generated plans that shrink |
+//! | `plants` | who finds a planted bug, and how soon (feature `plants`) |
 //! | [`outcome`] | what a power loss may make of a store's files, in words |
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
@@ -32,5 +33,8 @@ pub mod crash;
 pub mod skip;
 
 pub mod shapes;
+
+#[cfg(feature = "plants")]
+pub mod plants;
 
 pub mod turmoil;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_remoting::{Channel, CloseReason, ConnectionListener};
 use tokio::time::Instant;
 
@@ -21,7 +20,7 @@ impl ClientHousekeepingService {
 
     /// Closes the connections of clients without heartbeats. Sleeps while there are no clients.
     pub(crate) async fn run(self: Arc<Self>) {
-        while !planted_on_this_thread(Plant::ConsumersNeverExpire) {
+        loop {
             let expiries =
                 [self.context.producers.next_expiry(), self.context.consumers.next_expiry()];
             match expiries.into_iter().flatten().min() {

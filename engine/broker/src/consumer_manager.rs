@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::heartbeat::{ConsumerData, MessageModel, SubscriptionData};
 use mq_protocol::codes::RequestCode;
 use mq_protocol::header::client::ConsumerGroupRequestHeader;
@@ -166,6 +167,9 @@ impl ConsumerManager {
 
     /// Forgets the consumers of a connection that has ended. Returns the groups that have others.
     pub(crate) fn do_channel_close(&self, channel: ChannelId) -> Vec<ChangedGroup> {
+        if planted_on_this_thread(Plant::GoneMemberKept) {
+            return Vec::new();
+        }
         let mut state = lock(&self.state);
         let groups = state.groups.groups_of(channel);
         groups.iter().filter_map(|group| state.leave(group, channel)).collect()

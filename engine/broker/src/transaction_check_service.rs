@@ -132,6 +132,7 @@ impl TransactionalMessageCheckService {
         let questions = &self.context.transaction_questions;
         match self.patience().decide(&half, properties, questions.asked(&half), now_ms) {
             Next::Leave => {}
+            Next::Ask(_) if planted_on_this_thread(Plant::NobodyIsAsked) => {}
             Next::Ask(times) => {
                 questions.note(&half, times);
                 let (queue_offset, phy_offset) = (half.queue_offset(), half.phy_offset());
@@ -189,9 +190,6 @@ pub(crate) fn ask(
     place: HalfPlace,
     times: u32,
 ) {
-    if planted_on_this_thread(Plant::NobodyIsAsked) {
-        return;
-    }
     let properties = PropertiesView::new(&message.properties);
     let group = properties.get(MessageConst::PGROUP).unwrap_or_default();
     let offset = place.queue_offset;

@@ -58,7 +58,6 @@ use std::sync::Arc;
 use mq_protocol::message::{MessageConst, MessageExt};
 
 use crate::push_consumer::{ConsumeResult, Consumption, MessageListener};
-use mq_env::plant::{Plant, planted_on_this_thread};
 
 pub use deduplicator::{Claim, Deduplicator, DeduplicatorConfig, DeduplicatorError, KeyClaim};
 
@@ -153,15 +152,10 @@ impl Fresh {
 
     /// The answer for the whole batch, after the listener's for what is fresh.
     fn finish(self, result: ConsumeResult) -> ConsumeResult {
-        let is_failure = result == ConsumeResult::ReconsumeLater;
-        if is_failure && !planted_on_this_thread(Plant::FailureIsAnEffect) {
+        if result == ConsumeResult::ReconsumeLater {
             return result;
         }
         self.claims.into_iter().for_each(KeyClaim::done);
-        if self.is_cut_short || is_failure {
-            ConsumeResult::ReconsumeLater
-        } else {
-            ConsumeResult::Success
-        }
+        if self.is_cut_short { ConsumeResult::ReconsumeLater } else { ConsumeResult::Success }
     }
 }

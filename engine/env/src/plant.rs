@@ -42,11 +42,13 @@ pub enum Finder {
     Model,
     /// A story, by its path.
     Story(&'static str),
+    /// A test by its name, for what only shows as a delay in stories: `tests/src/plants/named.rs`.
+    Test(&'static str),
     /// The plans of the swarm, and no row of the matrix: it takes two faults, or two broker groups.
     Swarm,
 }
 
-use Finder::{Enumerator, Fuzz, Matrix, Model, Story, Swarm};
+use Finder::{Enumerator, Fuzz, Matrix, Model, Story, Swarm, Test};
 
 macro_rules! plants {
     ($($plant:ident = $name:literal in $place:literal, without $defence:literal, by [$($finder:expr),+];)+) => {
@@ -155,7 +157,7 @@ plants! {
         by [Fuzz];
     LogicsErrorForEver = "logics-error-for-ever" in "mq-store, dispatch",
         without "writes are taken again once ConsumeQueues can be written",
-        by [Story("scenarios/disk/full-disk-small-files.toml")];
+        by [Story("scenarios/disk/no-descriptors-small-queues.toml")];
     FullForEver = "full-for-ever" in "mq-store, retention",
         without "writes are taken again once the disk has space",
         by [Story("scenarios/disk/full-disk.toml")];
@@ -174,9 +176,6 @@ plants! {
     TooSmallGoesToTheEnd = "too-small-goes-to-the-end" in "mq-store, message_store/get",
         without "whoever asks below a queue goes on where it begins",
         by [Story("scenarios/store/consumer-behind-what-expired.toml")];
-    PartOfRecordKept = "part-of-record-kept" in "mq-store, message_store/role",
-        without "a new master has no part of a record",
-        by [Story("scenarios/ha/there-and-back-again.toml")];
     QueuesNotTruncated = "queues-not-truncated" in "mq-store, message_store/truncate",
         without "what is cut from the log is cut from the queues",
         by [Story("scenarios/ha/old-master-returns-with-tail.toml")];
@@ -197,7 +196,7 @@ plants! {
         by [Story("scenarios/ha/slave-gone-for-good.toml")];
     ResumesAtFileStart = "resumes-at-file-start" in "mq-store, ha/connection",
         without "a slave gets the log from where it asks",
-        by [Story("scenarios/ha/flapping-link.toml")];
+        by [Story("scenarios/ha/slave-dies-twice-while-catching-up.toml")];
     SlaveReportsUnsynced = "slave-reports-unsynced" in "mq-store, ha/client",
         without "a SYNC_FLUSH slave reports what it has synced",
         by [Fuzz];
@@ -240,9 +239,9 @@ plants! {
     DeadLetterForgotten = "dead-letter-forgotten" in "mq-broker, processor/consumer_send_back",
         without "a dead letter is stored",
         by [Story("scenarios/consume/dead-letters.toml")];
-    ConsumersNeverExpire = "consumers-never-expire" in "mq-broker, client_housekeeping",
-        without "a member without heartbeats is none after two minutes",
-        by [Story("scenarios/consume/member-asleep.toml")];
+    GoneMemberKept = "gone-member-kept" in "mq-broker, consumer_manager",
+        without "a member whose connection has ended is none",
+        by [Story("scenarios/consume/member-power-loss.toml")];
     LocksNeverExpire = "locks-never-expire" in "mq-broker, rebalance_lock_manager",
         without "a lock that nobody renews may be taken over",
         by [Story("scenarios/order/member-vanishes.toml")];
@@ -251,7 +250,7 @@ plants! {
         by [Story("scenarios/transaction/commits-on-a-full-disk.toml")];
     OpBeforeMessage = "op-before-message" in "mq-broker, processor/end_transaction",
         without "the message of a commit is stored before its op message",
-        by [Story("scenarios/transaction/power-loss-amid-transactions.toml")];
+        by [Story("scenarios/transaction/no-room-for-a-commit.toml")];
     TransactionEndsTwice = "transaction-ends-twice" in "mq-broker, transaction_ends",
         without "a transaction ends once",
         by [Story("scenarios/transaction/late-answers.toml")];
@@ -266,19 +265,19 @@ plants! {
         by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
     FirstMasterStays = "first-master-stays" in "mq-namesrv, route_info_manager",
         without "of two masters the one that registered last is routed to",
-        by [Story("scenarios/ha/there-and-back-again.toml")];
+        by [Story("scenarios/cluster/name-server-gone-then-promotion.toml")];
     TopicsDroppedOnRenewal = "topics-dropped-on-renewal" in "mq-namesrv, route_info_manager",
         without "a renewal without a change keeps the topics",
         by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
     UnregistersTheWholeGroup = "unregisters-the-whole-group" in "mq-namesrv, route_info_manager",
         without "who unregisters takes nobody along",
-        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+        by [Test("mq-namesrv: who leaves takes nobody along")];
     OldConnectionTakesNewAlong = "old-connection-takes-new-along" in "mq-namesrv, route_info_manager",
         without "a connection that ends takes along only what registered by it last",
-        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+        by [Test("mq-namesrv: a connection that ends takes no newer registration along")];
     SilentBrokerKept = "silent-broker-kept" in "mq-namesrv, route_info_manager",
         without "a broker that is silent for two minutes is in no route",
-        by [Story("scenarios/cluster/name-server-restarts-empty.toml")];
+        by [Test("mq-namesrv: a silent broker is in no route")];
     LeaseIgnored = "lease-ignored" in "mq-client, queue_lease",
         without "a lock is trusted for half a minute",
         by [Story("scenarios/order/member-paused.toml")];
@@ -287,10 +286,10 @@ plants! {
         by [Story("scenarios/order/locks-run-out.toml")];
     PassesWhatIsCached = "passes-what-is-cached" in "mq-client, pull_service",
         without "an empty pull moves no offset over what listeners have",
-        by [Story("scenarios/cluster/consumer-dies-amid-slow-listeners.toml")];
+        by [Story("scenarios/consume/very-slow-listeners.toml")];
     MovedInOneTable = "moved-in-one-table" in "mq-client, pull_service",
         without "a queue that is moved is moved in the table of offsets, too",
-        by [Story("scenarios/store/running-consumer-beyond-the-end.toml")];
+        by [Story("scenarios/store/running-consumer-a-little-beyond-the-end.toml")];
     QueueOfNobody = "queue-of-nobody" in "mq-client, allocate",
         without "every queue has an owner",
         by [Story("scenarios/consume/scale-out.toml")];
@@ -311,7 +310,7 @@ plants! {
         by [Story("scenarios/transaction/promoted-slave-asks.toml")];
     FailureIsNoOffset = "failure-is-no-offset" in "mq-client, consumer_group",
         without "a broker that does not answer has not said that there is no offset",
-        by [Story("scenarios/consume/members-come-and-go.toml")];
+        by [Story("scenarios/consume/nobody-says-where-to-begin.toml")];
     OffsetOfAnyReplica = "offset-of-any-replica" in "mq-client, consumer_group",
         without "a group is asked for at the master",
         by [Story("scenarios/consume/handed-over.toml")];
@@ -321,15 +320,15 @@ plants! {
     NotGivenBackAndDone = "not-given-back-and-done" in "mq-client, consume_service",
         without "what cannot be given back is consumed once more",
         by [Story("scenarios/consume/given-back-cut-off.toml")];
-    FailureIsAnEffect = "failure-is-an-effect" in "mq-client, idempotence",
-        without "a key is done when its listener has succeeded",
-        by [Story("scenarios/consume/kit-failures.toml")];
-    ClaimNeverReleased = "claim-never-released" in "mq-client, idempotence/deduplicator",
-        without "a claim that failed is free again",
-        by [Story("scenarios/consume/kit-failures.toml")];
     SlaveTimeoutIsSendOk = "slave-timeout-is-send-ok" in "mq-client, api",
         without "FLUSH_SLAVE_TIMEOUT is no SEND_OK",
         by [Story("scenarios/ha/patient-producer-cut-slave.toml")];
+    HalfFrameDropped = "half-frame-dropped" in "mq-protocol, ha_frame",
+        without "what came of a frame waits for the rest",
+        by [Story("scenarios/ha/slow-slave-then-promotion.toml")];
+    UnknownIsNo = "unknown-is-no" in "mq-filter, program",
+        without "NOT of what is unknown is unknown",
+        by [Test("mq-filter: what is unknown stays so")];
     ReplyToTheOldest = "reply-to-the-oldest" in "mq-remoting, channel",
         without "a reply is for the request whose opaque it carries",
         by [Fuzz];

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use mq_env::Env;
 use mq_env::disk::replaced_file::DamagedFile;
-use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_env::task::TaskGroup;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -299,7 +298,7 @@ impl KeyClaim {
 impl Drop for KeyClaim {
     fn drop(&mut self) {
         // A key that was done and is forgotten already may be somebody else's by now.
-        if !self.is_done && !planted_on_this_thread(Plant::ClaimNeverReleased) {
+        if !self.is_done {
             self.shared.state().under_way.remove(&self.key);
         }
     }

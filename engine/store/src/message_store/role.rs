@@ -7,7 +7,6 @@ use mq_env::BoxFuture;
 use super::MessageStore;
 use crate::config::BrokerRole;
 use crate::error::StoreError;
-use crate::plant::{Plant, planted_on_this_thread};
 use crate::role::RoleWatch;
 
 impl MessageStore {
@@ -76,9 +75,7 @@ impl MessageStore {
         self.log.flush(0).await?;
         let dispatched = self.dispatcher.catch_up_to(self.log.max_offset()).await;
         dispatched.map_err(StoreError::io("write a ConsumeQueue"))?;
-        if !planted_on_this_thread(Plant::PartOfRecordKept) {
-            self.cut_part_of_record().await?;
-        }
+        self.cut_part_of_record().await?;
         self.queues.correct_min_offset(self.log.min_offset());
         let table = self.planted_table(self.queues.topic_queue_table(), role).await?;
         assert_eq!(self.log.max_offset(), self.log.flushed_offset(), "nothing was put meanwhile");
