@@ -179,7 +179,9 @@ impl CleanService {
 
     /// Whether there is a file that could go for its age.
     fn may_expire(&self) -> bool {
-        self.log.oldest_file().is_ok_and(|oldest| oldest.is_some_and(|oldest| self.is_expired(&oldest)))
+        self.log
+            .oldest_file()
+            .is_ok_and(|oldest| oldest.is_some_and(|oldest| self.is_expired(&oldest)))
     }
 
     async fn clean(
