@@ -165,7 +165,11 @@ impl<'a> Judge<'a> {
         }
         let level = (*self.pace.topics.get(&delivery.queue.topic)?)?;
         let send = self.sends.get(&number)?;
-        let place = send.place.as_ref().filter(|it| it.queue == delivery.queue);
+        // What is delayed was acknowledged in the queue of its level.
+        let place = send.place.as_ref().filter(|it| match level {
+            Some(_) => it.queue.group == delivery.queue.group,
+            None => it.queue == delivery.queue,
+        });
         // Of others it is not known when they were stored.
         let acked_us = place.map_or(u64::MAX, |_| send.ended_us);
         Some(match level.map(|level| self.pace.delay_us(level)) {

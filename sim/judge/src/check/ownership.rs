@@ -38,6 +38,8 @@ pub struct Facts {
     pub groups: BTreeMap<Arc<str>, Group>,
     /// What troubled them, and the brokers and name servers.
     pub timeline: Timeline,
+    /// Queues that an operator made, and when: simulated microseconds.
+    pub made: BTreeMap<QueueKey, u64>,
     /// What a link takes in one direction, microseconds.
     pub latency_us: u64,
     /// Up to when it is judged: simulated microseconds.
@@ -62,10 +64,11 @@ pub struct Judged {
 pub fn judge(history: &History, facts: &Facts) -> Judged {
     let mut judged = Judged::default();
     for (name, group) in &facts.groups {
-        let queues = queues(history, name, facts.until_us);
+        let queues = queues(history, facts, name);
         if let Some(pace) = Pace::of(group, queues.len() as u64, facts.latency_us) {
             let judge = GroupJudge::of(facts, name, &queues, pace);
             queues.iter().for_each(|(queue, told)| judge.judge(queue, told, &mut judged));
+            judge.judge_shares(&queues, &mut judged);
         }
     }
     judged
@@ -83,17 +86,21 @@ struct Told<'a> {
 /// The queues that a group is known to have to share out.
 fn queues<'a>(
     history: &'a History,
+    facts: &'a Facts,
     group: &str,
-    until_us: u64,
 ) -> BTreeMap<&'a QueueKey, Told<'a>> {
     let mut queues: BTreeMap<&QueueKey, Told<'a>> = BTreeMap::new();
     let topics = history.subscriptions.get(group).map_or(&[][..], Vec::as_slice);
-    for send in history.acked().filter(|send| topics.contains(&send.topic)) {
-        if let Some(place) = &send.place {
-            queues.entry(&place.queue).or_default().signs.push(send.ended_us);
-        }
+    let is_of_group = |queue: &QueueKey| topics.contains(&queue.topic);
+    for (queue, at_us) in facts.made.iter().filter(|(queue, _)| is_of_group(queue)) {
+        queues.entry(queue).or_default().signs.push(*at_us);
     }
-    let is_judged = |it: &&TenureStep| *it.consumer_group == *group && it.at_us <= until_us;
+    // What is delayed, or in a transaction, was put elsewhere first.
+    let places = history.acked().filter_map(|send| Some((send.ended_us, send.place.as_ref()?)));
+    for (at_us, place) in places.filter(|(_, place)| is_of_group(&place.queue)) {
+        queues.entry(&place.queue).or_default().signs.push(at_us);
+    }
+    let is_judged = |it: &&TenureStep| *it.consumer_group == *group && it.at_us <= facts.until_us;
     for step in history.watch.steps.iter().filter(is_judged) {
         let told = queues.entry(&step.queue).or_default();
         told.steps.push(step);
@@ -218,6 +225,69 @@ impl<'a> GroupJudge<'a> {
                 judged.violations.push(found);
             }
         }
+    }
+
+    /// Members share out each topic evenly: one of them may have one queue more than another, if no queue is for
+    /// nobody. Whoever gives up nothing leaves nothing to those that come.
+    fn judge_shares(&self, queues: &BTreeMap<&QueueKey, Told<'_>>, judged: &mut Judged) {
+        for (topic, calm) in &self.calm {
+            let of_topic = queues.iter().filter(|(queue, _)| &*queue.topic == *topic);
+            let of_topic: Vec<_> = of_topic.collect();
+            let others = of_topic.iter().flat_map(|(queue, told)| self.unserved(queue, told));
+            let calm = calm.outside(others.chain(self.deserted.iter().cloned()));
+            let tenures =
+                of_topic.iter().map(|(_, told)| Tenures::of(&told.steps, &self.facts.timeline));
+            let tenures: Vec<Tenures<'_>> = tenures.collect();
+            for time in self.uneven(&tenures) {
+                let due = time.start.saturating_add(self.pace.seen_us);
+                if let Some(found_us) = calm.first_in(due..time.end) {
+                    let text = format!(
+                        "{topic}: the members of {} do not share it evenly since {}, and at {} nothing had been in the way for \
+                         long enough",
+                        self.name,
+                        seconds(time.start),
+                        seconds(found_us)
+                    );
+                    judged.violations.push(Violation::new(Checker::Ownership, text));
+                } else if time.end == self.facts.until_us {
+                    let open = calm.first_in(due.max(time.end)..u64::MAX);
+                    judged.open_until_us = judged.open_until_us.max(open);
+                }
+            }
+        }
+    }
+
+    /// When one living member had two queues more than another.
+    fn uneven(&self, tenures: &[Tenures<'_>]) -> Vec<Range<u64>> {
+        let timeline = &self.facts.timeline;
+        let is_member = |role: &Role| matches!(role, Role::Member(group) if group == self.name);
+        let members = timeline.nodes.iter().filter(|node| is_member(&node.role));
+        let members: Vec<&Arc<str>> = members.map(|node| &node.name).collect();
+        let lives = members.iter().flat_map(|name| timeline.lives_of(name));
+        let edges = lives.flat_map(|it| [it.start, it.end]);
+        let edges = edges.chain(tenures.iter().flat_map(Tenures::edges));
+        let mut edges: BTreeSet<u64> = edges.filter(|at| *at < self.facts.until_us).collect();
+        edges.insert(self.facts.until_us);
+        let edges: Vec<u64> = edges.into_iter().collect();
+        let mut uneven: Vec<Range<u64>> = Vec::new();
+        for pair in edges.windows(2) {
+            let lives = |name: &&&Arc<str>| {
+                timeline.lives_of(name).iter().any(|life| life.contains(&pair[0]))
+            };
+            let has = |name: &&Arc<str>| -> usize {
+                tenures.iter().filter(|it| it.owners_at(pair[0]).contains(&***name)).count()
+            };
+            let shares: Vec<usize> = members.iter().filter(lives).map(has).collect();
+            let (most, least) = (shares.iter().max(), shares.iter().min());
+            if most.zip(least).is_none_or(|(most, least)| most - least <= 1) {
+                continue;
+            }
+            match uneven.last_mut().filter(|last| last.end == pair[0]) {
+                Some(last) => last.end = pair[1],
+                None => uneven.push(pair[0]..pair[1]),
+            }
+        }
+        uneven
     }
 
     /// When nobody knows whether there is a broker behind a queue.

@@ -224,6 +224,7 @@ fn names(plan: &Plan) -> Result<(), Nonsense> {
 fn countable() -> Vec<&'static str> {
     let mut names = vec!["lost", "expired", "skipped", "duplicated", "readable"];
     names.extend(["redelivered", "redelivery_lost", "dead_letters", "replied"]);
+    names.extend(["queue_moves", "needless_moves"]);
     names.push("ONEWAY");
     names.extend(["SEND_OK", "FLUSH_DISK_TIMEOUT", "FLUSH_SLAVE_TIMEOUT", "SLAVE_NOT_AVAILABLE"]);
     names.extend(["UNKNOW", "ROLLBACK_MESSAGE"]);

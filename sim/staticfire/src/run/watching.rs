@@ -1,6 +1,7 @@
 //! Who has which queue, who lived when, and how far groups had committed: what the trace tells of consumption, for
 //! the judge.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -35,9 +36,11 @@ impl Watched {
             let listener_us = group.consume_time.0 * 1_000;
             (trace.name(&group.name), Group { orderly: group.orderly, listener_us })
         });
+        let timeline = Timeline::of(trace, nodes(cluster, clients, plan));
         let ownership = Facts {
             groups: shared.collect(),
-            timeline: Timeline::of(trace, nodes(cluster, clients, plan)),
+            made: made(cluster, clients, &timeline),
+            timeline,
             latency_us,
             until_us: trace.now_us(),
         };
@@ -64,6 +67,25 @@ fn nodes(cluster: &Cluster, clients: &Clients, plan: &Plan) -> Vec<Node> {
         }
     }
     nodes
+}
+
+/// The queues that the operator made before any consumer was started.
+fn made(cluster: &Cluster, clients: &Clients, timeline: &Timeline) -> BTreeMap<QueueKey, u64> {
+    let trace = cluster.trace();
+    let members = timeline.nodes.iter().filter(|node| matches!(node.role, Role::Member(_)));
+    let starts = members.flat_map(|node| timeline.lives_of(&node.name)).map(|life| life.start);
+    let Some(made_us) = starts.min() else { return BTreeMap::new() };
+    let mut queues = BTreeMap::new();
+    for work in &clients.works {
+        let groups = cluster.brokers().values().map(|broker| broker.group());
+        for group in groups.filter(|group| work.uses(group)) {
+            for queue_id in 0..work.plan.queues {
+                let (group, topic) = (trace.name(&group), trace.name(&work.plan.topic));
+                queues.insert(QueueKey { group, topic, queue_id }, made_us);
+            }
+        }
+    }
+    queues
 }
 
 /// What the settings of a plan say of the time that messages take.

@@ -76,7 +76,12 @@ impl<'a> Tenures<'a> {
         stretches
     }
 
-    fn owners_at(&self, at_us: u64) -> BTreeSet<Arc<str>> {
+    /// When somebody took it, or had it no more.
+    pub(super) fn edges(&self) -> impl Iterator<Item = u64> {
+        self.tenures.iter().flat_map(|it| &it.times).flat_map(|it| [it.start, it.end])
+    }
+
+    pub(super) fn owners_at(&self, at_us: u64) -> BTreeSet<Arc<str>> {
         let has_it = |it: &&Tenure<'_>| it.times.iter().any(|time| time.contains(&at_us));
         let owners = self.tenures.iter().filter(has_it);
         owners.map(|it| Arc::clone(&it.taken.consumer)).collect()

@@ -216,3 +216,47 @@ fn a_queue_goes_to_another_only_when_somebody_comes_or_goes() {
     told.watch.steps.last_mut().unwrap().queue.topic = "%RETRY%g".into();
     assert_eq!(judge(&told, &facts).needless_moves, 1);
 }
+
+#[test]
+fn members_share_a_topic_evenly() {
+    let owned = |owners: &[&'static str]| {
+        let mut told = history(&[]);
+        for (queue_id, owner) in (0..).zip(owners) {
+            let step = TenureStep {
+                consumer: (*owner).into(),
+                consumer_group: "g".into(),
+                queue: queue(queue_id),
+                has_it: true,
+                at_us: 2 * S,
+                ordinal: 1,
+            };
+            told.watch.steps.push(step);
+        }
+        told
+    };
+    let found = |owners: &[&'static str], doctor: fn(&mut Facts)| {
+        let mut facts = facts();
+        doctor(&mut facts);
+        let found = judge(&owned(owners), &facts).violations;
+        found.into_iter().map(|it| it.text).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&["c", "c", "d"], calm), NOTHING);
+    assert_eq!(found(&["c"], calm), NOTHING);
+    let text = &found(&["c", "c", "c", "d"], calm)[0];
+    assert!(text.contains("T: the members of g do not share it evenly since 2.000 s"), "{text}");
+    assert_eq!(found(&["c", "c"], calm).len(), 1);
+    let alone = |facts: &mut Facts| {
+        facts.timeline.lives.remove("d");
+    };
+    assert_eq!(found(&["c", "c"], alone), NOTHING);
+    let later = |facts: &mut Facts| {
+        facts.timeline.troubles.push(trouble(What::Came { first: false }, "d", 990, 990));
+        facts.timeline.lives.insert("d".into(), vec![Range { start: 990 * S, end: u64::MAX }]);
+    };
+    assert_eq!(found(&["c", "c"], later), NOTHING, "not for long yet");
+    // A queue that an operator made is somebody's, though nothing is written to it.
+    let made = |facts: &mut Facts| {
+        facts.made.insert(queue(7), 3 * S);
+    };
+    assert!(found(&["c", "d"], made)[0].contains("queue 7: nobody of g has it"));
+}
