@@ -151,10 +151,10 @@ plants! {
         without "a queue's offset is its own, whatever other brokers have a queue of its number", by [Swarm];
     GroupCommitAnswersAll = "group-commit-answers-all" in "mq-store, commit_log/flush",
         without "a sync answers the puts that it covers, and no others",
-        by [Fuzz];
+        by [Story("scenarios/store/slow-disk.toml")];
     FirstOfFileNotDispatched = "first-of-file-not-dispatched" in "mq-store, dispatch",
         without "every record is dispatched, the first one behind a roll as well",
-        by [Fuzz];
+        by [Story("scenarios/disk/full-disk-small-files.toml")];
     LogicsErrorForEver = "logics-error-for-ever" in "mq-store, dispatch",
         without "writes are taken again once ConsumeQueues can be written",
         by [Story("scenarios/disk/no-descriptors-small-queues.toml")];
@@ -179,15 +179,12 @@ plants! {
     QueuesNotTruncated = "queues-not-truncated" in "mq-store, message_store/truncate",
         without "what is cut from the log is cut from the queues",
         by [Story("scenarios/ha/old-master-returns-with-tail.toml")];
-    TornBodyBelieved = "torn-body-believed" in "mq-store, commit_log/walk",
-        without "a record whose body is torn ends the log",
-        by [Fuzz];
     OnePageSynced = "one-page-synced" in "mq-mapped-file, mapped_file",
         without "a sync covers everything that it was asked for",
-        by [Fuzz];
+        by [Story("scenarios/cluster/everything-loses-power-twice.toml")];
     RolledFileNotSynced = "rolled-file-not-synced" in "mq-mapped-file, mapped_file_queue",
         without "a full file is synced before the next one counts",
-        by [Fuzz];
+        by [Story("scenarios/store/kill-at-a-roll-then-power-loss.toml")];
     AckCountsOwnEnd = "ack-counts-own-end" in "mq-store, ha/replicas",
         without "a report counts for what it says",
         by [Fuzz];
@@ -199,7 +196,7 @@ plants! {
         by [Story("scenarios/ha/slave-dies-twice-while-catching-up.toml")];
     SlaveReportsUnsynced = "slave-reports-unsynced" in "mq-store, ha/client",
         without "a SYNC_FLUSH slave reports what it has synced",
-        by [Fuzz];
+        by [Story("scenarios/ha/promoted-slave-loses-power-at-once.toml")];
     OffsetsOfTheLastWriter = "offsets-of-the-last-writer" in "mq-broker, consumer_offset_manager",
         without "of two offsets the greater one stays",
         by [Story("scenarios/ha/master-keeps-the-greater-offsets.toml")];
@@ -331,7 +328,7 @@ plants! {
         by [Test("mq-filter: what is unknown stays so")];
     ReplyToTheOldest = "reply-to-the-oldest" in "mq-remoting, channel",
         without "a reply is for the request whose opaque it carries",
-        by [Fuzz];
+        by [Story("scenarios/consume/scale-out.toml")];
 }
 
 impl Plant {

@@ -16,7 +16,6 @@ use super::log_bytes::{LogBytes, check_at, file_of, next_record, record_bytes};
 use crate::damage::Damage;
 use crate::durable_mark::Mark;
 use crate::error::StoreError;
-use crate::plant::{Plant, planted_on_this_thread};
 use crate::recovery::{DroppedRecord, RecoveryReport};
 
 /// 4.9 looks at the last three files whatever the marks say.
@@ -104,8 +103,7 @@ impl RecoverFrom {
     fn rules(&self, at: u64, check_crc: bool) -> RecordRules {
         match self {
             RecoverFrom::Durable(_) => {
-                let body_crc = check_crc && !planted_on_this_thread(Plant::TornBodyBelieved);
-                RecordRules { body_crc, ..RecordRules::strict(at as i64) }
+                RecordRules { body_crc: check_crc, ..RecordRules::strict(at as i64) }
             }
             _ => RecordRules::upstream(check_crc),
         }

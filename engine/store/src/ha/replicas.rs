@@ -120,8 +120,6 @@ impl Replicas {
     /// Enters a report of `offset` while the own log ends at `own_end`; what it counts for.
     pub(crate) fn report(&self, id: ConnectionId, offset: u64, own_end: u64) -> u64 {
         let counted = if self.counts_beyond_end { offset } else { offset.min(own_end) };
-        let counted =
-            if planted_on_this_thread(Plant::AckCountsOwnEnd) { own_end } else { counted };
         assert!(
             self.counts_beyond_end || counted <= own_end,
             "{counted} of {own_end} bytes confirmed"
@@ -134,12 +132,14 @@ impl Replicas {
         connected.ack = Some(counted);
         let identity = connected.peer.ip();
         book.acks.insert(identity, counted);
-        if counted > book.push2_slave_max_offset {
-            book.push2_slave_max_offset = counted;
-            // Everything from here on waits for more than `counted`.
-            let still_waiting = book.waiting.split_off(&(counted + 1, 0));
+        let confirmed =
+            if planted_on_this_thread(Plant::AckCountsOwnEnd) { own_end } else { counted };
+        if confirmed > book.push2_slave_max_offset {
+            book.push2_slave_max_offset = confirmed;
+            // Everything from here on waits for more than `confirmed`.
+            let still_waiting = book.waiting.split_off(&(confirmed + 1, 0));
             assert!(
-                book.waiting.keys().all(|(end, _)| *end <= counted),
+                book.waiting.keys().all(|(end, _)| *end <= confirmed),
                 "who is confirmed is woken"
             );
             for (_, done) in std::mem::replace(&mut book.waiting, still_waiting) {
