@@ -166,7 +166,7 @@ plants! {
         by [Story("scenarios/store/expiry-by-age.toml")];
     QueueFileTooMany = "queue-file-too-many" in "mq-store, consume_queue",
         without "a file of a queue goes once all of it points below the log",
-        by [Story("scenarios/store/expiry-by-age.toml")];
+        by [Story("scenarios/store/expiry-for-space.toml")];
     QueueMinimumTooHigh = "queue-minimum-too-high" in "mq-store, consume_queue",
         without "a queue begins with the first message that the log has",
         by [Story("scenarios/store/expiry-by-age.toml")];
