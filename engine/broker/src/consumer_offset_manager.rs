@@ -176,7 +176,8 @@ impl ConsumerOffsetManager {
                 let own = queues_of(&mut state.offsets, &topic, &group);
                 let is_last_writer = planted_on_this_thread(Plant::OffsetsOfTheLastWriter);
                 for (queue_id, offset) in queues {
-                    let is_newer = own.get(&queue_id).is_none_or(|present| gives_way(*present, offset));
+                    let is_newer =
+                        own.get(&queue_id).is_none_or(|present| gives_way(*present, offset));
                     if is_newer || is_last_writer {
                         added += usize::from(own.insert(queue_id, offset).is_none());
                         is_changed = true;
