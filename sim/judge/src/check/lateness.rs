@@ -131,6 +131,9 @@ struct Due {
     is_delayed: bool,
 }
 
+/// By consumer and broker group.
+type CalmTimes = BTreeMap<(Arc<str>, Arc<str>), Calm>;
+
 struct Judge<'a> {
     history: &'a History,
     timeline: &'a Timeline,
@@ -140,8 +143,8 @@ struct Judge<'a> {
     given_back: BTreeMap<(&'a str, u32), Vec<&'a GivenBack>>,
     /// When consumers took queues, or were set to another place there: ordinals and times.
     taken: BTreeMap<(&'a str, &'a QueueKey), Vec<(u64, u64)>>,
-    /// By consumer and broker group.
-    calm: RefCell<BTreeMap<(Arc<str>, Arc<str>), Calm>>,
+    /// When nothing was in the way, as far as that was asked.
+    calm: RefCell<CalmTimes>,
 }
 
 impl<'a> Judge<'a> {

@@ -42,7 +42,7 @@ fn judge(history: &History, reply: &Reply) -> Option<Violation> {
 fn missing(history: &History) -> impl Iterator<Item = Violation> + '_ {
     let acked = history.answers.iter().filter(|it| it.is_acked);
     let acked: BTreeMap<u32, _> = acked.map(|it| (it.number, it)).collect();
-    let late = history.unanswered.iter().filter_map(move |(number, deadline_us)| {
+    history.unanswered.iter().filter_map(move |(number, deadline_us)| {
         let answer = acked.get(number)?;
         (answer.ended_us + UNDER_WAY_US <= *deadline_us).then(|| {
             let text = format!(
@@ -51,8 +51,7 @@ fn missing(history: &History) -> impl Iterator<Item = Violation> + '_ {
             );
             Violation::new(Checker::Replies, text).of(*number)
         })
-    });
-    late
+    })
 }
 
 #[cfg(test)]

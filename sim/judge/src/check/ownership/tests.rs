@@ -65,6 +65,7 @@ fn facts() -> Facts {
             lives: [("c".into(), life()), ("d".into(), life())].into(),
             ..Timeline::default()
         },
+        made: BTreeMap::new(),
         latency_us: 1_000,
         until_us: 1_000 * S,
     }
