@@ -11,8 +11,18 @@ use staticfire::run::run;
 const SEEDS: std::ops::Range<u64> = 0..3;
 
 /// Folders below `scenarios/` whose `.toml` files are stories.
-const FOLDERS: [&str; 8] =
-    ["cluster", "consume", "disk", "ha", "order", "store", "transaction", "verified"];
+const FOLDERS: [&str; 8] = [
+    "clock",
+    "cluster",
+    "consume",
+    "disk",
+    "ha",
+    "operate",
+    "order",
+    "store",
+    "transaction",
+    "verified",
+];
 
 #[test]
 fn every_story_is_kept() {

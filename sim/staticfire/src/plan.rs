@@ -11,10 +11,11 @@ pub mod disturbance;
 pub mod event;
 pub mod expand;
 mod local_defaults;
+mod operation;
 mod validate;
 pub mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mq_store::delay_level::DelayLevels;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ pub use consumer_group::{ConsumerGroupPlan, FailurePlan};
 pub use disturbance::{DiskTrouble, DisturbancePlan, Fall, Remedy, Trouble};
 pub use event::{Awaited, EventPlan, START, Trigger};
 pub use local_defaults::local_defaults;
+pub use operation::{ClockStep, ResetTo};
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
 pub use workload::{TransactionPlan, WorkloadPlan};
@@ -234,6 +236,26 @@ impl Plan {
     pub fn delay_levels(&self) -> DelayLevels {
         let own = self.cluster.properties.get("messageDelayLevel");
         own.and_then(|text| DelayLevels::parse(text).ok()).unwrap_or_default()
+    }
+
+    /// Clients that are away until an event starts them.
+    #[must_use]
+    pub fn latecomers(&self) -> BTreeSet<String> {
+        let starts = self.events.iter().filter_map(|event| match &event.action {
+            Action::Start { node } => Some(node.clone()),
+            _ => None,
+        });
+        starts.collect()
+    }
+
+    /// Topics that are not there until an event makes them.
+    #[must_use]
+    pub fn late_topics(&self) -> BTreeSet<String> {
+        let made = self.events.iter().filter_map(|event| match &event.action {
+            Action::CreateTopic { topic, new: true, .. } => Some(topic.clone()),
+            _ => None,
+        });
+        made.collect()
     }
 
     /// Reads a plan from TOML text.

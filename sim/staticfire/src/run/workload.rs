@@ -3,6 +3,7 @@
 
 mod application;
 pub mod consume;
+mod outbox;
 pub mod produce;
 pub mod read_back;
 mod transact;
@@ -15,6 +16,7 @@ use mq_client::idempotence::Deduplicator;
 use staticfire_judge::history::{LocalTransaction, Outcome, SendOp};
 use staticfire_world::trace::Name;
 
+use self::outbox::Outboxes;
 use super::traffic::Traffic;
 use crate::plan::WorkloadPlan;
 
@@ -31,6 +33,8 @@ pub struct Workload {
     stopped: AtomicBool,
     /// What readers have consumed that know each key once.
     deduplicators: Mutex<BTreeMap<Name, Arc<Deduplicator>>>,
+    /// What producers have sent and know nothing of.
+    outboxes: Outboxes,
 }
 
 impl Workload {
@@ -46,6 +50,7 @@ impl Workload {
             in_flight: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
             deduplicators: Mutex::default(),
+            outboxes: Outboxes::default(),
         }
     }
 
@@ -95,21 +100,35 @@ impl Workload {
         Some(number)
     }
 
-    /// Records the start of a send.
+    /// Counts a message in that is sent once more, until sending is stopped.
+    fn takes_again(&self) -> bool {
+        let goes_on = !self.stopped.load(Ordering::Relaxed);
+        if goes_on {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        goes_on
+    }
+
+    /// Records the start of a send; `again`, if its producer started anew.
     fn send_started(
         self: &Arc<Self>,
         producer: &Name,
         number: u32,
         sharding_key: Option<Name>,
+        again: bool,
     ) -> InFlight {
         let trace = self.traffic.trace();
-        trace.op(producer, u64::from(number), "send");
+        let ordinal = trace.op(producer, u64::from(number), "send");
+        let earlier = again.then(|| self.take_earlier(number)).flatten();
+        if again {
+            self.traffic.history().sent_anew.entry(number).or_default().push(ordinal);
+        }
         if self.plan.transaction.is_some() {
             let running = LocalTransaction::Running;
             self.traffic.history().transactions.insert(number, running);
         }
         let (work, started_us) = (Arc::clone(self), trace.now_us());
-        InFlight { work, number, sharding_key, started_us, has_ended: false }
+        InFlight { work, number, sharding_key, started_us, earlier, has_ended: false }
     }
 
     /// A send is no longer in flight. A local transaction that did not run before that never will.
@@ -131,6 +150,8 @@ struct InFlight {
     number: u32,
     sharding_key: Option<Name>,
     started_us: u64,
+    /// What came of an earlier send of the message.
+    earlier: Option<SendOp>,
     has_ended: bool,
 }
 
@@ -143,6 +164,7 @@ impl InFlight {
         let now_us = self.work.traffic.trace().now_us();
         (op.number, op.started_us, op.ended_us) = (self.number, self.started_us, now_us);
         op.sharding_key = self.sharding_key.take();
+        let op = outbox::merged(op, self.earlier.as_ref());
         self.work.traffic.send_ended(producer, self.work.index, op);
     }
 }

@@ -14,15 +14,15 @@ use mq_env::Env;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{Message, MessageConst, OffsetMessageId};
 use mq_store::delay_level::SCHEDULE_TOPIC;
-use rand::Rng as _;
 use staticfire_judge::history::{Outcome, Place, QueueKey, SendOp, fill_body, message_key};
 use staticfire_world::trace::Name;
 use staticfire_world::world::ProcessContext;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Workload;
+use super::outbox::Draft;
 use super::transact::{LocalDatabase, half_stored};
+use super::{InFlight, Workload};
 use crate::lock;
 
 /// A send that was not acknowledged keeps its place in the window for this long, so that a cluster
@@ -88,14 +88,18 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Sende
     let keys = Arc::new(Mutex::new((0..work.plan.window).collect::<BTreeSet<_>>()));
     let interval = Duration::from_millis((1_000 / u64::from(work.plan.rate_per_second)).max(1));
     let mut draw = env.rng.stream("workload");
+    let mut left = work.left_in_outbox(name).into_iter();
     let mut due = Instant::now();
     while let Ok(place) = Arc::clone(&window).acquire_owned().await {
         sleep_until(due).await;
         due = Instant::now().max(due) + interval;
-        let Some(number) = work.take_number() else { return };
-        let [shortest, longest] = work.plan.body_bytes;
-        let len = draw.random_range(shortest..=longest) as usize;
-        let wait = draw.random_range(0..100) >= work.plan.wait_false_percent;
+        let again = left.next();
+        let message = match again {
+            Some(found) => work.takes_again().then_some(found),
+            None => work.take_number().map(|number| (number, new_draft(work, &mut draw))),
+        };
+        let Some((number, draft)) = message else { return };
+        work.enters_outbox(name, number, draft);
         let (work, producer, name) = (Arc::clone(work), producer.clone(), Arc::clone(name));
         // Each place in the window is a key, whose messages go one after the other.
         let key = lock(&keys).pop_first();
@@ -104,7 +108,8 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Sende
             let sharding_key = key.filter(|_| work.plan.ordered);
             let sharding_key =
                 sharding_key.map(|key| work.traffic.trace().name(&format!("{name}-{key}")));
-            let acked = send_one(&name, &work, &producer, number, len, wait, sharding_key).await;
+            let in_flight = work.send_started(&name, number, sharding_key, again.is_some());
+            let acked = send_one(&name, &producer, in_flight, draft).await;
             if !acked {
                 sleep(BACK_OFF).await;
             }
@@ -114,16 +119,16 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, producer: &Sende
     }
 }
 
+fn new_draft(work: &Workload, draw: &mut impl rand::Rng) -> Draft {
+    let [shortest, longest] = work.plan.body_bytes;
+    let len = draw.random_range(shortest..=longest) as usize;
+    Draft { len, wait: draw.random_range(0..100) >= work.plan.wait_false_percent }
+}
+
 /// Sends one message and records what became of it; whether it was acknowledged.
-async fn send_one(
-    name: &Name,
-    work: &Arc<Workload>,
-    producer: &Sender,
-    number: u32,
-    len: usize,
-    wait: bool,
-    sharding_key: Option<Name>,
-) -> bool {
+async fn send_one(name: &Name, producer: &Sender, in_flight: InFlight, draft: Draft) -> bool {
+    let (work, number) = (Arc::clone(&in_flight.work), in_flight.number);
+    let Draft { len, wait } = draft;
     let mut body = Vec::with_capacity(len + 8);
     fill_body(work.traffic.seed, number, len, &mut body);
     let mut message = Message::new(work.plan.topic.clone(), Bytes::from(body));
@@ -134,13 +139,17 @@ async fn send_one(
     if work.plan.delay_level > 0 {
         message.properties.insert_display(MessageConst::DELAY, work.plan.delay_level);
     }
-    if let Some(key) = &sharding_key {
+    if let Some(key) = &in_flight.sharding_key {
         message.properties.insert(MessageConst::SHARDING_KEY, key);
     }
-    let in_flight = work.send_started(name, number, sharding_key);
-    let op = producer.send(work, number, message, wait).await;
+    let op = producer.send(&work, number, message, wait).await;
     let acked = op.outcome == Outcome::Acked;
+    // Of a message that waits for nothing nobody learns more than that it was sent.
+    let is_known = acked || (!wait && &*op.status == status_name(SendStatus::SendOk));
     in_flight.ended(name, op);
+    if is_known {
+        work.leaves_outbox(name, number);
+    }
     acked
 }
 
