@@ -11,8 +11,19 @@ use staticfire::run::run;
 const SEEDS: std::ops::Range<u64> = 0..3;
 
 /// Folders below `scenarios/` whose `.toml` files are stories.
-const FOLDERS: [&str; 9] =
-    ["cluster", "consume", "disk", "ha", "kinds", "order", "store", "transaction", "verified"];
+const FOLDERS: [&str; 11] = [
+    "clock",
+    "cluster",
+    "consume",
+    "disk",
+    "ha",
+    "kinds",
+    "operate",
+    "order",
+    "store",
+    "transaction",
+    "verified",
+];
 
 #[test]
 fn every_story_is_kept() {

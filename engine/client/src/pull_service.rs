@@ -68,7 +68,7 @@ impl ConsumerInner {
             match result {
                 Ok(result) if result.pull_status == PullStatus::OffsetIllegal => {
                     process_queue.drop_queue();
-                    return self.correct_offset(queue, process_queue, result).await;
+                    return self.correct_offset(queue, process_queue, next_offset, result).await;
                 }
                 Ok(result) => {
                     next_offset = result.next_begin_offset;
@@ -192,15 +192,26 @@ impl ConsumerInner {
     }
 
     /// Lets a queue rest whose offset its broker corrected, and gives it up. The next rebalance takes it again,
-    /// at that offset: what was committed of the old one would lead beyond messages that nobody was given.
+    /// at that offset: what was committed of the old one would lead beyond messages that nobody was given. Where the log was
+    /// cut, it is taken with what the listener has not consumed: RocketMQ 4.9 goes on at the new end, and what it had
+    /// pulled of the messages before is never consumed.
     async fn correct_offset(
         &self,
         queue: MessageQueue,
         process_queue: Arc<ProcessQueue>,
+        pulled_offset: i64,
         result: PullResult,
     ) {
-        let PullResult { next_begin_offset, min_offset, max_offset, .. } = result;
+        let PullResult { mut next_begin_offset, min_offset, max_offset, .. } = result;
         tracing::warn!(?queue, next_begin_offset, min_offset, max_offset, "offset out of bounds");
+        if next_begin_offset < pulled_offset {
+            let known = self.state().offsets.get(&queue);
+            let content = process_queue.info(known.unwrap_or(next_begin_offset));
+            let cached =
+                Some(content.cached_msg_min_offset).filter(|_| content.cached_msg_count > 0);
+            let unconsumed = cached.into_iter().chain(known).min().unwrap_or(next_begin_offset);
+            next_begin_offset = next_begin_offset.min(unconsumed.max(min_offset));
+        }
         self.move_queue(
             &queue,
             &process_queue,

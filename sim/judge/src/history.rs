@@ -231,6 +231,23 @@ pub enum OffsetStep {
     Told,
 }
 
+/// An operator had a consumer group go on elsewhere in a queue: what lies in between passes the group by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetReset {
+    /// The consumer group.
+    pub consumer_group: Arc<str>,
+    /// The queue.
+    pub queue: QueueKey,
+    /// Where its broker said that the group stood, before the operator asked for anything.
+    pub from: u64,
+    /// Where its broker says that the group goes on; `u64::MAX` where that answer was lost.
+    pub to: u64,
+    /// Simulated microseconds when the operator had the answer.
+    pub at_us: u64,
+    /// Ordinal of the trace event that followed when the operator began.
+    pub ordinal: u64,
+}
+
 /// A queue as a fresh consumer group found it, minimum to maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueReading {
@@ -268,6 +285,11 @@ pub struct History {
     pub consumed: BTreeMap<u64, Consumed>,
     /// Where consumers of the story were set, in the order of the trace.
     pub pull_offsets: Vec<PullOffset>,
+    /// Where operators had groups go on, in the order of the trace.
+    pub offset_resets: Vec<OffsetReset>,
+    /// Ordinals of the trace events at which producers that started anew sent a message of their outbox again, by
+    /// number.
+    pub sent_anew: BTreeMap<u32, Vec<u64>>,
     /// What brokers took for, and gave as, the offsets of consumer groups, by group and queue, in the order of
     /// the trace. Of one offset that was committed again and again the last time is kept.
     pub group_offsets: BTreeMap<GroupQueue, Vec<GroupOffset>>,

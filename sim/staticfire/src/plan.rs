@@ -12,13 +12,14 @@ pub mod event;
 pub mod expand;
 pub mod filter;
 mod local_defaults;
+mod operation;
 pub mod sends;
 mod validate;
 mod validate_filter;
 mod validate_sends;
 pub mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mq_store::delay_level::DelayLevels;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ pub use disturbance::{DiskTrouble, DisturbancePlan, Fall, Remedy, Trouble};
 pub use event::{Awaited, EventPlan, START, Trigger};
 pub use filter::{Filter, FilterPlan, Labels, PropertiesPlan};
 pub use local_defaults::local_defaults;
+pub use operation::{ClockStep, ResetTo};
 pub use sends::{BurstPlan, DelayLevelsPlan, RequestPlan};
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
@@ -240,6 +242,26 @@ impl Plan {
     pub fn delay_levels(&self) -> DelayLevels {
         let own = self.cluster.properties.get("messageDelayLevel");
         own.and_then(|text| DelayLevels::parse(text).ok()).unwrap_or_default()
+    }
+
+    /// Clients that are away until an event starts them.
+    #[must_use]
+    pub fn latecomers(&self) -> BTreeSet<String> {
+        let starts = self.events.iter().filter_map(|event| match &event.action {
+            Action::Start { node } => Some(node.clone()),
+            _ => None,
+        });
+        starts.collect()
+    }
+
+    /// Topics that are not there until an event makes them.
+    #[must_use]
+    pub fn late_topics(&self) -> BTreeSet<String> {
+        let made = self.events.iter().filter_map(|event| match &event.action {
+            Action::CreateTopic { topic, new: true, .. } => Some(topic.clone()),
+            _ => None,
+        });
+        made.collect()
     }
 
     /// Reads a plan from TOML text.

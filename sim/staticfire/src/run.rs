@@ -106,6 +106,7 @@ impl Clients {
         let mut traffic = traffic.with_upstream(switches);
         plan.workloads.iter().for_each(|work| select(&mut traffic, work));
         let traffic = Arc::new(traffic);
+        cluster.meet(&traffic);
         let works = plan.workloads.iter().enumerate();
         let works = works.map(|(index, _)| Workload::new(plan, index, &traffic));
         let works: Vec<_> = works.map(Arc::new).collect();
@@ -163,6 +164,8 @@ struct GroupStory {
     master_then: String,
     /// The others that keep a copy of the log.
     replicas: Vec<String>,
+    /// The processes whose log was the group's at any time.
+    leaders: Vec<String>,
     /// Machines that keep a copy of the log.
     machines: Vec<String>,
     mode: String,
@@ -226,10 +229,12 @@ impl Beginning {
         let stored = settle::stored_places(cluster.ledger(), &name, &master_now, &topics);
         let members: Vec<&BrokerProcess> = cluster.members_of(&name).collect();
         let replicas = members.iter().map(|broker| broker.name().to_owned());
+        let leaders = members.iter().map(|it| it.name()).filter(|name| cluster.has_led(name));
         Ok(GroupStory {
             faults: cluster.positions(&name),
             stored: stored.into_values().collect(),
             replicas: replicas.filter(|it| *it != master_then).collect(),
+            leaders: leaders.map(str::to_owned).collect(),
             machines: members.iter().map(|it| it.machine().name().to_string()).collect(),
             unread: unread.get(&name).cloned(),
             nothing_is_due: settle::why_nothing_is_due(cluster, &name),
@@ -378,6 +383,10 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
 
     let shortfall = |why| Finding::new(Verdict::Vacuous, why);
     let mut shortfalls: Vec<Finding> = directed.vacuous.into_iter().map(shortfall).collect();
+    // What is drawn besides may have kept an operator from it.
+    let idle = if is_drawn { Verdict::Kept } else { Verdict::Vacuous };
+    let without_effect = cluster.without_effect();
+    shortfalls.extend(without_effect.into_iter().map(|text| Finding::new(idle, text)));
     shortfalls.extend(cluster.late().into_iter().map(|text| Finding::new(Verdict::Kept, text)));
     let (mut expectations, hindered) = settle::tell_hopes(hopes);
     shortfalls.extend(hindered);

@@ -66,9 +66,9 @@ impl SimClock {
         SimClock { time, state: Mutex::new(state) }
     }
 
-    /// Moves the clock by `by_ms`, forwards or backwards.
+    /// Moves the clock by `by_ms`, forwards or backwards; not before the epoch, which no clock shows.
     pub fn jump(&self, by_ms: i64) {
-        self.rebase(|state| state.wall_ms = state.wall_ms.saturating_add(by_ms));
+        self.rebase(|state| state.wall_ms = state.wall_ms.saturating_add(by_ms).max(0));
     }
 
     /// Makes the clock gain `drift_ppm` microseconds per second (negative: lose).
@@ -159,5 +159,8 @@ mod tests {
         clock.set_frozen(false);
         time.set_ms(50_001);
         assert_eq!(clock.now_millis(), 959_991);
+        clock.jump(-1_000_000);
+        time.set_ms(50_002);
+        assert_eq!(clock.now_millis(), 1, "it runs on from the epoch");
     }
 }

@@ -138,6 +138,12 @@ pub struct SimDisk {
 }
 
 impl SimDisk {
+    /// What its machine's wall clock shows, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn wall_ms(&self) -> u64 {
+        self.clock.now_millis()
+    }
+
     /// An empty disk. `clock` gives the files their times, `rng` the stream `disk.latency`.
     #[must_use]
     pub fn new(config: SimDiskConfig, clock: Arc<dyn Clock>, rng: Rng) -> Arc<Self> {

@@ -274,6 +274,21 @@ impl Machine for TurmoilMachine {
         self.host.trace.record(&self.host.name, 0, event);
         self.host.trace.fault_healed(fault, "powered on");
     }
+
+    /// # Panics
+    /// Always: plans with clocks that are tampered with are refused.
+    fn jump_clock(&self, _by_ms: i64) -> FaultId {
+        panic!("{}: plans that set clocks are refused", self.name());
+    }
+
+    /// # Panics
+    /// Always: as [`Machine::jump_clock`].
+    fn drift_clock(&self, _ppm: i64) -> FaultId {
+        panic!("{}: plans with clocks that drift are refused", self.name());
+    }
+
+    /// Nothing drifts.
+    fn steady_clock(&self) {}
 }
 
 /// The process of a machine on turmoil.

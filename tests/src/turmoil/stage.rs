@@ -97,6 +97,9 @@ fn refuses(plan: &Plan) -> Option<String> {
     for event in &plan.events {
         match &event.action {
             Action::Pause { node } => return Some(format!("turmoil cannot pause {node}")),
+            Action::ClockJump { node, .. } | Action::ClockDrift { node, .. } => {
+                return Some(format!("turmoil has one clock, {node} as all others"));
+            }
             Action::Partition { one_way: true, .. } => {
                 return Some("turmoil cannot hold one way only".to_owned());
             }

@@ -164,6 +164,12 @@ impl FakeCluster {
         self.append_tagged(broker_name, queue_id, topic, body, "");
     }
 
+    /// Takes from a queue what lies behind its first `len` messages, as a cut of the log does.
+    pub(crate) fn cut(&self, broker_name: &str, queue_id: i32, topic: &str, len: usize) {
+        let key = (broker_name.to_owned(), topic.to_owned(), queue_id);
+        self.state().records.entry(key).or_default().truncate(len);
+    }
+
     /// Stores a message with a properties string.
     pub(crate) fn append_tagged(
         &self,

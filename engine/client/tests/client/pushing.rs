@@ -271,6 +271,31 @@ async fn an_offset_outside_of_the_queue_is_corrected_after_a_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_a_log_was_cut_a_member_goes_on_with_what_it_has_not_consumed() {
+    let cluster = FakeCluster::start().await;
+    cluster.route("T", &["a"], 1);
+    for n in 0..6 {
+        cluster.append("a", 0, "T", &n.to_string());
+    }
+    let seen = Seen::default();
+    let at_work_for_long = |body: &str| match body {
+        "0" => ConsumeResult::Success.into(),
+        _ => Consumption::Later(Box::pin(async {
+            tokio::time::sleep(40 * SECOND).await;
+            ConsumeResult::Success
+        })),
+    };
+    let config = PushConsumerConfig { consume_thread_max: 1, ..config() };
+    let listener = seen.listener(at_work_for_long);
+    let _consumer = consumer(&cluster.client("c"), config, listener).await;
+    assert_eq!(seen.take(), ["0", "1"]);
+    cluster.cut("a", 0, "T", 4);
+    tokio::time::sleep(400 * SECOND).await;
+    assert_eq!(seen.take(), ["1", "2", "3"], "all of them had been pulled before");
+    assert_eq!(cluster.offset("G", 0), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slave_is_read_when_suggested_and_gets_no_commits_by_pulls() {
     let cluster = FakeCluster::start().await;
     cluster.route("T", &["a+slave"], 1);

@@ -8,9 +8,13 @@ use std::sync::Arc;
 
 use mq_protocol::message::RETRY_GROUP_TOPIC_PREFIX;
 
+use super::offsets::resets::set_back;
 use super::{Checker, Violation};
 use crate::history::{Delivery, GroupQueue, History, PullOffset, QueueKey};
 use crate::ledger::custody::Moment;
+
+/// Attempts of one send at most (`retryTimesWhenSendFailed` of a producer).
+const ATTEMPTS_MAX: usize = 3;
 
 /// Facts beside the history.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +45,13 @@ pub enum Alibi {
         /// Ordinal of the trace event.
         ordinal: u64,
     },
+    /// An operator had set its group back.
+    SetBack {
+        /// To which queue offset.
+        to: u64,
+        /// Ordinal of the trace event at which the operator began.
+        ordinal: u64,
+    },
     /// Two members had the queue at the same time: it had been taken before the other one was given the message.
     OwnedTwice {
         /// Who had it as well.
@@ -52,6 +63,11 @@ pub enum Alibi {
     SentAgain {
         /// How often; `None` where nobody was left to tell.
         attempts: Option<u32>,
+    },
+    /// Its producer started anew and sent it again, out of its outbox: it did not know the outcome.
+    SentAnew {
+        /// How often it started a send of it.
+        sends: usize,
     },
     /// A device damaged records there: what is read of them tells nothing.
     Damaged,
@@ -69,6 +85,9 @@ impl fmt::Display for Alibi {
             Alibi::QueueTaken { consumer, queue_offset, ordinal } => {
                 write!(f, "{consumer} took the queue from {queue_offset} on (#{ordinal})")
             }
+            Alibi::SetBack { to, ordinal } => {
+                write!(f, "an operator had set its group back to {to} (#{ordinal})")
+            }
             Alibi::OwnedTwice { consumer, ordinal } => {
                 write!(f, "{consumer} had the queue as well (since #{ordinal})")
             }
@@ -77,6 +96,9 @@ impl fmt::Display for Alibi {
             }
             Alibi::SentAgain { attempts: None } => {
                 f.write_str("its producer ended while it sent it")
+            }
+            Alibi::SentAnew { sends } => {
+                write!(f, "its producer started anew and sent it again ({sends} sends)")
             }
             Alibi::Damaged => f.write_str("a device damaged records of its broker group"),
             Alibi::StoredAgain => f.write_str("a broker that started anew stored it once more"),
@@ -173,6 +195,7 @@ pub fn effects_again(history: &History) -> Vec<Violation> {
 
 /// What there is of causes in a history.
 struct Causes<'a> {
+    history: &'a History,
     facts: &'a Facts,
     /// By group and queue, in the order of the trace.
     taken: BTreeMap<GroupQueue, Vec<&'a PullOffset>>,
@@ -194,7 +217,7 @@ impl<'a> Causes<'a> {
             failures.push((it.ordinal, it.delivered));
         }
         let attempts = history.sends.iter().map(|send| (send.number, send.attempts)).collect();
-        Causes { facts, taken, given_back, attempts }
+        Causes { history, facts, taken, given_back, attempts }
     }
 
     fn alibi(&self, delivery: &Delivery, earlier: &[&Delivery]) -> Option<Alibi> {
@@ -224,6 +247,9 @@ impl<'a> Causes<'a> {
                 && (since..delivery.ordinal).contains(&it.ordinal)
                 && it.queue_offset <= delivery.queue_offset
         })?;
+        if let Some(reset) = set_back(self.history, last) {
+            return Some(Alibi::SetBack { to: reset.to, ordinal: reset.ordinal });
+        }
         let PullOffset { consumer, queue_offset, ordinal, .. } = last;
         let (consumer, queue_offset, ordinal) = (Arc::clone(consumer), *queue_offset, *ordinal);
         Some(match ordinal < first {
@@ -247,6 +273,11 @@ impl<'a> Causes<'a> {
             };
         }
         let attempts = delivery.number.and_then(|number| self.attempts.get(&number)).copied();
+        if let Some(sends) = self.sends_anew(delivery)
+            && records <= sends * ATTEMPTS_MAX
+        {
+            return Some(Alibi::SentAnew { sends });
+        }
         match attempts {
             // The send is still under way.
             None | Some(None) => return Some(Alibi::SentAgain { attempts: None }),
@@ -271,6 +302,13 @@ impl<'a> Causes<'a> {
         failures.into_iter().filter(move |(ordinal, _)| *ordinal < before)
     }
 
+    /// How often the sending of a message was begun before it was delivered, if that was more than once.
+    fn sends_anew(&self, delivery: &Delivery) -> Option<usize> {
+        let anew = self.history.sent_anew.get(&delivery.number?)?;
+        let anew = anew.iter().filter(|ordinal| **ordinal < delivery.ordinal).count();
+        (anew > 0).then_some(anew + 1)
+    }
+
     fn is_troubled(&self, delivery: &Delivery) -> bool {
         self.facts.troubled_from.is_some_and(|from| from < delivery.ordinal)
     }
@@ -284,7 +322,7 @@ fn record(delivery: &Delivery) -> (&QueueKey, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{GivenBack, Outcome, SendOp, a_delivery};
+    use crate::history::{GivenBack, OffsetReset, Outcome, SendOp, a_delivery};
 
     fn at(ordinal: u64, queue_offset: u64, consumer: &str) -> Delivery {
         Delivery { ordinal, consumer: consumer.into(), ..a_delivery(1, queue_offset) }
@@ -396,6 +434,39 @@ mod tests {
         assert_eq!(effects_again(&history), vec![]);
         history.effects.insert(("g".into(), 2), 2);
         assert!(effects_again(&history)[0].text.contains("message 2 had its effect 2 times in g"));
+    }
+
+    #[test]
+    fn a_group_that_an_operator_sets_back_gets_things_again() {
+        let twice = [at(10, 5, "c"), at(30, 5, "c")];
+        let found = |to: u64, ordinal: u64, taken_from: u64| {
+            alibis(&twice, Some(1), |history, _| {
+                let (consumer_group, queue, from, at_us) =
+                    ("g".into(), a_delivery(1, 0).queue, 9, 0);
+                let reset = OffsetReset { consumer_group, queue, from, to, at_us, ordinal };
+                history.offset_resets.push(reset);
+                history.pull_offsets.push(taken("c", taken_from, 21));
+            })
+        };
+        assert_eq!(found(3, 20, 3), [Some(Alibi::SetBack { to: 3, ordinal: 20 })]);
+        let by_itself = Alibi::QueueTaken { consumer: "c".into(), queue_offset: 4, ordinal: 21 };
+        assert_eq!(found(3, 20, 4), [Some(by_itself)], "nobody sent it there");
+        assert_eq!(found(3, 20, 6), [None], "and nobody took it from there");
+    }
+
+    #[test]
+    fn a_producer_that_starts_anew_sends_what_it_knows_nothing_of() {
+        let two = [at(10, 5, "c"), at(20, 6, "c")];
+        let found = |anew: &[u64]| {
+            let anew = anew.to_vec();
+            alibis(&two, Some(1), |history, _| drop(history.sent_anew.insert(1, anew)))
+        };
+        assert_eq!(found(&[15]), [Some(Alibi::SentAnew { sends: 2 })]);
+        assert_eq!(found(&[25]), [None], "only later");
+        assert_eq!(found(&[]), [None]);
+        let many: Vec<Delivery> = (0..8).map(|it| at(20 + it, it, "c")).collect();
+        let last = alibis(&many, Some(1), |history, _| drop(history.sent_anew.insert(1, vec![15])));
+        assert_eq!(last.last(), Some(&None), "more records than two sends have attempts");
     }
 
     #[test]

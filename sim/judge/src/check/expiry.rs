@@ -1,5 +1,5 @@
 //! Messages leave a store by the rules of retention and no other way: the oldest CommitLog file goes, and
-//! only when nothing was written to it for `fileReservedTime`, or when more of the disk is used than
+//! only when by the broker's clock nothing was written to it for `fileReservedTime`, or when more of the disk is used than
 //! `diskSpaceCleanForciblyRatio`.
 
 use super::{Checker, Violation};
@@ -15,7 +15,8 @@ pub struct Removal {
     pub to: u64,
     /// First byte of the log afterwards, as the directory shows; `None` when no file is left.
     pub min_after: Option<u64>,
-    /// Microseconds since something was written to the file; `None` when that was never seen.
+    /// Microseconds since something was written to the file, by the clock of the broker's machine; `None` when that was
+    /// never seen.
     pub idle_us: Option<u64>,
     /// `fileReservedTime` in microseconds.
     pub reserved_us: u64,

@@ -8,6 +8,7 @@ use super::{Checker, Violation};
 use crate::history::{Delivery, GroupQueue, History, Outcome, QueueKey, QueueReading};
 
 pub mod excuse;
+pub mod resets;
 
 use excuse::{Excuses, Misled};
 

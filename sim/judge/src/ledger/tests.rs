@@ -33,6 +33,7 @@ const RECORD_BYTES: u64 = 256;
 
 /// A broker's disk, with the first file of its log.
 struct Store {
+    clock: Arc<SimClock>,
     disk: Arc<SimDisk>,
     handle: Arc<DiskHandle>,
     file: MappedRegion,
@@ -85,15 +86,15 @@ fn path(from: u64) -> PathBuf {
     Path::new(DIR).join(mq_mapped_file::file_name(from))
 }
 
-fn store(name: &str) -> Store {
+fn store(name: &str, time: &WorldTime) -> Store {
     let config = SimDiskConfig { capacity_bytes: DISK_BYTES, ..SimDiskConfig::default() };
-    let clock = SimClock::new(WorldTime::default(), 0, 0);
-    let disk = SimDisk::new(config, Arc::new(clock), Rng::from_seed(1));
+    let clock = Arc::new(SimClock::new(time.clone(), 0, 0));
+    let disk = SimDisk::new(config, clock.clone(), Rng::from_seed(1));
     let handle = disk.handle(name);
     handle.create_dir_all(Path::new(DIR)).unwrap();
     let file = handle.map(&path(0), FILE_BYTES as usize).unwrap();
     disk.settle();
-    Store { disk, handle, file }
+    Store { disk, clock, handle, file }
 }
 
 impl Stand {
@@ -102,7 +103,7 @@ impl Stand {
         let time = WorldTime::default();
         let trace = Trace::new(time.clone());
         let ledger = Ledger::watching(&trace);
-        let stores: BTreeMap<_, _> = [M, S, S2].map(|name| (name, store(name))).into();
+        let stores: BTreeMap<_, _> = [M, S, S2].map(|name| (name, store(name, &time))).into();
         let running = BTreeSet::from([M, S, S2]);
         let stand = Stand { time, trace, ledger, stores, running, paused_us: 0 };
         for name in [M, S, S2] {

@@ -201,9 +201,13 @@ fn figures(report: &RunReport) -> String {
         0 => String::new(),
         needless => format!(" ({} needlessly)", number(needless)),
     };
+    let passed_over = match report.passed_over {
+        0 => String::new(),
+        passed => format!(", passed over by a reset {}", number(passed)),
+    };
     format!(
         "  sent {}, acked {}, unknown {}, delivered {} ({} again), queues moved {}{needless}\n  \
-         lost {}{expired}, skipped {}, oldest lost message {}, unavailable {unavailable}\n  \
+         lost {}{expired}, skipped {}{passed_over}, oldest lost message {}, unavailable {unavailable}\n  \
          faults that bit: {}\n  \
          {} simulated in {}, trace digest {}\n",
         number(report.sent),

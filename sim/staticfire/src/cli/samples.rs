@@ -56,6 +56,7 @@ fn run(seed: u64, lost: u32) -> Summary {
         lost,
         expired: 0,
         skipped: 0,
+        passed_over: 0,
         redelivered: 0,
         redelivery_lost: 0,
         dead_letters: 0,

@@ -6,6 +6,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use staticfire_judge::duration::Millis;
 
+use super::operation::{ClockStep, ResetTo};
+
 /// The files of a store, by the directory or name that RocketMQ gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +113,51 @@ pub enum Action {
         /// The operator has this start pass over damage where others refuse.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         salvage: bool,
+    },
+    /// Asks the process to stop in order, and waits for that: a consumer commits its offsets, gives its queues back and
+    /// leaves its groups, a broker syncs what it has. Whoever does not end is killed.
+    Stop {
+        /// The process.
+        node: String,
+    },
+    /// Starts a client that is away until then: one that joins.
+    Start {
+        /// The process.
+        node: String,
+    },
+    /// An operator has a consumer group go on elsewhere, on every master that has the topic: by way of its members, or,
+    /// without any, by a commit in its name.
+    ResetOffset {
+        /// The consumer group.
+        group: String,
+        /// One of its topics.
+        topic: String,
+        /// Where it goes on.
+        to: ResetTo,
+    },
+    /// The wall clock of the machine is set.
+    ClockJump {
+        /// A process on the machine.
+        node: String,
+        /// By how much.
+        by: ClockStep,
+    },
+    /// The wall clock of the machine runs too fast or too slow.
+    ClockDrift {
+        /// A process on the machine.
+        node: String,
+        /// Microseconds that it gains a second; of a negative number, that it loses.
+        ppm: i64,
+    },
+    /// An operator makes a topic on every master of the groups in use, or gives one that is there more queues.
+    CreateTopic {
+        /// The topic.
+        topic: String,
+        /// Queues per broker group.
+        queues: u32,
+        /// There is no such topic until then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        new: bool,
     },
     /// An operator's promotion: the group's old master is stopped, the slave restarted as master.
     Promote {
@@ -220,8 +267,9 @@ pub enum Action {
         #[serde(deserialize_with = "at_least_one")]
         bits: u32,
     },
-    /// Link and disk of the machine are as configured again: slow, hung and full disks, missing
-    /// descriptors, errors that have not come yet. What is lost or rotten stays so.
+    /// Link, disk and pace of the clock of the machine are as configured again: slow, hung and full disks,
+    /// missing descriptors, errors that have not come yet. What is lost or rotten stays so, and so does the time
+    /// that a clock shows.
     Calm {
         /// A process on the machine.
         node: String,
@@ -243,6 +291,8 @@ enum Hits<'a> {
     Node(&'a str),
     Link(&'a [String; 2]),
     Group(&'a str),
+    /// Neither a process nor a broker group.
+    Other(&'a str),
 }
 
 impl<'a> Row<'a> {
@@ -262,7 +312,7 @@ impl<'a> Row<'a> {
 impl Action {
     /// The one place that says what each action is called, what it hits and whether it mends.
     fn row(&self) -> Row<'_> {
-        use Hits::{Group, Link, Node};
+        use Hits::{Group, Link, Node, Other};
         match self {
             Action::Kill { node } => Row::fault("kill", Node(node)),
             Action::PowerLoss { node, .. } => Row::fault("power_loss", Node(node)),
@@ -271,6 +321,18 @@ impl Action {
             Action::Pause { node } => Row::fault("pause", Node(node)),
             Action::Resume { node } => Row::recovery("resume", Node(node)),
             Action::Restart { node, .. } => Row::recovery("restart", Node(node)),
+            Action::Stop { node } => Row::fault("stop", Node(node)),
+            Action::Start { node } => Row::recovery("start", Node(node)),
+            Action::ResetOffset { group, topic, to } => {
+                Row::recovery("reset_offset", Other(group)).of(format_args!("{topic}, {to}"))
+            }
+            Action::ClockJump { node, by } => Row::fault("clock_jump", Node(node)).of(by),
+            Action::ClockDrift { node, ppm } => {
+                Row::fault("clock_drift", Node(node)).of(format_args!("{ppm} ppm"))
+            }
+            Action::CreateTopic { topic, queues, .. } => {
+                Row::recovery("create_topic", Other(topic)).of(format_args!("{queues} queues"))
+            }
             Action::Promote { node } => Row::recovery("promote", Node(node)),
             Action::PromoteMostAdvanced { group } => {
                 Row::recovery("promote_most_advanced", Group(group))
@@ -319,7 +381,7 @@ impl Action {
         match self.row().hits {
             Hits::Node(node) => vec![node],
             Hits::Link(between) => between.iter().map(String::as_str).collect(),
-            Hits::Group(_) => Vec::new(),
+            Hits::Group(_) | Hits::Other(_) => Vec::new(),
         }
     }
 
@@ -328,7 +390,7 @@ impl Action {
     pub fn group(&self) -> Option<&str> {
         match self.row().hits {
             Hits::Group(group) => Some(group),
-            Hits::Node(_) | Hits::Link(_) => None,
+            Hits::Node(_) | Hits::Link(_) | Hits::Other(_) => None,
         }
     }
 
@@ -345,7 +407,7 @@ impl fmt::Display for Action {
         let row = self.row();
         let one_way = matches!(self, Action::Partition { one_way: true, .. });
         let hit = match row.hits {
-            Hits::Node(hit) | Hits::Group(hit) => hit.to_owned(),
+            Hits::Node(hit) | Hits::Group(hit) | Hits::Other(hit) => hit.to_owned(),
             Hits::Link(between) => between.join(if one_way { " -> " } else { " | " }),
         };
         write!(f, "{} {hit}", row.name)?;

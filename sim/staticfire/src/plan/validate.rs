@@ -117,7 +117,7 @@ impl Names {
             Action::FillDisk { free_bytes, .. } if *free_bytes >= plan.cluster.disk_bytes => {
                 Err(format!("free_bytes: the disk has only {}", plan.cluster.disk_bytes))
             }
-            _ => Ok(()),
+            action => super::operation::check(plan, action),
         }
     }
 
@@ -154,7 +154,7 @@ impl Names {
 }
 
 /// Refuses a name that nothing has.
-fn known(names: &BTreeSet<String>, name: &str, what: &str) -> Result<(), String> {
+pub(super) fn known(names: &BTreeSet<String>, name: &str, what: &str) -> Result<(), String> {
     if names.contains(name) {
         return Ok(());
     }
@@ -269,6 +269,16 @@ fn workload(work: &WorkloadPlan, names: &Names) -> Result<(), Nonsense> {
             "ordered",
             "neither with transaction nor with delay_level: they lose the order",
         );
+    }
+    if work.outbox && (work.transaction.is_some() || work.ordered) {
+        let text = "neither with transaction, which is asked about instead, nor with ordered: what is sent again \
+                    comes behind its successors";
+        return complain("outbox", text);
+    }
+    if work.outbox && (work.oneway_percent > 0 || work.request_reply.is_some()) {
+        let text = "neither with oneway_percent, whose outcome nobody ever knows, nor with request_reply: who asked is \
+                    gone";
+        return complain("outbox", text);
     }
     if work.topic.is_empty() || work.topic.starts_with(['%', ' ']) {
         return complain("topic", "a name as RocketMQ allows it");

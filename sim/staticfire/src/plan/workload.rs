@@ -51,6 +51,9 @@ pub struct WorkloadPlan {
     /// Of each place in the window messages go one after another, with a key that chooses their queue.
     #[serde(skip_serializing_if = "is_false")]
     pub ordered: bool,
+    /// Producers keep an outbox: one that starts anew sends again what was not acknowledged, under the same key.
+    #[serde(skip_serializing_if = "is_false")]
+    pub outbox: bool,
     /// Every message is sent in a transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction: Option<TransactionPlan>,
@@ -118,6 +121,7 @@ impl Default for WorkloadPlan {
             wait_false_percent: 0,
             delay_level: 0,
             ordered: false,
+            outbox: false,
             transaction: None,
             delay_levels: None,
             batch: 1,

@@ -1,13 +1,15 @@
 //! [`Cluster`]: a plan's machines and processes on a stage, and the operations that stories are made of.
 
 pub mod broker_process;
+mod clocks;
 mod disk_fault;
 pub mod operate;
+pub(in crate::run) mod operator;
 mod reach;
 mod room;
 mod witness;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -19,12 +21,14 @@ use staticfire_world::trace::{FaultId, Trace};
 use staticfire_world::world::{Exit, ProcessContext};
 
 use self::broker_process::BrokerProcess;
+use self::clocks::Clocks;
 use self::disk_fault::DiskFault;
 use self::witness::Witness;
-use crate::plan::{ClusterPlan, FileKind, Millis, Plan, expand};
+use crate::plan::{ClusterPlan, FileKind, Millis, Plan, WorkloadPlan, expand};
 use crate::run::error::StandError;
 use crate::run::program::Program;
 use crate::run::stage::{Machine, Process, Stage};
+use crate::run::traffic::Traffic;
 use crate::run::workload::{Workload, consume, poll, produce};
 
 /// First address of the clients' machines; servers of published set-ups do not use this network.
@@ -48,6 +52,16 @@ pub struct Cluster {
     rotten: RefCell<BTreeSet<(String, FileKind)>>,
     /// Operations that had to wait for another one of the same group.
     late: RefCell<Vec<String>>,
+    /// Operations that changed nothing.
+    without_effect: RefCell<Vec<String>>,
+    /// Clients that are away until an event starts them.
+    latecomers: BTreeSet<String>,
+    workloads: Vec<WorkloadPlan>,
+    /// Topics that somebody has made, with their queues per broker group.
+    topics: RefCell<BTreeMap<String, u32>>,
+    /// What the clients share, for what an operator sees.
+    traffic: OnceCell<Arc<Traffic>>,
+    clocks: Clocks,
     witness: Witness,
     clients: Cell<u8>,
 }
@@ -63,6 +77,8 @@ struct OpenFault {
 enum OpenFaultKind {
     Partition,
     SlowLink,
+    /// A clock that runs at the wrong pace.
+    Clock,
     /// A fault of a disk, and how often something like it was felt there before.
     Disk(DiskFault, u64),
 }
@@ -93,6 +109,12 @@ impl Cluster {
             operators: RefCell::default(),
             rotten: RefCell::default(),
             late: RefCell::default(),
+            without_effect: RefCell::default(),
+            latecomers: plan.latecomers(),
+            workloads: plan.workloads.clone(),
+            topics: RefCell::new(topics_at_first(plan)),
+            traffic: OnceCell::new(),
+            clocks: Clocks::default(),
             witness: Witness::default(),
             clients: Cell::new(0),
         };
@@ -166,6 +188,11 @@ impl Cluster {
         servers.map(|server| host_port(&server.address, server.port)).collect()
     }
 
+    /// Lets operators tell the clients' history what they see.
+    pub(in crate::run) fn meet(&self, traffic: &Arc<Traffic>) {
+        let _ = self.traffic.set(Arc::clone(traffic));
+    }
+
     /// Starts name servers, masters and slaves.
     pub fn start(&self) {
         for namesrv in &self.plan.namesrvs {
@@ -183,7 +210,7 @@ impl Cluster {
         for name in work.plan.producer_names() {
             let work = Arc::clone(work);
             let main = move |context| produce::run(context, Arc::clone(&work));
-            self.add_client(&name, main).start();
+            self.start_at_first(&*self.add_client(&name, main));
         }
     }
 
@@ -194,12 +221,19 @@ impl Cluster {
                 let (work, group) = (Arc::clone(work), group.clone());
                 if group.lite_pull {
                     let main = move |context| poll::run(context, Arc::clone(&work), group.clone());
-                    self.add_client(&name, main).start();
+                    self.start_at_first(&*self.add_client(&name, main));
                     continue;
                 }
                 let main = move |context| consume::run(context, Arc::clone(&work), group.clone());
-                self.add_client(&name, main).start();
+                self.start_at_first(&*self.add_client(&name, main));
             }
+        }
+    }
+
+    /// Starts a client, unless it comes later.
+    fn start_at_first(&self, client: &dyn Process) {
+        if !self.latecomers.contains(&**client.name()) {
+            client.start();
         }
     }
 
@@ -248,6 +282,17 @@ impl Cluster {
     pub fn is_fenced(&self, name: &str) -> bool {
         self.fenced.borrow().iter().any(|fenced| fenced == name)
     }
+}
+
+/// The topics of workloads that are there before the first send.
+fn topics_at_first(plan: &Plan) -> BTreeMap<String, u32> {
+    let late = plan.late_topics();
+    let mut topics = BTreeMap::new();
+    for work in plan.workloads.iter().filter(|work| !late.contains(&work.topic)) {
+        let queues = topics.entry(work.topic.clone()).or_insert(0);
+        *queues = work.queues.max(*queues);
+    }
+    topics
 }
 
 fn parse_address(text: &str) -> Result<IpAddr, StandError> {

@@ -42,6 +42,9 @@ pub enum StandError {
         /// Its last refusal.
         last: String,
     },
+    /// An operator did not come to do it.
+    #[error("{0}")]
+    NotDone(String),
     /// The messages before the story cannot be sent.
     #[error("history: {0}")]
     History(String),
@@ -91,6 +94,7 @@ impl StandError {
             StandError::NoSlave(_) => Verdict::Vacuous,
             StandError::ProcessGone(_)
             | StandError::NotMade { .. }
+            | StandError::NotDone(_)
             | StandError::History(_)
             | StandError::NotReplicated(_)
             | StandError::TooNarrow { .. }

@@ -117,6 +117,9 @@ pub struct RunReport {
     pub expired: u32,
     /// Acknowledged, stored, and never given to the existing group.
     pub skipped: u32,
+    /// Messages that a consumer group passed over because an operator had it go on behind them; left out where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passed_over: u32,
     /// Deliveries of a message beyond the first that nobody had asked for.
     pub duplicated: u32,
     /// Deliveries that a consumer group had asked for by giving the message back; left out where none is, as the

@@ -206,12 +206,16 @@ pub(super) async fn fall_silent(cluster: &Cluster, clients: &Clients) {
         sleep(LOOK_INTERVAL).await;
     }
     let levels = clients.works.iter().flat_map(|work| &work.levels).filter(|level| **level > 0);
-    let delays = levels.flat_map(|level| cluster.brokers().values().map(|it| it.delay(*level)));
+    let delays = levels.flat_map(|level| {
+        let brokers = cluster.brokers().values();
+        brokers.map(move |it| cluster.by_its_clock(it.name(), it.delay(*level)))
+    });
     if let Some(delay) = delays.max() {
         sleep(delay + DELIVERY).await;
     }
     if clients.works.iter().any(|work| work.plan.transaction.is_some()) {
-        let patience = cluster.brokers().values().map(BrokerProcess::transaction_patience);
+        let brokers = cluster.brokers().values();
+        let patience = brokers.map(|it| cluster.by_its_clock(it.name(), it.transaction_patience()));
         sleep(ACQUAINTANCE + patience.max().unwrap_or_default() + DELIVERY).await;
     }
 }

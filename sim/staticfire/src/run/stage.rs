@@ -82,6 +82,15 @@ pub trait Machine {
 
     /// Gives it power again. Its processes have to be started.
     fn power_on(&self);
+
+    /// Sets its wall clock by so many milliseconds, forwards or backwards.
+    fn jump_clock(&self, by_ms: i64) -> FaultId;
+
+    /// Lets its wall clock gain so many microseconds a second, or lose them.
+    fn drift_clock(&self, ppm: i64) -> FaultId;
+
+    /// Lets its wall clock go at its pace again, from where it stands.
+    fn steady_clock(&self);
 }
 
 /// Code of the harness that is to run inside a process.

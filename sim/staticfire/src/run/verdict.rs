@@ -5,6 +5,7 @@ mod duplicated;
 mod explain;
 mod facts;
 mod ordered;
+mod passed_over;
 mod redelivered;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,6 +93,8 @@ pub(super) fn judge(
             let unread = unread.map(|group| trace.name(&group.name)).collect();
             let places = offsets::Facts { committed, not_owed, holes, excuses, unread, cut_off };
             shortfalls.extend(delivered.waiting(&story));
+            shortfalls.extend(passed_over::told(&delivered.passed_over));
+            shortfalls.extend(passed_over::without_effect(plan, &story.history));
             violations.extend(offsets::check(&story.history, &places));
             violations.extend(commits::check(&story.history, &places));
             let watched = &story.watched;
@@ -105,6 +108,7 @@ pub(super) fn judge(
             report.lost_keys = explain::lost_keys(&losses, &fates, permitted);
             shortfalls.extend(why_vacuous(plan, &story, trace, &losses));
             fill(&mut report, &story, &losses);
+            report.passed_over = delivered.passed_over.len() as u32;
             report.redelivery_lost = given_back.lost.len() as u32;
             violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
             violations.extend(story.violations);
@@ -196,6 +200,7 @@ fn blank_report(
         lost: 0,
         expired: 0,
         skipped: 0,
+        passed_over: 0,
         duplicated: 0,
         redelivered: 0,
         redelivery_lost: 0,
@@ -270,6 +275,7 @@ fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
         ("lost", report.lost),
         ("expired", report.expired),
         ("skipped", report.skipped),
+        ("passed_over", report.passed_over),
         ("duplicated", report.duplicated),
         ("redelivered", report.redelivered),
         ("redelivery_lost", report.redelivery_lost),

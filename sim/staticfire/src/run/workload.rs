@@ -5,6 +5,7 @@ mod application;
 mod ask;
 pub mod consume;
 mod draft;
+mod outbox;
 mod outcome;
 pub mod poll;
 pub mod produce;
@@ -20,6 +21,7 @@ use mq_client::idempotence::Deduplicator;
 use staticfire_judge::history::{LocalTransaction, Outcome, SendOp};
 use staticfire_world::trace::Name;
 
+use self::outbox::Outboxes;
 use super::traffic::Traffic;
 use crate::plan::{Plan, WorkloadPlan};
 
@@ -40,6 +42,8 @@ pub struct Workload {
     stopped: AtomicBool,
     /// What readers have consumed that know each key once.
     deduplicators: Mutex<BTreeMap<Name, Arc<Deduplicator>>>,
+    /// What producers have sent and know nothing of.
+    outboxes: Outboxes,
 }
 
 impl Workload {
@@ -61,6 +65,7 @@ impl Workload {
             in_flight: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
             deduplicators: Mutex::default(),
+            outboxes: Outboxes::default(),
         }
     }
 
@@ -115,21 +120,35 @@ impl Workload {
         (0..self.plan.batch).map_while(|_| self.take_number()).collect()
     }
 
-    /// Records the start of a send.
+    /// Counts a message in that is sent once more, until sending is stopped.
+    fn takes_again(&self) -> bool {
+        let goes_on = !self.stopped.load(Ordering::Relaxed);
+        if goes_on {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        goes_on
+    }
+
+    /// Records the start of a send; `again`, if its producer started anew.
     fn send_started(
         self: &Arc<Self>,
         producer: &Name,
         number: u32,
         sharding_key: Option<Name>,
+        again: bool,
     ) -> InFlight {
         let trace = self.traffic.trace();
-        trace.op(producer, u64::from(number), "send");
+        let ordinal = trace.op(producer, u64::from(number), "send");
+        let earlier = again.then(|| self.take_earlier(number)).flatten();
+        if again {
+            self.traffic.history().sent_anew.entry(number).or_default().push(ordinal);
+        }
         if self.plan.transaction.is_some() {
             let running = LocalTransaction::Running;
             self.traffic.history().transactions.insert(number, running);
         }
         let (work, started_us) = (Arc::clone(self), trace.now_us());
-        InFlight { work, number, sharding_key, started_us, has_ended: false }
+        InFlight { work, number, sharding_key, started_us, earlier, has_ended: false }
     }
 
     /// A send is no longer in flight. A local transaction that did not run before that never will.
@@ -151,6 +170,8 @@ struct InFlight {
     number: u32,
     sharding_key: Option<Name>,
     started_us: u64,
+    /// What came of an earlier send of the message.
+    earlier: Option<SendOp>,
     has_ended: bool,
 }
 
@@ -163,6 +184,8 @@ impl InFlight {
         let now_us = self.work.traffic.trace().now_us();
         (op.number, op.started_us, op.ended_us) = (self.number, self.started_us, now_us);
         op.sharding_key = self.sharding_key.take();
+        self.work.leave_outbox(producer, &op);
+        let op = outbox::merged(op, self.earlier.as_ref());
         self.work.traffic.send_ended(producer, self.work.index, op);
     }
 }

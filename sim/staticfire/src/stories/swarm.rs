@@ -5,6 +5,7 @@
 //! plan has everything would hide what only shows when something is missing.
 
 mod kinds;
+mod operations;
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,7 @@ pub fn plan(seed: u64) -> Plan {
     Drawing(Rng::from_seed(seed).stream("swarm failures")).add_failures(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm order")).add_order(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm kinds")).add_kinds(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm operations")).add_operations(&mut plan);
     plan
 }
 
@@ -176,6 +178,7 @@ impl Drawing {
             wait_false_percent: self.weighted(&[0, 0, 0, 20]),
             delay_level: self.weighted(&[0, 0, 0, 0, 0, 1, 2]),
             ordered: false,
+            outbox: false,
             transaction: None,
             consumer_groups,
             ..WorkloadPlan::default()
@@ -371,6 +374,13 @@ mod tests {
         }
         let in_order = |work: &WorkloadPlan| work.consumer_groups.iter().any(|it| it.orderly);
         assert!(plans.iter().filter(|plan| plan.workloads.iter().any(in_order)).count() > 40);
+        let does = |name: &str| {
+            plans.iter().flat_map(|it| &it.events).filter(|it| it.action.name() == name).count()
+        };
+        for name in ["start", "stop", "reset_offset", "create_topic", "clock_jump", "clock_drift"] {
+            assert!(does(name) > 5, "{name}");
+        }
+        assert!(any(|plan| plan.workloads.iter().any(|work| work.outbox)));
         let has = |fault: Fall| {
             plans.iter().flat_map(|plan| &plan.disturbances).any(|it| {
                 matches!(&it.trouble, Trouble::Attrition { faults, .. } if faults.contains(&fault))

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::resets::{PassedOver, PassedOverBy};
 use super::{Committed, Delivered, delivered};
 use crate::history::{
     Delivery, GroupOffset, GroupQueue, History, OffsetStep, PullOffset, QueueKey, QueueReading,
@@ -19,6 +20,7 @@ use crate::history::{
 #[derive(Clone, Debug, Default)]
 pub struct Excuses {
     beyond: Committed,
+    passed_over: PassedOver,
     misled: BTreeMap<GroupQueue, Vec<Misled>>,
 }
 
@@ -54,18 +56,31 @@ impl Excuses {
         let beyond = stood_beyond_reused(history, |it| is_gone(history, it), reused);
         let acked = history.acked().map(|send| (send.number, send)).collect();
         let passed = PassedBy { history, delivered: delivered(history), acked, appended_us };
-        let misled = beyond.iter().filter_map(|(place, beyond)| {
+        let passed_over = PassedOver::of(history, |number, place| passed.lies_since(number, place));
+        // Where somebody may have been sent past something.
+        let mut places = beyond.clone();
+        for (place, last) in passed_over.ends() {
+            let known = places.entry(place.clone()).or_default();
+            *known = last.max(*known);
+        }
+        let misled = places.iter().filter_map(|(place, beyond)| {
             let misled = passed.misled(place, *beyond);
             (!misled.is_empty()).then(|| (place.clone(), misled))
         });
-        Excuses { misled: misled.collect(), beyond }
+        Excuses { misled: misled.collect(), beyond, passed_over }
     }
 
     /// What may pass a group by in a queue.
     #[must_use]
     pub fn at(&self, place: &GroupQueue) -> Excuse<'_> {
         let misled = self.misled.get(place).map_or(&[][..], Vec::as_slice);
-        Excuse { beyond: self.beyond.get(place).copied(), misled }
+        let passed_over = self.passed_over.at(place);
+        Excuse { beyond: self.beyond.get(place).copied(), passed_over, misled }
+    }
+
+    /// The groups and queues where an operator had a group pass something over.
+    pub fn places_of_resets(&self) -> impl Iterator<Item = &GroupQueue> {
+        self.passed_over.ends().map(|(place, _)| place)
     }
 
     /// The groups and queues where something may.
@@ -83,6 +98,7 @@ impl Excuses {
 #[derive(Clone, Copy, Debug)]
 pub struct Excuse<'a> {
     beyond: Option<u64>,
+    passed_over: &'a [PassedOverBy],
     misled: &'a [Misled],
 }
 
@@ -90,8 +106,23 @@ impl Excuse<'_> {
     /// Whether what stands at a queue offset may.
     #[must_use]
     pub fn covers(&self, queue_offset: u64) -> bool {
-        self.beyond.is_some_and(|beyond| queue_offset <= beyond)
-            && !self.misled.iter().any(|it| (it.from..it.told).contains(&queue_offset))
+        self.is_beyond(queue_offset) || self.is_passed_over(queue_offset)
+    }
+
+    /// Whether the group had stood beyond it.
+    #[must_use]
+    pub fn is_beyond(&self, queue_offset: u64) -> bool {
+        self.beyond.is_some_and(|beyond| queue_offset <= beyond) && !self.is_led_past(queue_offset)
+    }
+
+    /// Whether an operator had the group pass it over.
+    #[must_use]
+    pub fn is_passed_over(&self, queue_offset: u64) -> bool {
+        self.passed_over.iter().any(|it| it.covers(queue_offset)) && !self.is_led_past(queue_offset)
+    }
+
+    fn is_led_past(&self, queue_offset: u64) -> bool {
+        self.misled.iter().any(|it| (it.from..it.told).contains(&queue_offset))
     }
 }
 
@@ -126,6 +157,14 @@ impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
         told.filter_map(|(index, told)| sent_past(&passed, &offsets[..index], told)).collect()
     }
 
+    /// When an acknowledged message came to lie at a place; `None` of others, and of those that were put elsewhere first.
+    fn lies_since(&self, number: u32, (queue, queue_offset): (&QueueKey, u64)) -> Option<u64> {
+        let send = self.acked.get(&number)?;
+        let there = send.place.as_ref()?;
+        let is_there = (&there.queue, there.queue_offset) == (queue, queue_offset);
+        (self.appended_us)(send).filter(|_| is_there)
+    }
+
     /// The acknowledged messages up to `beyond` that the group was not given, by queue offset. Of others, and
     /// of those that were put elsewhere first, it is not known when they came to lie there.
     fn passed(&self, place: &GroupQueue, reading: &QueueReading, beyond: u64) -> Vec<Passed> {
@@ -137,10 +176,7 @@ impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
             given.is_none_or(|it| !it.contains(number)) && self.history.wants(group, *number)
         });
         let dated = missed.filter_map(|(it, number)| {
-            let send = self.acked.get(&number)?;
-            let there = send.place.as_ref()?;
-            let is_there = (&there.queue, there.queue_offset) == (queue, it.queue_offset);
-            let appended_us = (self.appended_us)(send).filter(|_| is_there)?;
+            let appended_us = self.lies_since(number, (queue, it.queue_offset))?;
             Some(Passed { number, queue_offset: it.queue_offset, appended_us })
         });
         dated.collect()

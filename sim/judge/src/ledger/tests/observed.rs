@@ -104,6 +104,28 @@ fn a_file_that_goes_too_early_is_found_by_its_last_write() {
 }
 
 #[test]
+fn the_clock_of_its_machine_says_how_old_a_file_is() {
+    let hour_ms = HOUR_US / 1_000;
+    let ahead = two_files(HOUR_US, None);
+    ahead.stores[M].clock.jump(hour_ms as i64);
+    assert_eq!(removes(&ahead, 0), None, "an hour has passed there");
+    let back = || {
+        let stand = two_files(HOUR_US, None);
+        stand.stores[M].clock.jump(-1_000);
+        stand
+    };
+    let written_before = back();
+    written_before.at_ms(1_000 + hour_ms);
+    let found = removes(&written_before, 0).expect("by its clock a second is missing");
+    assert!(found.contains("too early: it was written 3599 s before"), "{found}");
+    // What had not reached the disk got its time when it did.
+    let dirty = back();
+    dirty.ledger.clock_was_set(M, 1_000_000);
+    dirty.at_ms(1_000 + hour_ms);
+    assert_eq!(removes(&dirty, 0), None);
+}
+
+#[test]
 fn what_a_slave_received_is_a_write_as_well() {
     let stand = two_files(HOUR_US, None);
     stand.at_ms(5_000);

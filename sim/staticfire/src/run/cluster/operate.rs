@@ -55,6 +55,12 @@ impl Cluster {
                 }
                 self.restart(node).await;
             }
+            Action::Stop { node } => self.stop(node).await,
+            Action::Start { node } => self.join(node).await,
+            Action::ResetOffset { group, topic, to } => self.reset_offset(group, topic, *to).await,
+            Action::CreateTopic { topic, queues, .. } => self.create_topic(topic, *queues).await,
+            Action::ClockJump { node, by } => self.jump_clock(node, *by),
+            Action::ClockDrift { node, ppm } => self.drift_clock(node, *ppm),
             Action::Promote { node } => self.promote(node).await?,
             Action::PromoteMostAdvanced { group } => {
                 let node = self.most_advanced_slave(group);
@@ -90,6 +96,7 @@ impl Cluster {
     fn operated_group(&self, action: &Action) -> Option<String> {
         match action {
             Action::Restart { node, .. }
+            | Action::Stop { node }
             | Action::Promote { node }
             | Action::RejoinAsSlave { node } => self.brokers.get(node).map(BrokerProcess::group),
             Action::PromoteMostAdvanced { group } => Some(group.clone()),
@@ -115,6 +122,33 @@ impl Cluster {
     #[must_use]
     pub fn late(&self) -> Vec<String> {
         self.late.borrow().clone()
+    }
+
+    /// Operations that changed nothing.
+    #[must_use]
+    pub fn without_effect(&self) -> Vec<String> {
+        self.without_effect.borrow().clone()
+    }
+
+    pub(super) fn had_no_effect(&self, what: &str, why: &str) {
+        self.without_effect.borrow_mut().push(format!("{what} had no effect: {why}"));
+    }
+
+    /// Stops a process that runs in order.
+    async fn stop(&self, node: &str) {
+        let process = self.node(node);
+        if !process.is_running() {
+            self.had_no_effect(&format!("stop {node}"), "it does not run");
+        }
+        self.stop_process(&*process).await;
+    }
+
+    /// Starts a client that was away.
+    async fn join(&self, node: &str) {
+        if self.node(node).is_running() {
+            return self.had_no_effect(&format!("start {node}"), "it runs already");
+        }
+        self.restart(node).await;
     }
 
     /// The slave of a group with the most of its log, as an operator who follows the documents finds it; of
@@ -192,7 +226,7 @@ impl Cluster {
         machine.destroy_disk();
     }
 
-    fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
+    pub(super) fn machine_of(&self, node: &str) -> Rc<dyn Machine> {
         self.node(node).machine()
     }
 
@@ -274,7 +308,7 @@ impl Cluster {
     /// Takes partitions and slow links between two processes away.
     fn heal(&self, between: &[String; 2]) {
         let matches = |open: &OpenFault| {
-            !matches!(open.kind, OpenFaultKind::Disk(..))
+            matches!(open.kind, OpenFaultKind::Partition | OpenFaultKind::SlowLink)
                 && between.iter().all(|node| open.nodes.contains(node))
         };
         for open in self.take_open(matches) {
@@ -366,6 +400,7 @@ impl Cluster {
                     (fault.end)(&self.disk_of(node));
                     self.trace().fault_healed(open.fault, fault.healed);
                 }
+                OpenFaultKind::Clock => self.steady_clock(node),
                 OpenFaultKind::Partition => {}
             }
         }
@@ -406,11 +441,11 @@ impl Cluster {
         self.open(OpenFaultKind::Disk(fault, before), &[node.to_owned()], id);
     }
 
-    fn open(&self, kind: OpenFaultKind, nodes: &[String], fault: FaultId) {
+    pub(super) fn open(&self, kind: OpenFaultKind, nodes: &[String], fault: FaultId) {
         self.open_faults.borrow_mut().push(OpenFault { kind, nodes: nodes.to_vec(), fault });
     }
 
-    fn take_open(&self, matches: impl Fn(&OpenFault) -> bool) -> Vec<OpenFault> {
+    pub(super) fn take_open(&self, matches: impl Fn(&OpenFault) -> bool) -> Vec<OpenFault> {
         let mut open = self.open_faults.borrow_mut();
         let (taken, kept) = std::mem::take(&mut *open).into_iter().partition(matches);
         *open = kept;

@@ -19,6 +19,8 @@ use crate::run::stage::Machine;
 pub(super) struct Witness {
     /// By group: the process whose log is the group's.
     leaders: RefCell<BTreeMap<String, String>>,
+    /// Every process that was one.
+    led: RefCell<BTreeSet<String>>,
     /// By group: where copies stood, per fault that takes one.
     positions: RefCell<BTreeMap<String, Vec<FaultPositions>>>,
     /// By process: when its pause began.
@@ -59,7 +61,14 @@ impl Cluster {
         if self.was_blanked(&group) && is_empty {
             self.witness.begun_anew.borrow_mut().insert(group.clone());
         }
+        self.witness.led.borrow_mut().insert(broker.name().to_owned());
         self.witness.leaders.borrow_mut().insert(group, broker.name().to_owned());
+    }
+
+    /// Whether the log of a process was its group's at any time.
+    #[must_use]
+    pub fn has_led(&self, process: &str) -> bool {
+        self.witness.led.borrow().contains(process)
     }
 
     /// When the first fault struck.

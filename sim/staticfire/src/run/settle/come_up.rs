@@ -5,18 +5,17 @@ use std::time::Duration;
 use mq_client::{ClientConfig, ClientInstance, Producer, ProducerConfig};
 use mq_env::Env;
 use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
-use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::codes::RequestCode;
 use mq_protocol::fastjson::to_bytes;
-use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::message::Message;
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_protocol::topic_validator::AUTO_CREATE_TOPIC_KEY_TOPIC;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use tokio::time::sleep;
 
 use super::{LOOK_INTERVAL, are_replicas_equal};
 use crate::run::Clients;
 use crate::run::cluster::Cluster;
+use crate::run::cluster::operator::{create_topic, insist};
 use crate::run::error::StandError;
 use crate::run::traffic::FRESH_GROUP;
 
@@ -107,7 +106,10 @@ async fn carry_out_all(env: &Env, orders: &[Order]) -> Result<(), StandError> {
 /// What is to be made on the master of a group.
 fn order(cluster: &Cluster, clients: &Clients, group: &str) -> Option<Order> {
     let works: Vec<_> = clients.works.iter().filter(|work| work.uses(group)).collect();
-    let topics = works.iter().map(|work| (work.plan.topic.clone(), work.plan.queues));
+    let topics = works.iter().filter_map(|work| {
+        let topic = &work.plan.topic;
+        Some((topic.clone(), cluster.queues_of(topic)?))
+    });
     let history = (HISTORY_TOPIC.to_owned(), 1);
     let consumer_groups = works.iter().flat_map(|work| work.plan.all_consumer_groups());
     let consumer_groups = consumer_groups.map(|it| it.name).chain([FRESH_GROUP.to_owned()]);
@@ -151,27 +153,6 @@ async fn write_history(env: Env, namesrv_addrs: Vec<String>) -> Result<(), Stand
     Ok(())
 }
 
-/// Creates the topic as an operator does, trying until the broker is up.
-async fn create_topic(
-    client: &RemotingClient,
-    address: &str,
-    topic: &str,
-    queues: u32,
-) -> Result<(), StandError> {
-    let queue_nums = i32::try_from(queues).unwrap_or(i32::MAX);
-    let header = CreateTopicRequestHeader {
-        topic: topic.to_owned(),
-        default_topic: AUTO_CREATE_TOPIC_KEY_TOPIC.to_owned(),
-        read_queue_nums: queue_nums,
-        write_queue_nums: queue_nums,
-        perm: 6,
-        topic_filter_type: "SINGLE_TAG".to_owned(),
-        ..CreateTopicRequestHeader::default()
-    };
-    let request = || RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
-    insist(client, address, &format!("topic {topic}"), request).await
-}
-
 /// Creates a consumer group as an operator does: not every broker lets groups create themselves.
 async fn create_group(
     client: &RemotingClient,
@@ -182,23 +163,4 @@ async fn create_group(
     let code = RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
     let request = || RemotingCommand::request(code, &()).with_body(body.clone());
     insist(client, address, &format!("group {group}"), request).await
-}
-
-/// Sends a request for `what` until the broker is up and carries it out.
-async fn insist(
-    client: &RemotingClient,
-    address: &str,
-    what: &str,
-    request: impl Fn() -> RemotingCommand,
-) -> Result<(), StandError> {
-    let mut last = String::new();
-    for _ in 0..60 {
-        match client.invoke(address, request(), Duration::from_secs(3)).await {
-            Ok(response) if response.code == ResponseCode::SUCCESS => return Ok(()),
-            Ok(response) => last = format!("code {}: {:?}", response.code, response.remark),
-            Err(error) => last = error.to_string(),
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
-    Err(StandError::NotMade { what: what.to_owned(), address: address.to_owned(), last })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use staticfire_judge::check::offsets::{Committed, excuse};
 use staticfire_judge::check::redelivery;
-use staticfire_judge::history::{Delivery, History, QueueKey};
+use staticfire_judge::history::{Delivery, History, OffsetReset, QueueKey};
 use staticfire_judge::ledger::{FoundRecord, Ledger};
 use staticfire_world::trace::Name;
 use tokio::time::{Instant, sleep};
@@ -55,7 +55,8 @@ pub(in crate::run) async fn read_back(
         context.shutdown.cancelled().await;
     });
     reader.start();
-    let topics = topics(clients);
+    let mut topics = topics(clients);
+    topics.retain(|topic| cluster.queues_of(topic).is_some());
     let masters = groups.iter().filter_map(|group| Some((group, cluster.master_of(group)?)));
     let stored: Places = masters
         .flat_map(|(group, it)| stored_places(cluster.ledger(), group, it.name(), &topics))
@@ -176,6 +177,14 @@ fn given_to(
     let given = history.ended().filter(|it| it.consumer_group == *group);
     let given: BTreeSet<u32> = given.filter_map(|it| it.number).collect();
     let is_passed = |(queue, offset): &(QueueKey, u64)| {
+        let is_passed_over = |reset: &OffsetReset| {
+            reset.consumer_group == *group
+                && reset.queue == *queue
+                && (reset.from..reset.to).contains(offset)
+        };
+        if history.offset_resets.iter().any(is_passed_over) {
+            return true;
+        }
         let beyond = beyond.get(&(Name::clone(group), queue.clone()));
         beyond.is_some_and(|beyond| offset <= beyond)
     };

@@ -49,14 +49,17 @@ fn why_unread(cluster: &Cluster, clients: &Clients, group: &str) -> Option<Strin
     let master = cluster.master_of(group)?.name();
     let appends =
         clients.works.iter().any(|work| work.uses(group) && work.plan.is_appended_again());
-    let trouble = || cluster.disk_trouble(master).filter(|_| appends);
+    let trouble = || cluster.disk_trouble(master).or_else(|| cluster.stopped_clock(master));
+    let trouble = || trouble().filter(|_| appends);
     why_not_served(cluster, group).or_else(trouble)
 }
 
-/// Why the master of a broker group delivers nothing that is due: it cannot store it.
+/// Why the master of a broker group delivers nothing that is due: it cannot store it, or its clock does not come there.
 pub(in crate::run) fn why_nothing_is_due(cluster: &Cluster, group: &str) -> Option<String> {
     let master = cluster.master_of(group)?.name();
-    why_not_served(cluster, group).or_else(|| cluster.disk_trouble(master))
+    why_not_served(cluster, group)
+        .or_else(|| cluster.disk_trouble(master))
+        .or_else(|| cluster.stopped_clock(master))
 }
 
 /// Why the master of a broker group serves nobody, or not what it holds.

@@ -129,6 +129,18 @@ impl Machine for MachineHandle {
     fn power_on(&self) {
         MachineHandle::power_on(self);
     }
+
+    fn jump_clock(&self, by_ms: i64) -> FaultId {
+        MachineHandle::jump_clock(self, by_ms)
+    }
+
+    fn drift_clock(&self, ppm: i64) -> FaultId {
+        MachineHandle::drift_clock(self, ppm)
+    }
+
+    fn steady_clock(&self) {
+        MachineHandle::steady_clock(self);
+    }
 }
 
 impl Process for ProcessHandle {

@@ -19,6 +19,8 @@ pub(super) struct Delivered {
     given: BTreeMap<Name, BTreeSet<u32>>,
     /// Messages that may pass a consumer group by.
     skippable: BTreeSet<(Name, u32)>,
+    /// Messages that an operator had a consumer group pass over, and that it was not given.
+    pub(super) passed_over: BTreeSet<(Name, u32)>,
     /// Consumer groups and the broker groups that they are cut off from.
     cut_off: BTreeSet<(Name, Name)>,
 }
@@ -73,16 +75,20 @@ impl Delivered {
             Some((&place.0, excuses.at(place), history.read_back.get(&place.1)?))
         });
         let skippable = passed.flat_map(|(group, excuse, reading)| {
-            let messages = reading.messages.iter().filter(move |it| excuse.covers(it.queue_offset));
+            let messages =
+                reading.messages.iter().filter(move |it| excuse.is_beyond(it.queue_offset));
             messages.filter_map(|it| Some((Name::clone(group), it.number?)))
         });
         let cut_off = story.cut_off.keys().cloned().collect();
-        Delivered { given, skippable: skippable.collect(), cut_off }
+        let skippable = skippable.collect();
+        let passed_over = super::passed_over::passed_over(history, excuses, &given);
+        Delivered { given, skippable, passed_over, cut_off }
     }
 
     /// Whether a message may pass a consumer group by, wherever it lies.
     pub(super) fn may_pass_by(&self, consumer_group: &Name, number: u32) -> bool {
-        self.skippable.contains(&(Name::clone(consumer_group), number))
+        let message = (Name::clone(consumer_group), number);
+        self.skippable.contains(&message) || self.passed_over.contains(&message)
     }
 
     /// Why consumer groups were not given what they could have been, and how much that is.
@@ -129,7 +135,9 @@ impl Delivered {
         };
         let missed = history.subscribers(&send.topic);
         let missed = missed.filter(|group| history.wants(group, send.number));
-        let missed = missed.filter(|group| !has_it(group) && can_have_it(group));
+        let is_passed_over =
+            |group: &&Name| self.passed_over.contains(&(Name::clone(group), send.number));
+        let missed = missed.filter(|it| !has_it(it) && can_have_it(it) && !is_passed_over(it));
         missed
             .map(|group| Missed {
                 group: Arc::clone(group),
@@ -156,7 +164,8 @@ pub(super) fn acked_messages(
     let read_back: BTreeSet<u32> =
         queues.flat_map(|(_, queue)| queue.messages.iter().filter_map(intact)).collect();
     let has_expired = |end_offset, acked| {
-        let mut keepers = group.replicas.iter().chain([&group.master_then]);
+        // What only a slave has removed is there for whoever reads.
+        let mut keepers = group.leaders.iter();
         keepers.any(|keeper| story.ledger.has_expired(keeper, end_offset, acked))
     };
     let acked = history.acked().filter_map(|send| Some((send, send.place.as_ref()?)));

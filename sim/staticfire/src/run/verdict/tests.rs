@@ -20,6 +20,7 @@ use crate::run::{CutOff, GroupStory};
 
 mod again;
 mod kinds;
+mod resets;
 
 const TOPIC: &str = "Orders";
 const AUDIT: &str = "audit";
@@ -89,6 +90,7 @@ fn story() -> Story {
             master_now: "a".to_owned(),
             master_then: "a".to_owned(),
             replicas: vec!["a-s".to_owned()],
+            leaders: vec!["a".to_owned()],
             machines: Vec::new(),
             mode: "ASYNC_MASTER".to_owned(),
             no_second_copy: false,

@@ -37,12 +37,13 @@ pub(super) struct DraftKind {
 }
 
 impl Draft {
-    /// The message, whose send begins now.
+    /// The message, whose send begins now; `again`, if its producer started anew.
     pub(super) fn new(
         work: &Arc<Workload>,
         producer: &Name,
         drawn: Drawn,
         sharding_key: Option<Name>,
+        again: bool,
     ) -> Self {
         let Drawn { number, wait, .. } = drawn;
         let seed = work.traffic.seed;
@@ -62,7 +63,7 @@ impl Draft {
         work.traffic.note_unwanted(&work.plan.topic, number, &message.properties);
         let is_oneway = drawn_percent(seed, "oneway", number) < work.plan.oneway_percent;
         let kind = DraftKind { number, wait, is_oneway, delay_level };
-        let in_flight = work.send_started(producer, number, sharding_key);
+        let in_flight = work.send_started(producer, number, sharding_key, again);
         Draft { message, kind, in_flight }
     }
 }

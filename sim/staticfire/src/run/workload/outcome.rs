@@ -12,6 +12,9 @@ use staticfire_world::trace::Name;
 use super::Workload;
 use super::draft::DraftKind;
 
+/// Status of a message with the guarantee of its mode.
+pub(super) const SEND_OK: &str = "SEND_OK";
+
 /// Status of a message that was sent one way.
 const ONEWAY: &str = "ONEWAY";
 
@@ -116,7 +119,7 @@ fn blank_op(
 /// The status in RocketMQ's spelling.
 fn status_name(status: SendStatus) -> &'static str {
     match status {
-        SendStatus::SendOk => "SEND_OK",
+        SendStatus::SendOk => SEND_OK,
         SendStatus::FlushDiskTimeout => "FLUSH_DISK_TIMEOUT",
         SendStatus::FlushSlaveTimeout => "FLUSH_SLAVE_TIMEOUT",
         SendStatus::SlaveNotAvailable => "SLAVE_NOT_AVAILABLE",

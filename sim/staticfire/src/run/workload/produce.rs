@@ -38,17 +38,21 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, sender: &Sender)
     let window = Arc::new(Semaphore::new(work.plan.window as usize));
     let keys = Arc::new(Mutex::new((0..work.plan.window).collect::<BTreeSet<_>>()));
     let mut draw = env.rng.stream("workload");
+    let mut left = work.left_in_outbox(name).into_iter();
     let began = Instant::now();
     let mut due = began;
     while let Ok(place) = Arc::clone(&window).acquire_owned().await {
         sleep_until(due).await;
         let now = Instant::now();
         due = now.max(due) + interval(&work.plan, now - began);
-        let numbers = work.take_numbers();
-        if numbers.is_empty() {
+        let (drawn, again) = match left.next() {
+            Some(found) => (work.takes_again().then_some(found).into_iter().collect(), true),
+            None => (draw_all(&mut draw, &work.plan, &work.take_numbers()), false),
+        };
+        if drawn.is_empty() {
             return;
         }
-        let drawn = draw_all(&mut draw, &work.plan, &numbers);
+        work.enter_outbox(name, &drawn);
         let (work, sender, name) = (Arc::clone(work), sender.clone(), Arc::clone(name));
         // Each place in the window is a key, whose messages go one after the other.
         let key = lock(&keys).pop_first();
@@ -57,7 +61,7 @@ async fn send_all(env: &Env, name: &Name, work: &Arc<Workload>, sender: &Sender)
             let sharding_key = key.filter(|_| work.plan.ordered);
             let sharding_key =
                 sharding_key.map(|key| work.traffic.trace().name(&format!("{name}-{key}")));
-            let draft = |it| Draft::new(&work, &name, it, sharding_key.clone());
+            let draft = |it| Draft::new(&work, &name, it, sharding_key.clone(), again);
             let drafts = drawn.into_iter().map(draft).collect();
             if !sender.send(&name, &work, drafts).await {
                 sleep(BACK_OFF).await;
