@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn what_a_filter_does_not_let_pass_is_given_to_others_only() {
-        let mut history = History::default();
-        history.deliveries = vec![a_delivery(1, 0), a_delivery(2, 1)];
+        let deliveries = vec![a_delivery(1, 0), a_delivery(2, 1)];
+        let mut history = History { deliveries, ..History::default() };
         assert_eq!(check(&history, |_| false), vec![], "no group has a filter");
         history.unwanted.insert("g".into(), [3].into());
         history.unwanted.insert("h".into(), [1, 2].into());

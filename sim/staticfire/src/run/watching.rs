@@ -39,7 +39,7 @@ impl Watched {
         let timeline = Timeline::of(trace, nodes(cluster, clients, plan));
         let ownership = Facts {
             groups: shared.collect(),
-            made: made(cluster, clients, &timeline),
+            made: made(cluster, clients, plan, &timeline),
             timeline,
             latency_us,
             until_us: trace.now_us(),
@@ -70,13 +70,19 @@ fn nodes(cluster: &Cluster, clients: &Clients, plan: &Plan) -> Vec<Node> {
 }
 
 /// The queues that the operator made before any consumer was started.
-fn made(cluster: &Cluster, clients: &Clients, timeline: &Timeline) -> BTreeMap<QueueKey, u64> {
+fn made(
+    cluster: &Cluster,
+    clients: &Clients,
+    plan: &Plan,
+    timeline: &Timeline,
+) -> BTreeMap<QueueKey, u64> {
     let trace = cluster.trace();
     let members = timeline.nodes.iter().filter(|node| matches!(node.role, Role::Member(_)));
     let starts = members.flat_map(|node| timeline.lives_of(&node.name)).map(|life| life.start);
     let Some(made_us) = starts.min() else { return BTreeMap::new() };
     let mut queues = BTreeMap::new();
-    for work in &clients.works {
+    let later = plan.late_topics();
+    for work in clients.works.iter().filter(|work| !later.contains(&work.plan.topic)) {
         let groups = cluster.brokers().values().map(|broker| broker.group());
         for group in groups.filter(|group| work.uses(group)) {
             for queue_id in 0..work.plan.queues {
