@@ -61,8 +61,11 @@ fn gaps(history: &History, end_us: u64) -> Vec<(&Arc<str>, &QueueKey, Range<u64>
     }
     let mut waits: BTreeMap<(&Arc<str>, &QueueKey), Vec<Range<u64>>> = BTreeMap::new();
     for send in history.acked() {
-        let Some(place) = &send.place else { continue };
-        for group in history.subscribers(&send.topic) {
+        // What is delayed, or in a transaction, waits elsewhere first.
+        let place = send.place.as_ref().filter(|place| place.queue.topic == send.topic);
+        let Some(place) = place else { continue };
+        let groups = history.subscribers(&send.topic);
+        for group in groups.filter(|group| history.wants(group, send.number)) {
             let until = first.get(&(&**group, send.number)).copied().unwrap_or(end_us);
             if until > send.ended_us + STALL_MIN_US {
                 waits.entry((group, &place.queue)).or_default().push(send.ended_us..until);

@@ -108,13 +108,15 @@ impl Pace {
         Some(match what {
             What::Came { .. } if is_member => self.seen_us,
             // The first act waits for the servers.
-            What::Came { first: true } | What::Disk => return None,
+            What::Came { first: true } => return None,
+            What::Disk if is_member => return None,
             What::Left if is_member => self.lock_us + self.seen_us,
             What::Vanished if is_member => EXPIRY_US + self.seen_us,
             What::Left => ROUTE_POLL_US + self.seen_us,
             What::Vanished => EXPIRY_US + ROUTE_POLL_US + self.seen_us,
             What::Came { first: false } | What::Paused => known_us,
-            What::Slow => known_us,
+            // A client gives up the connection of a request that is not answered, and its broker takes it for gone.
+            What::Slow | What::Disk => known_us,
             What::Cut | What::Clock => EXPIRY_US.max(known_us),
         })
     }

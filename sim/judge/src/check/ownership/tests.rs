@@ -180,6 +180,14 @@ fn troubles_suspend_the_limit_and_no_longer_than_they_are_felt() {
         link(facts, 95, 300);
     };
     assert_eq!(found(&orphaned, strangers).len(), 1, "nobody of the group is at that end");
+    // A disk keeps a broker from answering, and its clients from staying connected.
+    let disk = |who: &'static str| {
+        move |facts: &mut Facts| {
+            facts.timeline.troubles.push(trouble(What::Disk, who, 95, 350));
+        }
+    };
+    assert_eq!(found(&orphaned, disk("a")), NOTHING);
+    assert_eq!(found(&orphaned, disk("c")).len(), 1);
     // A broker that comes or goes: nobody knows whether there is one.
     let restart = |facts: &mut Facts| {
         facts.timeline.troubles.push(trouble(What::Left, "a", 50, 50));
