@@ -1,18 +1,21 @@
 //! [`run`]: many subjects under many seeds, and what the runs of each add up to.
 //!
 //! Modules in reading order: [`seeds`], [`subject`] (what the command line names), [`mod@sweep`] (many runs on
-//! all cores), `figures`, [`determinism`] (the same run thrice).
+//! all cores), `figures`, [`coverage`] (what was tried at all), [`determinism`] (the same run thrice).
 
+pub mod coverage;
 pub mod determinism;
 mod figures;
 pub mod seeds;
 pub mod subject;
 pub mod sweep;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use staticfire_judge::check::Violation;
 use staticfire_judge::forensics::Fate;
+use staticfire_world::trace::FaultKind;
 
 use crate::campaign::seeds::SeedRange;
 use crate::campaign::subject::Subject;
@@ -50,6 +53,8 @@ impl Options {
 pub struct Summary {
     /// The report; of the lost messages only the first ones are named, forbidden ones before others.
     pub report: RunReport,
+    /// Kinds of faults that took effect.
+    pub bitten: BTreeSet<FaultKind>,
     /// Broken promises.
     pub violations: Vec<Violation>,
     /// The chains of the messages that the report names.
@@ -125,6 +130,8 @@ pub fn stream(
 fn summary(subject: &Subject, seed: u64, json: bool) -> Summary {
     let outcome = one::run(&subject.plan(seed), seed, &subject.explain(seed));
     let mut report = outcome.report;
+    let faults = outcome.trace.faults();
+    let bitten = faults.iter().filter(|it| it.bitten_us.is_some()).map(|it| it.kind).collect();
     let json = json.then(|| report.to_json());
     let told = std::mem::take(&mut report.lost_keys).into_iter().zip(outcome.fates);
     let mut told: Vec<(LostKey, Fate)> = told.collect();
@@ -133,7 +140,7 @@ fn summary(subject: &Subject, seed: u64, json: bool) -> Summary {
     told.truncate(KEPT_PER_RUN);
     let (lost_keys, fates) = told.into_iter().unzip();
     report.lost_keys = lost_keys;
-    Summary { report, violations: outcome.violations, fates, json }
+    Summary { report, bitten, violations: outcome.violations, fates, json }
 }
 
 #[cfg(test)]

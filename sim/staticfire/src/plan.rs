@@ -18,6 +18,7 @@ mod validate;
 mod validate_filter;
 mod validate_sends;
 pub mod workload;
+mod workload_kind;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,7 @@ pub use sends::{BurstPlan, DelayLevelsPlan, RequestPlan};
 pub use staticfire_judge::check::bound::Promise;
 pub use staticfire_judge::duration::Millis;
 pub use workload::{TransactionPlan, WorkloadPlan};
+pub use workload_kind::WorkloadKind;
 
 /// One story: a cluster, a workload, what goes wrong, and what must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -37,7 +37,13 @@ fn summary(seed: u64, lost: u32, verdict: Verdict) -> Summary {
         trace_digest: String::new(),
         repro: String::new(),
     };
-    Summary { report, violations: Vec::new(), fates: Vec::new(), json: None }
+    Summary {
+        report,
+        bitten: BTreeSet::new(),
+        violations: Vec::new(),
+        fates: Vec::new(),
+        json: None,
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Made-up runs for tests of what is shown.
 
+use std::collections::BTreeSet;
+
 use staticfire::campaign::{Outcome, Summary};
 use staticfire::run::report::{Finding, LostKey, RunReport, SCHEMA_VERSION, Verdict};
 use staticfire_judge::check::{Checker, Violation};
@@ -72,5 +74,11 @@ fn run(seed: u64, lost: u32) -> Summary {
         trace_digest: "00ff".to_owned(),
         repro: "staticfire replay s --seed 0".to_owned(),
     };
-    Summary { report, violations: Vec::new(), fates: vec![fate; told], json: None }
+    Summary {
+        report,
+        bitten: BTreeSet::new(),
+        violations: Vec::new(),
+        fates: vec![fate; told],
+        json: None,
+    }
 }

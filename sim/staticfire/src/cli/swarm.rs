@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use staticfire::campaign::coverage::{Coverage, Mode};
 use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Outcome, Summary};
+use staticfire::plan::WorkloadKind;
 use staticfire::run::report::Verdict;
+use staticfire_world::trace::FaultKind;
 
 use crate::cli::table::{Table, count, grouped, seconds};
 use crate::cli::{Exit, SwarmArgs, failures, output};
+
+/// Cells in which nothing was tried that are named; of the others only their number is.
+const EMPTY_TOLD: usize = 8;
 
 /// Runs without proof of which each is told; of the others only their number is.
 const UNPROVEN_TOLD: u64 = 5;
@@ -45,6 +51,7 @@ fn tried(args: &SwarmArgs) -> Result<Exit, String> {
     });
     json.finish()?;
     output::result(&seen.table());
+    output::result(&covered(&seen.coverage));
     Ok(seen.gravest.into())
 }
 
@@ -54,6 +61,7 @@ struct Seen {
     all: Line,
     /// By kind of trouble: the runs whose plans have it.
     by_trouble: BTreeMap<String, Line>,
+    coverage: Coverage,
     gravest: Verdict,
     unproven: u64,
     sim_ms: u64,
@@ -109,6 +117,7 @@ impl Seen {
     fn count(&mut self, run: &Summary) -> bool {
         let report = &run.report;
         self.all.count(run);
+        self.coverage.count(&Subject::Swarm.plan(report.seed), &run.bitten);
         let mut kinds: Vec<&str> = report.fault.split('+').collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -152,4 +161,31 @@ impl Seen {
             grouped(self.sim_ms / self.wall_ms.max(1)),
         )
     }
+}
+
+/// What was tried: by kinds of workload and fault the fewest runs in any mode.
+fn covered(coverage: &Coverage) -> String {
+    let faults = FaultKind::ALL.map(|fault| format!(">{fault}"));
+    let header: Vec<&str> =
+        ["workloads"].into_iter().chain(faults.iter().map(|it| &**it)).collect();
+    let mut table = Table::new(&header);
+    for kind in WorkloadKind::ALL {
+        let runs = FaultKind::ALL.map(|fault| grouped(coverage.fewest(*kind, fault)));
+        table.row([kind.to_string()].into_iter().chain(runs).collect());
+    }
+    let empty = coverage.empty();
+    let mut text = format!(
+        "{}\nruns in which a fault of the kind had an effect, in the mode that has fewest of {}; {} of {} cells without a run\n",
+        table.render(),
+        Mode::all().len(),
+        empty.len(),
+        Coverage::cells(),
+    );
+    for cell in empty.iter().take(EMPTY_TOLD) {
+        text.push_str(&format!("  no run: {cell}\n"));
+    }
+    if let Some(more) = empty.len().checked_sub(EMPTY_TOLD).filter(|more| *more > 0) {
+        text.push_str(&format!("  and {more} more\n"));
+    }
+    text
 }

@@ -63,6 +63,7 @@ pub fn plan(seed: u64) -> Plan {
     Drawing(Rng::from_seed(seed).stream("swarm order")).add_order(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm kinds")).add_kinds(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm operations")).add_operations(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm readers")).add_readers(&mut plan);
     plan
 }
 

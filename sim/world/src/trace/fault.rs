@@ -40,6 +40,18 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind.
+    pub const ALL: [FaultKind; 8] = [
+        FaultKind::Kill,
+        FaultKind::PowerLoss,
+        FaultKind::DiskDestroyed,
+        FaultKind::Pause,
+        FaultKind::Partition,
+        FaultKind::Link,
+        FaultKind::Clock,
+        FaultKind::Disk,
+    ];
+
     /// The kind in words.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -38,6 +38,24 @@ impl Drawing {
         }
     }
 
+    /// Groups that get everything each, and such as have the kit before their listeners.
+    pub(super) fn add_readers(&mut self, plan: &mut Plan) {
+        for work in &mut plan.workloads {
+            let topic = work.topic.to_lowercase();
+            let members = self.0.random_range(1..=3);
+            if self.0.random_bool(0.12) {
+                let mut group = ConsumerGroupPlan::new(format!("{topic}-everyone"), members);
+                group.broadcast = true;
+                work.consumer_groups.push(group);
+            }
+            if self.0.random_bool(0.12) {
+                let mut group = ConsumerGroupPlan::new(format!("{topic}-once"), members);
+                group.idempotent = true;
+                work.consumer_groups.push(group);
+            }
+        }
+    }
+
     fn add_ways_to_send(&mut self, work: &mut WorkloadPlan) {
         let is_plain = work.transaction.is_none() && !work.is_delayed();
         match self.0.random_range(0..8) {
