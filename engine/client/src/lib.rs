@@ -108,7 +108,7 @@ pub use pull_client::PullClient;
 pub use push_consumer::{
     ConsumeResult, Consumption, MessageListener, MessageSelector, PushConsumer, PushConsumerConfig,
 };
-pub use request_reply::{RequestOutcome, create_reply_message};
+pub use request_reply::{RequestOutcome, RequestResponseFuture, create_reply_message};
 pub use rpc_hooks::SessionCredentials;
 pub use selector::{JavaHashCode, MessageQueueSelector, SelectMessageQueueByHash};
 pub use transaction_producer::{

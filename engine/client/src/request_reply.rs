@@ -60,12 +60,26 @@ pub(crate) fn is_reply(properties: &Properties) -> bool {
 }
 
 /// What became of a request that was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestOutcome {
     /// Where it was stored, or why it was not acknowledged.
     pub sent: Result<SendResult, SendError>,
-    /// The reply, if one came in time.
-    pub reply: Option<MessageExt>,
+    /// Its reply, which may not be here yet.
+    pub reply: RequestResponseFuture,
+}
+
+/// The reply to a request that was sent (RocketMQ 4.9 `RequestResponseFuture`). Whoever drops it wants none.
+pub struct RequestResponseFuture {
+    waiting: WaitingRequest,
+    deadline: Instant,
+}
+
+impl RequestResponseFuture {
+    /// Waits for the reply, until the request's time is over; `None` if it came to none by then. For one to a request
+    /// that was not acknowledged nobody waits, but it may have come before.
+    pub async fn wait_response_message(self) -> Option<MessageExt> {
+        // What is here is taken even when the time is over.
+        tokio::time::timeout_at(self.deadline, self.waiting.reply()).await.ok().flatten()
+    }
 }
 
 /// A request that is ready to be sent.
@@ -99,7 +113,7 @@ impl Producer {
         reply.ok().flatten().ok_or(RequestError::Timeout { timeout })
     }
 
-    /// The same, but it waits for the acknowledgement, too, which may come after the reply.
+    /// The same, but first it waits for the acknowledgement, and hands on who waits for the reply.
     ///
     /// # Errors
     /// When nothing was sent.
@@ -109,16 +123,9 @@ impl Producer {
         timeout: Duration,
     ) -> Result<RequestOutcome, RequestError> {
         let Request { outgoing, waiting, deadline } = self.prepare(message, timeout).await?;
-        let mut reply = pin!(tokio::time::timeout_at(deadline, waiting.reply()));
-        let mut sent = pin!(self.send_default(&outgoing, deadline, CommunicationMode::Async));
-        let (sent, reply) = mq_env::select! {
-            reply = &mut reply => (sent.await, reply),
-            sent = &mut sent => match sent {
-                Ok(_) => (sent, reply.await),
-                Err(_) => return Ok(RequestOutcome { sent, reply: None }),
-            },
-        };
-        Ok(RequestOutcome { sent, reply: reply.ok().flatten() })
+        let sent = self.send_default(&outgoing, deadline, CommunicationMode::Async).await;
+        let deadline = if sent.is_ok() { deadline } else { Instant::now() };
+        Ok(RequestOutcome { sent, reply: RequestResponseFuture { waiting, deadline } })
     }
 
     async fn prepare(

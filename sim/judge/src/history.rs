@@ -302,7 +302,7 @@ pub struct History {
     pub replies: Vec<Reply>,
     /// Replies that consumers gave.
     pub answers: Vec<Answer>,
-    /// Requests that were sent and got no reply, with the simulated microseconds until which it was waited for.
+    /// Requests that were sent and got no reply, with the simulated microseconds at which nobody waited any more.
     pub unanswered: BTreeMap<u32, u64>,
     /// The topics that each consumer group of the story subscribes to.
     pub subscriptions: BTreeMap<Arc<str>, Vec<Arc<str>>>,

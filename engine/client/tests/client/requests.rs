@@ -134,26 +134,46 @@ async fn a_reply_has_a_code_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_tells_of_acknowledgement_and_reply() {
+async fn an_outcome_tells_of_the_acknowledgement_first_and_then_of_the_reply() {
     let (cluster, _client, producer) = start().await;
     let ask = || producer.request_outcome(Message::new("T", "x"), SECOND);
-    let (outcome, ()) = tokio::join!(ask(), async {
-        let asked = next_request(&cluster).await;
-        pushed(&cluster, push(&asked, "reply")).await;
-    });
-    let outcome = outcome.unwrap();
+    let begin = Instant::now();
+    let outcome = ask().await.unwrap();
     assert_eq!(outcome.sent.unwrap().message_queue.broker_name, "a");
-    assert_eq!(outcome.reply.unwrap().message.body, "reply");
+    assert!(begin.elapsed() < SECOND, "the acknowledgement waits for no reply");
+    let asked = next_request(&cluster).await;
+    pushed(&cluster, push(&asked, "reply")).await;
+    let reply = outcome.reply.wait_response_message().await;
+    assert_eq!(reply.unwrap().message.body, "reply");
 
     let begin = Instant::now();
     let outcome = ask().await.unwrap();
-    assert!(outcome.sent.is_ok() && outcome.reply.is_none());
-    assert_eq!(begin.elapsed(), SECOND);
+    assert!(outcome.sent.is_ok());
+    assert!(outcome.reply.wait_response_message().await.is_none());
+    assert_eq!(begin.elapsed(), SECOND, "its time began with the request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_may_come_where_the_acknowledgement_does_not() {
+    let (cluster, _client, producer) = start().await;
+    let ask = || producer.request_outcome(Message::new("T", "x"), SECOND);
+    ask().await.unwrap().sent.unwrap();
 
     let busy = [Answer::Code(ResponseCode::SYSTEM_BUSY)];
     cluster.answer(MASTER_A, RequestCode::SEND_MESSAGE_V2, &busy);
     let begin = Instant::now();
     let outcome = ask().await.unwrap();
-    assert!(outcome.sent.is_err() && outcome.reply.is_none());
-    assert!(begin.elapsed() < SECOND);
+    assert!(outcome.sent.is_err());
+    assert!(outcome.reply.wait_response_message().await.is_none());
+    assert!(begin.elapsed() < SECOND, "for that of a refused request nobody waits");
+
+    cluster.state().sends.clear();
+    cluster.answer(MASTER_A, RequestCode::SEND_MESSAGE_V2, &[Answer::Silence]);
+    let (outcome, ()) = tokio::join!(ask(), async {
+        let asked = next_request(&cluster).await;
+        pushed(&cluster, push(&asked, "reply")).await;
+    });
+    let outcome = outcome.unwrap();
+    assert!(outcome.sent.is_err());
+    assert_eq!(outcome.reply.wait_response_message().await.unwrap().message.body, "reply");
 }

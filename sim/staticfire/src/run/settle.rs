@@ -198,8 +198,8 @@ fn can_acknowledge(cluster: &Cluster, group: &str) -> bool {
 /// who vanished without a word (two minutes, looked at every ten seconds).
 const ACQUAINTANCE: Duration = Duration::from_secs(135);
 
-/// Stops the producers and waits until every send has an outcome, every delayed message was due, and brokers
-/// have asked about every half message that nobody ended.
+/// Stops the producers and waits until every send has an outcome, nobody waits for a reply, every delayed message was
+/// due, and brokers have asked about every half message that nobody ended.
 pub(super) async fn fall_silent(cluster: &Cluster, clients: &Clients) {
     clients.works.iter().for_each(|work| work.stop_sending());
     while !clients.works.iter().all(|work| work.is_quiet()) {

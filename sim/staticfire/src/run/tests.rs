@@ -361,3 +361,20 @@ fn a_producer_that_vanishes_without_a_word_is_not_asked_for_ever() {
     let (verdict, findings) = told(&plan);
     assert_eq!(verdict, Verdict::Kept, "{findings}");
 }
+
+#[test]
+fn a_request_is_acknowledged_when_it_is_though_its_reply_comes_late() {
+    // Nobody replies before the disk is gone and other messages lie where these were acknowledged.
+    let kind = "window = 200\nrequest_reply = { timeout = \"10s\" }\n\
+                [[event]]\nat = \"100ms\"\ndo = { pause = { node = \"consumer-1\" } }\n";
+    let gone = events(&[
+        "destroy_disk = { node = \"a\" }",
+        "restart = { node = \"a\" }",
+        "resume = { node = \"consumer-1\" }",
+    ]);
+    let mut plan = story(&format!("{kind}{gone}"), "promise = \"owed\"");
+    plan.cluster.groups[0].slaves = 0;
+    let report = run(&plan, 1, "-").report;
+    assert_eq!(report.verdict, Verdict::Kept, "{:?}", report.findings);
+    assert!(report.lost > 0, "{:?}", report.findings);
+}

@@ -39,6 +39,8 @@ pub struct Workload {
     topic: Name,
     started: AtomicU32,
     in_flight: AtomicU32,
+    /// Requests that were sent and whose replies are waited for.
+    asking: AtomicU32,
     stopped: AtomicBool,
     /// What readers have consumed that know each key once.
     deduplicators: Mutex<BTreeMap<Name, Arc<Deduplicator>>>,
@@ -63,6 +65,7 @@ impl Workload {
             index,
             started: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            asking: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
             deduplicators: Mutex::default(),
             outboxes: Outboxes::default(),
@@ -93,15 +96,20 @@ impl Workload {
     }
 
     /// Whether every send that was started has an outcome.
+    fn have_all_ended(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+    }
+
+    /// The same, and nobody waits for the reply to a request.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) == 0
+        self.have_all_ended() && self.asking.load(Ordering::Relaxed) == 0
     }
 
     /// Whether as many sends as the plan wants have an outcome.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.is_quiet() && self.started() >= self.plan.messages
+        self.have_all_ended() && self.started() >= self.plan.messages
     }
 
     /// The number of the next message to send, until sending is stopped.

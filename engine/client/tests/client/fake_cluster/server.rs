@@ -44,6 +44,9 @@ impl RequestProcessor for FakeServer {
         match answer {
             Some(Answer::Silence) => {
                 self.log(format!("{} {} ignored", request.code, self.addr));
+                if is_send(request.code) {
+                    self.state().sends.push(request);
+                }
                 Ok(ProcessOutcome::Silent)
             }
             Some(Answer::Code(code)) if !is_send(request.code) => {

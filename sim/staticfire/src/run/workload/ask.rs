@@ -1,8 +1,13 @@
 //! Requests and their replies: what a producer asks, what consumers answer.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mq_client::{ClientError, Producer, RequestError, SendError, create_reply_message};
+use mq_client::{
+    ClientError, Producer, RequestError, RequestOutcome, RequestResponseFuture, SendError,
+    create_reply_message,
+};
 use mq_protocol::message::{Message, MessageConst, MessageExt};
 use staticfire_judge::history::{Answer, Reply, SendOp, message_number};
 use staticfire_world::trace::Name;
@@ -15,32 +20,63 @@ use super::outcome::{failed, stored};
 const REPLIED: &str = "replied";
 const ANSWERED: &str = "answered";
 
-/// Sends a request and notes its reply.
+/// A request that was sent, and whose reply may come.
+pub(super) struct Asked {
+    number: u32,
+    reply: RequestResponseFuture,
+    _asking: Asking,
+}
+
+/// That a producer waits for a reply: until it is dropped.
+struct Asking(Arc<Workload>);
+
+impl Asking {
+    fn new(work: &Arc<Workload>) -> Self {
+        work.asking.fetch_add(1, Ordering::Relaxed);
+        Asking(Arc::clone(work))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends a request; what became of it, and who waits for its reply, which may last much longer.
 pub(super) async fn ask(
     producer: &Producer,
-    name: &Name,
-    work: &Workload,
+    work: &Arc<Workload>,
     kind: DraftKind,
     message: Message,
     timeout: Duration,
-) -> SendOp {
-    let began_us = work.traffic.trace().now_us();
-    let outcome = match producer.request_outcome(message, timeout).await {
+) -> (SendOp, Option<Asked>) {
+    let RequestOutcome { sent, reply } = match producer.request_outcome(message, timeout).await {
         Ok(outcome) => outcome,
-        Err(RequestError::Send(error)) => return failed(work, &error),
+        Err(RequestError::Send(error)) => return (failed(work, &error), None),
         Err(error) => {
             let cause = ClientError::IllegalMessage(error.to_string());
-            return failed(work, &SendError { cause, attempts: 0, maybe_stored: false });
+            let error = SendError { cause, attempts: 0, maybe_stored: false };
+            return (failed(work, &error), None);
         }
     };
-    match &outcome.reply {
-        Some(reply) => note_reply(name, work, kind.number, reply),
-        None => {
-            let deadline_us = began_us + u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-            work.traffic.history().unanswered.insert(kind.number, deadline_us);
+    let asked = Asked { number: kind.number, reply, _asking: Asking::new(work) };
+    let op = sent.map_or_else(|error| failed(work, &error), |result| stored(work, kind, &result));
+    (op, Some(asked))
+}
+
+impl Asked {
+    /// Waits for the reply, and notes it, or until when there was none.
+    pub(super) async fn note(self, name: &Name, work: &Workload) {
+        let Asked { number, reply, _asking } = self;
+        match reply.wait_response_message().await {
+            Some(reply) => note_reply(name, work, number, &reply),
+            None => {
+                let until_us = work.traffic.trace().now_us();
+                work.traffic.history().unanswered.insert(number, until_us);
+            }
         }
     }
-    outcome.sent.map_or_else(|error| failed(work, &error), |result| stored(work, kind, &result))
 }
 
 fn note_reply(producer: &Name, work: &Workload, number: u32, reply: &MessageExt) {

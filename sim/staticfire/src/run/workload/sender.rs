@@ -12,7 +12,7 @@ use staticfire_judge::history::SendOp;
 use staticfire_world::trace::Name;
 
 use super::Workload;
-use super::ask::ask;
+use super::ask::{Asked, ask};
 use super::draft::{Draft, DraftKind};
 use super::outcome::{failed, sent_oneway, stored, stored_batch};
 use super::transact::{LocalDatabase, half_stored};
@@ -47,18 +47,21 @@ impl Sender {
     }
 
     /// Sends messages and records what became of each; whether nothing is to be feared: none was refused or is open
-    /// that was to be acknowledged.
-    pub(super) async fn send(&self, name: &Name, work: &Workload, drafts: Vec<Draft>) -> bool {
+    /// that was to be acknowledged. Of a request its reply is waited for, too.
+    pub(super) async fn send(&self, name: &Name, work: &Arc<Workload>, drafts: Vec<Draft>) -> bool {
         let mut is_well = true;
         for batch in divide(work, drafts) {
             let is_oneway = batch.iter().all(|draft| draft.kind.is_oneway);
             let (messages, rest): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|it| (it.message, (it.kind, it.in_flight))).unzip();
             let (kinds, in_flight): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
-            let ops = self.send_together(name, work, &kinds, messages).await;
+            let (ops, asked) = self.send_together(work, &kinds, messages).await;
             is_well &= is_oneway || ops.iter().all(SendOp::is_acked);
             for (in_flight, op) in in_flight.into_iter().zip(ops) {
                 in_flight.ended(name, op);
+            }
+            if let Some(asked) = asked {
+                asked.note(name, work).await;
             }
         }
         is_well
@@ -66,29 +69,28 @@ impl Sender {
 
     async fn send_together(
         &self,
-        name: &Name,
-        work: &Workload,
+        work: &Arc<Workload>,
         kinds: &[DraftKind],
         mut messages: Vec<Message>,
-    ) -> Vec<SendOp> {
+    ) -> (Vec<SendOp>, Option<Asked>) {
         if work.plan.batch > 1 {
             let sent = self.send_batch(work, messages).await;
-            return match sent {
+            let ops = match sent {
                 Ok(result) => stored_batch(work, kinds, &result),
                 Err(error) => vec![failed(work, &error); kinds.len()],
             };
+            return (ops, None);
         }
         let message = messages.pop().expect("nothing is sent of nothing");
-        vec![self.send_one(name, work, kinds[0], message).await]
+        if let (Sender::Plain(producer), Some(plan)) = (self, work.plan.request_reply) {
+            let timeout = plan.timeout.duration();
+            let (op, asked) = ask(producer, work, kinds[0], message, timeout).await;
+            return (vec![op], asked);
+        }
+        (vec![self.send_one(work, kinds[0], message).await], None)
     }
 
-    async fn send_one(
-        &self,
-        name: &Name,
-        work: &Workload,
-        kind: DraftKind,
-        message: Message,
-    ) -> SendOp {
+    async fn send_one(&self, work: &Workload, kind: DraftKind, message: Message) -> SendOp {
         let sent = match self {
             Sender::InTransactions(producer) => {
                 let sent = producer.send_message_in_transaction(message).await;
@@ -96,10 +98,6 @@ impl Sender {
                     |error| failed(work, &error),
                     |half| half_stored(work, kind, &half),
                 );
-            }
-            Sender::Plain(producer) if let Some(plan) = work.plan.request_reply => {
-                let timeout = plan.timeout.duration();
-                return ask(producer, name, work, kind, message, timeout).await;
             }
             Sender::Plain(producer) if kind.is_oneway => {
                 return sent_oneway(work, producer.send_oneway(message).await);
