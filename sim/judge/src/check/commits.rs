@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::offsets::Facts;
+use super::offsets::excuse::stood_beyond_then;
 use super::{Checker, Violation};
 use crate::history::{GroupQueue, History, QueueReading, SendOp};
 use crate::watch::Raise;
@@ -28,7 +29,11 @@ pub fn check(history: &History, facts: &Facts) -> Vec<Violation> {
             let end_us = ended.and_then(|ended| ended.get(&number));
             end_us.is_some_and(|end_us| *end_us <= at_us) || !history.wants(&place.0, number)
         };
-        passed(place, raises, reading, facts, &acked, &is_done)
+        let is_excused = |queue_offset: u64, raise: &Raise| {
+            facts.excuses.at(place).covers(queue_offset)
+                || stood_beyond_then(history, place, queue_offset, raise.ordinal)
+        };
+        passed(place, raises, reading, &acked, &is_done, &is_excused)
     });
     found.collect()
 }
@@ -51,12 +56,11 @@ fn passed(
     place: &GroupQueue,
     raises: &[Raise],
     reading: &QueueReading,
-    facts: &Facts,
     acked: &BTreeMap<u32, &SendOp>,
     is_done: &dyn Fn(u32, u64) -> bool,
+    is_excused: &dyn Fn(u64, &Raise) -> bool,
 ) -> Option<Violation> {
     let (group, queue) = place;
-    let excuse = facts.excuses.at(place);
     let mut messages = reading.messages.iter().peekable();
     for raise in raises {
         while let Some(message) = messages.next_if(|it| it.queue_offset < raise.queue_offset) {
@@ -68,7 +72,10 @@ fn passed(
                 });
                 is_there && send.ordinal < raise.ordinal
             });
-            if lay_there && !is_done(number, raise.at_us) && !excuse.covers(message.queue_offset) {
+            if lay_there
+                && !is_done(number, raise.at_us)
+                && !is_excused(message.queue_offset, raise)
+            {
                 let text = format!(
                     "{queue}: {group} committed {} before a listener had ended with message {number} at {}",
                     raise.queue_offset, message.queue_offset
@@ -84,7 +91,7 @@ fn passed(
 mod tests {
     use super::*;
     use crate::check::offsets::excuse::{Excuses, Reused};
-    use crate::history::{Outcome, Place, a_delivery};
+    use crate::history::{Outcome, Place, PullOffset, a_delivery};
 
     /// Three messages that were acknowledged, given at 10, 20 and 30 µs and read back.
     fn clean() -> History {
@@ -171,5 +178,20 @@ mod tests {
             history.deliveries[1].number = Some(9);
         };
         assert_eq!(found(&[(2, 24)], beyond), NOTHING, "the group stood beyond that place");
+        let taken = |back: u64| {
+            move |history: &mut History, _: &mut Facts| {
+                history.deliveries[1].number = Some(9);
+                let sets = [2, back].map(|ordinal| PullOffset {
+                    consumer: "c".into(),
+                    consumer_group: "g".into(),
+                    queue: a_delivery(0, 0).queue,
+                    queue_offset: 0,
+                    ordinal,
+                });
+                history.pull_offsets.extend(sets);
+            }
+        };
+        assert_eq!(found(&[(2, 24)], taken(26)), NOTHING, "it is set back only later");
+        assert_eq!(found(&[(2, 24)], taken(22)).len(), 1, "it had been set back");
     }
 }

@@ -280,6 +280,27 @@ fn passed_unseen(history: &History, reused: &Reused) -> Vec<PassedUnseen> {
     passed
 }
 
+/// Whether the member that had taken a queue last before `ordinal` stood beyond a place then: since it took the queue it
+/// had been given a record there, or behind it, that is gone. What becomes of it later changes nothing about that.
+#[must_use]
+pub fn stood_beyond_then(
+    history: &History,
+    (group, queue): &GroupQueue,
+    queue_offset: u64,
+    ordinal: u64,
+) -> bool {
+    let mut sets = history.pull_offsets.iter().rev().filter(|it| it.ordinal < ordinal);
+    let set = sets.find(|it| (&it.consumer_group, &it.queue) == (group, queue));
+    set.is_some_and(|set| {
+        let mut given = history.deliveries.iter().filter(|it| {
+            it.consumer == set.consumer
+                && (&it.consumer_group, &it.queue) == (group, queue)
+                && (set.ordinal..ordinal).contains(&it.ordinal)
+        });
+        given.any(|it| it.queue_offset >= queue_offset && is_gone(history, it))
+    })
+}
+
 /// Whether something else stands where a delivered record did, or nothing.
 #[must_use]
 pub fn is_gone(history: &History, delivery: &Delivery) -> bool {
