@@ -122,11 +122,23 @@ pub fn line(row: &PlantRow, measured: Option<&Measured>, finder: &Finder) -> Str
     line
 }
 
+/// What only says that something is missing, late or out of bounds, and what it has to say besides in order to name why.
+const EFFECTS: [(&str, &[&str]); 6] = [
+    ("checker: counts", &[" more often: "]),
+    ("checker: liveness", &["; message "]),
+    ("nothing took it: ", &["no queue of "]),
+    ("is lost: ", &["no broker gave that SEND_OK"]),
+    ("never reached", &[" committed ", "nobody of ", " read that queue from "]),
+    ("did not get it: ", &["was read from "]),
+];
+
 /// Whether a finding names what went wrong, and not only that a count is out of bounds, or a message gone.
 #[must_use]
 pub fn names_the_cause(finding: &str) -> bool {
-    let only_counts = ["checker: counts", "is lost: ", "never reached", "was never given"];
-    !finding.is_empty() && !only_counts.iter().any(|text| finding.contains(text))
+    let is_mere = |(effect, causes): &(&str, &[&str])| {
+        finding.contains(effect) && !causes.iter().any(|cause| finding.contains(cause))
+    };
+    !finding.is_empty() && !EFFECTS.iter().any(is_mere)
 }
 
 #[cfg(test)]
@@ -138,5 +150,18 @@ mod tests {
         assert_eq!(median_wait(&[false, false]), None);
         assert_eq!(median_wait(&[true, true, true]), Some(1));
         assert_eq!(median_wait(&[false, false, true, false]), Some(3), "3, 2, 1, 4");
+    }
+
+    #[test]
+    fn an_effect_alone_is_no_cause() {
+        for (finding, is_cause) in [
+            ("", false),
+            ("duplicated: 67, at most 0 wanted (checker: counts)", false),
+            ("message 3 never reached g: q has it at 3, and m read from 0 on (#1)", false),
+            ("message 3 never reached g: q has it at 3, and nobody of g took that queue", true),
+            ("SEND_OK before the sync: a acknowledged the record at 1", true),
+        ] {
+            assert_eq!(names_the_cause(finding), is_cause, "{finding}");
+        }
     }
 }

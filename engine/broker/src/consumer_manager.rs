@@ -182,6 +182,9 @@ impl ConsumerManager {
 
     /// When the next consumer expires unless it is heard of.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        if planted_on_this_thread(Plant::GoneMemberKept) {
+            return None;
+        }
         lock(&self.state).groups.next_expiry()
     }
 
@@ -249,7 +252,12 @@ impl Known {
         let mut is_changed = false;
         for (subscription, newer) in said.iter().zip(newer) {
             match self.subscriptions.get_mut(&subscription.topic) {
-                Some(known) if newer.sub_version > known.sub_version => *known = newer,
+                Some(known)
+                    if newer.sub_version > known.sub_version
+                        || planted_on_this_thread(Plant::OlderSubscriptionWins) =>
+                {
+                    *known = newer;
+                }
                 Some(_) => {}
                 None => {
                     self.subscriptions.insert(subscription.topic.clone(), newer);

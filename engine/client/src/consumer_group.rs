@@ -79,12 +79,7 @@ impl ConsumerGroup<'_> {
             client_ids.rotate_left(by);
         }
         match self.strategy.allocate(self.instance.client_id(), &queues, &client_ids) {
-            Ok(mut mine) => {
-                if planted_on_this_thread(Plant::LastQueueForgotten) {
-                    mine.retain(|queue| Some(queue) != queues.last());
-                }
-                Some(mine)
-            }
+            Ok(mine) => Some(mine),
             Err(error) => {
                 tracing::error!(topic, strategy = self.strategy.name(), %error, "queues not divided");
                 None

@@ -268,7 +268,9 @@ impl ConsumerInner {
 /// Brokers match hashes of tags; two tags may share one.
 pub(crate) fn is_wanted(subscription: &SubscriptionData, message: &MessageExt) -> bool {
     let tags = &subscription.tags_set;
-    tags.is_empty() || message.message.tags().is_some_and(|tag| tags.iter().any(|t| t == tag))
+    tags.is_empty()
+        || message.message.tags().is_some_and(|tag| tags.iter().any(|t| t == tag))
+        || planted_on_this_thread(Plant::SameHashIsSameTag)
 }
 
 /// The message with the bounds of its queue when it was pulled: what lies behind it tells a listener how late

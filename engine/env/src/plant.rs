@@ -134,8 +134,6 @@ plants! {
     OffsetBeforeListener = "offset-before-listener" in "mq-client, process_queue",
         without "the offset stays in front of what listeners are at work on",
         by [Story("scenarios/consume/member-killed.toml")];
-    LastQueueForgotten = "last-queue-forgotten" in "mq-client, consumer_group",
-        without "every queue of a topic is some member's", by [Story("scenarios/consume/scale-out.toml")];
     NothingGivenUp = "nothing-given-up" in "mq-client, rebalance",
         without "a member gives up what is another's share",
         by [Story("scenarios/consume/scale-out.toml")];
@@ -286,7 +284,10 @@ plants! {
         by [Story("scenarios/consume/very-slow-listeners.toml")];
     MovedInOneTable = "moved-in-one-table" in "mq-client, pull_service",
         without "a queue that is moved is moved in the table of offsets, too",
-        by [Story("scenarios/store/running-consumer-a-little-beyond-the-end.toml")];
+        by [
+            Story("scenarios/store/running-consumer-a-little-beyond-the-end.toml"),
+            Story("scenarios/operate/reset-back.toml")
+        ];
     QueueOfNobody = "queue-of-nobody" in "mq-client, allocate",
         without "every queue has an owner",
         by [Story("scenarios/consume/scale-out.toml")];
@@ -323,6 +324,12 @@ plants! {
     HalfFrameDropped = "half-frame-dropped" in "mq-protocol, ha_frame",
         without "what came of a frame waits for the rest",
         by [Story("scenarios/ha/slow-slave-then-promotion.toml")];
+    SameHashIsSameTag = "same-hash-is-same-tag" in "mq-client, pull_service",
+        without "members leave out what has but the hash of their tags",
+        by [Story("scenarios/kinds/filter-tags.toml")];
+    OlderSubscriptionWins = "older-subscription-wins" in "mq-broker, consumer_manager",
+        without "a heartbeat with an older subscription changes nothing",
+        by [Story("scenarios/operate/group-grows-and-shrinks.toml")];
     UnknownIsNo = "unknown-is-no" in "mq-filter, program",
         without "NOT of what is unknown is unknown",
         by [Test("mq-filter: what is unknown stays so")];

@@ -34,6 +34,8 @@ pub struct AckedMessage {
     pub owed: bool,
     /// What became of the copies that its acknowledgement rests on.
     pub custody: String,
+    /// What the fresh group was told of the queue that it was put into.
+    pub reading: String,
 }
 
 /// A consumer group that was never given a message.
@@ -43,6 +45,8 @@ pub struct Missed {
     pub group: Arc<str>,
     /// Whether it had been given a record at the message's place or behind it that is no longer there.
     pub stood_beyond: bool,
+    /// How the group came past its place.
+    pub how: String,
 }
 
 /// Facts of one broker group.
@@ -108,8 +112,8 @@ pub fn check(facts: &Facts<'_>) -> Judged {
         }
         if message.stored && !message.read_back && !message.rotten && !facts.unread {
             let text = format!(
-                "message {}: the disk of the master holds it, and a fresh group did not get it",
-                message.number
+                "message {}: the disk of the master holds it, and a fresh group did not get it: {}",
+                message.number, message.reading
             );
             violations.push(Violation::new(Checker::Served, text).of(message.number));
         }
@@ -138,8 +142,8 @@ pub fn check(facts: &Facts<'_>) -> Judged {
 /// A group may miss what lies where it had been before, and what the device damaged.
 fn judge_skips(message: &AckedMessage) -> impl Iterator<Item = Violation> + '_ {
     let missed = message.missed_by.iter().filter(|it| !it.stood_beyond && !message.rotten);
-    missed.map(|Missed { group, .. }| {
-        let text = format!("message {} never reached {group}", message.number);
+    missed.map(|Missed { group, how, .. }| {
+        let text = format!("message {} never reached {group}: {how}", message.number);
         Violation::new(Checker::AckedDurable, text).of(message.number)
     })
 }
@@ -193,7 +197,12 @@ mod tests {
             rotten: false,
             owed: false,
             custody: String::new(),
+            reading: String::new(),
         }
+    }
+
+    fn missed(group: &str, stood_beyond: bool) -> Missed {
+        Missed { group: group.into(), stood_beyond, how: String::new() }
     }
 
     fn run(acked: &[AckedMessage], promise: Promise, bound: &str) -> (Losses, Vec<Violation>) {
@@ -294,11 +303,11 @@ mod tests {
     fn a_skip_is_excused_only_where_the_group_had_been_before() {
         let mut skipped = message(1, 400, true);
         for (stood_beyond, complaints) in [(true, 0), (false, 1)] {
-            skipped.missed_by = vec![Missed { group: "g".into(), stood_beyond }];
+            skipped.missed_by = vec![missed("g", stood_beyond)];
             let (losses, violations) = run(&[skipped.clone()], Promise::Never, "");
             assert_eq!((losses.skipped.len(), violations.len()), (1, complaints));
         }
-        skipped.missed_by.push(Missed { group: "h".into(), stood_beyond: true });
+        skipped.missed_by.push(missed("h", true));
         let (losses, violations) = run(&[skipped], Promise::Never, "");
         assert_eq!((losses.skipped.len(), violations.len()), (2, 1), "each group by itself");
     }

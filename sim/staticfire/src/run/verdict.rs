@@ -7,6 +7,7 @@ mod facts;
 mod ordered;
 mod passed_over;
 mod redelivered;
+mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,14 +104,19 @@ pub(super) fn judge(
             violations.extend(owners.violations);
             let timeline = &watched.ownership.timeline;
             violations.extend(lateness::check(&story.history, timeline, &watched.pace));
-            violations.extend(story.expectations.iter().filter_map(liveness::check));
+            violations.extend(story.expectations.iter().filter_map(|it| {
+                let late = liveness::check(it)?;
+                let text = late.text + &trail::refused(&story.history, it.healed_us);
+                Some(Violation { text, ..late })
+            }));
             let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
             report.lost_keys = explain::lost_keys(&losses, &fates, permitted);
             shortfalls.extend(why_vacuous(plan, &story, trace, &losses));
             fill(&mut report, &story, &losses);
             report.passed_over = delivered.passed_over.len() as u32;
             report.redelivery_lost = given_back.lost.len() as u32;
-            violations.extend(counts_out_of_range(plan, &counts(&story.history, &report)));
+            let cause = duplicate_causes.first().map(String::as_str);
+            violations.extend(counts_out_of_range(plan, &counts(&story.history, &report), cause));
             violations.extend(story.violations);
             shortfalls.extend(story.shortfalls);
             told = Some(Told {
@@ -289,14 +295,24 @@ fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
     counts
 }
 
-/// Counts that the plan wants to be higher or lower.
-fn counts_out_of_range(plan: &Plan, counts: &BTreeMap<String, u32>) -> Vec<Violation> {
+/// Counts that the plan wants to be higher or lower; `cause` is why most messages came more than once.
+fn counts_out_of_range(
+    plan: &Plan,
+    counts: &BTreeMap<String, u32>,
+    cause: Option<&str>,
+) -> Vec<Violation> {
     let seen = |name: &String| counts.get(name).copied().unwrap_or_default();
     let complain = |text: String| Violation::new(Checker::Counts, text);
     let few = plan.check.least.iter().filter(|(name, least)| seen(name) < **least);
     let few = few.map(|(name, least)| format!("{name}: {}, at least {least} wanted", seen(name)));
     let many = plan.check.most.iter().filter(|(name, most)| seen(name) > **most);
-    let many = many.map(|(name, most)| format!("{name}: {}, at most {most} wanted", seen(name)));
+    let because = |name: &String| match cause.filter(|_| name == "duplicated") {
+        Some(cause) => format!("; {cause}"),
+        None => String::new(),
+    };
+    let many = many.map(|(name, most)| {
+        format!("{name}: {}, at most {most} wanted{}", seen(name), because(name))
+    });
     few.chain(many).map(complain).collect()
 }
 

@@ -68,7 +68,8 @@ fn is_trouble(record: &TraceRecord) -> bool {
     }
 }
 
-/// One line for each cause: how many messages came more often for it, and the first of them.
+/// One line for each cause, the most frequent one first: how many messages came more often for it, and the first of
+/// them.
 pub(super) fn causes(found: &[Duplicate<'_>]) -> Vec<String> {
     let mut causes: BTreeMap<(&Name, String), (u32, &Duplicate<'_>)> = BTreeMap::new();
     for duplicate in found {
@@ -87,6 +88,8 @@ pub(super) fn causes(found: &[Duplicate<'_>]) -> Vec<String> {
             causes.entry((&duplicate.delivery.consumer_group, why)).or_insert((0, duplicate));
         first.0 += 1;
     }
+    let mut causes: Vec<_> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     let lines = causes.into_iter().map(|((group, why), (count, first))| {
         let Duplicate { delivery, before, alibi } = first;
         let alibi = alibi.as_ref().map_or_else(String::new, ToString::to_string);

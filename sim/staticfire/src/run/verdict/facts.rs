@@ -9,6 +9,7 @@ use staticfire_judge::check::{Checker, Violation, ack_predicate};
 use staticfire_judge::history::{Delivery, History, QueueKey, SendOp};
 use staticfire_world::trace::{Name, Trace, TraceEvent};
 
+use super::trail;
 use crate::run::report::{Finding, Verdict};
 use crate::run::settle::Absence;
 use crate::run::{GroupStory, Story};
@@ -124,8 +125,13 @@ impl Delivered {
         })
     }
 
-    /// The consumer groups that were owed a message and never got it.
-    fn missed(&self, history: &History, send: &SendOp) -> Vec<Missed> {
+    /// The consumer groups that were owed a message and never got it; it is to be read at `there`.
+    fn missed(
+        &self,
+        history: &History,
+        send: &SendOp,
+        there: Option<&(&QueueKey, u64)>,
+    ) -> Vec<Missed> {
         let has_it = |group: &&Name| {
             self.given.get(*group).is_some_and(|given| given.contains(&send.number))
         };
@@ -139,9 +145,11 @@ impl Delivered {
             |group: &&Name| self.passed_over.contains(&(Name::clone(group), send.number));
         let missed = missed.filter(|it| !has_it(it) && can_have_it(it) && !is_passed_over(it));
         missed
-            .map(|group| Missed {
-                group: Arc::clone(group),
-                stood_beyond: self.skippable.contains(&(Arc::clone(group), send.number)),
+            .map(|group| {
+                let stood_beyond = self.skippable.contains(&(Arc::clone(group), send.number));
+                let there = there.filter(|_| !stood_beyond);
+                let how = there.map(|(queue, offset)| trail::past(history, group, queue, *offset));
+                Missed { group: Arc::clone(group), stood_beyond, how: how.unwrap_or_default() }
             })
             .collect()
     }
@@ -161,8 +169,10 @@ pub(super) fn acked_messages(
     let here = |name: &str| name == group.name;
     let queues =
         history.read_back.iter().filter(|(queue, _)| here(&queue.group) && queue.is_of_topic());
-    let read_back: BTreeSet<u32> =
-        queues.flat_map(|(_, queue)| queue.messages.iter().filter_map(intact)).collect();
+    let messages =
+        queues.flat_map(|(key, reading)| reading.messages.iter().map(move |it| (key, it)));
+    let read_back: BTreeMap<u32, (&QueueKey, u64)> =
+        messages.filter_map(|(key, it)| Some((intact(it)?, (key, it.queue_offset)))).collect();
     let has_expired = |end_offset, acked| {
         // What only a slave has removed is there for whoever reads.
         let mut keepers = group.leaders.iter();
@@ -185,15 +195,16 @@ pub(super) fn acked_messages(
                 end_offset,
                 appended_us,
                 acked_us: send.ended_us,
-                read_back: read_back.contains(&send.number),
+                read_back: read_back.contains_key(&send.number),
                 stored: group.stored.contains(&send.number),
-                missed_by: delivered.missed(history, send),
+                missed_by: delivered.missed(history, send, read_back.get(&send.number)),
                 expired: has_expired(end_offset, acked),
                 rotten: rotten_again
                     || story.ledger.is_rotten(&group.master_now, &record, appended_us),
                 owed: !rotten_again
                     && owed.as_ref().is_some_and(|owed| owed.is_owed_by(&group.master_now)),
-                custody: owed.map_or_else(String::new, |owed| owed.to_string()),
+                custody: trail::custody(history, send, owed.as_ref(), appended_again),
+                reading: trail::reading(history, place),
             }
         })
         .collect()
