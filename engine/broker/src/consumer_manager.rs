@@ -167,9 +167,6 @@ impl ConsumerManager {
 
     /// Forgets the consumers of a connection that has ended. Returns the groups that have others.
     pub(crate) fn do_channel_close(&self, channel: ChannelId) -> Vec<ChangedGroup> {
-        if planted_on_this_thread(Plant::GoneMemberKept) {
-            return Vec::new();
-        }
         let mut state = lock(&self.state);
         let groups = state.groups.groups_of(channel);
         groups.iter().filter_map(|group| state.leave(group, channel)).collect()
@@ -182,9 +179,6 @@ impl ConsumerManager {
 
     /// When the next consumer expires unless it is heard of.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        if planted_on_this_thread(Plant::GoneMemberKept) {
-            return None;
-        }
         lock(&self.state).groups.next_expiry()
     }
 

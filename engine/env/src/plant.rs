@@ -234,9 +234,6 @@ plants! {
     DeadLetterForgotten = "dead-letter-forgotten" in "mq-broker, processor/consumer_send_back",
         without "a dead letter is stored",
         by [Story("scenarios/consume/dead-letters.toml")];
-    GoneMemberKept = "gone-member-kept" in "mq-broker, consumer_manager",
-        without "a member whose connection has ended is none",
-        by [Story("scenarios/consume/member-power-loss.toml")];
     LocksNeverExpire = "locks-never-expire" in "mq-broker, rebalance_lock_manager",
         without "a lock that nobody renews may be taken over",
         by [Story("scenarios/order/member-vanishes.toml")];
@@ -317,13 +314,13 @@ plants! {
         by [Story("scenarios/consume/broadcast-broker-away.toml")];
     NotGivenBackAndDone = "not-given-back-and-done" in "mq-client, consume_service",
         without "what cannot be given back is consumed once more",
-        by [Story("scenarios/consume/given-back-cut-off.toml")];
+        by [Story("scenarios/consume/failing-while-the-broker-is-away.toml")];
     SlaveTimeoutIsSendOk = "slave-timeout-is-send-ok" in "mq-client, api",
         without "FLUSH_SLAVE_TIMEOUT is no SEND_OK",
         by [Story("scenarios/ha/patient-producer-cut-slave.toml")];
     HalfFrameDropped = "half-frame-dropped" in "mq-protocol, ha_frame",
         without "what came of a frame waits for the rest",
-        by [Story("scenarios/ha/slow-slave-then-promotion.toml")];
+        by [Test("mq-protocol: what came of a frame waits for the rest")];
     SameHashIsSameTag = "same-hash-is-same-tag" in "mq-client, pull_service",
         without "members leave out what has but the hash of their tags",
         by [Story("scenarios/kinds/filter-tags.toml")];
