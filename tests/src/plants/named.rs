@@ -37,7 +37,7 @@ fn register(routes: &mut RouteInfoManager, id: i64, connection: u64, now: Instan
     };
     let mut topics = TopicConfigSerializeWrapper::default();
     let topic = TopicConfig::new("T", 4, 6);
-    topics.topic_config_table.insert("T".to_owned(), topic.into());
+    topics.topic_config_table.insert("T".to_owned(), topic);
     let registered = routes.register_broker(&broker, &topics, ChannelId(connection), now);
     registered.expect("there is room for two brokers");
 }
