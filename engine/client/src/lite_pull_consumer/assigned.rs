@@ -178,6 +178,24 @@ impl LiteState {
         self.ready.push_back(Ready { queue: queue.clone(), process_queue, count });
     }
 
+    /// A queue goes on before what was pulled: its broker knows no more. What is cached is read again, what is committed
+    /// goes back as well, and what was not polled yet is not passed. Returns its new cache, and where it goes on.
+    pub(super) fn set_back(
+        &mut self,
+        queue: &MessageQueue,
+        process_queue: &Arc<ProcessQueue>,
+        next_offset: i64,
+    ) -> Option<(Arc<ProcessQueue>, i64)> {
+        let polled = self.current(queue, process_queue)?.consume_offset;
+        let content = process_queue.info(next_offset);
+        let cached = Some(content.cached_msg_min_offset).filter(|_| content.cached_msg_count > 0);
+        let target = cached.into_iter().chain(polled).fold(next_offset, i64::min);
+        if self.offsets.get(queue).is_some_and(|committed| committed > target) {
+            self.offsets.set(queue, target);
+        }
+        Some((self.seek(queue, target).ok()?, target))
+    }
+
     /// Messages that are cached, of all queues.
     pub(super) fn ready_count(&self) -> usize {
         self.ready_count

@@ -42,7 +42,7 @@ impl Inner {
     }
 
     /// Pulls a queue; goes on until it is not polled any more.
-    async fn pull(&self, queue: &MessageQueue, process_queue: &Arc<ProcessQueue>) {
+    async fn pull(self: &Arc<Self>, queue: &MessageQueue, process_queue: &Arc<ProcessQueue>) {
         loop {
             let limits = self.config.flow_control.per_queue(self.state().assigned.len());
             process_queue.wait_for_room(limits).await;
@@ -134,7 +134,7 @@ impl Inner {
     }
 
     fn take_over(
-        &self,
+        self: &Arc<Self>,
         queue: &MessageQueue,
         process_queue: &Arc<ProcessQueue>,
         offset: i64,
@@ -151,7 +151,15 @@ impl Inner {
             );
         }
         // A slave moves it back without calling the offset illegal.
-        if result.pull_status == PullStatus::OffsetIllegal || next_begin_offset < offset {
+        if next_begin_offset < offset {
+            let set_back = self.state().set_back(queue, process_queue, next_begin_offset);
+            if let Some((cache, target)) = set_back {
+                self.group().tell_pull_offset(queue, target);
+                self.spawn_pull(queue.clone(), cache);
+            }
+            return;
+        }
+        if result.pull_status == PullStatus::OffsetIllegal {
             self.group().tell_pull_offset(queue, next_begin_offset);
         }
         let namespace = self.instance.namespace();

@@ -303,3 +303,26 @@ async fn within_a_namespace_callers_see_plain_names() {
     consumer.seek_to_begin(&queue(0)).await.unwrap();
     consumer.shutdown().await;
 }
+
+/// The log is cut behind what was polled and committed: nobody may begin behind what is stored there since.
+#[tokio::test(start_paused = true)]
+async fn where_a_log_was_cut_a_consumer_commits_nothing_beyond() {
+    let (cluster, client) = start(1, 6).await;
+    let config = LitePullConsumerConfig { auto_commit: false, ..config() };
+    let consumer = LitePullConsumer::new(&client, config);
+    consumer.subscribe("T", "*").await.unwrap();
+    assert_eq!(bodies(&poll_all(&consumer).await), ["0", "1", "2", "3", "4", "5"]);
+    consumer.commit();
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(cluster.offset("G", 0), Some(6));
+
+    cluster.cut("a", 0, "T", 2);
+    tokio::time::sleep(60 * SECOND).await;
+    append(&cluster, 1, 12..13);
+    assert_eq!(bodies(&poll_all(&consumer).await), ["12"]);
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(cluster.offset("G", 0), Some(2), "what was not committed is not committed");
+    consumer.commit();
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(cluster.offset("G", 0), Some(3));
+}

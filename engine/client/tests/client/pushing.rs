@@ -285,7 +285,8 @@ async fn where_a_log_was_cut_a_member_goes_on_with_what_it_has_not_consumed() {
             ConsumeResult::Success
         })),
     };
-    let config = PushConsumerConfig { consume_thread_max: 1, ..config() };
+    let consume_from_where = ConsumeFromWhere::ConsumeFromFirstOffset;
+    let config = PushConsumerConfig { consume_thread_max: 1, consume_from_where, ..config() };
     let listener = seen.listener(at_work_for_long);
     let _consumer = consumer(&cluster.client("c"), config, listener).await;
     assert_eq!(seen.take(), ["0", "1"]);
