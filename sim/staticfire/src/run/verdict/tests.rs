@@ -492,10 +492,8 @@ fn two_messages_that_are_owed_at_one_place_are_found() {
         story.ledger = owing(&["a"]);
         same_place(story);
     });
-    assert!(
-        text.contains("messages 1 and 2 were both acknowledged at a Orders queue 0 offset 1"),
-        "{text}"
-    );
+    let both = "messages 1 and 2 were both acknowledged at a Orders queue 0 offset 1";
+    assert!(text.contains(both), "{text}");
     // What the log does not owe was cut, and its place used again.
     assert_eq!(complaint("owed", same_place), "");
 }
