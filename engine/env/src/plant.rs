@@ -318,18 +318,12 @@ plants! {
     SlaveTimeoutIsSendOk = "slave-timeout-is-send-ok" in "mq-client, api",
         without "FLUSH_SLAVE_TIMEOUT is no SEND_OK",
         by [Story("scenarios/ha/patient-producer-cut-slave.toml")];
-    HalfFrameDropped = "half-frame-dropped" in "mq-protocol, ha_frame",
-        without "what came of a frame waits for the rest",
-        by [Test("mq-protocol: what came of a frame waits for the rest")];
     SameHashIsSameTag = "same-hash-is-same-tag" in "mq-client, pull_service",
         without "members leave out what has but the hash of their tags",
         by [Story("scenarios/kinds/filter-tags.toml")];
     OlderSubscriptionWins = "older-subscription-wins" in "mq-broker, consumer_manager",
         without "a heartbeat with an older subscription changes nothing",
         by [Story("scenarios/operate/group-grows-and-shrinks.toml")];
-    UnknownIsNo = "unknown-is-no" in "mq-filter, program",
-        without "NOT of what is unknown is unknown",
-        by [Test("mq-filter: what is unknown stays so")];
     ReplyToTheOldest = "reply-to-the-oldest" in "mq-remoting, channel",
         without "a reply is for the request whose opaque it carries",
         by [Story("scenarios/consume/scale-out.toml")];

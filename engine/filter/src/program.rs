@@ -203,10 +203,6 @@ impl<'a> Stack<'a> {
             },
             Step::Not => match self.pop() {
                 Value::Boolean(value) => Value::Boolean(!value),
-                #[cfg(feature = "plants")]
-                _ if mq_env::plant::planted_on_this_thread(mq_env::plant::Plant::UnknownIsNo) => {
-                    Value::Boolean(true)
-                }
                 _ => Value::Null,
             },
             Step::In { items, is_not } => match self.pop() {

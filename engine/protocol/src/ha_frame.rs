@@ -158,10 +158,6 @@ impl TransferDecoder {
         let Some(header) = self.header()? else { return Ok(None) };
         let frame_bytes = TRANSFER_HEADER_BYTES + header.body_bytes as usize;
         if self.buffer.len() < frame_bytes {
-            #[cfg(feature = "plants")]
-            if mq_env::plant::planted_on_this_thread(mq_env::plant::Plant::HalfFrameDropped) {
-                self.buffer.clear();
-            }
             return Ok(None);
         }
         let body = self.buffer.split_to(frame_bytes).freeze().slice(TRANSFER_HEADER_BYTES..);

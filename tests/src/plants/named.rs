@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use mq_filter::Expression;
 use mq_namesrv::route_info_manager::{BROKER_EXPIRED, RouteInfoManager};
 use mq_protocol::body::topic_config::{TopicConfig, TopicConfigSerializeWrapper};
-use mq_protocol::ha_frame::{TransferDecoder, TransferHeader};
 use mq_protocol::header::namesrv::{BrokerIdentityRequestHeader, RegisterBrokerRequestHeader};
-use mq_protocol::message::PropertiesView;
 use mq_remoting::ChannelId;
 use tokio::time::Instant;
 
@@ -16,15 +13,13 @@ use tokio::time::Instant;
 pub type Named = fn() -> Option<String>;
 
 /// All of them.
-pub const ALL: [(&str, Named); 5] = [
+pub const ALL: [(&str, Named); 3] = [
     ("mq-namesrv: who leaves takes nobody along", who_leaves_takes_nobody_along),
     (
         "mq-namesrv: a connection that ends takes no newer registration along",
         an_old_connection_takes_nothing_along,
     ),
     ("mq-namesrv: a silent broker is in no route", a_silent_broker_is_in_no_route),
-    ("mq-filter: what is unknown stays so", what_is_unknown_stays_so),
-    ("mq-protocol: what came of a frame waits for the rest", half_a_frame_waits_for_the_rest),
 ];
 
 /// Registers broker `id` of group `a` at `h<id>` over a connection.
@@ -80,22 +75,4 @@ fn a_silent_broker_is_in_no_route() -> Option<String> {
     register(&mut routes, 1, 2, now + BROKER_EXPIRED);
     routes.scan_not_active_broker(now + BROKER_EXPIRED + Duration::from_millis(1));
     expect(&routes, &["h1"])
-}
-
-fn what_is_unknown_stays_so() -> Option<String> {
-    let expression = Expression::compile("NOT (a > 1)").expect("it is an expression");
-    let answer = expression.evaluate(PropertiesView::new(""));
-    (answer != Ok(None)).then(|| format!("NOT (a > 1) without a is {answer:?}"))
-}
-
-fn half_a_frame_waits_for_the_rest() -> Option<String> {
-    let mut decoder = TransferDecoder::new(64);
-    let body = b"body";
-    let header = TransferHeader { phy_offset: 0, body_bytes: body.len() as u32 };
-    decoder.buffer(64).extend_from_slice(&header.encode());
-    let early = decoder.take_frame();
-    decoder.buffer(64).extend_from_slice(body);
-    let frame = decoder.take_frame();
-    let is_whole = matches!(&frame, Ok(Some(frame)) if *frame.body == *body);
-    (early != Ok(None) || !is_whole).then(|| format!("{early:?} before the body, then {frame:?}"))
 }

@@ -1,3 +1,5 @@
+//! What comes when: doctored histories.
+
 use super::*;
 use crate::history::{Outcome, Place, a_delivery};
 use crate::timeline::{Node, Trouble};

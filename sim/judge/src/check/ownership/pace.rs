@@ -1,4 +1,4 @@
-//! [`Pace`]: how long a rebalance takes, and how long until everybody knows again who is there.
+//! `Pace`: how long a rebalance takes, and how long until everybody knows again who is there.
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Who has a queue when: doctored histories.
+
 use super::*;
 use crate::history::{Outcome, Place, SendOp};
 use crate::timeline::{Node, Trouble, What};
