@@ -55,7 +55,7 @@ fn number(said: &Said, field: usize) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_consumers_beside_javas() {
-    let rocketmq = match RocketMq::get() {
+    let rocketmq = match RocketMq::get_nightly() {
         Ok(rocketmq) => rocketmq,
         Err(reason) => return skipped("Apache RocketMQ", reason),
     };

@@ -191,7 +191,7 @@ async fn assert_committed(cluster: &Cluster) {
 }
 
 async fn both_languages_share_a_group(broker: Language, orderly: bool) {
-    let rocketmq = match RocketMq::get() {
+    let rocketmq = match RocketMq::get_nightly() {
         Ok(rocketmq) => rocketmq,
         Err(reason) => return skipped("Apache RocketMQ", reason),
     };

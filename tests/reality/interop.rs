@@ -40,7 +40,7 @@ const OF_ONE_RUN: [&str; 11] = [
 
 /// A broker of each language.
 async fn clusters() -> Option<[Cluster; 2]> {
-    match RocketMq::get() {
+    match RocketMq::get_nightly() {
         Ok(rocketmq) => Some([
             Cluster::start(&rocketmq, Language::Java, &SETTINGS).await,
             Cluster::start(&rocketmq, Language::Rust, &SETTINGS).await,

@@ -51,6 +51,21 @@ impl RocketMq {
         )
     }
 
+    /// The same for tests that take minutes each.
+    ///
+    /// # Panics
+    /// As [`RocketMq::get`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what may take long is said to the test, not to an engine"
+    )]
+    pub(crate) fn get_nightly() -> Result<RocketMq, &'static str> {
+        match std::env::var("STATICFIRE_NIGHTLY").is_ok_and(|it| it == "1") {
+            true => RocketMq::get(),
+            false => Err("takes minutes; STATICFIRE_NIGHTLY=1 beside STATICFIRE_JAVA runs it"),
+        }
+    }
+
     /// A name server with its files in `dir`; returns its address.
     pub(crate) fn name_server(&self, dir: &Path) -> (BrokerProcess, String) {
         let port = free_port();
