@@ -250,15 +250,7 @@ impl Cluster {
 
     /// Makes a topic with so many queues, and waits until it has a route.
     pub(crate) async fn create_topic(&self, topic: &str, queue_nums: i32) {
-        let header = CreateTopicRequestHeader {
-            topic: topic.to_owned(),
-            default_topic: "TBW102".to_owned(),
-            read_queue_nums: queue_nums,
-            write_queue_nums: queue_nums,
-            perm: 6,
-            topic_filter_type: "SINGLE_TAG".to_owned(),
-            ..CreateTopicRequestHeader::default()
-        };
+        let header = CreateTopicRequestHeader::new(topic, queue_nums);
         let request = RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
         let addr = format!("127.0.0.1:{}", self.settings.listen_port);
         let reply = self.remoting.invoke(&addr, request, Duration::from_secs(20)).await.unwrap();

@@ -11,7 +11,8 @@
 //!   `offset_guard` offsets beyond a queue's end;
 //! - `schedule_message_service` delivers delayed messages; `transactional_message`: how the messages of
 //!   transactions are stored; `transaction_ends`: each ends once; `transaction_check_service` asks about those
-//!   that nobody ends, `transaction_questions` counts that, `transaction_check_put_back` does as 4.9 does; `real_message`: what waits under a topic of the broker's own;
+//!   that nobody ends, `transaction_questions` counts that, `transaction_check_put_back` does as 4.9 does;
+//!   `real_message`: what waits under a topic of the broker's own;
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
 //!   `client_housekeeping`: its clients; `subscription` what they want;
 //!   `rebalance_lock_manager` who of them may consume in order;

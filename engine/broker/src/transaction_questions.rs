@@ -69,9 +69,10 @@ impl TransactionQuestions {
         }
         let newer = |written| {
             let state = lock(&self.state);
-            let asked = || state.asked.values().copied().collect();
-            let content = || to_bytes(&TransactionChecksWrapper { asked: asked() });
-            (state.change_count > written).then(|| (state.change_count, content()))
+            (state.change_count > written).then(|| {
+                let asked = state.asked.values().copied().collect();
+                (state.change_count, to_bytes(&TransactionChecksWrapper { asked }))
+            })
         };
         if let Err(error) = self.file.write(newer).await {
             tracing::error!(%error, "how often producers were asked about transactions is not written");

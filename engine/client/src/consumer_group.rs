@@ -223,6 +223,7 @@ impl ConsumerGroup<'_> {
         };
         self.instance.api().query_consumer_offset(&addr, &header).await
     }
+
     /// Who is asked for an offset: a master. A slave's is as old as its last copy of its master's table;
     /// RocketMQ 4.9 takes that where there is no master.
     async fn offset_addr(self, queue: &MessageQueue) -> Result<String, ClientError> {

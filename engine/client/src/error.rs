@@ -119,6 +119,14 @@ pub struct SendError {
     pub maybe_stored: bool,
 }
 
+impl SendError {
+    /// Of a send of which nothing was sent.
+    #[must_use]
+    pub fn not_sent(cause: ClientError) -> Self {
+        SendError { cause, attempts: 0, maybe_stored: false }
+    }
+}
+
 /// Why a request got no reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {

@@ -393,6 +393,11 @@ impl ProcessQueue {
         self.dropped.cancel();
     }
 
+    /// The lowest offset of what is cached, if anything is.
+    pub(crate) fn first_cached(&self) -> Option<i64> {
+        self.state().cached.first_key_value().map(|(offset, _)| *offset)
+    }
+
     pub(crate) fn is_dropped(&self) -> bool {
         self.dropped.is_cancelled()
     }

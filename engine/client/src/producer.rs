@@ -129,7 +129,7 @@ impl Producer {
     /// When no attempt was acknowledged; [`SendError::maybe_stored`] tells whether the outcome is open.
     pub async fn send(&self, message: Message) -> Result<SendResult, SendError> {
         let deadline = self.deadline();
-        let outgoing = self.outgoing(message).map_err(not_sent)?;
+        let outgoing = self.outgoing(message).map_err(SendError::not_sent)?;
         self.send_default(&outgoing, deadline, CommunicationMode::Sync).await
     }
 
@@ -141,7 +141,7 @@ impl Producer {
     /// As [`Producer::send`].
     pub async fn send_async(&self, message: Message) -> Result<SendResult, SendError> {
         let deadline = self.deadline();
-        let outgoing = self.outgoing(message).map_err(not_sent)?;
+        let outgoing = self.outgoing(message).map_err(SendError::not_sent)?;
         self.send_default(&outgoing, deadline, CommunicationMode::Async).await
     }
 
@@ -154,7 +154,7 @@ impl Producer {
     /// all of them are too long ([`split_messages`](crate::split_messages) helps).
     pub async fn send_batch(&self, messages: Vec<Message>) -> Result<SendResult, SendError> {
         let deadline = self.deadline();
-        let outgoing = self.outgoing_batch(messages).map_err(not_sent)?;
+        let outgoing = self.outgoing_batch(messages).map_err(SendError::not_sent)?;
         self.send_default(&outgoing, deadline, CommunicationMode::Sync).await
     }
 
@@ -168,7 +168,7 @@ impl Producer {
         queue: &MessageQueue,
     ) -> Result<SendResult, SendError> {
         let deadline = self.deadline();
-        let outgoing = self.outgoing(message).map_err(not_sent)?;
+        let outgoing = self.outgoing(message).map_err(SendError::not_sent)?;
         self.send_outgoing_to(&outgoing, queue, deadline).await
     }
 
@@ -182,7 +182,7 @@ impl Producer {
         queue: &MessageQueue,
     ) -> Result<SendResult, SendError> {
         let deadline = self.deadline();
-        let outgoing = self.outgoing_batch(messages).map_err(not_sent)?;
+        let outgoing = self.outgoing_batch(messages).map_err(SendError::not_sent)?;
         self.send_outgoing_to(&outgoing, queue, deadline).await
     }
 
@@ -202,12 +202,13 @@ impl Producer {
             topic: without_namespace(self.namespace(), &message.topic),
             ..message.clone()
         };
-        let outgoing = self.outgoing(message).map_err(not_sent)?;
-        let queues = self.publish_queues(&outgoing.topic, deadline).await.map_err(not_sent)?;
+        let outgoing = self.outgoing(message).map_err(SendError::not_sent)?;
+        let queues =
+            self.publish_queues(&outgoing.topic, deadline).await.map_err(SendError::not_sent)?;
         let queues = self.without_namespace(&queues);
         let Some(queue) = selector.select(&queues, &plain, arg) else {
             let text = "the selector chooses no queue".to_owned();
-            return Err(not_sent(ClientError::IllegalMessage(text)));
+            return Err(SendError::not_sent(ClientError::IllegalMessage(text)));
         };
         self.send_outgoing_to(&outgoing, queue, deadline).await
     }
@@ -306,8 +307,9 @@ impl Producer {
         mode: CommunicationMode,
     ) -> Result<SendResult, SendError> {
         let Inner { instance, config, queue_choice } = &*self.inner;
-        let queues = self.publish_queues(&outgoing.topic, deadline).await.map_err(not_sent)?;
-        let mut failure = not_sent(ClientError::CallTimeout);
+        let queues =
+            self.publish_queues(&outgoing.topic, deadline).await.map_err(SendError::not_sent)?;
+        let mut failure = SendError::not_sent(ClientError::CallTimeout);
         let mut stored_otherwise = None;
         let mut last_broker: Option<String> = None;
         for _ in 0..=mode.retry_times(config) {
@@ -351,9 +353,9 @@ impl Producer {
         let queue = queue_with_namespace(self.namespace(), queue);
         if outgoing.topic != queue.topic {
             let text = format!("of topic {}, not {}", outgoing.topic, queue.topic);
-            return Err(not_sent(ClientError::IllegalMessage(text)));
+            return Err(SendError::not_sent(ClientError::IllegalMessage(text)));
         }
-        self.publish_queues(&outgoing.topic, deadline).await.map_err(not_sent)?;
+        self.publish_queues(&outgoing.topic, deadline).await.map_err(SendError::not_sent)?;
         let sent = self.send_kernel(outgoing, &queue, deadline, CommunicationMode::Sync).await;
         sent.map_err(|cause| SendError { maybe_stored: cause.maybe_executed(), cause, attempts: 1 })
     }
@@ -447,9 +449,4 @@ impl CommunicationMode {
             _ => true,
         }
     }
-}
-
-/// The failure of a send of which nothing was sent.
-pub(crate) fn not_sent(cause: ClientError) -> SendError {
-    SendError { cause, attempts: 0, maybe_stored: false }
 }

@@ -111,7 +111,7 @@ impl ConsumerInner {
         }
         process_queue.start_over(term);
         tracing::debug!(?queue, next_offset, "queue locked anew");
-        self.tell_pull_offset(queue, *next_offset);
+        self.group().tell_pull_offset(queue, *next_offset);
         Some(term)
     }
 
@@ -206,10 +206,8 @@ impl ConsumerInner {
         tracing::warn!(?queue, next_begin_offset, min_offset, max_offset, "offset out of bounds");
         if next_begin_offset < pulled_offset {
             let known = self.state().offsets.get(&queue);
-            let content = process_queue.info(known.unwrap_or(next_begin_offset));
-            let cached =
-                Some(content.cached_msg_min_offset).filter(|_| content.cached_msg_count > 0);
-            let unconsumed = cached.into_iter().chain(known).min().unwrap_or(next_begin_offset);
+            let unconsumed = process_queue.first_cached().into_iter().chain(known).min();
+            let unconsumed = unconsumed.unwrap_or(next_begin_offset);
             next_begin_offset = next_begin_offset.min(unconsumed.max(min_offset));
         }
         self.move_queue(
@@ -244,7 +242,7 @@ impl ConsumerInner {
         if !set_if_mine() {
             return false;
         }
-        self.tell_pull_offset(queue, told);
+        self.group().tell_pull_offset(queue, told);
         tokio::time::sleep(PAUSE_BEFORE_MOVE).await;
         // A listener that had been at work may have raised it once more.
         let is_mine = set_if_mine();
@@ -252,16 +250,6 @@ impl ConsumerInner {
             self.give_up_queue(queue, process_queue).await;
         }
         is_mine
-    }
-
-    /// Reports where a queue is read from now on.
-    pub(crate) fn tell_pull_offset(&self, queue: &MessageQueue, offset: i64) {
-        self.group().tell_pull_offset(queue, offset);
-    }
-
-    /// Reports that a queue is not this consumer's any more.
-    pub(crate) fn tell_given_up(&self, queue: &MessageQueue) {
-        self.group().tell_given_up(queue);
     }
 }
 

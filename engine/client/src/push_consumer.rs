@@ -282,7 +282,7 @@ impl PushConsumer {
         let owned = std::mem::take(&mut inner.state().process_queues);
         for (queue, process_queue) in &owned {
             process_queue.drop_queue();
-            inner.tell_given_up(queue);
+            inner.group().tell_given_up(queue);
         }
         if inner.locks_queues() {
             inner.unlock_all(owned.into_iter().collect()).await;

@@ -89,7 +89,7 @@ impl ConsumerInner {
         {
             local.set(queue, -1);
         }
-        self.tell_given_up(queue);
+        self.group().tell_given_up(queue);
         if self.locks_queues() {
             self.unlock(queue).await;
         }
@@ -135,7 +135,7 @@ impl ConsumerInner {
         let taken = Arc::clone(&process_queue);
         self.state().process_queues.insert(queue.clone(), taken);
         tracing::debug!(?queue, next_offset, client = self.instance.client_id(), "queue taken");
-        self.tell_pull_offset(queue, next_offset);
+        self.group().tell_pull_offset(queue, next_offset);
         self.spawn_queue(queue.clone(), process_queue, next_offset);
         true
     }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::api::SendResult;
 use crate::error::{ClientError, RequestError, SendError};
-use crate::producer::{CommunicationMode, Outgoing, Producer, not_sent};
+use crate::producer::{CommunicationMode, Outgoing, Producer};
 
 /// `MSG_TYPE` of replies.
 const REPLY_MESSAGE_FLAG: &str = "reply";
@@ -163,7 +163,7 @@ impl Producer {
 }
 
 fn refused(cause: ClientError) -> RequestError {
-    RequestError::Send(not_sent(cause))
+    RequestError::Send(SendError::not_sent(cause))
 }
 
 /// The requests of a client that wait for their replies (RocketMQ 4.9 `RequestFutureHolder`, which all

@@ -189,7 +189,7 @@ impl ConsumeQueueStore {
     }
 
     /// Whether a topic that begins with `prefix` has its first message within these bytes of the log, of which they
-    /// are the first.
+    /// are the first; minima of its queues are moved there.
     pub(crate) fn begin_within(&self, prefix: &str, log: Range<u64>) -> bool {
         let mut queues = self.all().into_iter().filter(|queue| queue.topic().starts_with(prefix));
         queues.any(|queue| {

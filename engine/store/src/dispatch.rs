@@ -335,8 +335,10 @@ impl ReputMessageService {
     }
 
     fn dispatch_record(&self, record: &RecordView<'_>, phy_offset: u64) -> io::Result<()> {
-        let begins_file = phy_offset != 0 && phy_offset == self.log.file_start(phy_offset);
-        if begins_file && planted_on_this_thread(Plant::FirstOfFileNotDispatched) {
+        if planted_on_this_thread(Plant::FirstOfFileNotDispatched)
+            && phy_offset != 0
+            && phy_offset == self.log.file_start(phy_offset)
+        {
             return Ok(());
         }
         if !counts_in_queue(record.sys_flag()) {

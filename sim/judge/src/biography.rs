@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use staticfire_world::trace::{MachineStep, ProcessStep, TraceEvent, TraceRecord, UniqKey};
 
+use crate::duration::seconds;
 use crate::forensics::{DELIVERED, Link};
 use crate::history::{Delivery, History, SendOp};
 use crate::ledger::Ledger;
@@ -272,8 +273,8 @@ fn outcome(send: &SendOp) -> String {
     let place = send.place.as_ref();
     let place = place.map(|it| format!(", at {} offset {}", it.queue, it.queue_offset));
     format!(
-        "sent since {:.3} s: {}{attempts}{}",
-        send.started_us as f64 / 1_000_000.0,
+        "sent since {}: {}{attempts}{}",
+        seconds(send.started_us),
         send.status,
         place.unwrap_or_default()
     )
@@ -303,7 +304,7 @@ mod tests {
     use staticfire_world::trace::Trace;
 
     use super::*;
-    use crate::history::{Outcome, Place, a_delivery};
+    use crate::history::{Place, a_delivery, a_send};
 
     #[test]
     fn everything_that_happened_to_a_message_is_told_and_nothing_else() {
@@ -339,20 +340,8 @@ mod tests {
         trace.record(&name("a"), 1, committed);
         put("a", "%DLQ%g", 900, uniq());
         trace.record(&name("a"), 1, TraceEvent::Process(ProcessStep::Killed));
-        let queue = a_delivery(1, 3).queue;
-        let send = SendOp {
-            number: 1,
-            topic: "T".into(),
-            started_us: 0,
-            ended_us: 0,
-            ordinal,
-            outcome: Outcome::Acked,
-            status: "SEND_OK".into(),
-            group: Some("a".into()),
-            place: Some(Place { queue, queue_offset: 3, phy_offset: 800 }),
-            attempts: Some(2),
-            sharding_key: None,
-        };
+        let place = a_send(1, 3).place.map(|place| Place { phy_offset: 800, ..place });
+        let send = SendOp { ordinal, place, attempts: Some(2), ..a_send(1, 3) };
         let delivery = Delivery { ordinal: given, phy_offset: 800, ..a_delivery(1, 3) };
         let history =
             History { sends: vec![send], deliveries: vec![delivery], ..History::default() };

@@ -29,11 +29,9 @@ pub mod ack_predicate;
 pub mod acked_durable;
 pub mod bound;
 pub mod commits;
-
 pub mod duplicates;
 pub mod expiry;
 pub mod lateness;
-
 pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;

@@ -1,4 +1,5 @@
-//! [`Millis`]: a duration in whole simulated milliseconds, written `250ms`, `3s` or `2m`.
+//! [`Millis`]: a duration in whole simulated milliseconds, written `250ms`, `3s` or `2m`; and times as people
+//! read them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,6 +58,12 @@ impl<'de> Deserialize<'de> for Millis {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// A time of a run, in simulated microseconds, as findings and chains tell it: `12.345 s`.
+#[must_use]
+pub fn seconds(at_us: u64) -> String {
+    format!("{:.3} s", at_us as f64 / 1_000_000.0)
 }
 
 /// Serde for an optional deadline: a duration, or `never`.

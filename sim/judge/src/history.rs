@@ -92,6 +92,13 @@ impl SendOp {
     pub fn is_acked(&self) -> bool {
         self.outcome == Outcome::Acked
     }
+
+    /// Whether it was put there. Of what is delayed, or sent in a transaction, that is where it waits.
+    #[must_use]
+    pub fn was_put_at(&self, queue: &QueueKey, queue_offset: u64) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|it| it.queue == *queue && it.queue_offset == queue_offset)
+    }
 }
 
 /// What became of a local transaction, as the database beside the cluster says.
@@ -248,6 +255,14 @@ pub struct OffsetReset {
     pub ordinal: u64,
 }
 
+impl OffsetReset {
+    /// Whether what lay at a queue offset passed the group by.
+    #[must_use]
+    pub fn passes_over(&self, queue_offset: u64) -> bool {
+        (self.from..self.to).contains(&queue_offset)
+    }
+}
+
 /// A queue as a fresh consumer group found it, minimum to maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueReading {
@@ -379,6 +394,25 @@ pub(crate) fn a_delivery(number: u32, queue_offset: u64) -> Delivery {
         phy_offset: queue_offset * 100,
         at_us: 0,
         ordinal: 5,
+    }
+}
+
+/// For doctored histories: the acknowledged send of that message, which was put where [`a_delivery`] comes from.
+#[cfg(test)]
+pub(crate) fn a_send(number: u32, queue_offset: u64) -> SendOp {
+    let Delivery { queue, phy_offset, .. } = a_delivery(number, queue_offset);
+    SendOp {
+        number,
+        topic: "T".into(),
+        started_us: 0,
+        ended_us: 0,
+        ordinal: 1,
+        outcome: Outcome::Acked,
+        status: "SEND_OK".into(),
+        group: Some("a".into()),
+        place: Some(Place { queue, queue_offset, phy_offset }),
+        attempts: Some(1),
+        sharding_key: None,
     }
 }
 

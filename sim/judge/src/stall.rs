@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::duration::seconds;
 use crate::forensics::Link;
 use crate::history::{History, QueueKey};
 use crate::timeline::{Role, Timeline, Trouble, What};
@@ -143,7 +144,7 @@ fn tenure(step: &TenureStep) -> Link {
 fn trouble(trouble: &Trouble) -> Link {
     let until = match trouble.until_us {
         u64::MAX => ", to the end".to_owned(),
-        until if until > trouble.from_us => format!(" until {:.3} s", until as f64 / 1_000_000.0),
+        until if until > trouble.from_us => format!(" until {}", seconds(until)),
         _ => String::new(),
     };
     let what = match trouble.what {
@@ -168,7 +169,7 @@ fn trouble(trouble: &Trouble) -> Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Delivery, Outcome, Place, SendOp, a_delivery};
+    use crate::history::{Delivery, Place, SendOp, a_delivery, a_send};
 
     const S: u64 = 1_000_000;
 
@@ -192,19 +193,9 @@ mod tests {
                     ordinal: 1,
                 });
             }
-            history.sends.push(SendOp {
-                number,
-                topic: "T".into(),
-                started_us: 0,
-                ended_us: 10 * S,
-                ordinal: 2,
-                outcome: Outcome::Acked,
-                status: "SEND_OK".into(),
-                group: Some("a".into()),
-                place: Some(Place { queue, queue_offset: 0, phy_offset: 0 }),
-                attempts: Some(1),
-                sharding_key: None,
-            });
+            let place = Some(Place { queue, queue_offset: 0, phy_offset: 0 });
+            let send = SendOp { ended_us: 10 * S, ordinal: 2, place, ..a_send(number, 0) };
+            history.sends.push(send);
         }
         history
     }

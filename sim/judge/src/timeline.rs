@@ -115,9 +115,13 @@ impl Timeline {
     pub fn of(trace: &Trace, nodes: Vec<Node>) -> Self {
         let mut timeline = Timeline { nodes, ..Timeline::default() };
         let mut lives: BTreeMap<Arc<str>, Life> = BTreeMap::new();
+        let mut started = Vec::new();
         trace.read(|records| {
             for record in records {
-                timeline.read(record, &mut lives);
+                match record.event {
+                    TraceEvent::FaultStarted { fault, .. } => started.push((fault, record.ordinal)),
+                    _ => timeline.read(record, &mut lives),
+                }
             }
         });
         for (name, life) in lives {
@@ -126,13 +130,9 @@ impl Timeline {
             }
         }
         let faults = trace.faults();
-        trace.read(|records| {
-            for record in records {
-                if let TraceEvent::FaultStarted { fault, .. } = record.event {
-                    timeline.fault(&faults[fault.0 as usize], record.ordinal);
-                }
-            }
-        });
+        for (fault, ordinal) in started {
+            timeline.fault(&faults[fault.0 as usize], ordinal);
+        }
         timeline
     }
 
@@ -212,10 +212,12 @@ impl Timeline {
             FaultKind::Clock => What::Clock,
             FaultKind::Disk => What::Disk,
         };
-        let sides = match what {
-            What::Paused => vec![vec![Arc::clone(&fault.target)]],
-            What::Cut | What::Slow => links(&fault.detail).map(there).to_vec(),
-            _ => vec![there(&fault.target)],
+        let struck: Vec<Vec<Vec<Arc<str>>>> = match what {
+            What::Paused => vec![vec![vec![Arc::clone(&fault.target)]]],
+            What::Cut | What::Slow => {
+                fault.links.iter().map(|ends| ends.iter().map(|it| there(it)).collect()).collect()
+            }
+            _ => vec![vec![there(&fault.target)]],
         };
         if what == What::Paused {
             // One that does not run cannot be paused.
@@ -225,17 +227,10 @@ impl Timeline {
             }
             *lives = lives.iter().flat_map(|life| without(life, from_us..until_us)).collect();
         }
-        self.troubles.push(Trouble { what, sides, from_us, until_us, ordinal });
+        let troubles =
+            struck.into_iter().map(|sides| Trouble { what, sides, from_us, until_us, ordinal });
+        self.troubles.extend(troubles);
     }
-}
-
-/// The machines at the ends of the first link that a fault of the network names: `one - two` or `one > two`.
-fn links(detail: &str) -> [&str; 2] {
-    let mut words = detail.split_whitespace();
-    let one = words.next().unwrap_or_default();
-    let other = words.nth(1).unwrap_or_default();
-    let is_end = |c: char| c == ',' || c == ':';
-    [one, other.trim_end_matches(is_end)]
 }
 
 fn without(life: &Range<u64>, pause: Range<u64>) -> Vec<Range<u64>> {
@@ -304,10 +299,10 @@ mod tests {
     #[test]
     fn links_concern_those_at_both_ends() {
         let trace = Trace::new(WorldTime::default());
-        let net = trace.name("net");
-        trace.fault_started(FaultKind::Partition, &net, "10.0.0.1 - 172.31.0.1");
-        trace.fault_started(FaultKind::Link, &net, "172.31.0.1 > 10.0.0.1: LinkProfile");
-        trace.fault_started(FaultKind::Partition, &net, "10.0.0.1 - 172.31.0.9");
+        let ends = |one: &str, other: &str| vec![[trace.name(one), trace.name(other)]];
+        trace.link_fault_started(FaultKind::Partition, ends("10.0.0.1", "172.31.0.1"), "");
+        trace.link_fault_started(FaultKind::Link, ends("172.31.0.1", "10.0.0.1"), "");
+        trace.link_fault_started(FaultKind::Partition, ends("10.0.0.1", "172.31.0.9"), "");
         trace.fault_started(FaultKind::Disk, &trace.name("10.0.0.1"), "hangs");
         let timeline = Timeline::of(&trace, nodes());
         let all: Vec<bool> = timeline.troubles.iter().map(|it| it.concerns(|_| true)).collect();

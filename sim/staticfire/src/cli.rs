@@ -342,8 +342,5 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn upstream_switch(text: &str) -> Result<UpstreamSwitch, String> {
-    text.parse().map_err(|error| {
-        let names = UpstreamSwitch::ALL.map(UpstreamSwitch::name);
-        output::with_advice(error, text, &names)
-    })
+    text.parse().map_err(|error| output::with_advice(error, text, &UpstreamSwitch::names()))
 }

@@ -6,8 +6,8 @@
 //!
 //! Modules in reading order: [`stage`] (where a story is told), [`program`] (what its processes run),
 //! [`cluster`] (machines and processes, and what is done to them), [`traffic`] and [`workload`] (the
-//! clients), `watching` (what the trace tells of them), `director` (the plan's events), `disturber` (what is drawn beside them), `settle` (the quiet
-//! acts), `verdict`, [`report`].
+//! clients), `watching` (what the trace tells of them), `director` (the plan's events), `disturber` (what is drawn
+//! beside them), `settle` (the quiet acts), `verdict`, [`report`].
 
 pub mod cluster;
 mod director;

@@ -254,6 +254,26 @@ impl Trace {
 
     /// Records that a fault was injected.
     pub fn fault_started(&self, kind: FaultKind, target: &Name, detail: &str) -> FaultId {
+        self.started(kind, target, detail, Vec::new())
+    }
+
+    /// Records that a fault of links was injected, with the machines at the ends of each.
+    pub fn link_fault_started(
+        &self,
+        kind: FaultKind,
+        links: Vec<[Name; 2]>,
+        detail: &str,
+    ) -> FaultId {
+        self.started(kind, &self.name("net"), detail, links)
+    }
+
+    fn started(
+        &self,
+        kind: FaultKind,
+        target: &Name,
+        detail: &str,
+        links: Vec<[Name; 2]>,
+    ) -> FaultId {
         let mut state = self.lock();
         let at_us = self.time.now_us();
         let fault = FaultId(u32::try_from(state.faults.len()).unwrap_or(u32::MAX));
@@ -263,6 +283,7 @@ impl Trace {
             kind,
             target: Arc::clone(target),
             detail: Arc::clone(&detail),
+            links,
             started_us: at_us,
             bitten_us: None,
             healed_us: None,

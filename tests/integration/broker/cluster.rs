@@ -127,15 +127,7 @@ impl Cluster {
 
     /// Makes a topic of four queues.
     pub(super) async fn create_topic(&self, broker: &Broker, topic: &str) {
-        let header = CreateTopicRequestHeader {
-            topic: topic.to_owned(),
-            default_topic: "TBW102".to_owned(),
-            read_queue_nums: 4,
-            write_queue_nums: 4,
-            perm: 6,
-            topic_filter_type: "SINGLE_TAG".to_owned(),
-            ..CreateTopicRequestHeader::default()
-        };
+        let header = CreateTopicRequestHeader::new(topic, 4);
         let code = RequestCode::UPDATE_AND_CREATE_TOPIC;
         assert_eq!(self.call(&broker.addr, code, &header).await.code, ResponseCode::SUCCESS);
     }

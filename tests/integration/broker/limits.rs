@@ -82,13 +82,8 @@ fn topics_that_make_no_sense_are_refused() {
         let broker = cluster.master(|config, _| config.limits.topic_nums = 9).await;
         let create = async |topic: &str, queue_nums: i32, perm: i32| {
             let header = CreateTopicRequestHeader {
-                topic: topic.to_owned(),
-                default_topic: "TBW102".to_owned(),
-                read_queue_nums: queue_nums,
-                write_queue_nums: queue_nums,
                 perm,
-                topic_filter_type: "SINGLE_TAG".to_owned(),
-                ..CreateTopicRequestHeader::default()
+                ..CreateTopicRequestHeader::new(topic, queue_nums)
             };
             cluster.call(&broker.addr, RequestCode::UPDATE_AND_CREATE_TOPIC, &header).await
         };

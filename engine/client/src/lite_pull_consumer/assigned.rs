@@ -187,9 +187,8 @@ impl LiteState {
         next_offset: i64,
     ) -> Option<(Arc<ProcessQueue>, i64)> {
         let polled = self.current(queue, process_queue)?.consume_offset;
-        let content = process_queue.info(next_offset);
-        let cached = Some(content.cached_msg_min_offset).filter(|_| content.cached_msg_count > 0);
-        let target = cached.into_iter().chain(polled).fold(next_offset, i64::min);
+        let unconsumed = process_queue.first_cached().into_iter().chain(polled);
+        let target = unconsumed.fold(next_offset, i64::min);
         if self.offsets.get(queue).is_some_and(|committed| committed > target) {
             self.offsets.set(queue, target);
         }

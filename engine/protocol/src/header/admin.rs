@@ -1,5 +1,8 @@
 //! What tools ask of brokers.
 
+use crate::sys_flag::PermName;
+use crate::topic_validator::AUTO_CREATE_TOPIC_KEY_TOPIC;
+
 custom_header! {
     /// Header of UPDATE_AND_CREATE_TOPIC (17).
     CreateTopicRequestHeader {
@@ -11,7 +14,7 @@ custom_header! {
         read_queue_nums: i32 = "readQueueNums",
         /// Queues to write.
         write_queue_nums: i32 = "writeQueueNums",
-        /// [`PermName`](crate::sys_flag::PermName) bits.
+        /// [`PermName`] bits.
         perm: i32 = "perm",
         /// `SINGLE_TAG` or `MULTI_TAG`.
         topic_filter_type: String = "topicFilterType",
@@ -98,5 +101,21 @@ custom_header! {
     GetBrokerConfigResponseHeader {
         /// The configuration's `DataVersion` as JSON.
         version: String = "version",
+    }
+}
+
+impl CreateTopicRequestHeader {
+    /// A topic of so many queues to read and to write, as tools make it.
+    #[must_use]
+    pub fn new(topic: &str, queue_nums: i32) -> Self {
+        CreateTopicRequestHeader {
+            topic: topic.to_owned(),
+            default_topic: AUTO_CREATE_TOPIC_KEY_TOPIC.to_owned(),
+            read_queue_nums: queue_nums,
+            write_queue_nums: queue_nums,
+            perm: PermName::READ_WRITE,
+            topic_filter_type: "SINGLE_TAG".to_owned(),
+            ..CreateTopicRequestHeader::default()
+        }
     }
 }

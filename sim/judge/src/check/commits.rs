@@ -66,11 +66,7 @@ fn passed(
         while let Some(message) = messages.next_if(|it| it.queue_offset < raise.queue_offset) {
             let Some(number) = message.number else { continue };
             let lay_there = acked.get(&number).is_some_and(|send| {
-                let there = send.place.as_ref();
-                let is_there = there.is_some_and(|it| {
-                    (&it.queue, it.queue_offset) == (queue, message.queue_offset)
-                });
-                is_there && send.ordinal < raise.ordinal
+                send.was_put_at(queue, message.queue_offset) && send.ordinal < raise.ordinal
             });
             if lay_there
                 && !is_done(number, raise.at_us)
@@ -91,7 +87,7 @@ fn passed(
 mod tests {
     use super::*;
     use crate::check::offsets::excuse::{Excuses, Reused};
-    use crate::history::{Outcome, Place, PullOffset, a_delivery};
+    use crate::history::{PullOffset, a_delivery, a_send};
 
     /// Three messages that were acknowledged, given at 10, 20 and 30 µs and read back.
     fn clean() -> History {
@@ -104,19 +100,7 @@ mod tests {
             (given.ordinal, given.at_us) = (ordinal, ordinal);
             history.watch.listener_ends.insert(ordinal, ordinal + 5);
             history.deliveries.push(given);
-            history.sends.push(SendOp {
-                number,
-                topic: "T".into(),
-                started_us: 0,
-                ended_us: 0,
-                ordinal: 1,
-                outcome: Outcome::Acked,
-                status: "SEND_OK".into(),
-                group: Some("a".into()),
-                place: Some(Place { queue: queue.clone(), queue_offset, phy_offset: 0 }),
-                attempts: Some(1),
-                sharding_key: None,
-            });
+            history.sends.push(a_send(number, queue_offset));
         }
         let messages = (0..3).map(|number| a_delivery(number, u64::from(number))).collect();
         history.read_back.insert(queue, QueueReading { min_offset: 0, max_offset: 3, messages });

@@ -322,7 +322,7 @@ fn record(delivery: &Delivery) -> (&QueueKey, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{GivenBack, OffsetReset, Outcome, SendOp, a_delivery};
+    use crate::history::{GivenBack, OffsetReset, SendOp, a_delivery, a_send};
 
     fn at(ordinal: u64, queue_offset: u64, consumer: &str) -> Delivery {
         Delivery { ordinal, consumer: consumer.into(), ..a_delivery(1, queue_offset) }
@@ -362,19 +362,7 @@ mod tests {
         doctor: impl FnOnce(&mut History, &mut Facts),
     ) -> Vec<Option<Alibi>> {
         let mut history = History { deliveries: deliveries.to_vec(), ..History::default() };
-        history.sends.push(SendOp {
-            number: 1,
-            topic: "T".into(),
-            started_us: 0,
-            ended_us: 0,
-            ordinal: 1,
-            outcome: Outcome::Acked,
-            status: "SEND_OK".into(),
-            group: Some("a".into()),
-            place: None,
-            attempts,
-            sharding_key: None,
-        });
+        history.sends.push(SendOp { place: None, attempts, ..a_send(1, 0) });
         let mut facts = Facts::default();
         doctor(&mut history, &mut facts);
         let found = duplicates(&history, || facts);

@@ -14,6 +14,7 @@ use mq_protocol::message::RETRY_GROUP_TOPIC_PREFIX;
 
 use super::{Checker, Violation};
 use crate::calm::{Calm, Span};
+use crate::duration::seconds;
 use crate::history::{Delivery, GivenBack, History, QueueKey, SendOp};
 use crate::timeline::{Role, Timeline, What};
 
@@ -241,10 +242,10 @@ impl<'a> Judge<'a> {
         let found_us = calm.lasting(waits.clone(), lag_us)?;
         let text = format!(
             "{queue}: {consumer} was given {key} at {queue_offset} {} ms after it was ready, and was idle: within {} ms it \
-             should have been (from {:.3} s on nothing was in the way)",
+             should have been (from {} on nothing was in the way)",
             (at_us - waits.start) / 1_000,
             lag_us / 1_000,
-            (found_us - lag_us) as f64 / 1_000_000.0
+            seconds(found_us - lag_us)
         );
         let number = delivery.number.unwrap_or_default();
         Some(Violation::new(Checker::Lateness, text).of(number).at(*ordinal))

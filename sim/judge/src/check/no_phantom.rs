@@ -40,7 +40,7 @@ fn judge(delivery: &Delivery, rejected: &BTreeSet<u32>) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{SendOp, a_delivery};
+    use crate::history::{SendOp, a_delivery, a_send};
 
     fn delivery(number: Option<u32>, body_intact: bool) -> Delivery {
         Delivery { number, body_intact, ..a_delivery(1, 0) }
@@ -63,27 +63,12 @@ mod tests {
         assert!(found[0].text.contains("nobody sent") && found[1].text.contains("another body"));
     }
 
-    fn a_send(number: u32, outcome: Outcome) -> SendOp {
-        SendOp {
-            number,
-            topic: "T".into(),
-            started_us: 0,
-            ended_us: 0,
-            ordinal: 1,
-            outcome,
-            status: "?".into(),
-            group: None,
-            place: None,
-            attempts: Some(1),
-            sharding_key: None,
-        }
-    }
-
     #[test]
     fn what_was_refused_is_not_delivered() {
         let mut history = History::default();
         history.deliveries.push(delivery(Some(1), true));
-        let mut send = |number, outcome| history.sends.push(a_send(number, outcome));
+        let mut send =
+            |number, outcome| history.sends.push(SendOp { outcome, ..a_send(number, 0) });
         send(0, Outcome::Rejected("SYSTEM_BUSY".into()));
         send(1, Outcome::Unknown("no answer".into()));
         assert_eq!(check(&history, |_| false), vec![]);

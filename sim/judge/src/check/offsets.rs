@@ -214,7 +214,7 @@ mod tests {
     use super::excuse::{Reused, is_gone, stood_beyond};
     use super::*;
     use crate::history::{
-        GroupOffset, OffsetStep, Place, PullOffset, SendOp, a_delivery as delivery,
+        GroupOffset, OffsetStep, PullOffset, a_delivery as delivery, a_send as send,
     };
 
     fn queue() -> QueueKey {
@@ -223,23 +223,6 @@ mod tests {
 
     fn place() -> (Arc<str>, QueueKey) {
         ("g".into(), queue())
-    }
-
-    fn send(number: u32, queue_offset: u64) -> SendOp {
-        let place = Place { queue: queue(), queue_offset, phy_offset: queue_offset * 100 };
-        SendOp {
-            number,
-            topic: "T".into(),
-            started_us: 0,
-            ended_us: 0,
-            ordinal: 1,
-            outcome: Outcome::Acked,
-            status: "SEND_OK".into(),
-            group: Some("a".into()),
-            place: Some(place),
-            attempts: Some(1),
-            sharding_key: None,
-        }
     }
 
     /// Three messages, all acknowledged, delivered, committed and read back.

@@ -147,7 +147,7 @@ fn none_ahead(
 mod tests {
     use super::*;
     use crate::check::offsets::excuse::Reused;
-    use crate::history::{Consumed, Outcome, Place, a_delivery};
+    use crate::history::{Consumed, a_delivery, a_send};
 
     fn queue() -> QueueKey {
         a_delivery(0, 0).queue
@@ -242,17 +242,8 @@ mod tests {
     #[test]
     fn what_is_sent_later_lies_later() {
         let send = |number: u32, queue_offset: u64, key: &str| SendOp {
-            number,
-            topic: "T".into(),
-            started_us: 0,
-            ended_us: 0,
-            ordinal: 1,
-            outcome: Outcome::Acked,
-            status: "SEND_OK".into(),
-            group: Some("a".into()),
-            place: Some(Place { queue: queue(), queue_offset, phy_offset: 0 }),
-            attempts: Some(1),
             sharding_key: Some(key.into()),
+            ..a_send(number, queue_offset)
         };
         let judge = |sends: &[SendOp], not_owed: &[u32]| {
             let history = History { sends: sends.to_vec(), ..History::default() };

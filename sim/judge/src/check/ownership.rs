@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::{Checker, Violation};
 use crate::calm::Calm;
+use crate::duration::seconds;
 use crate::history::{History, QueueKey};
 use crate::timeline::{Role, Timeline};
 use crate::watch::TenureStep;
@@ -325,10 +326,6 @@ fn complement(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
         outside.push(from..u64::MAX);
     }
     outside
-}
-
-fn seconds(at_us: u64) -> String {
-    format!("{:.3} s", at_us as f64 / 1_000_000.0)
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl Coverage {
 /// Those of the broker groups that a workload uses.
 fn modes(plan: &Plan, work: &WorkloadPlan) -> BTreeSet<Mode> {
     let groups = plan.cluster.groups.iter();
-    groups.filter(|it| work.group.is_empty() || work.group == it.name).map(Mode::of).collect()
+    groups.filter(|it| work.uses(&it.name)).map(Mode::of).collect()
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ fn properties(plan: &Plan) -> Result<(), Nonsense> {
 
 /// Names that are looked up while a run goes on, and would then mean nothing.
 fn names(plan: &Plan) -> Result<(), Nonsense> {
-    let switches = UpstreamSwitch::ALL.map(UpstreamSwitch::name);
+    let switches = UpstreamSwitch::names();
     if let Some(name) = plan.upstream.iter().find(|it| !switches.contains(&it.as_str())) {
         return Err(Nonsense::unknown("upstream", name, &switches));
     }

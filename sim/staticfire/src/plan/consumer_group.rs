@@ -101,7 +101,7 @@ fn times_max() -> u32 {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
-fn is_times_max(times: &u32) -> bool {
+pub(super) fn is_times_max(times: &u32) -> bool {
     *times == RECONSUME_TIMES_MAX
 }
 

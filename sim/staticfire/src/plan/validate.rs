@@ -9,6 +9,7 @@ use staticfire_judge::check::bound::Bound;
 use staticfire_judge::duration::Millis;
 
 use super::bounds::Nonsense;
+use super::consumer_group::is_times_max;
 use super::disturbance::{DisturbancePlan, Trouble};
 use super::event::{Awaited, EventPlan, START, Trigger};
 use super::expand::{expand, group_of, is_master};
@@ -321,8 +322,7 @@ fn consumer_group(group: &ConsumerGroupPlan) -> Result<(), Nonsense> {
 /// What members that poll have no part in.
 fn polls(group: &ConsumerGroupPlan) -> Result<(), Nonsense> {
     let is_sql = matches!(group.filter, Some(FilterPlan::Sql { .. }));
-    let has_times_max =
-        group.max_reconsume_times != ConsumerGroupPlan::new(String::new(), 1).max_reconsume_times;
+    let has_times_max = !is_times_max(&group.max_reconsume_times);
     let others = [
         ("fails: who polls gives nothing back", group.fails.is_some()),
         ("max_reconsume_times: who polls gives nothing back", has_times_max),
@@ -331,12 +331,8 @@ fn polls(group: &ConsumerGroupPlan) -> Result<(), Nonsense> {
         ("broadcast: its members share the queues", group.broadcast),
         ("a filter by sql: it subscribes to tags", is_sql),
     ];
-    match others.iter().find(|(_, is_there)| *is_there) {
-        Some((why, _)) => {
-            Err(Nonsense::new("workload.consumer_group.lite_pull", format!("not with {why}")))
-        }
-        None => Ok(()),
-    }
+    validate_sends::excluded("lite_pull", &others)
+        .map_err(|(key, text)| Nonsense::new(format!("workload.consumer_group.{key}"), text))
 }
 
 fn promise(plan: &Plan) -> Result<(), Nonsense> {

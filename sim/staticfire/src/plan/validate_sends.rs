@@ -41,7 +41,7 @@ pub(super) fn check(plan: &Plan) -> Result<(), Nonsense> {
     Ok(())
 }
 
-type Checked = Result<(), (&'static str, String)>;
+pub(super) type Checked = Result<(), (&'static str, String)>;
 
 fn complain(key: &'static str, text: impl Into<String>) -> Checked {
     Err((key, text.into()))
@@ -182,7 +182,7 @@ fn burst(work: &WorkloadPlan) -> Checked {
 }
 
 /// Refuses the first of `others` that there is.
-fn excluded(key: &'static str, others: &[(&str, bool)]) -> Checked {
+pub(super) fn excluded(key: &'static str, others: &[(&str, bool)]) -> Checked {
     match others.iter().find(|(_, is_there)| *is_there) {
         Some((why, _)) => complain(key, format!("not with {why}")),
         None => Ok(()),

@@ -138,6 +138,12 @@ impl Default for WorkloadPlan {
 }
 
 impl WorkloadPlan {
+    /// Whether it uses the queues of a broker group.
+    #[must_use]
+    pub fn uses(&self, group: &str) -> bool {
+        self.group.is_empty() || self.group == group
+    }
+
     /// Whether a message of it is appended once more before anybody gets it.
     #[must_use]
     pub fn is_appended_again(&self) -> bool {

@@ -2,7 +2,6 @@
 //! what they saw.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,10 +12,9 @@ use mq_protocol::message::{MessageConst, MessageExt, Properties, retry_topic};
 use mq_protocol::upstream::UpstreamSwitch;
 use staticfire_judge::forensics::DELIVERED;
 use staticfire_judge::history::{
-    Delivery, GroupOffset, History, OffsetStep, Outcome, PullOffset, QueueKey, SendOp, fill_body,
-    message_number, repeat_words,
+    Delivery, History, Outcome, QueueKey, SendOp, fill_body, message_number, repeat_words,
 };
-use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
+use staticfire_world::trace::{Name, Trace};
 
 use super::watching;
 use crate::lock;
@@ -68,7 +66,6 @@ impl Traffic {
     #[must_use]
     pub fn new(namesrv_addrs: Vec<String>, messages: u32, seed: u64, trace: Trace) -> Self {
         let history = Arc::default();
-        note_offsets(&trace, &history);
         watching::watch(&trace, &history);
         Traffic {
             namesrv_addrs,
@@ -224,50 +221,6 @@ impl Traffic {
 fn came_again(message: &MessageExt) -> bool {
     let own_topic = message.message.properties.get(MessageConst::RETRY_TOPIC);
     own_topic == Some(&*message.message.topic)
-}
-
-/// Lets `history` know of every position that a consumer is set to, and of what brokers know of it.
-fn note_offsets(trace: &Trace, history: &Arc<Mutex<History>>) {
-    let history = Arc::clone(history);
-    let is_wanted = |event: &TraceEvent| {
-        matches!(
-            event,
-            TraceEvent::PullOffset { .. }
-                | TraceEvent::OffsetCommitted { .. }
-                | TraceEvent::OffsetQueried { .. }
-        )
-    };
-    trace.listen(is_wanted, move |record| {
-        note_offset(&mut lock(&history), record);
-        ControlFlow::Continue(())
-    });
-}
-
-fn note_offset(history: &mut History, record: &TraceRecord) {
-    let (TraceEvent::PullOffset { group, topic, broker_name, queue_id, offset }
-    | TraceEvent::OffsetCommitted { group, topic, broker_name, queue_id, offset }
-    | TraceEvent::OffsetQueried { group, topic, broker_name, queue_id, offset }) = &record.event
-    else {
-        return;
-    };
-    // By broadcasting each member is a reader of its own.
-    let is_alone = history.subscriptions.contains_key(&record.source);
-    let reader = if is_alone { &record.source } else { group };
-    let (consumer_group, queue_offset, ordinal) = (Name::clone(reader), *offset, record.ordinal);
-    let (group, topic) = (Name::clone(broker_name), Name::clone(topic));
-    let queue = QueueKey { group, topic, queue_id: *queue_id };
-    let step = match record.event {
-        TraceEvent::OffsetCommitted { .. } => OffsetStep::Committed,
-        TraceEvent::OffsetQueried { .. } => OffsetStep::Told,
-        _ => {
-            let consumer = Name::clone(&record.source);
-            let set = PullOffset { consumer, consumer_group, queue, queue_offset, ordinal };
-            history.pull_offsets.push(set);
-            return;
-        }
-    };
-    let offset = GroupOffset { step, queue_offset, at_us: record.at_us, ordinal };
-    history.note_group_offset((consumer_group, queue), offset);
 }
 
 impl Acks {

@@ -98,17 +98,7 @@ pub(super) fn judge(
             shortfalls.extend(passed_over::without_effect(plan, &story.history));
             violations.extend(offsets::check(&story.history, &places));
             violations.extend(commits::check(&story.history, &places));
-            let watched = &story.watched;
-            let owners = ownership::judge(&story.history, &watched.ownership);
-            (report.queue_moves, report.needless_moves) = (owners.moves, owners.needless_moves);
-            violations.extend(owners.violations);
-            let timeline = &watched.ownership.timeline;
-            violations.extend(lateness::check(&story.history, timeline, &watched.pace));
-            violations.extend(story.expectations.iter().filter_map(|it| {
-                let late = liveness::check(it)?;
-                let text = late.text + &trail::refused(&story.history, it.healed_us);
-                Some(Violation { text, ..late })
-            }));
+            violations.extend(in_time(&story, &mut report));
             let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
             report.lost_keys = explain::lost_keys(&losses, &fates, permitted);
             shortfalls.extend(why_vacuous(plan, &story, trace, &losses));
@@ -119,12 +109,13 @@ pub(super) fn judge(
             violations.extend(counts_out_of_range(plan, &counts(&story.history, &report), cause));
             violations.extend(story.violations);
             shortfalls.extend(story.shortfalls);
+            let (groups, watched) = (story.groups, story.watched.ownership);
             told = Some(Told {
                 history: story.history,
                 ledger: story.ledger,
-                keepers: story.groups.iter().map(GroupStory::keepers).collect(),
-                until_us: story.watched.ownership.until_us,
-                timeline: story.watched.ownership.timeline,
+                keepers: groups.iter().map(GroupStory::keepers).collect(),
+                until_us: watched.until_us,
+                timeline: watched.timeline,
             });
         }
     }
@@ -152,6 +143,21 @@ pub(super) fn judge(
         stats,
         told,
     }
+}
+
+/// What came too late, or had no owner to come to; the report gets how often queues moved.
+fn in_time(story: &Story, report: &mut RunReport) -> Vec<Violation> {
+    let Story { history, watched, .. } = story;
+    let owners = ownership::judge(history, &watched.ownership);
+    (report.queue_moves, report.needless_moves) = (owners.moves, owners.needless_moves);
+    let mut violations = owners.violations;
+    violations.extend(lateness::check(history, &watched.ownership.timeline, &watched.pace));
+    violations.extend(story.expectations.iter().filter_map(|it| {
+        let late = liveness::check(it)?;
+        let text = late.text + &trail::refused(history, it.healed_us);
+        Some(Violation { text, ..late })
+    }));
+    violations
 }
 
 /// The topics of which a message is appended once more before anybody gets it: when it is due, or when its

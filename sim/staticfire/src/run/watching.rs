@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use staticfire_judge::check::lateness::Pace;
 use staticfire_judge::check::ownership::{Facts, Group};
-use staticfire_judge::history::{History, QueueKey};
+use staticfire_judge::history::{
+    GroupOffset, GroupQueue, History, OffsetStep, PullOffset, QueueKey,
+};
 use staticfire_judge::timeline::{Node, Role, Timeline};
 use staticfire_judge::watch::{Raise, TenureStep};
 use staticfire_world::trace::{Name, Trace, TraceEvent, TraceRecord};
@@ -123,7 +125,8 @@ fn pace(plan: &Plan, trace: &Trace) -> Pace {
     pace
 }
 
-/// Lets `history` know of who takes and gives up queues, and of what brokers take for groups' offsets.
+/// Lets `history` know of every position that a consumer is set to, of who takes and gives up queues, and of what
+/// brokers take for, and give as, groups' offsets.
 pub(super) fn watch(trace: &Trace, history: &Arc<Mutex<History>>) {
     let history = Arc::clone(history);
     let is_wanted = |event: &TraceEvent| {
@@ -132,6 +135,7 @@ pub(super) fn watch(trace: &Trace, history: &Arc<Mutex<History>>) {
             TraceEvent::PullOffset { .. }
                 | TraceEvent::QueueGivenUp { .. }
                 | TraceEvent::OffsetCommitted { .. }
+                | TraceEvent::OffsetQueried { .. }
         )
     };
     trace.listen(is_wanted, move |record| {
@@ -143,19 +147,78 @@ pub(super) fn watch(trace: &Trace, history: &Arc<Mutex<History>>) {
 fn note(history: &mut History, record: &TraceRecord) {
     let (TraceEvent::PullOffset { group, topic, broker_name, queue_id, .. }
     | TraceEvent::QueueGivenUp { group, topic, broker_name, queue_id }
-    | TraceEvent::OffsetCommitted { group, topic, broker_name, queue_id, .. }) = &record.event
+    | TraceEvent::OffsetCommitted { group, topic, broker_name, queue_id, .. }
+    | TraceEvent::OffsetQueried { group, topic, broker_name, queue_id, .. }) = &record.event
     else {
         return;
     };
-    let (consumer_group, topic) = (Name::clone(group), Name::clone(topic));
+    let topic = Name::clone(topic);
     let queue = QueueKey { group: Name::clone(broker_name), topic, queue_id: *queue_id };
-    let (at_us, ordinal) = (record.at_us, record.ordinal);
-    if let TraceEvent::OffsetCommitted { offset, .. } = record.event {
-        let raise = Raise { queue_offset: offset, at_us, ordinal };
-        return history.watch.note_committed((consumer_group, queue), raise);
+    match record.event {
+        TraceEvent::PullOffset { offset, .. } => {
+            note_set(history, record, group, queue.clone(), offset);
+            note_tenure(history, record, group, queue, true);
+        }
+        TraceEvent::OffsetCommitted { offset, .. } => {
+            let place = note_offset(history, record, group, queue, OffsetStep::Committed, offset);
+            let raise =
+                Raise { queue_offset: offset, at_us: record.at_us, ordinal: record.ordinal };
+            history.watch.note_committed(place, raise);
+        }
+        TraceEvent::OffsetQueried { offset, .. } => {
+            note_offset(history, record, group, queue, OffsetStep::Told, offset);
+        }
+        _ => note_tenure(history, record, group, queue, false),
     }
-    let has_it = matches!(record.event, TraceEvent::PullOffset { .. });
+}
+
+/// A consumer reads a queue from an offset on. By broadcasting each member is a reader of its own.
+fn note_set(
+    history: &mut History,
+    record: &TraceRecord,
+    group: &Name,
+    queue: QueueKey,
+    queue_offset: u64,
+) {
     let consumer = Name::clone(&record.source);
+    let is_alone = history.subscriptions.contains_key(&consumer);
+    let consumer_group = Name::clone(if is_alone { &consumer } else { group });
+    let ordinal = record.ordinal;
+    history.pull_offsets.push(PullOffset {
+        consumer,
+        consumer_group,
+        queue,
+        queue_offset,
+        ordinal,
+    });
+}
+
+/// Whether a member of a group has a queue from here on.
+fn note_tenure(
+    history: &mut History,
+    record: &TraceRecord,
+    group: &Name,
+    queue: QueueKey,
+    has_it: bool,
+) {
+    let (at_us, ordinal) = (record.at_us, record.ordinal);
+    let (consumer, consumer_group) = (Name::clone(&record.source), Name::clone(group));
     let step = TenureStep { consumer, consumer_group, queue, has_it, at_us, ordinal };
     history.watch.steps.push(step);
+}
+
+/// What a broker took for, or gave as, the offset of a group; returns the group's place.
+fn note_offset(
+    history: &mut History,
+    record: &TraceRecord,
+    group: &Name,
+    queue: QueueKey,
+    step: OffsetStep,
+    queue_offset: u64,
+) -> GroupQueue {
+    let place = (Name::clone(group), queue);
+    let (at_us, ordinal) = (record.at_us, record.ordinal);
+    let offset = GroupOffset { step, queue_offset, at_us, ordinal };
+    history.note_group_offset(place.clone(), offset);
+    place
 }

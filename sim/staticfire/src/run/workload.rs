@@ -81,7 +81,7 @@ impl Workload {
     /// Whether it uses the queues of a broker group.
     #[must_use]
     pub fn uses(&self, group: &str) -> bool {
-        self.plan.group.is_empty() || self.plan.group == group
+        self.plan.uses(group)
     }
 
     /// Number of sends started.

@@ -85,6 +85,8 @@ pub struct FaultSummary {
     pub target: Name,
     /// Particulars, in words.
     pub detail: Name,
+    /// The machines at the ends of each link that it struck; none of a fault of another kind.
+    pub links: Vec<[Name; 2]>,
     /// Simulated microseconds of its injection.
     pub started_us: u64,
     /// Simulated microseconds of its first effect; `None` if it never had one.

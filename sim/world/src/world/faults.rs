@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::handle::WorldHandle;
 use crate::net::{LinkProfile, MachineId, PartitionEffects, Rule, RuleId};
-use crate::trace::{FaultId, FaultKind};
+use crate::trace::{FaultId, FaultKind, Name};
 
 /// Which links a partition cuts, as pairs (from, to).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl WorldHandle {
     /// until its sender gives up. Bites when a segment is held or a connect blocked.
     pub fn partition(&self, partition: &Partition) -> FaultId {
         let detail = self.describe(&partition.links);
-        let fault = self.fault(FaultKind::Partition, &detail);
+        let fault = self.fault(FaultKind::Partition, &partition.links, &detail);
         self.core.fabric.cut(fault, &partition.links);
         fault
     }
@@ -119,8 +119,9 @@ impl WorldHandle {
         profile: LinkProfile,
     ) -> FaultId {
         self.reset_link(from, to);
-        let detail = format!("{}: {profile:?}", self.describe(&[(from, to)]));
-        let fault = self.fault(FaultKind::Link, &detail);
+        let links = [(from, to)];
+        let detail = format!("{}: {profile:?}", self.describe(&links));
+        let fault = self.fault(FaultKind::Link, &links, &detail);
         self.core.fabric.set_link(from, to, Some(profile), Some(fault));
         self.core.link_faults.borrow_mut().insert((from, to), fault);
         fault
@@ -158,9 +159,12 @@ impl WorldHandle {
         self.core.fabric.remove_rule(rule);
     }
 
-    fn fault(&self, kind: FaultKind, detail: &str) -> FaultId {
-        let trace = &self.core.trace;
-        trace.fault_started(kind, &trace.name("net"), detail)
+    fn fault(&self, kind: FaultKind, links: &[(MachineId, MachineId)], detail: &str) -> FaultId {
+        let machines = self.core.machines.borrow();
+        let name = |id: MachineId| Name::clone(&machines[id.0 as usize].name);
+        let ends = links.iter().filter(|link| !is_way_back(**link, links));
+        let ends = ends.map(|(from, to)| [name(*from), name(*to)]).collect();
+        self.core.trace.link_fault_started(kind, ends, detail)
     }
 
     /// Links in words: `a > b` one way, `a - b` both ways.
@@ -169,14 +173,19 @@ impl WorldHandle {
         let name = |id: MachineId| &machines[id.0 as usize].name;
         let mut text = String::new();
         for (from, to) in links {
-            let both = links.contains(&(*to, *from));
-            if both && to < from {
+            if is_way_back((*from, *to), links) {
                 continue;
             }
+            let both = links.contains(&(*to, *from));
             let (comma, sign) =
                 (if text.is_empty() { "" } else { ", " }, if both { '-' } else { '>' });
             let _ = write!(text, "{comma}{} {sign} {}", name(*from), name(*to));
         }
         text
     }
+}
+
+/// Whether a link is the other direction of one that is told before it.
+fn is_way_back((from, to): (MachineId, MachineId), links: &[(MachineId, MachineId)]) -> bool {
+    to < from && links.contains(&(to, from))
 }

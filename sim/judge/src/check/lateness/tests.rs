@@ -1,7 +1,7 @@
 //! What comes when: doctored histories.
 
 use super::*;
-use crate::history::{Outcome, Place, a_delivery};
+use crate::history::{a_delivery, a_send};
 use crate::timeline::{Node, Trouble};
 use crate::watch::TenureStep;
 
@@ -29,17 +29,10 @@ fn history(messages: &[Message]) -> History {
         history.watch.listener_ends.insert(ordinal, *given_us);
         history.deliveries.push(given);
         history.sends.push(SendOp {
-            number: *number,
-            topic: "T".into(),
             started_us: acked_us.saturating_sub(5 * MS),
             ended_us: *acked_us,
             ordinal: 2,
-            outcome: Outcome::Acked,
-            status: "SEND_OK".into(),
-            group: Some("a".into()),
-            place: Some(Place { queue: a_delivery(0, 0).queue, queue_offset, phy_offset: 0 }),
-            attempts: Some(1),
-            sharding_key: None,
+            ..a_send(*number, queue_offset)
         });
     }
     history

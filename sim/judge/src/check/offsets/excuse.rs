@@ -159,10 +159,8 @@ impl<F: Fn(&SendOp) -> Option<u64>> PassedBy<'_, F> {
 
     /// When an acknowledged message came to lie at a place; `None` of others, and of those that were put elsewhere first.
     fn lies_since(&self, number: u32, (queue, queue_offset): (&QueueKey, u64)) -> Option<u64> {
-        let send = self.acked.get(&number)?;
-        let there = send.place.as_ref()?;
-        let is_there = (&there.queue, there.queue_offset) == (queue, queue_offset);
-        (self.appended_us)(send).filter(|_| is_there)
+        let send = self.acked.get(&number).filter(|it| it.was_put_at(queue, queue_offset))?;
+        (self.appended_us)(send)
     }
 
     /// The acknowledged messages up to `beyond` that the group was not given, by queue offset. Of others, and

@@ -31,7 +31,7 @@ impl PassedOver {
         for reset in history.offset_resets.iter().filter(|it| it.to > it.from) {
             let OffsetReset { queue, from, to, .. } = reset;
             let messages = history.read_back.get(queue).map_or(&[][..], |it| &it.messages);
-            let between = messages.iter().filter(|it| (*from..*to).contains(&it.queue_offset));
+            let between = messages.iter().filter(|it| reset.passes_over(it.queue_offset));
             let later = between.filter(|it| {
                 let since = it.number.and_then(|it_| lies_since(it_, (queue, it.queue_offset)));
                 since.is_some_and(|since| since > reset.at_us)

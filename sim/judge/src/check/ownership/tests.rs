@@ -1,7 +1,7 @@
 //! Who has a queue when: doctored histories.
 
 use super::*;
-use crate::history::{Outcome, Place, SendOp};
+use crate::history::{SendOp, a_send};
 use crate::timeline::{Node, Trouble, What};
 
 const S: u64 = 1_000_000;
@@ -26,19 +26,7 @@ fn history(steps: &[Step]) -> History {
         ordinal,
     });
     history.watch.steps = steps.collect();
-    history.sends.push(SendOp {
-        number: 1,
-        topic: "T".into(),
-        started_us: 20 * S,
-        ended_us: 20 * S,
-        ordinal: 1,
-        outcome: Outcome::Acked,
-        status: "SEND_OK".into(),
-        group: Some("a".into()),
-        place: Some(Place { queue: queue(0), queue_offset: 0, phy_offset: 0 }),
-        attempts: Some(1),
-        sharding_key: None,
-    });
+    history.sends.push(SendOp { started_us: 20 * S, ended_us: 20 * S, ..a_send(1, 0) });
     history
 }
 

@@ -15,7 +15,6 @@ use mq_protocol::header::offset::{
     QueueRequestHeader, SearchOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
 };
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_protocol::topic_validator::AUTO_CREATE_TOPIC_KEY_TOPIC;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig, RemotingError};
 use staticfire_judge::history::{OffsetReset, QueueKey};
 use tokio::time::{Instant, sleep, timeout};
@@ -170,9 +169,7 @@ impl Cluster {
         let mut groups: Vec<String> = self.brokers.values().map(|it| it.group()).collect();
         groups.sort();
         groups.dedup();
-        let uses =
-            |group: &String| works.iter().any(|it| it.group.is_empty() || it.group == *group);
-        let used = groups.into_iter().filter(uses);
+        let used = groups.into_iter().filter(|group| works.iter().any(|it| it.uses(group)));
         used.filter_map(|group| Some((group.clone(), self.master_of(&group)?.address()))).collect()
     }
 
@@ -367,16 +364,7 @@ pub(in crate::run) async fn create_topic(
     topic: &str,
     queues: u32,
 ) -> Result<(), StandError> {
-    let queue_nums = i32::try_from(queues).unwrap_or(i32::MAX);
-    let header = CreateTopicRequestHeader {
-        topic: topic.to_owned(),
-        default_topic: AUTO_CREATE_TOPIC_KEY_TOPIC.to_owned(),
-        read_queue_nums: queue_nums,
-        write_queue_nums: queue_nums,
-        perm: 6,
-        topic_filter_type: "SINGLE_TAG".to_owned(),
-        ..CreateTopicRequestHeader::default()
-    };
+    let header = CreateTopicRequestHeader::new(topic, i32::try_from(queues).unwrap_or(i32::MAX));
     let request = || RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
     insist(client, address, &format!("topic {topic}"), request).await
 }

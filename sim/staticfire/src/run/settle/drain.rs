@@ -178,9 +178,7 @@ fn given_to(
     let given: BTreeSet<u32> = given.filter_map(|it| it.number).collect();
     let is_passed = |(queue, offset): &(QueueKey, u64)| {
         let is_passed_over = |reset: &OffsetReset| {
-            reset.consumer_group == *group
-                && reset.queue == *queue
-                && (reset.from..reset.to).contains(offset)
+            reset.consumer_group == *group && reset.queue == *queue && reset.passes_over(*offset)
         };
         if history.offset_resets.iter().any(is_passed_over) {
             return true;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use staticfire_judge::duration::seconds;
 use staticfire_judge::history::{History, LocalTransaction, OffsetStep, Place, QueueKey, SendOp};
 use staticfire_judge::ledger::custody::Owed;
 use staticfire_world::trace::Name;
@@ -91,7 +92,7 @@ pub(super) fn refused(history: &History, healed_us: u64) -> String {
     let mut refused = history.sends.iter().rev();
     let refused = refused.find(|it| !it.is_acked() && it.ended_us > healed_us);
     refused.map_or_else(String::new, |it| {
-        let seconds = it.ended_us as f64 / 1e6;
-        format!("; message {} got {} at {seconds:.3} s (#{})", it.number, it.status, it.ordinal)
+        let at = seconds(it.ended_us);
+        format!("; message {} got {} at {at} (#{})", it.number, it.status, it.ordinal)
     })
 }

@@ -56,8 +56,7 @@ pub(super) async fn ask(
         Err(RequestError::Send(error)) => return (failed(work, &error), None),
         Err(error) => {
             let cause = ClientError::IllegalMessage(error.to_string());
-            let error = SendError { cause, attempts: 0, maybe_stored: false };
-            return (failed(work, &error), None);
+            return (failed(work, &SendError::not_sent(cause)), None);
         }
     };
     let asked = Asked { number: kind.number, reply, _asking: Asking::new(work) };

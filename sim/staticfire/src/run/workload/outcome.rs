@@ -85,7 +85,7 @@ pub(super) fn sent_oneway(work: &Workload, sent: Result<(), ClientError>) -> Sen
             let status = work.traffic.trace().name(ONEWAY);
             blank_op(work, Outcome::Unknown(Arc::clone(&status)), status, None, 1)
         }
-        Err(cause) => failed(work, &SendError { cause, attempts: 0, maybe_stored: false }),
+        Err(cause) => failed(work, &SendError::not_sent(cause)),
     }
 }
 

@@ -123,8 +123,7 @@ impl Sender {
         // As for a single message, it is the key that chooses, and once.
         let topic = &messages[0].topic;
         let fetched = producer.fetch_publish_message_queues(topic).await;
-        let refuse = |cause| SendError { cause, attempts: 0, maybe_stored: false };
-        let queues = fetched.map_err(refuse)?;
+        let queues = fetched.map_err(SendError::not_sent)?;
         let key = sharding_key(&messages[0]);
         let queue = SelectMessageQueueByHash.select(&queues, &messages[0], &*key).cloned();
         match queue {
