@@ -335,15 +335,40 @@ impl TopicConfigManager {
         Ok(!is_refused)
     }
 
-    /// Makes the topics that have queues and are not in the table: whatever a log holds can be read. A slave
-    /// that becomes a master before it could copy its master's topics would have messages that nobody finds
-    /// (RocketMQ 4.9 does). `queues`: by topic, one more than the highest queue id. Returns what was made.
+    /// Makes the topics that have queues and are not in the table, and the queues that a topic of it lacks: whatever a
+    /// log holds can be read. A slave that becomes a master before it could copy its master's topics would have
+    /// messages that nobody finds (RocketMQ 4.9 does). `queues`: how many each topic has at least, see
+    /// [`TopicConfigManager::queue_nums_told`]. Returns what was made or grew.
     ///
     /// What cannot be written is made all the same: the next change of the table writes it, and the next
     /// start makes it again.
     pub(crate) async fn make_for_queues(&self, queues: &BTreeMap<String, i32>) -> Vec<String> {
         let now_ms = now_ms(&*self.clock);
         self.make(|table| self.limits.add_missing(table, queues, now_ms)).await
+    }
+
+    /// How many queues `topic` has at least, if its log has `queue_ids` of it; `None` if the table may be right. A topic
+    /// that is not in the table has all of them. In a queue beyond those of the table lies what an operator took
+    /// away when he gave the topic fewer queues; whatever was stored there after the table's last change
+    /// (`last_stored_ms`) tells of a newer table.
+    pub(crate) fn queue_nums_told(
+        &self,
+        topic: &str,
+        queue_ids: &[u32],
+        last_stored_ms: impl Fn(u32) -> Option<u64>,
+    ) -> Option<i32> {
+        let nums = |queue_id: u32| i32::try_from(queue_id.checked_add(1)?).ok();
+        let Some(config) = self.select_topic_config(topic) else {
+            return queue_ids.iter().copied().max().and_then(nums);
+        };
+        let known = config.read_queue_nums.max(config.write_queue_nums);
+        let changed_ms = self.data_version().timestamp;
+        let is_newer = |queue_id: u32| {
+            let stored_ms = last_stored_ms(queue_id).and_then(|it| i64::try_from(it).ok());
+            stored_ms.is_some_and(|stored_ms| stored_ms > changed_ms)
+        };
+        let beyond = queue_ids.iter().copied().filter(|it| i64::from(*it) >= i64::from(known));
+        beyond.filter(|it| is_newer(*it)).max().and_then(nums)
     }
 
     /// Lets a queue be read that a message is about to go to without a producer having asked for its topic: one

@@ -12,15 +12,12 @@ use std::time::Duration;
 use mq_env::Env;
 use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_env::task::TaskGroup;
-use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
-use mq_protocol::fastjson::to_bytes;
 use mq_protocol::header::client::UnregisterClientRequestHeader;
 use mq_protocol::message::{Message, MessageQueue};
 use mq_remoting::{ProcessorTable, RemotingClient};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::api::MqClientApi;
 use crate::client_config::ClientConfig;
@@ -39,7 +36,7 @@ use crate::unique_id::UniqueIds;
 pub(crate) const CLIENT_INNER_PRODUCER_GROUP: &str = "CLIENT_INNER_PRODUCER";
 
 const FIRST_ROUTE_POLL_AFTER: Duration = Duration::from_millis(10);
-const FIRST_HEARTBEAT_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const FIRST_HEARTBEAT_AFTER: Duration = Duration::from_secs(1);
 const FIRST_PERSIST_AFTER: Duration = Duration::from_secs(10);
 const REBALANCE_INTERVAL: Duration = Duration::from_secs(20);
 
@@ -301,35 +298,17 @@ impl ClientInstance {
         read(&self.state().routes)
     }
 
-    /// Tells every known broker of this client's groups and waits for the answers.
-    pub(crate) async fn send_heartbeat_to_all_brokers(&self) {
-        let consumers = self.consumers();
-        let (data, addrs) = {
-            let state = self.state();
-            let data = HeartbeatData {
-                client_id: self.client_id().to_owned(),
-                producer_data_set: state
-                    .producer_groups
-                    .iter()
-                    .map(|group| ProducerData { group_name: group.clone() })
-                    .collect(),
-                consumer_data_set: consumers
-                    .iter()
-                    .map(|consumer| consumer.heartbeat_data())
-                    .collect(),
-            };
-            let masters_only = data.consumer_data_set.is_empty();
-            (data, state.routes.addrs(masters_only))
-        };
-        let (api, body) = (&self.inner.api, &to_bytes(&data));
-        let to_one = planted_on_this_thread(Plant::HeartbeatToOneBroker);
-        let addrs_max = if to_one { 1 } else { usize::MAX };
-        let beats = addrs.iter().take(addrs_max).map(|addr| async move {
-            if let Err(error) = api.send_heartbeat(addr, body.clone()).await {
-                tracing::info!(addr, %error, "heartbeat failed");
-            }
-        });
-        futures::future::join_all(beats).await;
+    pub(crate) fn producer_groups(&self) -> BTreeSet<String> {
+        self.state().producer_groups.clone()
+    }
+
+    pub(crate) fn clean_offline_brokers(&self) {
+        self.state().routes.clean_offline_brokers();
+    }
+
+    /// Resolves when somebody has asked for a heartbeat.
+    pub(crate) async fn heartbeat_wanted(&self) {
+        self.inner.signals.heartbeat.notified().await;
     }
 
     async fn poll_routes(self) {
@@ -345,20 +324,6 @@ impl ClientInstance {
                 }
             }
             tokio::time::sleep(self.inner.config.poll_name_server_interval).await;
-        }
-    }
-
-    async fn send_heartbeats(self) {
-        let mut next = Instant::now() + FIRST_HEARTBEAT_AFTER;
-        loop {
-            mq_env::select! {
-                () = self.inner.signals.heartbeat.notified() => {}
-                () = tokio::time::sleep_until(next) => {
-                    next += self.inner.config.heartbeat_broker_interval;
-                    self.state().routes.clean_offline_brokers();
-                }
-            }
-            self.send_heartbeat_to_all_brokers().await;
         }
     }
 
@@ -397,7 +362,7 @@ impl ClientInstance {
         }
     }
 
-    fn consumers(&self) -> Vec<Arc<dyn MqConsumerInner>> {
+    pub(crate) fn consumers(&self) -> Vec<Arc<dyn MqConsumerInner>> {
         self.inner.consumers.all()
     }
 

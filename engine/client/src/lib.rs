@@ -39,6 +39,8 @@ pub mod namespace;
 
 pub mod instance;
 
+mod heartbeat;
+
 mod latency_fault;
 
 pub mod message_batch;

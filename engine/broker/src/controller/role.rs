@@ -55,23 +55,27 @@ impl BrokerController {
     }
 }
 
-/// What comes before a master takes puts: no offset beyond its log, and a topic wherever there is a queue.
+/// What comes before a master takes puts: no offset beyond its log, and whatever the log
+/// holds can be read.
 pub(super) async fn master_starts(context: &BrokerContext) {
     context.guard.master_starts(&context.outer_api).await;
     if context.store.config().planted(Plant::QueueWithoutTopic) {
         return;
     }
-    let queues = context.store.consume_queues();
-    let queue_nums = |topic: &String| {
-        let highest = queues.queue_ids(topic).into_iter().max()?;
-        i32::try_from(highest + 1).ok()
+    let (store, queues) = (&context.store, context.store.consume_queues());
+    let queue_nums = |topic: &str| {
+        let last_stored_ms = |queue_id| {
+            let last = store.max_offset_in_queue(topic, queue_id).checked_sub(1)?;
+            store.message_store_timestamp(topic, queue_id, last)
+        };
+        context.topics.queue_nums_told(topic, &queues.queue_ids(topic), last_stored_ms)
     };
     let topics = queues.topics().into_iter();
     let topics: BTreeMap<String, i32> =
-        topics.filter_map(|topic| Some((topic.clone(), queue_nums(&topic)?))).collect();
+        topics.filter_map(|topic| queue_nums(&topic).map(|nums| (topic, nums))).collect();
     let made = context.topics.make_for_queues(&topics).await;
     if !made.is_empty() {
-        tracing::warn!(?made, "topics that only their queues tell of were made");
+        tracing::warn!(?made, "topics were made, or given queues, of which only the log tells");
     }
 }
 

@@ -76,7 +76,8 @@ impl Limits {
         }
     }
 
-    /// Adds the topics of `queues` that `table` has not, and returns their names.
+    /// Adds the topics of `queues` that `table` has not, lets those grow that have fewer queues, and returns their
+    /// names.
     pub(super) fn add_missing(
         &self,
         table: &mut TopicTable,
@@ -84,11 +85,18 @@ impl Limits {
         now_ms: i64,
     ) -> Vec<String> {
         let mut added = Vec::new();
-        for (topic, queue_nums) in queues {
-            let config = TopicConfig::new(topic, *queue_nums, PermName::READ_WRITE);
-            let is_new = !table.topics.contains_key(topic);
+        for (topic, nums) in queues {
+            let config = match table.topics.get(topic) {
+                Some(present) => TopicConfig {
+                    read_queue_nums: present.read_queue_nums.max(*nums),
+                    write_queue_nums: present.write_queue_nums.max(*nums),
+                    ..TopicConfig::clone(present)
+                },
+                None => TopicConfig::new(topic, *nums, PermName::READ_WRITE),
+            };
+            let changes = table.topics.get(topic).is_none_or(|present| **present != config);
             // A table that is full, or a directory that is no topic, is no reason not to start.
-            if is_new && self.check(table, &config).is_ok() {
+            if changes && self.check(table, &config).is_ok() {
                 table.put(config);
                 added.push(topic.clone());
             }

@@ -128,17 +128,40 @@ async fn a_slave_takes_over_its_masters_topics_but_not_a_blank_masters() {
 }
 
 #[tokio::test]
-async fn a_queue_without_a_topic_gets_one_and_no_topic_is_changed() {
+async fn a_queue_without_a_topic_gets_one() {
     let fixture = fixture();
     let manager = fixture.load();
     auto_create(&manager, "Known").await;
-    let queues = [("Known", 9), ("Lost", 6)];
+    let queues = [("Known", 3), ("Grown", 9), ("Lost", 6)];
+    auto_create(&manager, "Grown").await;
     let queues = queues.map(|(topic, nums)| (topic.to_owned(), nums)).into();
-    assert_eq!(manager.make_for_queues(&queues).await, ["Lost"]);
+    assert_eq!(manager.make_for_queues(&queues).await, ["Grown", "Lost"]);
     assert_eq!(manager.make_for_queues(&queues).await, [] as [&str; 0]);
     let again = fixture.load();
-    let nums = |topic| again.select_topic_config(topic).map(|it| (it.read_queue_nums, it.perm));
-    assert_eq!((nums("Known"), nums("Lost")), (Some((4, 6)), Some((6, 6))));
+    let nums = |topic| {
+        let config = again.select_topic_config(topic);
+        config.map(|it| (it.read_queue_nums, it.write_queue_nums, it.perm))
+    };
+    assert_eq!(nums("Known"), Some((4, 4, 6)));
+    assert_eq!((nums("Grown"), nums("Lost")), (Some((9, 9, 6)), Some((6, 6, 6))));
+}
+
+/// An operator who takes queues away leaves what lies in them: that is no reason to bring them back.
+#[tokio::test]
+async fn what_was_stored_after_the_tables_last_change_tells_of_more_queues() {
+    let fixture = fixture();
+    let manager = fixture.load();
+    auto_create(&manager, "T").await;
+    let changed_ms = u64::try_from(manager.data_version().timestamp).unwrap();
+    let told = |topic, queue_ids: &[u32], newest: &[(u32, u64)]| {
+        let stored_ms = |id| newest.iter().find(|it| it.0 == id).map(|it| changed_ms + it.1);
+        manager.queue_nums_told(topic, queue_ids, stored_ms)
+    };
+    let all = [0, 1, 2, 3, 4, 5, 6];
+    assert_eq!(told("T", &all, &[(3, 9), (4, 0), (5, 0)]), None);
+    assert_eq!(told("T", &all, &[(3, 9), (4, 1), (5, 1), (6, 0)]), Some(6));
+    assert_eq!(told("Unknown", &[0, 2], &[]), Some(3));
+    assert_eq!(told("Unknown", &[u32::MAX], &[]), None, "no topic has so many");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod batches;
 mod broadcasting;
 mod choosing;
 mod fake_cluster;
+mod heartbeats;
 mod idempotence;
 mod in_order;
 mod listeners;
