@@ -4,7 +4,8 @@
 //! Who has a queue its members say, as only they know. What counts is time in which brokers, name servers and members
 //! lived and could talk, and had been able to for as long as it takes them to learn of each other again
 //! ([`Calm`]); who is paused has nothing meanwhile. A queue counts while the clients know that there is a broker behind
-//! it: from an acknowledgement, or from when a member took it, until a broker of its group comes or goes.
+//! it: from an acknowledgement, or from when a member took it by a route that is not older than the last broker of its
+//! group that came or went, until the next one does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -14,7 +15,7 @@ use super::{Checker, Violation};
 use crate::calm::Calm;
 use crate::duration::seconds;
 use crate::history::{History, QueueKey};
-use crate::timeline::{Role, Timeline};
+use crate::timeline::{Role, Timeline, What};
 use crate::watch::TenureStep;
 
 pub mod pace;
@@ -81,7 +82,15 @@ struct Told<'a> {
     /// Who took it and gave it up, in the order of the trace.
     steps: Vec<&'a TenureStep>,
     /// When it was known to be there, in order.
-    signs: Vec<u64>,
+    signs: Vec<Sign>,
+}
+
+/// A queue is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sign {
+    at_us: u64,
+    /// Whether a member took it for there: its route may be old.
+    is_hearsay: bool,
 }
 
 /// The queues that a group is known to have to share out.
@@ -94,19 +103,19 @@ fn queues<'a>(
     let topics = history.subscriptions.get(group).map_or(&[][..], Vec::as_slice);
     let is_of_group = |queue: &QueueKey| topics.contains(&queue.topic);
     for (queue, at_us) in facts.made.iter().filter(|(queue, _)| is_of_group(queue)) {
-        queues.entry(queue).or_default().signs.push(*at_us);
+        queues.entry(queue).or_default().signs.push(Sign { at_us: *at_us, is_hearsay: false });
     }
     // What is delayed, or in a transaction, was put elsewhere first.
     let places = history.acked().filter_map(|send| Some((send.ended_us, send.place.as_ref()?)));
     for (at_us, place) in places.filter(|(_, place)| is_of_group(&place.queue)) {
-        queues.entry(&place.queue).or_default().signs.push(at_us);
+        queues.entry(&place.queue).or_default().signs.push(Sign { at_us, is_hearsay: false });
     }
     let is_judged = |it: &&TenureStep| *it.consumer_group == *group && it.at_us <= facts.until_us;
     for step in history.watch.steps.iter().filter(is_judged) {
         let told = queues.entry(&step.queue).or_default();
         told.steps.push(step);
         if step.has_it {
-            told.signs.push(step.at_us);
+            told.signs.push(Sign { at_us: step.at_us, is_hearsay: true });
         }
     }
     queues.retain(|_, told| !told.signs.is_empty());
@@ -143,7 +152,7 @@ impl<'a> GroupJudge<'a> {
         let together_us = first_us.saturating_add(pace.seen_us);
         let mut first_signs: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         for (queue, told) in queues {
-            first_signs.entry(&*queue.topic).or_default().push(told.signs[0]);
+            first_signs.entry(&*queue.topic).or_default().push(told.signs[0].at_us);
         }
         let calm = first_signs.into_iter().map(|(topic, signs)| {
             let news = signs.into_iter().filter(|at_us| *at_us > together_us);
@@ -159,7 +168,7 @@ impl<'a> GroupJudge<'a> {
         self.judge_moves(queue, &tenures, calm, judged);
         let others = self.unserved(queue, told).into_iter().chain(self.deserted.iter().cloned());
         let calm = calm.outside(others);
-        for stretch in tenures.stretches(told.signs[0]..self.facts.until_us) {
+        for stretch in tenures.stretches(told.signs[0].at_us..self.facts.until_us) {
             self.judge_stretch(queue, told, &stretch, &calm, judged);
         }
     }
@@ -299,13 +308,25 @@ impl<'a> GroupJudge<'a> {
         };
         let troubles =
             timeline.troubles.iter().filter(|it| it.what.is_turn() && it.concerns(keeps));
-        let turns: BTreeSet<u64> = troubles.flat_map(|it| [it.from_us, it.until_us]).collect();
+        let mut turns: BTreeSet<u64> = BTreeSet::new();
+        let mut outdated: Vec<Range<u64>> = Vec::new();
+        for it in troubles {
+            turns.extend([it.from_us, it.until_us]);
+            // Of a broker that was never there before nobody has an old route.
+            if !matches!(it.what, What::Came { first: true }) {
+                outdated.push(it.from_us..it.until_us.saturating_add(self.pace.route_us));
+            }
+        }
+        let may_be_old = |at_us: u64| outdated.iter().any(|it| it.contains(&at_us));
         let mut served: Vec<Range<u64>> = Vec::new();
-        for sign in &told.signs {
-            let until = turns.range(sign..).next().copied().unwrap_or(u64::MAX);
-            match served.last_mut().filter(|last| last.end >= *sign) {
+        for Sign { at_us, is_hearsay } in told.signs.iter().copied() {
+            if is_hearsay && may_be_old(at_us) {
+                continue;
+            }
+            let until = turns.range(at_us..).next().copied().unwrap_or(u64::MAX);
+            match served.last_mut().filter(|last| last.end >= at_us) {
                 Some(last) => last.end = last.end.max(until),
-                None => served.push(*sign..until),
+                None => served.push(at_us..until),
             }
         }
         complement(served)

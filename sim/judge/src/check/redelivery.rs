@@ -40,7 +40,8 @@ pub struct Judged {
 /// Numbers of messages, by consumer group.
 type ByGroup<'a> = BTreeMap<&'a str, BTreeSet<u32>>;
 
-/// What groups gave back last and have neither got again nor as a dead letter.
+/// What groups gave back last and have neither got again nor as a dead letter. A group that had consumed a message before
+/// has what it wanted: a member that got it once more, and failed, need not get it again.
 #[must_use]
 pub fn awaited(history: &History) -> Vec<&GivenBack> {
     if history.given_back.is_empty() {
@@ -50,10 +51,14 @@ pub fn awaited(history: &History) -> Vec<&GivenBack> {
     for given in &history.given_back {
         last.insert((&given.consumer_group, given.number), given);
     }
+    let failed: BTreeSet<u64> = history.given_back.iter().map(|it| it.delivered).collect();
+    let is_consumed =
+        |ordinal: u64| !failed.contains(&ordinal) && !history.cut_short.contains(&ordinal);
     for delivery in &history.deliveries {
         let Some(number) = delivery.number else { continue };
         let place = (&*delivery.consumer_group, number);
-        if last.get(&place).is_some_and(|given| given.ordinal < delivery.ordinal) {
+        let is_later = |given: &&GivenBack| given.ordinal < delivery.ordinal;
+        if last.get(&place).is_some_and(|it| is_later(it) || is_consumed(delivery.ordinal)) {
             last.remove(&place);
         }
     }
@@ -189,11 +194,16 @@ mod tests {
     #[test]
     fn what_is_given_back_is_awaited_until_it_comes_or_is_dead() {
         let given = [(1, 11), (2, 12), (3, 13)];
-        assert_eq!(numbers(&history(&given, &[(1, 10), (2, 9), (3, 8)], &[])), [1, 2, 3]);
-        assert_eq!(numbers(&history(&given, &[(1, 10), (2, 20), (3, 8)], &[3])), [1]);
+        assert_eq!(numbers(&history(&given, &[(1, 10), (2, 11), (3, 12)], &[])), [1, 2, 3]);
+        assert_eq!(numbers(&history(&given, &[(1, 10), (2, 20), (3, 12)], &[3])), [1]);
         let twice = [(1, 11), (1, 21)];
         assert_eq!(numbers(&history(&twice, &[(1, 20)], &[])), [1], "the last failure counts");
         assert_eq!(numbers(&history(&twice, &[(1, 20), (1, 30)], &[])), [0; 0]);
+        // Another member had consumed it; one that died while it was at it had not.
+        let mut consumed = history(&given[..1], &[(1, 5), (1, 10)], &[]);
+        assert_eq!(numbers(&consumed), [0; 0]);
+        consumed.cut_short.insert(5);
+        assert_eq!(numbers(&consumed), [1]);
         let mut of_another = history(&given[..1], &[(1, 20)], &[]);
         of_another.deliveries[0].consumer_group = "h".into();
         assert_eq!(numbers(&of_another), [1]);

@@ -44,6 +44,8 @@ pub(super) struct Pace {
     pub(super) base_us: u64,
     /// So long after somebody came or went, and all were told, everybody has what is his.
     pub(super) seen_us: u64,
+    /// So long after a broker came, clients may know an older route of it.
+    pub(super) route_us: u64,
     /// As long as a lock may keep others away whose owner is dead.
     lock_us: u64,
 }
@@ -64,7 +66,8 @@ impl Pace {
         let each_us = QUESTIONS * round_trip_us + grace_us;
         let work_us = SECOND_US + 2 * round_trip_us + queues.saturating_mul(each_us);
         let base_us = REBALANCE_US.saturating_add(work_us);
-        Some(Pace { base_us, seen_us: base_us.saturating_add(listener_us), lock_us })
+        let seen_us = base_us.saturating_add(listener_us);
+        Some(Pace { base_us, seen_us, route_us: ROUTE_POLL_US + work_us, lock_us })
     }
 
     /// What is in the way of `group`, and for how long.

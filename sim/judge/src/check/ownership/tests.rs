@@ -259,3 +259,21 @@ fn members_share_a_topic_evenly() {
     };
     assert!(found(&["c", "d"], made)[0].contains("queue 7: nobody of g has it"));
 }
+
+/// What a promoted slave does not know of is in no route, whatever a member took that had not heard of it yet.
+#[test]
+fn a_queue_that_is_taken_by_an_old_route_is_not_waited_for() {
+    let found = |taken_s: u64, sent_s: Option<u64>| {
+        let mut history = history(&[("c", taken_s, true), ("c", taken_s + 4, false)]);
+        match sent_s {
+            Some(sent_s) => history.sends[0].ended_us = sent_s * S,
+            None => history.sends.clear(),
+        }
+        let mut facts = facts();
+        facts.timeline.troubles.push(trouble(What::Came { first: false }, "a", 100, 100));
+        judge(&history, &facts).violations.len()
+    };
+    assert_eq!((found(105, None), found(129, None)), (0, 0));
+    assert_eq!(found(140, None), 1, "by then everybody has asked again");
+    assert_eq!(found(105, Some(110)), 1, "a broker took what was sent to it");
+}

@@ -20,7 +20,9 @@ pub(super) struct Delivered {
     given: BTreeMap<Name, BTreeSet<u32>>,
     /// Messages that may pass a consumer group by.
     skippable: BTreeSet<(Name, u32)>,
-    /// Messages that an operator had a consumer group pass over, and that it was not given.
+    /// Messages that an operator had a consumer group pass over.
+    reset_over: BTreeSet<(Name, u32)>,
+    /// Those of them that it was not given.
     pub(super) passed_over: BTreeSet<(Name, u32)>,
     /// Consumer groups and the broker groups that they are cut off from.
     cut_off: BTreeSet<(Name, Name)>,
@@ -82,14 +84,23 @@ impl Delivered {
         });
         let cut_off = story.cut_off.keys().cloned().collect();
         let skippable = skippable.collect();
-        let passed_over = super::passed_over::passed_over(history, excuses, &given);
-        Delivered { given, skippable, passed_over, cut_off }
+        let reset_over = super::passed_over::reset_over(history, excuses);
+        let is_missed = |(group, number): &&(Name, u32)| {
+            given.get(group).is_none_or(|given| !given.contains(number))
+        };
+        let passed_over = reset_over.iter().filter(is_missed).cloned().collect();
+        Delivered { given, skippable, reset_over, passed_over, cut_off }
     }
 
     /// Whether a message may pass a consumer group by, wherever it lies.
     pub(super) fn may_pass_by(&self, consumer_group: &Name, number: u32) -> bool {
         let message = (Name::clone(consumer_group), number);
         self.skippable.contains(&message) || self.passed_over.contains(&message)
+    }
+
+    /// Whether an operator had a consumer group pass over a message, wherever it lies.
+    pub(super) fn is_reset_over(&self, consumer_group: &Name, number: u32) -> bool {
+        self.reset_over.contains(&(Name::clone(consumer_group), number))
     }
 
     /// Why consumer groups were not given what they could have been, and how much that is.

@@ -3,22 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::offsets::excuse::Excuses;
-use staticfire_judge::history::{History, OffsetReset, OffsetStep};
+use staticfire_judge::history::{Delivery, History, OffsetReset, OffsetStep};
 use staticfire_world::trace::Name;
 
 use crate::plan::Plan;
 use crate::run::report::{Finding, Verdict};
 
-/// The messages that each consumer group was never given, and that it passed over wherever they lie.
-pub(super) fn passed_over(
-    history: &History,
-    excuses: &Excuses,
-    given: &BTreeMap<Name, BTreeSet<u32>>,
-) -> BTreeSet<(Name, u32)> {
+/// Whoever is told of a reset lets the queue rest for so long before it goes on elsewhere.
+const REST_US: u64 = 10_000_000;
+
+/// The messages that resets had each consumer group pass over wherever they lie.
+pub(super) fn reset_over(history: &History, excuses: &Excuses) -> BTreeSet<(Name, u32)> {
     let groups: BTreeSet<&Name> = excuses.places_of_resets().map(|(group, _)| group).collect();
     let mut passed = BTreeSet::new();
     for group in groups {
-        let given = given.get(group);
         let (mut covered, mut owed) = (BTreeSet::new(), BTreeSet::new());
         let topics = history.subscriptions.get(group).map_or(&[][..], Vec::as_slice);
         for (queue, reading) in history.read_back.iter().filter(|it| topics.contains(&it.0.topic)) {
@@ -33,12 +31,19 @@ pub(super) fn passed_over(
                 };
             }
         }
-        let is_missed =
-            |it: &&u32| !owed.contains(it) && given.is_none_or(|given| !given.contains(it));
-        let missed = covered.iter().filter(is_missed);
-        passed.extend(missed.map(|number| (Name::clone(group), *number)));
+        passed.extend(covered.difference(&owed).map(|number| (Name::clone(group), *number)));
     }
     passed
+}
+
+/// Whether an operator had the group of a delivery go on elsewhere before it could have come again.
+pub(super) fn is_cut_off(history: &History, delivery: &Delivery) -> bool {
+    history.offset_resets.iter().any(|reset| {
+        reset.consumer_group == delivery.consumer_group
+            && reset.queue == delivery.queue
+            && reset.passes_over(delivery.queue_offset)
+            && delivery.at_us <= reset.at_us.saturating_add(REST_US)
+    })
 }
 
 /// How much that is, a line for each group.

@@ -36,6 +36,7 @@ pub(super) fn check(
         let is_excused = not_owed.contains(&last.number)
             || !known.contains(&last.number)
             || delivered.may_pass_by(&last.consumer_group, last.number)
+            || message.is_reset_over(delivered)
             || message.groups().iter().any(|group| rotten.are_in(group));
         awaited.push(Awaited { last, copies: message.copies(), is_excused });
     }
@@ -90,6 +91,21 @@ impl Fate<'_> {
         places.find(|place| {
             self.story.cut_off.contains_key(place) || nothing_is_due(self.story, &place.1).is_some()
         })
+    }
+
+    /// Whether it would have come again where it lies, and an operator had its group pass over that before.
+    fn is_reset_over(&self, delivered: &Delivered) -> bool {
+        let Fate { last, story } = self;
+        if !delivered.is_reset_over(&last.consumer_group, last.number)
+            || self.stored_since().next().is_some()
+        {
+            return false;
+        }
+        let deliveries = &story.history.deliveries;
+        let from = deliveries.partition_point(|it| it.ordinal < last.delivered);
+        let mut then = deliveries[from..].iter().take_while(|it| it.ordinal == last.delivered);
+        let failed = then.find(|it| it.number == Some(last.number));
+        failed.is_some_and(|it| super::passed_over::is_cut_off(&story.history, it))
     }
 
     /// What brokers stored of it since it was given back last.

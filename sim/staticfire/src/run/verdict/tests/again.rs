@@ -4,7 +4,7 @@ use staticfire_judge::history::GivenBack;
 
 use super::*;
 
-fn failure(number: u32) -> GivenBack {
+pub(super) fn failure(number: u32) -> GivenBack {
     GivenBack {
         number,
         consumer: "consumer-1".into(),

@@ -76,6 +76,27 @@ fn a_reset_excuses_nothing_else() {
     never_came(&lies_elsewhere_too, GROUP);
 }
 
+/// In order a message comes again where it lies; whoever goes on elsewhere before that does not get it.
+#[test]
+fn what_a_reset_passes_over_is_not_given_again() {
+    let given_back = |delivered_us: u64, behind: bool| {
+        told(|story| {
+            story.ledger = owing(&["a", "a-s"]);
+            story.history.given_back.push(super::again::failure(1));
+            let mut deliveries = story.history.deliveries.iter_mut();
+            let failed = deliveries.find(|it| &*it.consumer_group == GROUP && it.number == Some(1));
+            failed.unwrap().at_us = delivered_us;
+            reset(story, GROUP, if behind { 2 } else { 1 });
+            follow(story, GROUP);
+        })
+    };
+    assert_eq!(given_back(9_000, false), "");
+    let never_came = "message 1, given back by orders, never came again: no broker stored it";
+    for text in [given_back(10_020_000, false), given_back(9_000, true)] {
+        assert!(text.contains(never_came), "{text}");
+    }
+}
+
 #[test]
 fn a_reset_that_nobody_followed_shows_nothing() {
     let idle = "vacuous: reset_offset orders (Orders) had no effect: nobody went there";
