@@ -13,6 +13,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use mq_protocol::fastjson::to_bytes;
+use mq_protocol::upstream::UpstreamSwitch;
 use tokio::time::Instant;
 
 use crate::instance::{ClientInstance, FIRST_HEARTBEAT_AFTER};
@@ -66,7 +67,10 @@ impl ClientInstance {
             }
             let (addrs, body) = self.heartbeat();
             for addr in addrs {
-                beats.send(&self, addr, body.clone());
+                match self.config().upstream(UpstreamSwitch::HeartbeatsInTurn) {
+                    true => self.send_heartbeat(&addr, body.clone()).await,
+                    false => beats.send(&self, addr, body.clone()),
+                }
             }
         }
     }

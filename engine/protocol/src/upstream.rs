@@ -72,6 +72,8 @@ switches! {
     OffsetsFromSlave = "offsets-from-slave",
     /// A client: a queue that it has just locked is not locked for it before the next renewal (before 4.9.5).
     LocksUnnoted = "locks-unnoted",
+    /// A client: brokers hear of it one after the other, and the next time only once all have answered.
+    HeartbeatsInTurn = "heartbeats-in-turn",
 }
 
 impl fmt::Display for UpstreamSwitch {

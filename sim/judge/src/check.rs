@@ -19,6 +19,7 @@
 //! | [`truncation`] | a cut log ends on the disk, too |
 //! | [`transactions`] | what is sent in a transaction is delivered once that is committed, and only then |
 //! | [`duplicates`] | what comes more than once has a cause |
+//! | [`effects`] | behind the idempotence kit what is consumed has its effect, once |
 //! | [`expiry`] | messages leave a store only by the rules of retention |
 //! | [`liveness`] | life goes on in time after the last heal |
 //!
@@ -30,6 +31,7 @@ pub mod acked_durable;
 pub mod bound;
 pub mod commits;
 pub mod duplicates;
+pub mod effects;
 pub mod expiry;
 pub mod lateness;
 pub mod liveness;
@@ -85,6 +87,8 @@ pub enum Checker {
     Expiry,
     /// [`duplicates`].
     Duplicates,
+    /// [`effects`].
+    Effects,
     /// [`liveness`].
     Liveness,
     /// A count that the plan names is out of its range.
@@ -114,6 +118,7 @@ impl fmt::Display for Checker {
             Checker::Transactions => "transactions",
             Checker::Expiry => "expiry",
             Checker::Duplicates => "duplicates",
+            Checker::Effects => "effects",
             Checker::Liveness => "liveness",
             Checker::Counts => "counts",
             Checker::Panic => "panic",

@@ -298,6 +298,8 @@ pub struct History {
     pub cut_short: BTreeSet<u64>,
     /// How often the effect of a message was had behind the idempotence kit, by consumer group and number.
     pub effects: BTreeMap<(Arc<str>, u32), u32>,
+    /// The readers behind the kit: consumer groups, or members of those to whom all is broadcast.
+    pub behind_kit: BTreeSet<Arc<str>>,
     /// What listeners gave back, in the order of the trace.
     pub given_back: Vec<GivenBack>,
     /// How listeners of groups that consume in order ended, by the ordinal of the delivery.

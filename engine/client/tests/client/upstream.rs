@@ -1,12 +1,12 @@
 //! Behaviours of RocketMQ 4.9's client, each beside what is done without its switch.
 
-use mq_client::{ConsumeResult, PushConsumerConfig};
+use mq_client::{ConsumeResult, Producer, ProducerConfig, PushConsumerConfig};
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::send_message::SendMessageRequestHeader;
 use mq_protocol::upstream::UpstreamSwitch;
 
-use crate::fake_cluster::{Answer, FakeCluster, MASTER_A, SLAVE_A};
+use crate::fake_cluster::{Answer, FakeCluster, MASTER_A, MASTER_B, SLAVE_A};
 use crate::listening::{SECOND, Seen, config, consumer, success};
 
 fn from_first() -> PushConsumerConfig {
@@ -85,6 +85,25 @@ async fn a_queue_waits_for_the_next_renewal_of_its_lock_only_upstream() {
         let stalled_s = stalled_s.expect("it is consumed in the end");
         assert_eq!(stalled_s > 1, is_late, "{stalled_s} s");
         assert!(stalled_s <= 20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_waits_for_the_heartbeat_of_another_one_only_upstream() {
+    for (upstream, is_late) in [(&[][..], false), (&[UpstreamSwitch::HeartbeatsInTurn][..], true)] {
+        let cluster = FakeCluster::start().await;
+        cluster.route("T", &["a", "b"], 1);
+        let client = cluster.client_with("c", upstream);
+        let _consumer = consumer(&client, from_first(), Seen::default().listener(success)).await;
+        tokio::time::sleep(40 * SECOND).await;
+        cluster.take_log("");
+        cluster.answer(MASTER_A, RequestCode::HEART_BEAT, &[Answer::Silence]);
+        let _producer = Producer::new(&client, ProducerConfig::new("P"));
+        tokio::time::sleep(SECOND).await;
+        let told = cluster.take_log(&format!("34 {MASTER_B}"));
+        assert_eq!(told.is_empty(), is_late, "{told:?}");
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(cluster.take_log(&format!("34 {MASTER_B}")).is_empty(), !is_late);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::history::{Delivery, GroupQueue, History, PullOffset, QueueKey};
 use crate::ledger::custody::Moment;
 
 /// Attempts of one send at most (`retryTimesWhenSendFailed` of a producer).
-const ATTEMPTS_MAX: usize = 3;
+pub const ATTEMPTS_MAX: u32 = 3;
 
 /// Facts beside the history.
 #[derive(Clone, Debug, Default)]
@@ -180,19 +180,6 @@ pub fn check(duplicates: &[Duplicate<'_>]) -> Vec<Violation> {
     violations.collect()
 }
 
-/// Messages whose effect the idempotence kit let happen more than once.
-#[must_use]
-pub fn effects_again(history: &History) -> Vec<Violation> {
-    let again = history.effects.iter().filter(|(_, times)| **times > 1);
-    let violations = again.map(|((group, number), times)| {
-        let text = format!(
-            "message {number} had its effect {times} times in {group}, behind the idempotence kit"
-        );
-        Violation::new(Checker::Duplicates, text).of(*number)
-    });
-    violations.collect()
-}
-
 /// What there is of causes in a history.
 struct Causes<'a> {
     history: &'a History,
@@ -274,7 +261,7 @@ impl<'a> Causes<'a> {
         }
         let attempts = delivery.number.and_then(|number| self.attempts.get(&number)).copied();
         if let Some(sends) = self.sends_anew(delivery)
-            && records <= sends * ATTEMPTS_MAX
+            && records <= sends * ATTEMPTS_MAX as usize
         {
             return Some(Alibi::SentAnew { sends });
         }
@@ -413,15 +400,6 @@ mod tests {
             history.given_back = vec![failure(10, 11)];
         };
         assert_eq!(alibis(&local, Some(1), asked), [Some(Alibi::GivenBack)]);
-    }
-
-    #[test]
-    fn behind_the_kit_an_effect_is_had_once() {
-        let mut history = History::default();
-        history.effects.insert(("g".into(), 1), 1);
-        assert_eq!(effects_again(&history), vec![]);
-        history.effects.insert(("g".into(), 2), 2);
-        assert!(effects_again(&history)[0].text.contains("message 2 had its effect 2 times in g"));
     }
 
     #[test]

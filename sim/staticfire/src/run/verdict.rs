@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use staticfire_judge::check::acked_durable::{self, Losses};
 use staticfire_judge::check::bound::Bound;
 use staticfire_judge::check::{
-    Checker, Violation, commits, duplicates, lateness, liveness, no_phantom, offsets, ownership,
-    subscription, transactions,
+    Checker, Violation, commits, duplicates, effects, lateness, liveness, no_phantom, offsets,
+    ownership, subscription, transactions,
 };
 use staticfire_judge::history::{Delivery, History};
 use staticfire_world::trace::Trace;
@@ -77,7 +77,7 @@ pub(super) fn judge(
             let facts_of_twice = || duplicated::facts(plan, &story, trace, &rotten);
             let twice = duplicates::duplicates(&story.history, facts_of_twice);
             violations.extend(duplicates::check(&twice));
-            violations.extend(duplicates::effects_again(&story.history));
+            violations.extend(effects::check(&story.history));
             duplicate_causes = duplicated::causes(&twice);
             violations.extend(ordered::check(plan, &story, trace, &not_owed, &excuses));
             violations.extend(facts::ack_predicates(&story));

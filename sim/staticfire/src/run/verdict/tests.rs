@@ -21,6 +21,7 @@ use crate::run::{CutOff, GroupStory};
 mod again;
 mod kinds;
 mod resets;
+mod trail;
 
 const TOPIC: &str = "Orders";
 const AUDIT: &str = "audit";

@@ -39,10 +39,11 @@ pub(super) fn listener(
         notes_effects: group.idempotent,
     };
     let listener: MessageListener = Arc::new(move |messages| application.consume(messages));
-    match group.idempotent {
-        true => idempotent(work.deduplicator(reader), listener),
-        false => listener,
+    if !group.idempotent {
+        return listener;
     }
+    work.traffic.history().behind_kit.insert(Name::clone(reader));
+    idempotent(work.deduplicator(reader), listener)
 }
 
 #[derive(Clone)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use staticfire_judge::check::duplicates::ATTEMPTS_MAX;
 use staticfire_judge::history::{Outcome, SendOp};
 use staticfire_world::trace::Name;
 
@@ -53,8 +54,50 @@ impl Workload {
 pub(super) fn merged(mut op: SendOp, earlier: Option<&SendOp>) -> SendOp {
     let Some(earlier) = earlier else { return op };
     op.started_us = earlier.started_us;
+    // Of a producer that is gone nobody knows how often it had tried.
+    let tried = earlier.attempts.unwrap_or(ATTEMPTS_MAX);
+    op.attempts = op.attempts.map(|attempts| attempts.saturating_add(tried));
     if let (Outcome::Rejected(text), Outcome::Unknown(_)) = (&op.outcome, &earlier.outcome) {
         op.outcome = Outcome::Unknown(Name::clone(text));
     }
     op
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(outcome: Outcome, attempts: Option<u32>) -> SendOp {
+        SendOp {
+            number: 1,
+            topic: "T".into(),
+            started_us: 5,
+            ended_us: 9,
+            ordinal: 3,
+            outcome,
+            status: "any".into(),
+            group: None,
+            place: None,
+            attempts,
+            sharding_key: None,
+        }
+    }
+
+    #[test]
+    fn what_was_sent_before_counts() {
+        let open = || Outcome::Unknown("gone".into());
+        let sent = |earlier, last: Option<u32>| {
+            let earlier = SendOp { started_us: 1, ..send(open(), earlier) };
+            let op = merged(send(Outcome::Acked, last), Some(&earlier));
+            assert_eq!((op.started_us, op.outcome), (1, Outcome::Acked));
+            op.attempts
+        };
+        assert_eq!(sent(Some(2), Some(1)), Some(3));
+        assert_eq!(sent(None, Some(1)), Some(4), "it may have tried three times");
+        assert_eq!(sent(Some(2), None), None);
+        let refused = Outcome::Rejected("no".into());
+        let earlier = send(open(), Some(1));
+        let op = merged(send(refused, Some(1)), Some(&earlier));
+        assert_eq!(op.outcome, Outcome::Unknown("no".into()));
+    }
 }
