@@ -1,5 +1,6 @@
 //! Brokers in a simulated world, asked over the wire.
 
+mod access_control;
 mod away;
 mod batches;
 mod busy;

@@ -116,7 +116,9 @@ fn why_not_started(error: BrokerError, root: &Path) -> Failure {
             Failure::MACHINE,
             format!("the store {} cannot be opened: {error}", root.display()),
         ),
-        BrokerError::ListenPort(_) => Failure::new(Failure::INPUT, error.to_string()),
+        BrokerError::ListenPort(_) | BrokerError::Acl(_) => {
+            Failure::new(Failure::INPUT, error.to_string())
+        }
         BrokerError::Table(_) | BrokerError::Listen { .. } => {
             Failure::new(Failure::MACHINE, error.to_string())
         }
@@ -142,6 +144,7 @@ fn read_config(
     if let Some(addresses) = &args.namesrv_addr {
         file.set("namesrvAddr", addresses);
     }
+    set_home(&mut file);
     let (config, store_config, findings) = BrokerConfig::parse(&file, &local_defaults(env));
     let is_fatal = |finding: &&ConfigFinding| {
         finding.severity == Severity::Error || finding.kind == ConfigFindingKind::NotProtected
@@ -155,6 +158,14 @@ fn read_config(
         say(&name, finding);
     }
     Err(input(format!("{}; the broker does not start", described(&name, first))))
+}
+
+/// As for 4.9 the environment says where `conf` is, unless the file does.
+#[expect(clippy::disallowed_methods, reason = "the program's own environment")]
+fn set_home(file: &mut PropertiesFile) {
+    if let (None, Ok(home)) = (file.get("rocketmqHome"), std::env::var("ROCKETMQ_HOME")) {
+        file.set("rocketmqHome", &home);
+    }
 }
 
 /// A finding in words, with its place.

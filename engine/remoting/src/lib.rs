@@ -51,7 +51,7 @@ pub use client::{RemotingClient, RemotingClientConfig, RpcHook};
 pub use error::{CloseReason, RemotingError};
 pub use log_limit::LogLimit;
 pub use processor::{
-    ProcessError, ProcessOutcome, ProcessResult, ProcessorTable, RequestProcessor,
+    ProcessError, ProcessOutcome, ProcessResult, ProcessorTable, RequestGuard, RequestProcessor,
 };
 pub use responder::Responder;
 pub use server::{ConnectionListener, RemotingServer, RemotingServerConfig};
