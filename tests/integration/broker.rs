@@ -4,7 +4,7 @@ mod access_control;
 mod away;
 mod batches;
 mod busy;
-mod cluster;
+pub(crate) mod cluster;
 mod consume_stats;
 mod delays;
 mod groups;

@@ -13,6 +13,7 @@ mod os_busy;
 mod os_cluster;
 mod parity;
 mod store;
+mod tls;
 mod vectors;
 mod scenarios;
 mod turmoil;

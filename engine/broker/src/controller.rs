@@ -204,7 +204,7 @@ async fn start(
     let tables = (Arc::clone(&offsets), Arc::clone(&delay_offsets));
     let guard = Arc::new(OffsetGuard::new(Arc::clone(&store), tables.0, tables.1, probe));
     let oracle = prefix_oracle(&outer_api, &master_addr, &guard);
-    let ha = HaService::new(&env, &store, Some(oracle));
+    let ha = HaService::new(&replication_env(&env), &store, Some(oracle));
     guard.watch(&ha);
 
     let limits = config.limits.clone();
@@ -247,6 +247,14 @@ async fn start(
             context.outer_api.shutdown().await;
             Err(error)
         }
+    }
+}
+
+/// As in 4.9 replication is not encrypted, whatever clients' connections are.
+fn replication_env(env: &Env) -> Env {
+    match env.net.unencrypted() {
+        Some(net) => Env { net, ..env.clone() },
+        None => env.clone(),
     }
 }
 

@@ -26,7 +26,7 @@
 //! * A panic of a processor is not caught: it ends the process like that of any other task. What
 //!   the outside can cause is a [`ProcessError`] and becomes a reply.
 //!
-//! Not here: TLS, the choice among name servers.
+//! Not here: TLS, which is a net before the net (`mq-tls`), the choice among name servers.
 
 pub mod error;
 

@@ -20,9 +20,9 @@ const LONG_SIZE: ValueType = Long(1, i64::MAX);
 const LONG_COUNT: ValueType = Long(0, i64::MAX);
 const UNREAD: KeyStatus = Ignored(Instead::Text("has a setter, but no code of 4.9 reads it"));
 
-/// What a key of any name that begins with `tls` asks for.
+/// What a key of any name that begins with `tls` asks for. Of these `mqbroker` has taken out what it knows (`mq-tls`).
 pub(crate) const TLS: &str =
-    "asks for encrypted connections, which are not built yet: everything would travel in the clear";
+    "asks for encrypted connections, which are not made here: everything would travel in the clear";
 const PLUG_IN: &str =
     "names a plug-in, which is not loaded: what it does with messages would not be done";
 const READ_ONLY_PATHS: &str = "names directories of CommitLog files, which are not read: their messages \
