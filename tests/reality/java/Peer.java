@@ -15,7 +15,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
-import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -240,12 +240,12 @@ public final class Peer {
             } else {
                 try {
                     saySent(producer.send(message), body(message));
-                } catch (MQBrokerException e) {
+                } catch (MQClientException e) {
                     // Who has an account may have the wrong one.
-                    if (!args.containsKey("access_key")) {
+                    if (!args.containsKey("access_key") || e.getCause() == null) {
                         throw e;
                     }
-                    say("refused", e.getErrorMessage());
+                    say("refused", e.getCause().getMessage().replace('\n', ' '));
                 }
             }
         }
