@@ -92,6 +92,7 @@ struct Line {
 }
 
 /// What both files say, the later line first.
+#[derive(Default)]
 struct Lines(Vec<Line>);
 
 impl TlsSettings {
@@ -159,12 +160,6 @@ fn read(path: &Path, is_named: bool, disk: &dyn Disk) -> Result<Option<Propertie
         Ok(content) => {
             PropertiesFile::parse(&content).map(Some).map_err(|it| unusable(it.to_string()))
         }
-    }
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Lines(Vec::new())
     }
 }
 
