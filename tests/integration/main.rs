@@ -9,6 +9,7 @@ mod broker;
 mod client_frames;
 mod crash_points;
 mod ha;
+mod os_access_rights;
 mod os_busy;
 mod os_cluster;
 mod parity;

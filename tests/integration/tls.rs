@@ -343,6 +343,13 @@ fn a_cluster_enforces_tls() {
         seconds(15).await;
         let pull = RemotingCommand::request(RequestCode::PULL_MESSAGE, &pull_header("G", "T", 0));
         assert_eq!(ask(&brokers[1].addr, pull).await, Ok(ResponseCode::SUCCESS), "and its topic");
+        // What slaves of Java say, and get an answer to: where their log ends.
+        let replication = SocketAddr::new(brokers[0].machine.ip(), PORT + 1).to_string();
+        let mut stream = hand.net.connect(&replication).await.unwrap();
+        stream.write_all(&[0; 8]).await.unwrap();
+        let mut frame = [1; 12];
+        stream.read_exact(&mut frame).await.unwrap();
+        assert_eq!(frame[..8], [0; 8]);
         let plain = cluster.client.invoke(&brokers[0].addr, send(), Duration::from_secs(20)).await;
         assert!(plain.unwrap_err().to_string().contains("closed"));
     });
