@@ -277,6 +277,11 @@ least = { lost = 0 }
             ("haSlaveFallbehindMax", "haSlaveFallBehindMx", "did you mean haSlaveFallbehindMax?"),
             ("\"1000\"", "\"many\"", "line 7: cluster.properties.haSlaveFallbehindMax"),
             (
+                "haSlaveFallbehindMax = \"1000\"",
+                "aclEnable = \"true\"",
+                "line 7: cluster.properties.aclEnable: no client of a story has an account",
+            ),
+            (
                 "{ lost = 0 }",
                 "{ losst = 0 }",
                 "line 17: check.least: \"losst\"; did you mean lost?",
