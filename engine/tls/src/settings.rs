@@ -217,9 +217,7 @@ impl Lines {
             mode,
             server,
             client_auth,
-            server_trust: self
-                .path("tls.server.trustCertPath")
-                .filter(|_| client_auth != ClientAuth::None),
+            server_trust: self.path("tls.server.trustCertPath"),
             client_enable: enable.unwrap_or(mode == TlsMode::Enforcing),
             client: self.key_pair("tls.client.certPath", "tls.client.keyPath")?,
             client_trust: self.client_trust()?,
@@ -316,7 +314,12 @@ impl Lines {
         let checks = self.truth("tls.server.authClient")?.unwrap_or(false);
         let has_trust = self.get("tls.server.trustCertPath").is_some();
         let refused = match (auth, checks, has_trust) {
-            (ClientAuth::None, false, _) | (ClientAuth::Optional | ClientAuth::Require, true, true) => None,
+            (ClientAuth::None, false, false) | (ClientAuth::Optional | ClientAuth::Require, true, true) => None,
+            (ClientAuth::None, false, true) => self.get("tls.server.trustCertPath").map(|line| {
+                line.refused(
+                    "has no effect: set tls.server.authClient=true and tls.server.need.client.auth=require as well",
+                )
+            }),
             (ClientAuth::None, true, _) => self.get("tls.server.authClient").map(|line| {
                 line.refused("has no effect: nobody is asked; set tls.server.need.client.auth=require as well")
             }),

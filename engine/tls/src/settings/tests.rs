@@ -118,6 +118,11 @@ fn what_would_not_protect_is_refused() {
              tls.server.need.client.auth=require as well",
         ),
         (
+            "tls.server.trustCertPath=ca\ntls.server.certPath=c\ntls.server.keyPath=k",
+            "b.conf:1: tls.server.trustCertPath = ca has no effect: set tls.server.authClient=true and \
+             tls.server.need.client.auth=require as well",
+        ),
+        (
             "tls.server.need.client.auth=always",
             "b.conf:1: tls.server.need.client.auth = always is no way to ask; allowed: none, optional, require",
         ),
