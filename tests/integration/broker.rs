@@ -1,9 +1,10 @@
 //! Brokers in a simulated world, asked over the wire.
 
+mod access_control;
 mod away;
 mod batches;
 mod busy;
-mod cluster;
+pub(crate) mod cluster;
 mod consume_stats;
 mod delays;
 mod groups;

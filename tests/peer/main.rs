@@ -14,11 +14,12 @@ use std::time::Duration;
 use mq_client::{
     ClientConfig, ClientInstance, ConsumeResult, LocalTransactionState, MessageSelector, Producer,
     ProducerConfig, PushConsumer, PushConsumerConfig, SelectMessageQueueByHash, SendResult,
-    SendStatus, TransactionListener, TransactionProducer, create_reply_message,
+    SendStatus, SessionCredentials, TransactionListener, TransactionProducer, create_reply_message,
 };
 use mq_env::{BoxFuture, Env};
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::message::{Message, MessageConst, MessageExt};
+use mq_tls::TlsSettings;
 
 /// How often it looks at what it owns.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
@@ -52,9 +53,20 @@ impl Args {
         let config = ClientConfig {
             namesrv_addrs: vec![self.get("namesrv").to_owned()],
             instance_name: format!("{}{suffix}", self.get("instance")),
+            session_credentials: self.maybe("access_key").map(|access_key| SessionCredentials {
+                access_key: access_key.to_owned(),
+                secret_key: self.get("secret_key").to_owned(),
+                security_token: None,
+            }),
             ..ClientConfig::default()
         };
-        ClientInstance::start(Env::os(), config)
+        ClientInstance::start(self.env(), config)
+    }
+
+    /// Its connections are encrypted with `tls=true`.
+    fn env(&self) -> Env {
+        let settings = TlsSettings { client_enable: self.is("tls"), ..TlsSettings::default() };
+        mq_tls::encrypted(&Env::os(), settings).unwrap()
     }
 
     fn consumer_config(&self) -> PushConsumerConfig {
@@ -218,7 +230,11 @@ async fn send(args: &Args) {
                 }
                 None => producer.send(message).await,
             };
-            say_sent(&sent.unwrap(), &text);
+            match sent {
+                // Who has an account may have the wrong one.
+                Err(error) if args.maybe("access_key").is_some() => say("refused", &[&error]),
+                sent => say_sent(&sent.unwrap(), &text),
+            }
         }
     }
     client.shutdown().await;

@@ -14,4 +14,5 @@ mod ownership;
 mod peers;
 mod rig;
 mod rocketmq;
+mod security;
 mod words;

@@ -101,7 +101,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn run(mut command: Command, name: &str, dir: &Path) -> Peer {
+    /// Runs `command`. What it complains of goes to a file in `dir`.
+    pub(crate) fn run(mut command: Command, name: &str, dir: &Path) -> Peer {
         let log = dir.join(format!("{name}.log"));
         let sink = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(sink);

@@ -12,9 +12,14 @@ pub(crate) fn mqbroker() -> &'static Path {
 
 /// A name server on a free port, its file in `dir`; returns its address.
 pub(crate) async fn name_server(dir: &Path) -> (NamesrvController, String) {
+    name_server_in(Env::os(), dir).await
+}
+
+/// The same in an environment.
+pub(crate) async fn name_server_in(env: Env, dir: &Path) -> (NamesrvController, String) {
     let kv_config_path = dir.join("kvConfig.json");
     let config = NamesrvConfig { listen_port: 0, kv_config_path, ..NamesrvConfig::default() };
-    let namesrv = NamesrvController::start(Env::os(), config).await.unwrap();
+    let namesrv = NamesrvController::start(env, config).await.unwrap();
     let addr = format!("127.0.0.1:{}", namesrv.local_addr().port());
     (namesrv, addr)
 }

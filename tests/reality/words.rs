@@ -34,12 +34,30 @@ fn ends(settings: &BrokerSettings) -> (Option<i32>, String) {
 fn a_protection_that_is_not_there_refuses_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
-    settings.more.push("aclEnable=true".to_owned());
+    settings.more.push("authorizationEnabled=true".to_owned());
     let (code, said) = ends(&settings);
     assert_eq!(code, Some(64), "{said}");
-    let wanted = "aclEnable = true asks for access control, which is not built yet: every client could \
-                  read, write and administer everything; the broker does not start";
+    let wanted = "authorizationEnabled = true asks for the access control of RocketMQ 5, which is not there: every \
+                  client could read, write and administer everything; the broker does not start";
     assert!(said.starts_with("mqbroker: ") && said.ends_with(wanted), "{said}");
+    assert!(!settings.store_dir.join("lock").exists(), "nothing was written");
+}
+
+#[test]
+fn access_control_without_accounts_refuses_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.more.push("aclEnable=true".to_owned());
+    settings.more.push(format!("rocketmqHome={}", dir.path().display()));
+    let (code, said) = ends(&settings);
+    assert_eq!(code, Some(64), "{said}");
+    let file = dir.path().join("conf/plain_acl.yml");
+    let wanted = format!(
+        "mqbroker: aclEnable=true, but {} cannot be read: No such file or directory (os error 2); without accounts \
+         the broker does not start",
+        file.display()
+    );
+    assert_eq!(said, wanted);
     assert!(!settings.store_dir.join("lock").exists(), "nothing was written");
 }
 

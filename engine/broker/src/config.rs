@@ -129,6 +129,13 @@ pub struct BrokerConfig {
     /// `flushDelayOffsetInterval`: how long delay offsets may be newer than their file.
     pub flush_delay_offset_interval_ms: u64,
 
+    /// `aclEnable`: requests are asked for a signature and permissions.
+    pub acl_enable: bool,
+    /// `rocketmqHome`: below it are the files of accounts.
+    pub rocketmq_home: Option<PathBuf>,
+    /// `rocketmq.acl.plain.file`, below `rocketmqHome`. More files may be in `conf/acl`.
+    pub acl_plain_file: PathBuf,
+
     /// How much is kept for peers.
     pub limits: BrokerLimits,
 }
@@ -191,6 +198,9 @@ impl BrokerConfig {
             transaction_check_max: 15,
             transaction_check_interval_ms: 60_000,
             flush_delay_offset_interval_ms: 10_000,
+            acl_enable: false,
+            rocketmq_home: None,
+            acl_plain_file: PathBuf::from("conf/plain_acl.yml"),
             limits: BrokerLimits::default(),
         }
     }

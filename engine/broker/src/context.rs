@@ -20,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::acl_service::AclService;
 use crate::client_channel::ClientChannelInfo;
 use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
@@ -44,6 +45,8 @@ use crate::work_queue::WorkQueues;
 pub(crate) struct BrokerContext {
     pub(crate) env: Env,
     pub(crate) config: BrokerConfig,
+    /// Without it everybody may do everything.
+    pub(crate) acl: Option<Arc<AclService>>,
     pub(crate) store: Arc<MessageStore>,
     pub(crate) ha: Arc<HaService>,
     pub(crate) topics: TopicConfigManager,

@@ -2,7 +2,7 @@
 //!
 //! `role` makes a master a slave, or the other way round, meanwhile.
 //!
-//! Start: topics, groups and offsets are read; the store opens and recovers; a master asks the
+//! Start: the accounts of the access control, topics, groups and offsets are read; the store opens and recovers; a master asks the
 //! slaves for consumer offsets; both client ports are listened on; replication starts; the broker
 //! registers at all name servers; then periodically.
 //!
@@ -34,6 +34,7 @@ use mq_store::metadata_file::settle_metadata;
 use mq_store::role::RoleWatch;
 use tokio::sync::Notify;
 
+use crate::acl_service::AclService;
 use crate::client_housekeeping::ClientHousekeepingService;
 use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
@@ -74,7 +75,7 @@ impl BrokerController {
     /// Starts a broker. `haListenPort` becomes `listenPort + 1`, whatever it was.
     ///
     /// # Errors
-    /// When the store does not open or a port cannot be had.
+    /// When the store does not open, a port cannot be had, or access control is asked for and its files cannot be used.
     pub fn start(
         env: Env,
         config: BrokerConfig,
@@ -181,6 +182,7 @@ async fn start(
         return Err(BrokerError::ListenPort(port));
     }
     store_config.ha_listen_port = port + 1;
+    let acl = AclService::load(&env, &config)?.map(Arc::new);
     let role = RoleWatch::new(store_config.broker_role);
     let topics = TopicConfigManager::load(&env, &config, &store_config, &role)?;
     let groups = SubscriptionGroupManager::load(&env, &config, &store_config, &role)?;
@@ -202,7 +204,7 @@ async fn start(
     let tables = (Arc::clone(&offsets), Arc::clone(&delay_offsets));
     let guard = Arc::new(OffsetGuard::new(Arc::clone(&store), tables.0, tables.1, probe));
     let oracle = prefix_oracle(&outer_api, &master_addr, &guard);
-    let ha = HaService::new(&env, &store, Some(oracle));
+    let ha = HaService::new(&replication_env(&env), &store, Some(oracle));
     guard.watch(&ha);
 
     let limits = config.limits.clone();
@@ -212,6 +214,7 @@ async fn start(
         queue_rng: Mutex::new(env.rng.stream("broker.queue")),
         env,
         config,
+        acl,
         store,
         ha,
         topics,
@@ -244,6 +247,14 @@ async fn start(
             context.outer_api.shutdown().await;
             Err(error)
         }
+    }
+}
+
+/// As in 4.9 replication is not encrypted, whatever clients' connections are.
+fn replication_env(env: &Env) -> Env {
+    match env.net.unencrypted() {
+        Some(net) => Env { net, ..env.clone() },
+        None => env.clone(),
     }
 }
 
@@ -340,6 +351,9 @@ fn start_services(
     let offsets = Arc::clone(&context.offsets);
     tasks.spawn_until_cancelled("consumer offset persist", offsets.run(interval));
     tasks.spawn_until_cancelled("client housekeeping", housekeeping.run());
+    if let Some(acl) = &context.acl {
+        tasks.spawn_until_cancelled("acl file watch", Arc::clone(acl).watch());
+    }
 }
 
 /// How a slave asks its master about its log: at the master's main port. What is then beyond the

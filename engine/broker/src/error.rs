@@ -27,6 +27,9 @@ pub enum BrokerError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Access control is asked for, and its files cannot be used.
+    #[error("{0}")]
+    Acl(String),
     /// A port that leaves no room for the two derived from it.
     #[error(
         "listenPort {0} leaves no room for the ports 2 below and 1 above it: set one from 3 to 65534"

@@ -16,6 +16,7 @@
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
 //!   `client_housekeeping`: its clients; `subscription` what they want;
 //!   `rebalance_lock_manager` who of them may consume in order;
+//! - `acl_service` who may ask for what, over the files of accounts;
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
@@ -70,6 +71,8 @@ mod subscription;
 mod client_housekeeping;
 
 mod rebalance_lock_manager;
+
+mod acl_service;
 
 mod pull_request_hold;
 

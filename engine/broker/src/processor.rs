@@ -2,6 +2,7 @@
 //!
 //! Both ports answer the same codes, except that pulls are answered by the main port only.
 
+mod acl_config;
 mod admin;
 mod client_manage;
 mod consume_stats;
@@ -39,7 +40,11 @@ pub(crate) fn tables(
     pulls: &Arc<PullMessageProcessor>,
 ) -> [ProcessorTable; 2] {
     let shared = || Arc::clone(context);
-    let fast = ProcessorTable::default()
+    let table = match &context.acl {
+        Some(acl) => ProcessorTable::default().guarded_by(Arc::clone(acl) as Arc<_>),
+        None => ProcessorTable::default(),
+    };
+    let fast = table
         .register(
             &[Code::SEND_MESSAGE, Code::SEND_MESSAGE_V2, Code::SEND_BATCH_MESSAGE],
             Arc::new(send_message::SendMessageProcessor::new(shared())),
@@ -84,6 +89,16 @@ pub(crate) fn tables(
         .register(
             &[Code::QUERY_MESSAGE, Code::VIEW_MESSAGE_BY_ID],
             Arc::new(query_message::QueryMessageProcessor::new(shared())),
+        )
+        .register(
+            &[
+                Code::UPDATE_AND_CREATE_ACL_CONFIG,
+                Code::DELETE_ACL_CONFIG,
+                Code::GET_BROKER_CLUSTER_ACL_INFO,
+                Code::UPDATE_GLOBAL_WHITE_ADDRS_CONFIG,
+                Code::GET_BROKER_CLUSTER_ACL_CONFIG,
+            ],
+            Arc::new(acl_config::AclConfigProcessor::new(shared())),
         )
         .register(&[CHECK_LOG_PREFIX], Arc::new(log_prefix::LogPrefixProcessor::new(shared())))
         .register_default(Arc::new(admin::AdminBrokerProcessor::new(shared())));

@@ -21,7 +21,7 @@
 //! | [`idempotence`] | [`Deduplicator`](idempotence::Deduplicator): a listener gets each business key once |
 //! | `consumer_admin` | what operators ask of a consumer |
 //!
-//! Not here: TLS, message traces, tools for operators.
+//! Not here: TLS, which is the environment's (`mq_tls::encrypted`), message traces, tools for operators.
 
 pub mod error;
 

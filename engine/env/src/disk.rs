@@ -92,6 +92,16 @@ pub trait Disk: Send + Sync {
     /// `StorageFull`, and what the operating system says; the file may then hold a part of `data`.
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()>;
 
+    /// Creates `path` without a byte and with the access rights of `model`, before what nobody else may read is
+    /// written to it. A disk without access rights, as the simulated one is, does nothing.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn create_like(&self, model: &Path, path: &Path) -> io::Result<()> {
+        let _ = (model, path);
+        Ok(())
+    }
+
     /// Makes a file's content and size, or a directory's entries, durable.
     ///
     /// # Errors

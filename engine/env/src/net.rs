@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +29,12 @@ pub trait Net: Send + Sync {
     /// # Errors
     /// `AddrInUse`, and what the operating system says.
     fn bind(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>>;
+
+    /// The same sockets without what encrypts them, for connections that RocketMQ never encrypts; `None` if nothing
+    /// does.
+    fn unencrypted(&self) -> Option<Arc<dyn Net>> {
+        None
+    }
 
     /// The address by which other machines reach this one (the default of `brokerIP1`).
     fn local_ip(&self) -> IpAddr;

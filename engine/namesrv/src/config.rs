@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mq_env::net::any_addr;
-use mq_protocol::properties_file::{PropertiesError, PropertiesFile, PropertyEntry};
+use mq_protocol::properties_file::{PropertiesFile, PropertyEntry};
 use mq_remoting::RemotingServerConfig;
 
 use crate::limits::NamesrvLimits;
@@ -39,9 +39,6 @@ impl Default for NamesrvConfig {
 /// Why a configuration file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NamesrvConfigError {
-    /// The file is not in the format of Java properties.
-    #[error(transparent)]
-    Properties(#[from] PropertiesError),
     /// A value does not parse.
     #[error("line {line}: {key} = {value:?} is no {expected}")]
     Value {
@@ -57,13 +54,16 @@ pub enum NamesrvConfigError {
 }
 
 impl NamesrvConfig {
-    /// Takes over what the bytes of a `.properties` file say; keys it does not know are returned.
+    /// Takes over what a `.properties` file says; keys it does not know are returned.
     ///
     /// # Errors
     /// See [`NamesrvConfigError`].
-    pub fn apply(&mut self, properties: &[u8]) -> Result<Vec<PropertyEntry>, NamesrvConfigError> {
+    pub fn apply(
+        &mut self,
+        file: &PropertiesFile,
+    ) -> Result<Vec<PropertyEntry>, NamesrvConfigError> {
         let mut unknown = Vec::new();
-        for entry in PropertiesFile::parse(properties)?.entries() {
+        for entry in file.entries() {
             let key = self.keys().into_iter().find(|(name, _)| *name == entry.key);
             let Some((_, field)) = key else {
                 unknown.push(entry.clone());
@@ -157,11 +157,15 @@ impl Field<'_> {
 mod tests {
     use super::*;
 
+    fn file(text: &str) -> PropertiesFile {
+        PropertiesFile::parse(text.as_bytes()).unwrap()
+    }
+
     #[test]
     fn a_file_overrides_defaults_and_unknown_keys_are_named() {
         let mut config = NamesrvConfig::default();
-        let text = b"listenPort = 19876\r\nkvConfigPath=/data/kv.json\nclusterTest: false\n";
-        let unknown = config.apply(text).unwrap();
+        let text = "listenPort = 19876\r\nkvConfigPath=/data/kv.json\nclusterTest: false\n";
+        let unknown = config.apply(&file(text)).unwrap();
         let unknown: Vec<_> = unknown.iter().map(|entry| (entry.line, &*entry.key)).collect();
         assert_eq!(unknown, [(3, "clusterTest")]);
         assert_eq!(config.listen_port, 19876);
@@ -171,17 +175,18 @@ mod tests {
 
     #[test]
     fn a_value_that_does_not_parse_is_an_error_with_its_line() {
-        let error = NamesrvConfig::default().apply(b"# ports\nlistenPort=98765\n").unwrap_err();
+        let error =
+            NamesrvConfig::default().apply(&file("# ports\nlistenPort=98765\n")).unwrap_err();
         assert_eq!(error.to_string(), "line 2: listenPort = \"98765\" is no port number");
     }
 
     #[test]
     fn what_is_printed_is_read_again() {
         let mut config = NamesrvConfig::default();
-        config.apply(b"kvConfigBytesMax=7\nserverConnectionsMax=3\nlistenPort=1").unwrap();
+        config.apply(&file("kvConfigBytesMax=7\nserverConnectionsMax=3\nlistenPort=1")).unwrap();
         assert_eq!((config.limits.kv_bytes_max, config.server.connections_max), (7, 3));
         let mut again = NamesrvConfig::default();
-        assert_eq!(again.apply(config.to_properties().as_bytes()).unwrap(), []);
+        assert_eq!(again.apply(&file(&config.to_properties())).unwrap(), []);
         assert_eq!(again, config);
     }
 }

@@ -7,6 +7,7 @@
 #[macro_use]
 mod declare;
 
+pub mod acl;
 pub mod cluster;
 pub mod connection;
 pub mod consume_stats;

@@ -7,6 +7,7 @@
 #[macro_use]
 mod declare;
 
+pub mod acl;
 pub mod admin;
 pub mod client;
 pub mod log_prefix;

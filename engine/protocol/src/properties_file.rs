@@ -141,6 +141,14 @@ impl PropertiesFile {
         self.entries.push(PropertyEntry { key, value, line: NOT_FROM_FILE });
     }
 
+    /// Takes out the entries in force that `pick` picks, and with them what they override.
+    pub fn take(&mut self, pick: impl Fn(&PropertyEntry) -> bool) -> Vec<PropertyEntry> {
+        let (taken, kept) = std::mem::take(&mut self.entries).into_iter().partition(&pick);
+        self.entries = kept;
+        self.overridden.retain(|overridden| !pick(&overridden.entry));
+        taken
+    }
+
     /// Of equal keys the last one is in force, each earlier one is overridden by the next.
     fn of_written(written: Vec<PropertyEntry>) -> Self {
         let mut next_with_key = BTreeMap::new();

@@ -348,6 +348,14 @@ impl Connection {
         }
     }
 
+    /// A stream that encrypts may have taken more than it has written yet. It wakes the task when it can go on.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        match pin!(self.stream.flush()).poll(cx) {
+            Poll::Ready(Err(error)) => Err(CloseReason::Io(error.to_string())),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Written, CloseReason> {
         let (mut active, mut progressed) = (false, false);
         loop {
@@ -356,6 +364,7 @@ impl Connection {
                     self.write_buf = BytesMut::new();
                 }
                 if !self.channel.take_out_or_park(&mut self.write_buf, cx.waker()) {
+                    self.flush(cx)?;
                     return Ok(Written { active, unfinished: false, progressed });
                 }
                 progressed = active;

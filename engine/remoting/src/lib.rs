@@ -26,7 +26,7 @@
 //! * A panic of a processor is not caught: it ends the process like that of any other task. What
 //!   the outside can cause is a [`ProcessError`] and becomes a reply.
 //!
-//! Not here: TLS, the choice among name servers.
+//! Not here: TLS, which is a net before the net (`mq-tls`), the choice among name servers.
 
 pub mod error;
 
@@ -51,7 +51,7 @@ pub use client::{RemotingClient, RemotingClientConfig, RpcHook};
 pub use error::{CloseReason, RemotingError};
 pub use log_limit::LogLimit;
 pub use processor::{
-    ProcessError, ProcessOutcome, ProcessResult, ProcessorTable, RequestProcessor,
+    ProcessError, ProcessOutcome, ProcessResult, ProcessorTable, RequestGuard, RequestProcessor,
 };
 pub use responder::Responder;
 pub use server::{ConnectionListener, RemotingServer, RemotingServerConfig};

@@ -1,4 +1,5 @@
-//! [`RequestProcessor`], what answers requests, and [`ProcessorTable`], which one answers which code.
+//! [`RequestProcessor`], what answers requests, [`RequestGuard`], who may ask at all, and [`ProcessorTable`], which one
+//! answers which code.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,9 +89,19 @@ impl From<ProcessError> for RemotingCommand {
     }
 }
 
+/// Looks at every request before it is answered (what Java does with `RPCHook.doBeforeRequest` at a server).
+pub trait RequestGuard: Send + Sync {
+    /// Whether `request`, which came by `channel`, may be answered.
+    ///
+    /// # Errors
+    /// A [`ProcessError`] is sent as the reply, and the request is dropped.
+    fn admit(&self, channel: &Channel, request: &RemotingCommand) -> Result<(), ProcessError>;
+}
+
 /// Which processor answers which request code.
 #[derive(Clone, Default)]
 pub struct ProcessorTable {
+    guard: Option<Arc<dyn RequestGuard>>,
     by_code: BTreeMap<i32, Arc<dyn RequestProcessor>>,
     default: Option<Arc<dyn RequestProcessor>>,
 }
@@ -105,6 +116,13 @@ impl ProcessorTable {
         self
     }
 
+    /// Lets nothing pass that `guard` does not admit, whatever its code is.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Arc<dyn RequestGuard>) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
     /// Lets `processor` answer every other request. Without one they are answered
     /// REQUEST_CODE_NOT_SUPPORTED.
     #[must_use]
@@ -115,6 +133,9 @@ impl ProcessorTable {
 
     /// Lets the table's processor answer `request`.
     pub(crate) fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
+        if let Some(guard) = &self.guard {
+            guard.admit(channel, &request)?;
+        }
         match self.by_code.get(&request.code).or(self.default.as_ref()) {
             Some(processor) => processor.process(channel, request),
             None => Err(not_supported(request.code)),

@@ -222,6 +222,12 @@ impl BrokerConf {
         let errors = found.iter().filter(|finding| finding.severity == Severity::Error);
         let bad_keys = errors.map(|finding| finding.key.clone()).collect();
         findings.extend(found.into_iter().map(|finding| Finding::of_key(&file.name, finding)));
+        if let Some(entry) = file.properties.get("aclEnable").filter(|_| config.acl_enable) {
+            let text = "aclEnable = true: no client of the runs has an account, so that they are told without access \
+                        control";
+            let place = Place::of_entry(&file.name, entry.line, &entry.key, &entry.value);
+            findings.push(Finding::warning(FindingKind::WithoutAccessControl, text, vec![place]));
+        }
         BrokerConf {
             stem: file.stem,
             file_name: file.name,

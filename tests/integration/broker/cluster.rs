@@ -23,30 +23,30 @@ use staticfire_world::world::{
     MachineConfig, MachineHandle, ProcessContext, ProcessHandle, World, WorldConfig, WorldHandle,
 };
 
-pub(super) const NAMESRV: &str = "ns:9876";
+pub(crate) const NAMESRV: &str = "ns:9876";
 const PORT: u16 = 10_911;
 
 /// A world with a name server and a client.
-pub(super) struct Cluster {
-    pub(super) world: WorldHandle,
-    pub(super) client: RemotingClient,
-    pub(super) namesrv: ProcessHandle,
+pub(crate) struct Cluster {
+    pub(crate) world: WorldHandle,
+    pub(crate) client: RemotingClient,
+    pub(crate) namesrv: ProcessHandle,
 }
 
 /// A broker of a [`Cluster`].
-pub(super) struct Broker {
-    pub(super) machine: MachineHandle,
-    pub(super) process: ProcessHandle,
+pub(crate) struct Broker {
+    pub(crate) machine: MachineHandle,
+    pub(crate) process: ProcessHandle,
     /// Main address.
-    pub(super) addr: String,
+    pub(crate) addr: String,
     /// Address of the fast port.
-    pub(super) fast_addr: String,
+    pub(crate) fast_addr: String,
     config: BrokerConfig,
     store_config: StoreConfig,
 }
 
 impl Cluster {
-    pub(super) fn new(world: WorldHandle) -> Self {
+    pub(crate) fn new(world: WorldHandle) -> Self {
         let machine = world.add_machine("ns", MachineConfig::default());
         let namesrv = machine.add_process("namesrv", |context| async move {
             let config = NamesrvConfig::default();
@@ -61,7 +61,7 @@ impl Cluster {
     }
 
     /// A master called `a`, running, with settings changed by `edit`.
-    pub(super) async fn master(
+    pub(crate) async fn master(
         &self,
         edit: impl FnOnce(&mut BrokerConfig, &mut StoreConfig),
     ) -> Broker {
@@ -71,14 +71,14 @@ impl Cluster {
     }
 
     /// A slave of `a`, running.
-    pub(super) async fn slave(&self) -> Broker {
+    pub(crate) async fn slave(&self) -> Broker {
         let broker = self.broker("a", 1, BrokerRole::Slave, |_, _| {});
         broker.start().await;
         broker
     }
 
     /// A broker that does not run yet, on the machine `name-id`.
-    pub(super) fn broker(
+    pub(crate) fn broker(
         &self,
         name: &str,
         broker_id: u64,
@@ -103,12 +103,12 @@ impl Cluster {
     }
 
     /// The reply to `request`.
-    pub(super) async fn ask(&self, addr: &str, request: RemotingCommand) -> RemotingCommand {
+    pub(crate) async fn ask(&self, addr: &str, request: RemotingCommand) -> RemotingCommand {
         self.client.invoke_async(addr, request, Duration::from_secs(60)).await.unwrap()
     }
 
     /// The reply to a request with a header and without a body.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         addr: &str,
         code: i32,
@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     /// Sends one message and returns its queue offset.
-    pub(super) async fn send(&self, addr: &str, topic: &str, body: &'static str) -> i64 {
+    pub(crate) async fn send(&self, addr: &str, topic: &str, body: &'static str) -> i64 {
         let request = send_request(&send_header(topic), body);
         let response = self.ask(addr, request).await;
         assert_eq!(response.code, ResponseCode::SUCCESS, "{:?}", response.remark);
@@ -126,14 +126,14 @@ impl Cluster {
     }
 
     /// Makes a topic of four queues.
-    pub(super) async fn create_topic(&self, broker: &Broker, topic: &str) {
+    pub(crate) async fn create_topic(&self, broker: &Broker, topic: &str) {
         let header = CreateTopicRequestHeader::new(topic, 4);
         let code = RequestCode::UPDATE_AND_CREATE_TOPIC;
         assert_eq!(self.call(&broker.addr, code, &header).await.code, ResponseCode::SUCCESS);
     }
 
     /// The power of a broker's machine fails and comes back: nothing is left that was not synced.
-    pub(super) fn power_cycle(&self, broker: &Broker) {
+    pub(crate) fn power_cycle(&self, broker: &Broker) {
         broker.machine.power_loss_worst();
         broker.machine.power_on();
         // The client would find out by itself, with its next request.
@@ -142,7 +142,7 @@ impl Cluster {
     }
 
     /// What happened so far that `pick` picks.
-    pub(super) fn events<T>(&self, pick: impl Fn(&TraceEvent) -> Option<T>) -> Vec<T> {
+    pub(crate) fn events<T>(&self, pick: impl Fn(&TraceEvent) -> Option<T>) -> Vec<T> {
         let picked = |records: &[staticfire_world::trace::TraceRecord]| {
             records.iter().filter_map(|record| pick(&record.event)).collect()
         };
@@ -152,7 +152,7 @@ impl Cluster {
 
 impl Broker {
     /// Starts the broker and waits until it serves.
-    pub(super) async fn start(&self) {
+    pub(crate) async fn start(&self) {
         self.process.start();
         let env = self.process.env().unwrap();
         for _ in 0..1_000 {
@@ -166,24 +166,24 @@ impl Broker {
     }
 
     /// Stops the broker in order.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.process.stop(Duration::from_secs(60)).await;
     }
 
     /// What it starts with.
-    pub(super) fn settings(&self) -> (BrokerConfig, StoreConfig) {
+    pub(crate) fn settings(&self) -> (BrokerConfig, StoreConfig) {
         (self.config.clone(), self.store_config.clone())
     }
 
     /// Changes the settings from the next start on.
-    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut BrokerConfig, &mut StoreConfig)) {
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut BrokerConfig, &mut StoreConfig)) {
         edit(&mut self.config, &mut self.store_config);
         self.process.set_main(main_of(self.config.clone(), self.store_config.clone()));
     }
 }
 
 /// Runs a scenario in a world whose kernels write nothing back by themselves.
-pub(super) fn test_without_writeback(seed: u64, scenario: impl AsyncFnOnce(WorldHandle)) {
+pub(crate) fn test_without_writeback(seed: u64, scenario: impl AsyncFnOnce(WorldHandle)) {
     let config = WorldConfig { writeback_interval_ms: 0, ..WorldConfig::default() };
     let run = World::run(config, seed, scenario);
     assert!(run.failures.is_empty(), "{:?}\n{}", run.failures, run.trace);
@@ -191,7 +191,7 @@ pub(super) fn test_without_writeback(seed: u64, scenario: impl AsyncFnOnce(World
 }
 
 /// Tells `broker` of the groups of a client; the reply.
-pub(super) async fn heartbeat(
+pub(crate) async fn heartbeat(
     client: &RemotingClient,
     broker: &Broker,
     data: &HeartbeatData,
@@ -202,7 +202,7 @@ pub(super) async fn heartbeat(
 }
 
 /// A client on a machine of its own, which lets `processors` answer what servers ask.
-pub(super) fn new_client(
+pub(crate) fn new_client(
     world: &WorldHandle,
     name: &str,
     processors: ProcessorTable,
@@ -216,7 +216,7 @@ pub(super) fn new_client(
 }
 
 /// A client of the name server, and its machine.
-pub(super) fn new_instance(world: &WorldHandle, name: &str) -> (MachineHandle, ClientInstance) {
+pub(crate) fn new_instance(world: &WorldHandle, name: &str) -> (MachineHandle, ClientInstance) {
     let machine = world.add_machine(name, MachineConfig::default());
     let process = machine.add_process(name, |context: ProcessContext| async move {
         context.shutdown.cancelled().await;
@@ -246,7 +246,7 @@ fn main_of(
 }
 
 /// A send to queue 0.
-pub(super) fn send_header(topic: &str) -> SendMessageRequestHeader {
+pub(crate) fn send_header(topic: &str) -> SendMessageRequestHeader {
     SendMessageRequestHeader {
         producer_group: "P".to_owned(),
         topic: topic.to_owned(),
@@ -258,7 +258,7 @@ pub(super) fn send_header(topic: &str) -> SendMessageRequestHeader {
     }
 }
 
-pub(super) fn send_request(
+pub(crate) fn send_request(
     header: &SendMessageRequestHeader,
     body: &'static str,
 ) -> RemotingCommand {
@@ -266,7 +266,7 @@ pub(super) fn send_request(
 }
 
 /// A pull of queue 0 for everything from `queue_offset` on, which does not wait.
-pub(super) fn pull_header(group: &str, topic: &str, queue_offset: i64) -> PullMessageRequestHeader {
+pub(crate) fn pull_header(group: &str, topic: &str, queue_offset: i64) -> PullMessageRequestHeader {
     PullMessageRequestHeader {
         consumer_group: group.to_owned(),
         topic: topic.to_owned(),
@@ -280,7 +280,7 @@ pub(super) fn pull_header(group: &str, topic: &str, queue_offset: i64) -> PullMe
 }
 
 /// A pull of queue 0 of T that may be held for `suspend_ms`.
-pub(super) fn waiting(queue_offset: i64, suspend_ms: i64) -> PullMessageRequestHeader {
+pub(crate) fn waiting(queue_offset: i64, suspend_ms: i64) -> PullMessageRequestHeader {
     PullMessageRequestHeader {
         sys_flag: PullSysFlag::SUBSCRIPTION | PullSysFlag::SUSPEND,
         suspend_timeout_ms: suspend_ms,
@@ -288,10 +288,10 @@ pub(super) fn waiting(queue_offset: i64, suspend_ms: i64) -> PullMessageRequestH
     }
 }
 
-pub(super) fn subscription(topic: &str, tags: &str, version: i64) -> SubscriptionData {
+pub(crate) fn subscription(topic: &str, tags: &str, version: i64) -> SubscriptionData {
     SubscriptionData::by_tags(topic, tags, version).unwrap()
 }
 
-pub(super) async fn seconds(seconds: u64) {
+pub(crate) async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }

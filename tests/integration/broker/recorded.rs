@@ -25,7 +25,7 @@ const NOT_SERVED_YET: [i32; 6] = [
 ];
 
 /// Requests and responses of one scenario's connections to brokers, in order.
-fn exchanges(scenario: &str) -> Vec<(Row, RemotingCommand)> {
+pub(super) fn exchanges(scenario: &str) -> Vec<(Row, RemotingCommand)> {
     let rows: Vec<Row> = rows()
         .into_iter()
         .filter(|row| row.scenario == scenario && !row.conn.contains("namesrv"))

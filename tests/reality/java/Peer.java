@@ -6,12 +6,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
 
+import org.apache.rocketmq.acl.common.AclClientRPCHook;
+import org.apache.rocketmq.acl.common.SessionCredentials;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -23,6 +27,7 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.remoting.RPCHook;
 
 /**
  * A client of Apache RocketMQ as a process: the twin of tests/peer, which is ours, with the same command line
@@ -39,6 +44,8 @@ public final class Peer {
             int equals = arguments[i].indexOf('=');
             peer.args.put(arguments[i].substring(0, equals), arguments[i].substring(equals + 1));
         }
+        // Before the client's classes look.
+        System.setProperty("tls.enable", peer.args.getOrDefault("tls", "false"));
         switch (arguments[0]) {
             case "consume":
                 peer.consume();
@@ -103,8 +110,15 @@ public final class Peer {
         return new String(message.getBody(), StandardCharsets.UTF_8);
     }
 
+    /** What signs its requests, if it has an account. */
+    private RPCHook credentials() {
+        return args.containsKey("access_key")
+            ? new AclClientRPCHook(new SessionCredentials(get("access_key"), get("secret_key"))) : null;
+    }
+
     DefaultMQPushConsumer consumer(String instance) throws Exception {
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(get("group"));
+        DefaultMQPushConsumer consumer =
+            new DefaultMQPushConsumer(get("group"), credentials(), new AllocateMessageQueueAveragely());
         consumer.setNamesrvAddr(get("namesrv"));
         consumer.setInstanceName(instance);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
@@ -214,7 +228,7 @@ public final class Peer {
     /** Sends one by one, as a batch, or by the hash of a key. */
     private void send() throws Exception {
         System.setProperty("rocketmq.message.compressType", args.getOrDefault("compress", "ZLIB"));
-        DefaultMQProducer producer = start(new DefaultMQProducer(get("group")));
+        DefaultMQProducer producer = start(new DefaultMQProducer(get("group"), credentials()));
         List<Message> batch = new ArrayList<>();
         for (int number = 0; number < number("count", 1); number++) {
             Message message = message(number);
@@ -224,7 +238,15 @@ public final class Peer {
                 String key = "order" + number % number("keys", 1);
                 saySent(producer.send(message, new SelectMessageQueueByHash(), key), body(message));
             } else {
-                saySent(producer.send(message), body(message));
+                try {
+                    saySent(producer.send(message), body(message));
+                } catch (MQClientException e) {
+                    // Who has an account may have the wrong one.
+                    if (!args.containsKey("access_key") || e.getCause() == null) {
+                        throw e;
+                    }
+                    say("refused", e.getCause().getMessage().replace('\n', ' '));
+                }
             }
         }
         if (!batch.isEmpty()) {

@@ -20,11 +20,9 @@ const LONG_SIZE: ValueType = Long(1, i64::MAX);
 const LONG_COUNT: ValueType = Long(0, i64::MAX);
 const UNREAD: KeyStatus = Ignored(Instead::Text("has a setter, but no code of 4.9 reads it"));
 
-const ACL: &str = "asks for access control, which is not built yet: every client could read, write and \
-                   administer everything";
-/// What a key of any name that begins with `tls` asks for.
+/// What a key of any name that begins with `tls` asks for. Of these `mqbroker` has taken out what it knows (`mq-tls`).
 pub(crate) const TLS: &str =
-    "asks for encrypted connections, which are not built yet: everything would travel in the clear";
+    "asks for encrypted connections, which are not made here: everything would travel in the clear";
 const PLUG_IN: &str =
     "names a plug-in, which is not loaded: what it does with messages would not be done";
 const READ_ONLY_PATHS: &str = "names directories of CommitLog files, which are not read: their messages \
@@ -73,7 +71,7 @@ static UNREAD_KEYS: [ConfigKey; 8] = [
 
 /// What 4.9 reads from system properties (`-Drocketmq.broker.diskSpaceWarningLevelRatio=0.90`), 5.x
 /// from the file, in percent; and this engine's own keys.
-static OURS: [ConfigKey; 5] = [
+static OURS: [ConfigKey; 6] = [
     row(
         "diskSpaceWarningLevelRatio",
         PERCENT,
@@ -85,6 +83,12 @@ static OURS: [ConfigKey; 5] = [
         PERCENT,
         "85",
         Obeyed(Field::U64(|s| &mut s.store.disk_space_clean_forcibly_ratio)),
+    ),
+    row(
+        "rocketmq.acl.plain.file",
+        Text,
+        "conf/plain_acl.yml",
+        Obeyed(Field::Path(|s| &mut s.broker.acl_plain_file)),
     ),
     row(
         "haMaxDivergedBytes",

@@ -1,5 +1,7 @@
 //! Rules over several keys of one file, and what happens instead of obeying a key.
 
+use std::path::PathBuf;
+
 use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, as_written};
 use mq_store::config::{BrokerRole, FlushDiskType};
 
@@ -23,6 +25,9 @@ pub(super) fn check(
     findings.extend(transient_pool(file, settings));
     findings.extend(permission(file, settings));
     findings.extend(dledger(file));
+    // Without access control nothing is read there.
+    let home = file.get("rocketmqHome").map(|entry| entry.value.trim_end());
+    settings.broker.rocketmq_home = home.filter(|it| !it.is_empty()).map(PathBuf::from);
     if !has_error(findings, &["brokerRole", "brokerId", "enableDLegerCommitLog"]) {
         findings.extend(role_and_id(file, settings));
     }

@@ -101,6 +101,10 @@ impl<T: DiskLayer> Disk for T {
         self.below().write(path, data)
     }
 
+    fn create_like(&self, model: &Path, path: &Path) -> io::Result<()> {
+        self.below().create_like(model, path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.below().rename(from, to)
     }

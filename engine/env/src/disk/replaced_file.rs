@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::Disk;
 use crate::plant::{Plant, planted_on_this_thread};
 
-/// Replaces `path` by `content`; the version before stays as `<path>.bak` if `is_sound` says so. One writer
+/// Replaces `path` by `content`, with the access rights that it has; the version before stays as `<path>.bak` if `is_sound` says so. One writer
 /// per path at a time.
 ///
 /// # Errors
@@ -35,6 +35,9 @@ pub async fn replace_file(
     }
     for parent in parents {
         disk.sync(&parent).await?;
+    }
+    if disk.stat(path).is_ok() {
+        disk.create_like(path, &side)?;
     }
     disk.write(&side, content)?;
     if !planted_on_this_thread(Plant::MetadataRenamedBeforeSync) {

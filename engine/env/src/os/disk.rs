@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -91,6 +91,13 @@ impl Disk for OsDisk {
 
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         fs::write(path, data)
+    }
+
+    fn create_like(&self, model: &Path, path: &Path) -> io::Result<()> {
+        let permissions = fs::metadata(model)?.permissions();
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.set_permissions(permissions)
     }
 
     fn sync<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<()>> {

@@ -56,6 +56,8 @@ pub enum FindingKind {
     SyncMasterWithoutSlave,
     /// Master and slave flush differently.
     FlushModesDiffer,
+    /// Access control is asked for, and no run has it.
+    WithoutAccessControl,
 }
 
 /// A line, a file or an argument that a finding is about.

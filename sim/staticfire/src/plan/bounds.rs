@@ -192,7 +192,11 @@ fn properties(plan: &Plan) -> Result<(), Nonsense> {
     for (key, value) in &plan.cluster.properties {
         file.set(key, value);
     }
-    let (_, _, findings) = BrokerConfig::parse(&file, &local_defaults("a"));
+    let (config, _, findings) = BrokerConfig::parse(&file, &local_defaults("a"));
+    if config.acl_enable {
+        let key = "cluster.properties.aclEnable";
+        return Err(Nonsense::new(key, "no client of a story has an account (allowed: false)"));
+    }
     let complaint = findings.into_iter().find(|it| {
         let is_known = plan.cluster.properties.contains_key(&it.key);
         let is_typo = it.severity == Severity::Warning && it.suggestion.is_some();
@@ -272,6 +276,11 @@ least = { lost = 0 }
             ("\"ASYNC_FLUSH\"", "\"async\"", "allowed: SYNC_FLUSH, ASYNC_FLUSH"),
             ("haSlaveFallbehindMax", "haSlaveFallBehindMx", "did you mean haSlaveFallbehindMax?"),
             ("\"1000\"", "\"many\"", "line 7: cluster.properties.haSlaveFallbehindMax"),
+            (
+                "haSlaveFallbehindMax = \"1000\"",
+                "aclEnable = \"true\"",
+                "line 7: cluster.properties.aclEnable: no client of a story has an account",
+            ),
             (
                 "{ lost = 0 }",
                 "{ losst = 0 }",

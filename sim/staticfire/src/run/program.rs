@@ -101,7 +101,7 @@ impl Configured {
         for (key, value) in &properties {
             file.set(key, value);
         }
-        let (broker, mut store, findings) = BrokerConfig::parse(&file, &local_defaults(name));
+        let (mut broker, mut store, findings) = BrokerConfig::parse(&file, &local_defaults(name));
         if let Some(error) = findings.iter().find(|finding| finding.severity == Severity::Error) {
             return Err(StandError::Property {
                 process: name.to_owned(),
@@ -110,6 +110,8 @@ impl Configured {
                 why: error.text.clone(),
             });
         }
+        // No client of the stand has an account; `conf` says so.
+        broker.acl_enable = false;
         store.upstream = upstream.iter().copied().collect();
         store.plant(&plants).map_err(StandError::Name)?;
         Ok(Configured { properties, upstream, plants, broker, store })

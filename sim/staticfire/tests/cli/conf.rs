@@ -157,7 +157,9 @@ fn brokers_on_ipv6_addresses_replicate() {
     let faults = ["--fault", "kill_master", "--fault", "partition_master_slave", "--seeds", "0..2"];
     let text = conf(&files, &faults, 0, "");
     assert!(
-        text.contains("warning  broker-a.properties:5  aclEnable = true asks for access"),
+        text.contains(
+            "warning  broker-a.properties:5  aclEnable = true: no client of the runs has an account"
+        ),
         "{text}"
     );
     assert!(text.contains("Every promise of these modes was kept in 8 runs (0 vacuous)"), "{text}");

@@ -1,7 +1,7 @@
 //! The keys of `BrokerConfig`: identity, topics, groups, features, threads.
 
-use super::{ACL, ANY_INT, ANY_LONG, COUNT, LONG_COUNT, PLUG_IN, SIZE, UNREAD, row};
-use crate::config::key::KeyStatus::{Accepted, Obeyed, Protects};
+use super::{ANY_INT, ANY_LONG, COUNT, LONG_COUNT, PLUG_IN, SIZE, UNREAD, row};
+use crate::config::key::KeyStatus::{Accepted, Judged, Obeyed, Protects};
 use crate::config::key::ValueType::{Addresses, Bool, ClampedInt, Int, Long, Text};
 use crate::config::key::{ConfigKey, Field};
 
@@ -40,7 +40,7 @@ pub(super) static BROKER: [ConfigKey; 81] = [
     row("transferMsgByHeap", Bool, "true", Accepted),
     row("messageStorePlugIn", Text, "", Protects(PLUG_IN)),
     row("highSpeedMode", Bool, "false", UNREAD),
-    row("rocketmqHome", Text, "<ROCKETMQ_HOME>", Accepted),
+    row("rocketmqHome", Text, "<ROCKETMQ_HOME>", Judged),
     row("brokerName", Text, "<host name>", Obeyed(Field::Text(|s| &mut s.broker.broker_name))),
     row(
         "brokerPermission",
@@ -237,7 +237,7 @@ pub(super) static BROKER: [ConfigKey; 81] = [
         "false",
         Obeyed(Field::Bool(|s| &mut s.broker.trace_topic_enable)),
     ),
-    row("aclEnable", Bool, "false", Protects(ACL)),
+    row("aclEnable", Bool, "false", Obeyed(Field::Bool(|s| &mut s.broker.acl_enable))),
     row(
         "storeReplyMessageEnable",
         Bool,

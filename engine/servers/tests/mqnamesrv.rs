@@ -30,11 +30,15 @@ fn write(path: &Path, text: &str) -> String {
 #[test]
 fn a_bare_p_prints_the_configuration_and_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let file = write(&dir.path().join("n.properties"), "listenPort=7\nkvConfigPath=/kv.json\n");
+    let file = write(
+        &dir.path().join("n.properties"),
+        "listenPort=7\nkvConfigPath=/kv.json\ntls.server.mode=enforcing\n",
+    );
     let (code, printed, said) = ended(&mqnamesrv(&["-c", &file, "-p"]).output().unwrap());
     assert_eq!((code, said.as_str()), (0, ""));
     assert!(printed.starts_with("listenPort=7\nkvConfigPath=/kv.json\n"), "{printed}");
     assert!(printed.contains("\nserverConnectionsMax=16384\n"), "{printed}");
+    assert!(printed.contains("\ntls.server.mode=enforcing\n"), "{printed}");
 }
 
 #[test]
@@ -63,11 +67,31 @@ fn mistakes_are_told_in_sentences_and_by_exit_code() {
 #[test]
 fn a_protection_that_is_not_there_refuses_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    for key in ["tls.server.mode=enforcing", "useTLS=true", "aclEnable=true"] {
+    for key in ["TLS.server.mode=enforcing", "authenticationEnabled=true", "aclEnable=true"] {
         let file = write(&dir.path().join("n.properties"), &format!("listenPort=7\n{key}\n"));
         let (code, _, said) = ended(&mqnamesrv(&["-c", &file]).output().unwrap());
         assert_eq!(code, 64, "{key}");
         assert!(said.contains("line 2: ") && said.contains("does not have"), "{said}");
+    }
+}
+
+#[test]
+fn tls_that_cannot_be_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("n.properties");
+    for (lines, wanted) in [
+        (
+            "tls.server.mode=strict",
+            ":2: tls.server.mode = strict is no mode; allowed: disabled, permissive, enforcing",
+        ),
+        (
+            "tls.server.certPath=/no/cert.pem\ntls.server.keyPath=/no/key.pem",
+            "/no/cert.pem cannot be used for TLS: No such file or directory (os error 2)",
+        ),
+    ] {
+        let file = write(&path, &format!("listenPort=0\n{lines}\n"));
+        let (code, _, said) = ended(&mqnamesrv(&["-c", &file]).output().unwrap());
+        assert!(code == 64 && said.contains(wanted), "{code} {said}");
     }
 }
 

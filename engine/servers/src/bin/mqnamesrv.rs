@@ -12,6 +12,8 @@ use std::time::Duration;
 use clap::Parser;
 use mq_env::Env;
 use mq_namesrv::{NamesrvConfig, NamesrvController};
+use mq_protocol::properties_file::PropertiesFile;
+use mq_tls::TlsSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const BAD_INPUT: u8 = 64;
@@ -72,14 +74,18 @@ fn run(args: &Args) -> Result<(), Failure> {
 
 async fn serve(args: &Args) -> Result<(), Failure> {
     let env = Env::os();
-    let config = read_config(&env, args)?;
+    let (config, tls) = read_config(&env, args)?;
     if args.port == Some(None) {
         print(&config.to_properties());
+        let tls = tls.values_in_force();
+        print(&tls.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>());
         return Ok(());
     }
     let mut stop = StopSignals::new()
         .map_err(|error| own_fault("the handlers of SIGTERM and SIGINT cannot be set", &error))?;
     let port = config.listen_port;
+    let env =
+        mq_tls::encrypted(&env, tls).map_err(|error| Failure(BAD_INPUT, error.to_string()))?;
     let started = NamesrvController::start(env, config).await;
     let namesrv = started.map_err(|error| Failure(OTHER_FAULT, not_listening(port, &error)))?;
     tracing::info!("The Name Server boot success, listening on {}", namesrv.local_addr());
@@ -107,8 +113,10 @@ fn not_listening(port: u16, error: &std::io::Error) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "kvConfigPath is below the home directory")]
-fn read_config(env: &Env, args: &Args) -> Result<NamesrvConfig, Failure> {
+fn read_config(env: &Env, args: &Args) -> Result<(NamesrvConfig, TlsSettings), Failure> {
     let mut config = NamesrvConfig::default();
+    let mut file = PropertiesFile::default();
+    let mut name = "the command line".to_owned();
     if let Some(home) = std::env::home_dir() {
         config.kv_config_path = home.join(config.kv_config_path);
     }
@@ -120,25 +128,36 @@ fn read_config(env: &Env, args: &Args) -> Result<NamesrvConfig, Failure> {
             );
             Failure(BAD_INPUT, text)
         })?;
-        let applied = config.apply(&content);
-        let unknown = applied
+        name = shown.to_string();
+        file = PropertiesFile::parse(&content)
             .map_err(|error| Failure(BAD_INPUT, format!("configuration file {shown}, {error}")))?;
-        for entry in unknown {
-            let (line, key) = (entry.line, entry.key);
-            if promises_protection(&key) {
-                let text = format!(
-                    "configuration file {shown}, line {line}: {key} asks for a protection that this name \
-                     server does not have, and everything would be open; take the key out to serve all the same"
-                );
-                return Err(Failure(BAD_INPUT, text));
-            }
-            tracing::warn!("configuration file {shown}, line {line}: {key} has no effect here");
-        }
     }
+    let tls = TlsSettings::take(&mut file, &name, &*env.disk);
+    let tls = tls.map_err(|error| Failure(BAD_INPUT, error.to_string()))?;
+    apply(&mut config, &file, &name)?;
     if let Some(Some(port)) = args.port {
         config.listen_port = port;
     }
-    Ok(config)
+    Ok((config, tls))
+}
+
+/// Takes over what the file called `name` says besides TLS.
+fn apply(config: &mut NamesrvConfig, file: &PropertiesFile, name: &str) -> Result<(), Failure> {
+    let unknown = config.apply(file);
+    let unknown = unknown
+        .map_err(|error| Failure(BAD_INPUT, format!("configuration file {name}, {error}")))?;
+    for entry in unknown {
+        let (line, key) = (entry.line, entry.key);
+        if promises_protection(&key) {
+            let text = format!(
+                "configuration file {name}, line {line}: {key} asks for a protection that this name \
+                 server does not have, and everything would be open; take the key out to serve all the same"
+            );
+            return Err(Failure(BAD_INPUT, text));
+        }
+        tracing::warn!("configuration file {name}, line {line}: {key} has no effect here");
+    }
+    Ok(())
 }
 
 /// Whether an operator who sets `key` believes that peers are kept out or cannot listen.

@@ -15,6 +15,7 @@ use mq_env::Env;
 use mq_protocol::properties_file::PropertiesFile;
 use mq_store::StoreError;
 use mq_store::config::StoreConfig;
+use mq_tls::TlsSettings;
 
 /// Physical memory where the machine does not say.
 const TOTAL_MEMORY_BYTES_UNKNOWN: u64 = 16 << 30;
@@ -76,11 +77,18 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<(), Failure> {
     let env = Env::os();
-    let (file, config, store_config) = read_config(&env, args)?;
+    let Config { file, config, store_config, tls } = read_config(&env, args)?;
     if args.print_config || args.print_important {
-        return print(&config.values_in_force(&store_config, &file, args.print_important));
+        let mut values = config.values_in_force(&store_config, &file, args.print_important);
+        if !args.print_important {
+            // `tls.enable` says the same of what was taken out of the file.
+            values.retain(|(key, _)| *key != "useTLS");
+            values.extend(tls.values_in_force());
+        }
+        return print(&values);
     }
     let root = store_config.store_path_root_dir.clone();
+    let env = mq_tls::encrypted(&env, tls).map_err(|error| not_started(&error.to_string()))?;
     let broker = BrokerController::start(env, config, store_config).await;
     let broker = broker.map_err(|error| why_not_started(error, &root))?;
     let (name, addr) = (&broker.config().broker_name, broker.broker_addr());
@@ -116,17 +124,28 @@ fn why_not_started(error: BrokerError, root: &Path) -> Failure {
             Failure::MACHINE,
             format!("the store {} cannot be opened: {error}", root.display()),
         ),
-        BrokerError::ListenPort(_) => Failure::new(Failure::INPUT, error.to_string()),
+        BrokerError::ListenPort(_) | BrokerError::Acl(_) => {
+            Failure::new(Failure::INPUT, error.to_string())
+        }
         BrokerError::Table(_) | BrokerError::Listen { .. } => {
             Failure::new(Failure::MACHINE, error.to_string())
         }
     }
 }
 
-fn read_config(
-    env: &Env,
-    args: &Args,
-) -> Result<(PropertiesFile, BrokerConfig, StoreConfig), Failure> {
+/// What the file says.
+struct Config {
+    file: PropertiesFile,
+    config: BrokerConfig,
+    store_config: StoreConfig,
+    tls: TlsSettings,
+}
+
+fn not_started(why: &str) -> Failure {
+    Failure::new(Failure::INPUT, format!("{why}; the broker does not start"))
+}
+
+fn read_config(env: &Env, args: &Args) -> Result<Config, Failure> {
     let input = |sentence: String| Failure::new(Failure::INPUT, sentence);
     let (name, content) = match &args.config {
         None => ("the command line".to_owned(), Vec::new()),
@@ -142,6 +161,9 @@ fn read_config(
     if let Some(addresses) = &args.namesrv_addr {
         file.set("namesrvAddr", addresses);
     }
+    set_home(&mut file);
+    let tls = TlsSettings::take(&mut file, &name, &*env.disk);
+    let tls = tls.map_err(|error| not_started(&error.to_string()))?;
     let (config, store_config, findings) = BrokerConfig::parse(&file, &local_defaults(env));
     let is_fatal = |finding: &&ConfigFinding| {
         finding.severity == Severity::Error || finding.kind == ConfigFindingKind::NotProtected
@@ -150,11 +172,21 @@ fn read_config(
     for finding in findings.iter().filter(|finding| !is_fatal(finding)) {
         say(&name, finding);
     }
-    let Some(first) = fatal.first() else { return Ok((file, config, store_config)) };
+    let Some(first) = fatal.first() else {
+        return Ok(Config { file, config, store_config, tls });
+    };
     for finding in &fatal[1..] {
         say(&name, finding);
     }
-    Err(input(format!("{}; the broker does not start", described(&name, first))))
+    Err(not_started(&described(&name, first)))
+}
+
+/// As for 4.9 the environment says where `conf` is, unless the file does.
+#[expect(clippy::disallowed_methods, reason = "the program's own environment")]
+fn set_home(file: &mut PropertiesFile) {
+    if let (None, Ok(home)) = (file.get("rocketmqHome"), std::env::var("ROCKETMQ_HOME")) {
+        file.set("rocketmqHome", &home);
+    }
 }
 
 /// A finding in words, with its place.
