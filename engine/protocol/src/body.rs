@@ -10,6 +10,7 @@ mod declare;
 pub mod cluster;
 pub mod connection;
 pub mod consume_stats;
+pub mod dledger;
 pub mod heartbeat;
 pub mod lock;
 pub mod message_queue;
@@ -28,5 +29,7 @@ pub mod topic_route;
 #[expect(clippy::disallowed_types, reason = "the order of insertion hides what differs")]
 pub type OrderedMap<K, V> = indexmap::IndexMap<K, V, std::hash::RandomState>;
 
+#[cfg(test)]
+mod dledger_tests;
 #[cfg(test)]
 mod tests;

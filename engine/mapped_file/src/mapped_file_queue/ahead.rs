@@ -78,6 +78,15 @@ impl MappedFileQueue {
         Ok(())
     }
 
+    /// Makes the file behind the last one, unless it is there, so that the next roll cannot fail for want of space. Whoever
+    /// takes it has the next flush sync its length and entry.
+    ///
+    /// # Errors
+    /// What creating it says; there is none then.
+    pub fn make_next(&self) -> io::Result<()> {
+        self.make_ahead().map(|_| ())
+    }
+
     fn make_ahead(&self) -> io::Result<Option<(u64, PathBuf)>> {
         let mut ahead = self.ahead();
         let Some(from) = self.missing(&ahead) else { return Ok(None) };
