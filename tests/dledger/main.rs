@@ -3,7 +3,9 @@
 
 mod crash;
 mod golden;
+mod group;
 mod log;
+mod rig;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use mq_mapped_file::MappedFile;
+use mq_mapped_file::{MappedFile, MappedFileQueue};
 use mq_protocol::dledger_entry::{
     ENTRY_BLANK_BYTES, ENTRY_HEADER_BYTES, ENTRY_MAGIC, EntryHead, INDEX_RECORD_BYTES, entry_blank,
 };
@@ -46,24 +46,32 @@ impl DLedgerLog {
     /// [`LogError::is_disk_full`], an entry that is larger than a file, and what else the disk says.
     pub fn make_room(&self, sizes: impl IntoIterator<Item = usize>) -> Result<(), LogError> {
         let ends = *self.ends();
-        let (mut needed, mut count) = (0, 0);
+        let (mut needed, mut next_index) = (0, ends.end_index + 1);
         for size in sizes {
-            self.check_size(ends.end_index + 1 + count, size)?;
+            self.check_size(next_index, size)?;
             needed += size + ENTRY_BLANK_BYTES;
-            count += 1;
+            next_index += 1;
         }
+        let records = INDEX_RECORD_BYTES * (next_index - ends.end_index - 1) as usize;
+        if records == 0 {
+            return Ok(());
+        }
+        self.reserve(&self.data, needed, ends.end_pos)?;
+        self.index_file(ends.end_index + 1)?;
+        self.reserve(&self.index, records, index_offset(ends.end_index + 1))
+    }
+
+    /// Reserves the next `len` bytes of a queue, as far as the file behind the last one reaches.
+    fn reserve(&self, queue: &MappedFileQueue, len: usize, start: u64) -> Result<(), LogError> {
         let full = || LogError::io("make room for entries");
-        if let Some(last) = self.data.last()
-            && needed > last.file_size() - last.wrote_position()
-        {
-            self.data.make_next().map_err(full())?;
+        let last = queue.last().map_or_else(|| queue.last_or_create(start), Ok).map_err(full())?;
+        let here = len.min(last.file_size() - last.wrote_position());
+        queue.make_room(&last, here).map_err(full())?;
+        if here == len {
+            return Ok(());
         }
-        if let Some(last) = self.index.last().filter(|last| !last.is_full()) {
-            let len =
-                (INDEX_RECORD_BYTES * count as usize).min(last.file_size() - last.wrote_position());
-            self.index.make_room(&last, len).map_err(full())?;
-        }
-        Ok(())
+        let next = (len - here).min(last.file_size());
+        queue.make_next(next).map_err(full())
     }
 
     /// Appends an entry of the leader that this node is. The record in `body` is told its physical offset.
@@ -186,7 +194,7 @@ impl DLedgerLog {
     fn data_file(&self, ends: &Ends, place: &Place) -> Result<Arc<MappedFile>, LogError> {
         let failed = || LogError::io(format!("create a file in {}", self.data.dir().display()));
         if matches!(place, Place::NextFile) {
-            self.data.make_next().map_err(failed())?;
+            self.data.make_next(0).map_err(failed())?;
             let last = self.data.last().filter(|last| !last.is_full());
             if let Some(last) = last {
                 let room = last.file_size() - last.wrote_position();

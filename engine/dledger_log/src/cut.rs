@@ -12,7 +12,7 @@ impl DLedgerLog {
     /// Ends the log with the entry `keep_through`, durably; `generation` names it from now on. What of it is synced.
     ///
     /// # Errors
-    /// What the disk says; the log is poisoned then.
+    /// What the disk says. Where it is full this is to be tried again before anything else; else the log is poisoned.
     ///
     /// # Panics
     /// When the entry is not there, and not the one before the first.
@@ -28,16 +28,15 @@ impl DLedgerLog {
         );
         let kept = self.kept(&before, keep_through, generation)?;
         let cut = self.truncate_to(&mut written, &kept).await;
-        if cut.is_err() {
-            self.poison();
-        }
-        cut.map(|()| Synced { generation, index: kept.synced_index })
+        self.poison_unless_full(cut)?;
+        Ok(Synced { generation, index: kept.synced_index })
     }
 
     /// Empties the log, durably: it goes on with the entry `begin_index` at `begin_pos`, the start of a file.
     ///
     /// # Errors
-    /// What the disk says, and a position where no file can begin; the log is poisoned then.
+    /// What the disk says, and a position where no file can begin. Where it is full this is to be tried again before
+    /// anything else; else the log is poisoned.
     pub async fn reset(
         &self,
         begin_index: i64,
@@ -58,10 +57,8 @@ impl DLedgerLog {
                         .to_owned(),
             })
         };
-        if reset.is_err() {
-            self.poison();
-        }
-        reset.map(|()| Synced { generation, index: begin_index - 1 })
+        self.poison_unless_full(reset)?;
+        Ok(Synced { generation, index: begin_index - 1 })
     }
 
     /// The ends of what is kept.

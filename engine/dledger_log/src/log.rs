@@ -166,13 +166,11 @@ impl DLedgerLog {
     /// Replaces `currterm` durably: when this returns, the term and the vote survive a power loss.
     ///
     /// # Errors
-    /// What the disk says; which of the two states is on disk is unknown then.
+    /// What the disk says; which of the two states is on disk is unknown then. Where it is full this may be tried again,
+    /// else the log is poisoned.
     pub async fn persist_term(&self, term: &StoredTerm) -> Result<(), LogError> {
         let stored = term.store(&*self.disk, &self.config.dir).await;
-        if stored.is_err() {
-            self.poison();
-        }
-        stored
+        self.poison_unless_full(stored)
     }
 
     /// The record of the index for an entry that is there, which says that it is its.
@@ -196,6 +194,14 @@ impl DLedgerLog {
 
     pub(crate) fn check_sound(&self) -> Result<(), LogError> {
         if self.is_poisoned() { Err(LogError::Poisoned) } else { Ok(()) }
+    }
+
+    /// Poisons the log upon a failure that is not that of a full disk.
+    pub(crate) fn poison_unless_full(&self, done: Result<(), LogError>) -> Result<(), LogError> {
+        if done.as_ref().is_err_and(|error| !error.is_disk_full()) {
+            self.poison();
+        }
+        done
     }
 
     pub(crate) fn poison(&self) {

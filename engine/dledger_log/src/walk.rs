@@ -7,8 +7,8 @@ use mq_mapped_file::MappedFile;
 use mq_protocol::dledger_entry::{
     ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, EntryHead, INDEX_RECORD_BYTES, IndexRecord,
 };
-use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
 
+use crate::body::body_trouble;
 use crate::log::index_offset;
 
 /// DLedger looks at the last three files whatever it knows.
@@ -175,24 +175,10 @@ impl Walk<'_> {
             .or_else(|| {
                 (head.index < 0 || head.term < 0).then(|| "a number is negative".to_owned())
             })
-            .or_else(|| self.body_trouble(at, &head));
+            .or_else(|| {
+                let body = &self.data.bytes(at, head.size as usize)[ENTRY_HEADER_BYTES..];
+                body_trouble(body, Some(at as i64 + ENTRY_HEADER_BYTES as i64))
+            });
         trouble.map_or(Step::Entry(head), Step::End)
-    }
-
-    /// What is wrong with the message in an entry: the entry itself has no checksum.
-    fn body_trouble(&self, at: u64, head: &EntryHead) -> Option<String> {
-        let phy_offset = at + ENTRY_HEADER_BYTES as u64;
-        let body = &self.data.bytes(at, head.size as usize)[ENTRY_HEADER_BYTES..];
-        let is_ours = self.durable_pos.is_some();
-        let rules = RecordRules { texts: is_ours, ..RecordRules::strict(phy_offset as i64) };
-        match check_record(body, &rules) {
-            RecordCheck::Valid(record) if record.size() == body.len() => None,
-            RecordCheck::Valid(record) => {
-                Some(format!("a body of {} bytes holds a message of {}", body.len(), record.size()))
-            }
-            RecordCheck::Blank { .. } => Some("the body is a blank".to_owned()),
-            RecordCheck::Zeros => Some("the body is zeros".to_owned()),
-            RecordCheck::Torn(reason) => Some(reason.to_string()),
-        }
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use mq_dledger::{
     Command, DLedgerCore, EntryMeta, EntrySource, Event, Finding, HardState, LedgerIndex, Message,
     NodeId, ResponseCode, Role, Term,
 };
-use mq_dledger_log::{DLedgerLog, LogError, StoredTerm, Synced};
+use mq_dledger_log::{DLedgerLog, LogError, StoredTerm, Synced, body_trouble};
 use mq_protocol::body::dledger::DLedgerEntryBody;
+use mq_protocol::dledger_entry::ENTRY_HEADER_BYTES;
 use mq_remoting::Responder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -21,6 +23,9 @@ use crate::node::Shared;
 use crate::peers::Peers;
 use crate::proposals::{Proposal, Proposals};
 use crate::wire::{self, PushedEntry};
+
+/// Pause before something is tried again for which the disk had no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a node is, for who registers and serves by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,10 +98,8 @@ impl Host {
         let tasks = self.shared.env.tasks.clone();
         self.tell(Event::Tick).await;
         while !tasks.is_cancelled() {
-            let due = self
-                .core
-                .next_tick_ms()
-                .map(|due_ms| self.started + std::time::Duration::from_millis(due_ms));
+            let due =
+                self.core.next_tick_ms().map(|due_ms| self.started + Duration::from_millis(due_ms));
             let tick = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due).await,
@@ -141,11 +144,10 @@ impl Host {
         entries: Vec<PushedEntry>,
         responder: Option<Responder>,
     ) {
-        let sizes = entries.iter().map(|entry| entry.head.size as usize);
-        if let Err(error) = self.log().make_room(sizes) {
+        if let Err(reason) = self.may_take(&entries) {
             // Not answered: the leader pushes again.
-            if let Some(more) = self.shared.full_log.pass() {
-                tracing::error!(%error, more, "pushed entries are not taken");
+            if let Some(more) = self.shared.refused_log.pass() {
+                tracing::error!(reason, more, "pushed entries are not taken");
             }
             return;
         }
@@ -157,12 +159,24 @@ impl Host {
         self.pushed = Vec::new();
     }
 
+    /// Whether there is room for entries, and they are what a start would take for entries.
+    fn may_take(&self, entries: &[PushedEntry]) -> Result<(), String> {
+        for PushedEntry { head, body } in entries {
+            let phy_offset = head.pos + ENTRY_HEADER_BYTES as i64;
+            if let Some(trouble) = body_trouble(body, Some(phy_offset)) {
+                return Err(format!("entry {} is no message: {trouble}", head.index));
+            }
+        }
+        let sizes = entries.iter().map(|entry| entry.head.size as usize);
+        self.log().make_room(sizes).map_err(|error| error.to_string())
+    }
+
     async fn propose(&mut self, proposal: Proposal) {
         if proposal.done.is_closed() {
             return;
         }
-        let header = mq_protocol::dledger_entry::ENTRY_HEADER_BYTES;
-        let sizes: Vec<usize> = proposal.bodies.iter().map(|body| body.len() + header).collect();
+        let size = |body: &Vec<u8>| body.len() + ENTRY_HEADER_BYTES;
+        let sizes: Vec<usize> = proposal.bodies.iter().map(size).collect();
         if self.core.role() == Role::Leader
             && let Err(error) = self.log().make_room(sizes.iter().copied())
         {
@@ -258,9 +272,12 @@ impl Host {
             vote_leader: state.voted_for.map(|id| members.name_of(id).to_owned()),
             is_blank: state.is_blank,
         };
-        match self.log().persist_term(&stored).await {
-            Ok(()) => self.events.push_back(Event::TermAndVotePersisted(state)),
-            Err(error) => self.disk_failed(&error),
+        loop {
+            match self.log().persist_term(&stored).await {
+                Ok(()) => return self.events.push_back(Event::TermAndVotePersisted(state)),
+                Err(error) if self.waits_for_room(&error).await => {}
+                Err(error) => return self.disk_failed(&error),
+            }
         }
     }
 
@@ -330,17 +347,36 @@ impl Host {
         let begin_pos = self.pushed.iter().find(|entry| entry.head.index == keep_through + 1);
         let begin_pos = begin_pos.map_or(0, |entry| entry.head.pos as u64);
         tracing::warn!(keep_through, is_emptied, "the log is cut, as its leader says");
-        let cut = if is_emptied {
-            self.log().reset(keep_through + 1, begin_pos, generation).await
-        } else {
-            self.log().truncate(keep_through, generation).await
-        };
-        match cut {
-            // A sync that went before the cut is told for the log of then.
-            Ok(Synced { generation, index }) => {
-                self.events.push_back(Event::Synced { generation, index });
+        loop {
+            let cut = if is_emptied {
+                self.log().reset(keep_through + 1, begin_pos, generation).await
+            } else {
+                self.log().truncate(keep_through, generation).await
+            };
+            match cut {
+                // A sync that went before the cut is told for the log of then.
+                Ok(Synced { generation, index }) => {
+                    return self.events.push_back(Event::Synced { generation, index });
+                }
+                Err(error) if self.waits_for_room(&error).await => {}
+                Err(error) => return self.disk_failed(&error),
             }
-            Err(error) => self.disk_failed(&error),
+        }
+    }
+
+    /// Whether something that cannot be left undone is to be tried again, because the disk was full. The node is silent
+    /// meanwhile.
+    async fn waits_for_room(&self, error: &LogError) -> bool {
+        let tasks = &self.shared.env.tasks;
+        if !error.is_disk_full() || tasks.is_cancelled() {
+            return false;
+        }
+        if let Some(more) = self.shared.refused_log.pass() {
+            tracing::error!(%error, more, "the node waits for room on its disk");
+        }
+        mq_env::select! {
+            () = tasks.cancelled() => false,
+            () = tokio::time::sleep(ROOM_PAUSE) => true,
         }
     }
 

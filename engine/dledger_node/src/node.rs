@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mq_dledger::{DLedgerCore, HardState, Recovered, Role};
-use mq_dledger_log::{Appended, DLedgerLog, OpenedLog, StoredTerm};
+use mq_dledger_log::{Appended, DLedgerLog, OpenedLog, StoredTerm, body_trouble};
 use mq_env::Env;
 use mq_env::net::any_addr;
 use mq_env::watched::Watched;
@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     /// What a checkpoint may keep.
     pub(crate) durable_committed: AtomicI64,
     pub(crate) checkpoint_wanted: Notify,
-    pub(crate) full_log: LogLimit,
+    pub(crate) refused_log: LogLimit,
     queued_bytes: Arc<AtomicUsize>,
 }
 
@@ -68,8 +68,11 @@ impl Shared {
         host: &mpsc::Sender<Input>,
         bodies: Vec<Vec<u8>>,
     ) -> Result<Vec<Appended>, AppendError> {
-        if bodies.is_empty() || bodies.iter().any(Vec::is_empty) {
-            return Err(AppendError::Illegal("an entry without a body".to_owned()));
+        if bodies.is_empty() {
+            return Err(AppendError::Illegal("no entry is no proposal".to_owned()));
+        }
+        if let Some(trouble) = bodies.iter().find_map(|body| body_trouble(body, None)) {
+            return Err(AppendError::Illegal(format!("an entry is no message: {trouble}")));
         }
         let config = &self.config;
         let bytes = bodies.iter().map(Vec::len).sum();
@@ -123,7 +126,7 @@ impl DLedgerNode {
             committed: Watched::new(Committed { index: committed_index, pos }),
             durable_committed: AtomicI64::new(committed_index),
             checkpoint_wanted: Notify::new(),
-            full_log: LogLimit::new(LOG_INTERVAL),
+            refused_log: LogLimit::new(LOG_INTERVAL),
             queued_bytes: Arc::default(),
         });
         let (host, inbox) = mpsc::channel(INBOX_MAX);

@@ -78,13 +78,17 @@ impl MappedFileQueue {
         Ok(())
     }
 
-    /// Makes the file behind the last one, unless it is there, so that the next roll cannot fail for want of space. Whoever
-    /// takes it has the next flush sync its length and entry.
+    /// Makes the file behind the last one, unless it is there, with blocks for its first `len` bytes, so that the next roll
+    /// cannot fail for want of space. Whoever takes it has the next flush sync its length and entry.
     ///
     /// # Errors
-    /// What creating it says; there is none then.
-    pub fn make_next(&self) -> io::Result<()> {
-        self.make_ahead().map(|_| ())
+    /// What creating it, or reserving them, says.
+    pub fn make_next(&self, len: usize) -> io::Result<()> {
+        self.make_ahead()?;
+        match &self.ahead().waiting {
+            Some(waiting) if !waiting.file.has_room(len) => waiting.file.reserve(&*self.disk, len),
+            _ => Ok(()),
+        }
     }
 
     fn make_ahead(&self) -> io::Result<Option<(u64, PathBuf)>> {
