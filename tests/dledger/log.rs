@@ -1,6 +1,8 @@
 //! The log without crashes: places, cuts, expiry, what is refused, and what a start makes of damage.
 
-use mq_dledger_log::ReadError;
+use std::time::Duration;
+
+use mq_dledger_log::{ReadError, Synced};
 use mq_protocol::dledger_entry::{EntryHead, entry_blank};
 use mq_protocol::message_codec::patch_phy_offset;
 use staticfire_world::disk::{FlushErrorMode, FlushFault};
@@ -108,6 +110,23 @@ fn what_is_not_there_is_not_read() {
         let too_long = log.append_as_leader(1, &mut vec![0; DATA_FILE]).unwrap_err();
         let expected = format!("entry 2 at offset {}: 8240 bytes of 8184 at most", log.end_pos());
         assert_eq!(too_long.to_string(), expected);
+    })
+    .unwrap();
+}
+
+#[test]
+fn whoever_syncs_it_is_known() {
+    live(&disk(), &config(), async |opened| {
+        let log = &opened.log;
+        append(log, 1, 0..3);
+        log.appended().await;
+        assert_eq!(log.synced().index, -1);
+        log.write_checkpoint(1).await.unwrap();
+        assert_eq!((log.synced().index, log.is_dirty()), (2, false));
+        let is_told = tokio::time::timeout(Duration::from_secs(1), log.appended()).await;
+        assert!(is_told.is_ok(), "whoever waits for syncs looks up");
+        let synced = log.truncate(0, 5).await.unwrap();
+        assert_eq!((synced, log.synced()), (Synced { generation: 5, index: 0 }, synced));
     })
     .unwrap();
 }

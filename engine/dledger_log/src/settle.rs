@@ -23,7 +23,14 @@ impl DLedgerLog {
         ends.synced_index < ends.end_index
     }
 
-    /// Resolves when something was appended since the last call, or the log was poisoned. One caller at a time.
+    /// What is known to be synced, whoever saw to it: the checkpoint and the removal of old files sync, too.
+    #[must_use]
+    pub fn synced(&self) -> Synced {
+        let ends = self.ends();
+        Synced { generation: ends.generation, index: ends.synced_index }
+    }
+
+    /// Resolves when something was appended or synced since the last call, or the log was poisoned. One caller at a time.
     pub async fn appended(&self) {
         self.appended.notified().await;
     }
@@ -83,7 +90,10 @@ impl DLedgerLog {
         self.flushed(self.data.flush(0).await)?;
         let mut ends = self.ends();
         assert_eq!(ends.generation, synced.generation, "nothing is cut while something is synced");
-        ends.synced_index = ends.synced_index.max(synced.end_index);
+        if ends.synced_index < synced.end_index {
+            ends.synced_index = synced.end_index;
+            self.appended.notify_one();
+        }
         synced.synced_index = ends.synced_index;
         Ok(synced)
     }

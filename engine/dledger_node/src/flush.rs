@@ -22,6 +22,7 @@ pub(crate) async fn run(shared: Arc<Shared>, host: mpsc::Sender<Input>) {
     let tasks = shared.env.tasks.clone();
     let interval = Duration::from_millis(shared.config.check_point_interval_ms);
     let mut checkpoint_due: Option<Instant> = None;
+    let mut told = shared.log.synced();
     while !tasks.is_cancelled() {
         let log = &shared.log;
         if log.is_poisoned() {
@@ -36,9 +37,18 @@ pub(crate) async fn run(shared: Arc<Shared>, host: mpsc::Sender<Input>) {
                 tracing::warn!(%error, "the checkpoint is not written");
             }
         }
+        if told != log.synced() {
+            told = log.synced();
+            // Without a host nobody asks any more.
+            let _ = host.send(Input::Synced(told)).await;
+            if let Err(error) = log.allocate_ahead().await {
+                tracing::error!(%error, "the file made ahead cannot be synced");
+                continue;
+            }
+        }
         if log.is_dirty() {
             checkpoint_due.get_or_insert_with(|| Instant::now() + interval);
-            if !sync_once(&shared, log, &host).await {
+            if !sync_once(&shared, log).await {
                 mq_env::select! {
                     () = tasks.cancelled() => return,
                     () = tokio::time::sleep(RETRY_PAUSE) => {}
@@ -64,7 +74,7 @@ pub(crate) async fn run(shared: Arc<Shared>, host: mpsc::Sender<Input>) {
 }
 
 /// Syncs what was appended; `false` when it is to be tried again.
-async fn sync_once(shared: &Shared, log: &DLedgerLog, host: &mpsc::Sender<Input>) -> bool {
+async fn sync_once(shared: &Shared, log: &DLedgerLog) -> bool {
     if !shared.config.settings.is_sync_flush {
         let pause = Duration::from_millis(shared.config.flush_file_interval_ms);
         mq_env::select! {
@@ -73,18 +83,11 @@ async fn sync_once(shared: &Shared, log: &DLedgerLog, host: &mpsc::Sender<Input>
         }
     }
     match log.sync().await {
-        Ok(synced) => {
-            // Without a host nobody asks any more.
-            let _ = host.send(Input::Synced(synced)).await;
-        }
-        Err(_) if log.is_poisoned() => return true,
+        Ok(_) => true,
+        Err(_) if log.is_poisoned() => true,
         Err(error) => {
             tracing::warn!(%error, "not synced yet; tried again");
-            return false;
+            false
         }
     }
-    if let Err(error) = log.allocate_ahead().await {
-        tracing::error!(%error, "the file made ahead cannot be synced");
-    }
-    true
 }
