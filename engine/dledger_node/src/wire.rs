@@ -24,15 +24,14 @@ use crate::members::Members;
 macro_rules! body {
     ($type:ident, $base:expr, { $($field:ident: $value:expr,)* }) => {{
         let Base { group, asks, asked, term } = $base;
-        $type {
-            group: Some(group.to_owned()),
-            leader_id: Some(asks.to_owned()),
-            local_id: Some(asks.to_owned()),
-            remote_id: Some(asked.to_owned()),
-            term,
-            $($field: $value,)*
-            ..$type::default()
-        }
+        let mut body = $type::default();
+        body.group = Some(group.to_owned());
+        body.leader_id = Some(asks.to_owned());
+        body.local_id = Some(asks.to_owned());
+        body.remote_id = Some(asked.to_owned());
+        body.term = term;
+        $(body.$field = $value;)*
+        body
     }};
 }
 
@@ -290,7 +289,6 @@ pub(crate) fn decode_answer(
     answer: &RemotingCommand,
 ) -> Result<Message, JsonReadError> {
     let base = from_slice::<DLedgerBody>(&answer.body)?;
-    let term = if base.term < 0 { request.term } else { base.term };
     let code = ResponseCode::of_number(base.code);
     let body = match &request.body {
         Body::VoteRequest(vote) => {
@@ -315,6 +313,14 @@ pub(crate) fn decode_answer(
         }
         _ => return Err(JsonReadError::expected("a request")),
     };
+    // Java states the term that it is about to leave when it says that it is not ready for the one asked about.
+    let is_not_ready = matches!(
+        body,
+        Body::HeartBeatResponse(ResponseCode::TermNotReady)
+            | Body::VoteResponse(VoteResponse { result: VoteResult::RejectTermNotReady, .. })
+    );
+    let is_left_out = base.term < 0;
+    let term = if is_left_out || is_not_ready { base.term.max(request.term) } else { base.term };
     Ok(Message { from: request.to, to: request.from, term, body })
 }
 

@@ -69,7 +69,7 @@ fn requests_come_back_as_they_went() {
 
 #[test]
 fn answers_are_those_of_their_requests() {
-    let (asks, asked) = (members("n0"), members("n2"));
+    let asked = members("n2");
     let vote = |is_pre_vote| VoteRequest { ledger_end_index: 1, ledger_end_term: 1, is_pre_vote };
     let pushed = |conflict| PushResponse {
         push_type: PushType::Append,
@@ -106,12 +106,18 @@ fn answers_are_those_of_their_requests() {
         assert!(std::str::from_utf8(&frame.body).unwrap().contains("\"localId\":\"n0\""));
         assert_eq!(decode_answer(&request, &frame), Ok(answer));
     }
-    // What Java leaves out.
-    let _ = asks;
+    // What Java leaves out, and the term that it is about to leave.
     let request = message(append());
     let frame = self::answer(Bytes::from_static(b"{\"code\":200,\"endIndex\":10}"));
     let read = decode_answer(&request, &frame).unwrap();
     assert_eq!((read.from, read.to, read.term), (NodeId(2), NodeId(0), 7));
+    let not_ready = b"{\"code\":416,\"term\":6}";
+    let heart_beat = message(Body::HeartBeatRequest { ledger_end_index: None });
+    let frame = self::answer(Bytes::from_static(not_ready));
+    assert_eq!(decode_answer(&heart_beat, &frame).unwrap().term, 7);
+    let not_ready = b"{\"code\":200,\"term\":6,\"voteResult\":\"REJECT_TERM_NOT_READY\"}";
+    let frame = self::answer(Bytes::from_static(not_ready));
+    assert_eq!(decode_answer(&message(Body::VoteRequest(vote(false))), &frame).unwrap().term, 7);
     let Body::PushResponse(push) = read.body else { panic!("{read:?}") };
     assert_eq!((push.index, push.count, push.end_index, push.conflict), (9, 2, 10, None));
 }

@@ -89,5 +89,5 @@ fn a_log_that_is_looked_up_is_the_one_that_was_read() {
         assert_eq!(looked, Ok(read));
         assert!(asked <= terms.len() + 24, "{asked} look-ups for {} entries", terms.len());
     }
-    assert_eq!(LogView::looked_up(0, 3, |index| Err(index)), Err(0));
+    assert_eq!(LogView::looked_up(0, 3, Err::<EntryMeta, i64>), Err(0));
 }
