@@ -15,6 +15,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use mq_store::doctor::{Finding, Severity, StoreDir};
 use rand::Rng as _;
+use staticfire_world::disk::{FlushErrorMode, FlushFault};
 use staticfire_world::world::{Partition, World, WorldConfig, WorldHandle};
 
 use super::rig::{Node, Rig, message, number, sleep_ms};
@@ -238,6 +239,26 @@ fn a_full_disk_refuses_and_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_leader_whose_disk_fails_says_nothing_any_more_and_another_one_leads() {
+    World::test(12, async |world| {
+        let rig = Rig::start(&world, 3, as_it_is);
+        rig.append(10).await;
+        let failed = rig.leader().unwrap().clone();
+        let (path_contains, mode) = ("data".to_owned(), FlushErrorMode::Clean);
+        failed.machine.disk().fail_flushes(FlushFault { path_contains, times: None, mode });
+        let said = rig.append_by(&failed).await;
+        assert_eq!(said, Err(AppendError::DiskError));
+        assert!(failed.status_is(|status| status.role == Role::Unknown && !status.is_ready));
+        assert_eq!(rig.append_by(&failed).await, Err(AppendError::DiskError));
+        rig.append(20).await;
+        failed.machine.disk().clear_flush_faults();
+        failed.process.kill();
+        failed.restart();
+        rig.converge().await;
+    });
+}
+
+#[test]
 fn a_follower_that_is_behind_what_has_expired_begins_where_the_leader_does() {
     World::test(10, async |world| {
         let rig = Rig::start(&world, 3, as_it_is);
@@ -382,7 +403,6 @@ fn mend(rig: &Rig) {
 }
 
 fn troubled(seed: u64, size: usize) -> u64 {
-    println!("seed {seed}, {size} nodes");
     let run = World::run(WorldConfig::default(), seed, async |world| {
         let rig = Rig::start(&world, size, as_it_is);
         rig.wait_for_leader().await;
@@ -402,7 +422,9 @@ fn whatever_happens_what_was_acknowledged_is_there() {
     let seeds = std::env::var("DLEDGER_SEEDS").ok().and_then(|text| text.parse().ok());
     let from = std::env::var("DLEDGER_FROM").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     for seed in from..from + seeds.unwrap_or(6) {
-        troubled(seed, if seed % 4 == 3 { 5 } else { 3 });
+        let size = if seed % 4 == 3 { 5 } else { 3 };
+        println!("seed {seed}, {size} nodes");
+        troubled(seed, size);
     }
 }
 
