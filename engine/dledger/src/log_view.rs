@@ -65,6 +65,37 @@ impl LogView {
         log
     }
 
+    /// As [`LogView::recovered`], of a log whose entries can be looked up. Terms do not fall along it, so that
+    /// bisection finds where each begins; only the last entries are asked for their lengths.
+    ///
+    /// # Errors
+    /// What `entry` says.
+    pub fn looked_up<E>(
+        begin_index: LedgerIndex,
+        end_index: LedgerIndex,
+        mut entry: impl FnMut(LedgerIndex) -> Result<EntryMeta, E>,
+    ) -> Result<Self, E> {
+        let mut log = LogView::empty(begin_index);
+        let mut first_index = begin_index;
+        while first_index <= end_index {
+            let term = entry(first_index)?.term;
+            log.runs.push(Run { term, first_index });
+            let (mut same, mut larger) = (first_index, end_index + 1);
+            while larger - same > 1 {
+                let middle = same + (larger - same) / 2;
+                if entry(middle)?.term > term { larger = middle } else { same = middle }
+            }
+            first_index = larger;
+        }
+        for index in begin_index.max(end_index + 1 - SIZES_MAX as LedgerIndex)..=end_index {
+            log.sizes_bytes.push_back(entry(index)?.size_bytes);
+        }
+        log.end_index = end_index.max(begin_index - 1);
+        log.written_index = log.end_index;
+        log.synced_index = log.end_index;
+        Ok(log)
+    }
+
     /// `ledgerBeginIndex`: of the first entry that is there.
     #[must_use]
     pub fn begin_index(&self) -> LedgerIndex {

@@ -203,6 +203,25 @@ impl ResponseCode {
             ResponseCode::LeaderTransferring => 506,
         }
     }
+
+    /// The code with that number. One that the core does not tell apart is no success and nothing that asks for more:
+    /// INCONSISTENT_STATE, upon which a leader compares.
+    #[must_use]
+    pub fn of_number(number: i32) -> Self {
+        match number {
+            200 => ResponseCode::Success,
+            403 => ResponseCode::ExpiredTerm,
+            404 => ResponseCode::NotLeader,
+            409 => ResponseCode::InconsistentLeader,
+            414 => ResponseCode::DiskError,
+            416 => ResponseCode::TermNotReady,
+            418 => ResponseCode::TakeLeadershipFailed,
+            421 => ResponseCode::PushRequestIsFull,
+            503 => ResponseCode::LeaderPendingFull,
+            506 => ResponseCode::LeaderTransferring,
+            _ => ResponseCode::InconsistentState,
+        }
+    }
 }
 
 impl Message {

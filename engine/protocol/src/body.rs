@@ -11,6 +11,7 @@ pub mod acl;
 pub mod cluster;
 pub mod connection;
 pub mod consume_stats;
+pub mod dledger;
 pub mod heartbeat;
 pub mod lock;
 pub mod message_queue;
@@ -29,5 +30,7 @@ pub mod topic_route;
 #[expect(clippy::disallowed_types, reason = "the order of insertion hides what differs")]
 pub type OrderedMap<K, V> = indexmap::IndexMap<K, V, std::hash::RandomState>;
 
+#[cfg(test)]
+mod dledger_tests;
 #[cfg(test)]
 mod tests;

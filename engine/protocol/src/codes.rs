@@ -15,10 +15,10 @@ macro_rules! codes {
                 pub const $name: i32 = $number;
             )*
 
-            /// Every code of RocketMQ 4.9 with its name, ascending.
+            /// Every code with its name, ascending.
             pub const ALL: &'static [(i32, &'static str)] = &[$(($number, stringify!($name)),)*];
 
-            /// The name of `code`, if RocketMQ 4.9 defines it.
+            /// The name of `code`, if it is one of these.
             #[must_use]
             pub fn name(code: i32) -> Option<&'static str> {
                 match code {
@@ -173,6 +173,60 @@ codes! {
         210 DELETE_ACL_CONFIG_FAILED,
         211 UPDATE_GLOBAL_WHITE_ADDRS_CONFIG_FAILED,
         215 FLOW_CONTROL,
+    }
+}
+
+codes! {
+    /// Request codes of DLedger 0.3, between the peers of a group.
+    DLedgerRequestCode {
+        50000 METADATA,
+        50001 APPEND,
+        50002 GET,
+        51001 VOTE,
+        51002 HEART_BEAT,
+        51003 PULL,
+        51004 PUSH,
+        51005 LEADERSHIP_TRANSFER,
+    }
+}
+
+codes! {
+    /// `code` of DLedger's bodies. The frame of a response always says 200.
+    DLedgerResponseCode {
+        200 SUCCESS,
+        300 TIMEOUT,
+        301 METADATA_ERROR,
+        302 NETWORK_ERROR,
+        303 UNSUPPORTED,
+        400 UNKNOWN_GROUP,
+        401 UNKNOWN_MEMBER,
+        402 UNEXPECTED_MEMBER,
+        403 EXPIRED_TERM,
+        404 NOT_LEADER,
+        405 NOT_FOLLOWER,
+        406 INCONSISTENT_STATE,
+        407 INCONSISTENT_TERM,
+        408 INCONSISTENT_INDEX,
+        409 INCONSISTENT_LEADER,
+        410 INDEX_OUT_OF_RANGE,
+        411 UNEXPECTED_ARGUMENT,
+        412 REPEATED_REQUEST,
+        413 REPEATED_PUSH,
+        414 DISK_ERROR,
+        415 DISK_FULL,
+        416 TERM_NOT_READY,
+        417 FALL_BEHIND_TOO_MUCH,
+        418 TAKE_LEADERSHIP_FAILED,
+        419 INDEX_LESS_THAN_LOCAL_BEGIN,
+        420 REQUEST_WITH_EMPTY_BODYS,
+        421 PUSH_REQUEST_IS_FULL,
+        500 INTERNAL_ERROR,
+        501 TERM_CHANGED,
+        502 WAIT_QUORUM_ACK_TIMEOUT,
+        503 LEADER_PENDING_FULL,
+        504 ILLEGAL_MEMBER_STATE,
+        505 LEADER_NOT_READY,
+        506 LEADER_TRANSFERRING,
     }
 }
 

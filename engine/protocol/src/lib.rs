@@ -10,7 +10,7 @@
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
 //! - [`topic_validator`] which names topics and groups may have;
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
-//! - [`consume_queue_unit`] the unit of ConsumeQueue files;
+//! - [`consume_queue_unit`] the unit of ConsumeQueue files; [`dledger_entry`] the entry of DLedger's;
 //! - [`properties_file`] the `.properties` files of brokers and name servers;
 //! - [`upstream`] behaviours of 4.9 that can be switched on, by name;
 //! - `steps` what decoders did, counted for tests.
@@ -20,6 +20,7 @@ pub mod acl;
 pub mod body;
 pub mod codes;
 pub mod consume_queue_unit;
+pub mod dledger_entry;
 pub mod ext_fields;
 pub mod fastjson;
 pub mod frame;

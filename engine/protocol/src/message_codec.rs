@@ -338,7 +338,7 @@ fn i16_at(bytes: &[u8], position: usize) -> Option<i16> {
     Some(i16::from_be_bytes(*bytes.get(position..)?.first_chunk()?))
 }
 
-fn i32_at(bytes: &[u8], position: usize) -> Option<i32> {
+pub(crate) fn i32_at(bytes: &[u8], position: usize) -> Option<i32> {
     Some(i32::from_be_bytes(*bytes.get(position..)?.first_chunk()?))
 }
 

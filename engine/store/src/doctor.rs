@@ -6,12 +6,12 @@
 //! windows of a few mebibytes, whatever their size.
 //!
 //! Modules in reading order: `shape` (file sizes), `log_reader`, `unit_reader`, `index_reader` (files
-//! piece by piece), `entry` (DLedger's), `lines`, `dump` and `dledger`, `listing`, `start` and `tables` (what a
+//! piece by piece), `entry_index` (DLedger's), `lines`, `dump` and `dledger`, `listing`, `start` and `tables` (what a
 //! start does), `verify`, `recover`.
 
 mod dledger;
 mod dump;
-mod entry;
+mod entry_index;
 mod index_reader;
 mod lines;
 mod listing;

@@ -25,10 +25,9 @@ use mq_store::DroppedRecord;
 use mq_store::doctor::{DoctorError, Recovered, Severity, StoreDir, TableState, Verdict};
 use staticfire_world::world::{MachineConfig, MachineHandle, World, WorldConfig};
 
-use super::java_stores::untar;
 use super::*;
-use crate::vectors::fixture::gunzip;
 use damages::corrupt;
+use mq_tests::archive::{gunzip, untar};
 
 const ROOT: &str = "/store";
 const SEEDS: u64 = 130;

@@ -10,9 +10,9 @@ use mq_protocol::message_codec::body_crc;
 use mq_store::doctor::{DoctorError, Severity, StoreDir, Verdict};
 use serde_json::Value;
 
-use super::java_stores::{damage, disk_with, untar};
+use super::java_stores::{damage, disk_with};
 use super::*;
-use crate::vectors::fixture::gunzip;
+use mq_tests::archive::{gunzip, untar};
 
 const RECOVERY: &str = include_str!("../../fixtures/golden/recovery.json");
 

@@ -18,10 +18,9 @@ use mq_protocol::message_codec::{
 };
 use mq_store::delay_level::SCHEDULE_TOPIC;
 
-use super::java_stores::untar;
 use super::*;
-use crate::vectors::fixture::gunzip;
 use crate::vectors::records::encode_again;
+use mq_tests::archive::{gunzip, untar};
 
 /// Bits of a record's flags that say how long its hosts are.
 const HOST_BITS: i32 = 0x30;

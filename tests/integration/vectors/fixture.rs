@@ -1,13 +1,12 @@
 //! The recorded bytes, see `tests/fixtures/README.md`.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use bytes::BytesMut;
-use flate2::read::GzDecoder;
 use mq_protocol::codes::LanguageCode;
 use mq_protocol::frame;
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_tests::archive::gunzip;
 
 /// Release of the recorded Java peers.
 const JAVA_VERSION: i32 = 407;
@@ -117,12 +116,6 @@ pub(crate) fn replication_streams() -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
 pub(crate) fn json_lines(compressed: &[u8]) -> Vec<serde_json::Value> {
     let text = String::from_utf8(gunzip(compressed)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-pub(crate) fn gunzip(compressed: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    GzDecoder::new(compressed).read_to_end(&mut plain).unwrap();
-    plain
 }
 
 pub(super) fn unhex(text: &str) -> Vec<u8> {

@@ -14,8 +14,9 @@ use mq_protocol::message_codec::{
 };
 use serde_json::Value;
 
-use super::fixture::{gunzip, json_lines, unhex};
+use super::fixture::{json_lines, unhex};
 use super::records::encode_again;
+use mq_tests::archive::gunzip;
 
 macro_rules! golden {
     ($name:literal) => {

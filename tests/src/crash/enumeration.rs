@@ -251,7 +251,7 @@ impl Trial {
         let knowledge = Knowledge::default();
         let camera = Camera::start(disk, &knowledge);
         Stage::live(disk, &self.config, 10, &knowledge, async |_| Ok(()))?;
-        let points = camera.stop(&knowledge);
+        let points = camera.stop();
         for (number, point) in points.iter().enumerate() {
             let (inner, _) = outcomes(&point.image, 0, size.recovery_outcomes, number as u64);
             for outcome in inner {

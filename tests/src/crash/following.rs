@@ -103,7 +103,7 @@ impl Stage {
             while ha.quarantines().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            Ok(camera.stop(knowledge))
+            Ok(camera.stop())
         })
         .await
     }

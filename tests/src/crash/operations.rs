@@ -93,7 +93,7 @@ fn filmed(
         before(stage).await;
         let camera = Camera::start(&stage.disk, &knowledge);
         act(stage).await;
-        Ok(camera.stop(&knowledge))
+        Ok(camera.stop())
     })
 }
 
@@ -158,7 +158,7 @@ fn roll(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
         }
         stage.put(next()).await;
         stage.dispatched().await;
-        Ok(camera.stop(&knowledge))
+        Ok(camera.stop())
     })
 }
 
@@ -182,7 +182,7 @@ fn file_ahead(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
                 number += 1;
             }
             stage.put_at_one_instant(number..number + 10).await;
-            Ok(camera.stop(&knowledge))
+            Ok(camera.stop())
         })?;
         points.extend(filmed);
     }
@@ -333,7 +333,7 @@ fn clean_start(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
             stage.store.shutdown().await;
             Ok(())
         })?;
-        points.extend(camera.stop(&knowledge));
+        points.extend(camera.stop());
     }
     Ok(points)
 }
@@ -350,5 +350,5 @@ fn film_start(
         stage.dispatched().await;
         Ok(())
     })?;
-    Ok(camera.stop(knowledge))
+    Ok(camera.stop())
 }

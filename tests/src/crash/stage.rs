@@ -76,11 +76,11 @@ pub struct Stage {
 
 /// The disk after a micro-operation, and what was known then.
 #[derive(Clone)]
-pub struct Point {
+pub struct Point<K = Known> {
     /// The disk.
     pub image: DiskImage,
     /// What was known.
-    pub known: Known,
+    pub known: K,
 }
 
 /// Small files and short intervals: everything happens in a few messages.
@@ -303,33 +303,43 @@ impl Drop for EndOfLife {
 }
 
 /// Takes an image after each micro-operation until it is stopped.
-pub struct Camera {
+pub struct Camera<K = Known> {
     disk: Arc<SimDisk>,
-    points: Arc<Mutex<Vec<Point>>>,
+    points: Arc<Mutex<Vec<Point<K>>>>,
+    known: Arc<dyn Fn() -> K + Send + Sync>,
 }
 
 impl Camera {
     /// Begins with an image of what is there.
     #[must_use]
     pub fn start(disk: &Arc<SimDisk>, knowledge: &Knowledge) -> Self {
-        let point = Point { image: disk.image(), known: knowledge.now() };
-        let points = Arc::new(Mutex::new(vec![point]));
-        let (subject, film): (Weak<SimDisk>, _) = (Arc::downgrade(disk), Arc::clone(&points));
         let knowledge = knowledge.clone();
+        Camera::film(disk, move || knowledge.now())
+    }
+}
+
+impl<K: Send + 'static> Camera<K> {
+    /// Begins with an image of what is there, and asks at each what is known.
+    #[must_use]
+    pub fn film(disk: &Arc<SimDisk>, known: impl Fn() -> K + Send + Sync + 'static) -> Self {
+        let known: Arc<dyn Fn() -> K + Send + Sync> = Arc::new(known);
+        let points = Arc::new(Mutex::new(vec![Point { image: disk.image(), known: known() }]));
+        let (subject, film): (Weak<SimDisk>, _) = (Arc::downgrade(disk), Arc::clone(&points));
+        let asked = Arc::clone(&known);
         disk.observe_micro_ops(Some(Arc::new(move |_, _| {
             let Some(disk) = subject.upgrade() else { return };
-            let point = Point { image: disk.image(), known: knowledge.now() };
+            let point = Point { image: disk.image(), known: asked() };
             film.lock().unwrap().push(point);
         })));
-        Camera { disk: Arc::clone(disk), points }
+        Camera { disk: Arc::clone(disk), points, known }
     }
 
     /// The points, with what is known in the end as one more.
     #[must_use]
-    pub fn stop(self, knowledge: &Knowledge) -> Vec<Point> {
+    pub fn stop(self) -> Vec<Point<K>> {
         self.disk.observe_micro_ops(None);
         let mut points = std::mem::take(&mut *self.points.lock().unwrap());
-        points.push(Point { image: self.disk.image(), known: knowledge.now() });
+        points.push(Point { image: self.disk.image(), known: (self.known)() });
         points
     }
 }

@@ -73,3 +73,21 @@ fn lengths_of_old_entries_are_forgotten() {
     assert_eq!(log.entry(19_999), Some(EntryMeta { term: 1, size_bytes: 7 }));
     assert_eq!(log.batch(0, 100, 4_096).len(), 1, "what has no known length goes alone");
 }
+
+#[test]
+fn a_log_that_is_looked_up_is_the_one_that_was_read() {
+    for (begin, terms) in
+        [(0, vec![]), (7, vec![]), (0, vec![1]), (4, vec![1, 1, 3, 3, 3, 7]), (2, vec![5; 40])]
+    {
+        let read = log(begin, &terms);
+        let end = begin + terms.len() as i64 - 1;
+        let mut asked = 0;
+        let looked = LogView::looked_up(begin, end, |index| {
+            asked += 1;
+            read.entry(index).ok_or(index)
+        });
+        assert_eq!(looked, Ok(read));
+        assert!(asked <= terms.len() + 24, "{asked} look-ups for {} entries", terms.len());
+    }
+    assert_eq!(LogView::looked_up(0, 3, Err::<EntryMeta, i64>), Err(0));
+}

@@ -78,6 +78,19 @@ impl MappedFileQueue {
         Ok(())
     }
 
+    /// Makes the file behind the last one, unless it is there, with blocks for its first `len` bytes, so that the next roll
+    /// cannot fail for want of space. Whoever takes it has the next flush sync its length and entry.
+    ///
+    /// # Errors
+    /// What creating it, or reserving them, says.
+    pub fn make_next(&self, len: usize) -> io::Result<()> {
+        self.make_ahead()?;
+        match &self.ahead().waiting {
+            Some(waiting) if !waiting.file.has_room(len) => waiting.file.reserve(&*self.disk, len),
+            _ => Ok(()),
+        }
+    }
+
     fn make_ahead(&self) -> io::Result<Option<(u64, PathBuf)>> {
         let mut ahead = self.ahead();
         let Some(from) = self.missing(&ahead) else { return Ok(None) };

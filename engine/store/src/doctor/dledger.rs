@@ -3,18 +3,19 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use mq_protocol::dledger_entry::{
+    ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, ENTRY_MAGIC, EntryHead, INDEX_RECORD_BYTES, IndexRecord,
+};
 use mq_protocol::message_codec::{RecordView, decode_record};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dump::{line, written};
-use super::entry::{
-    BLANK_MAGIC, ENTRY_MAGIC, HEADER_BYTES, INDEX_RECORD_BYTES, INDEX_WINDOW_BYTES, IndexRecord,
-};
+use super::entry_index::INDEX_WINDOW_BYTES;
 use super::lines::{RecordLine, hex};
 use super::log_reader::LogReader;
 use super::{DoctorError, Progress, StoreDir, StoreFile};
-use crate::big_endian::{i32_at, i64_at};
+use crate::big_endian::i32_at;
 use crate::commit_log::log_bytes::LogBytes as _;
 
 /// The header of an entry, with the record behind it.
@@ -68,9 +69,9 @@ impl StoreDir {
                 entries += 1;
                 dump_entry(out, pos, bytes)
             }
-            Entry::Other { magic: BLANK_MAGIC, size } => {
+            Entry::Other { magic: ENTRY_BLANK_MAGIC, size } => {
                 blanks += 1;
-                let magic = BLANK_MAGIC;
+                let magic = ENTRY_BLANK_MAGIC;
                 line(out, &json!({ "pos": pos, "blank": true, "magic": magic, "size": size }))
             }
             Entry::Other { magic, size } => {
@@ -102,14 +103,14 @@ impl StoreDir {
             let mut pos = file.start;
             loop {
                 let rest = file.end - pos;
-                let head = if rest > 0 { log.bytes(pos, HEADER_BYTES)? } else { &[] };
+                let head = if rest > 0 { log.bytes(pos, ENTRY_HEADER_BYTES)? } else { &[] };
                 let (Some(magic), Some(size)) = (i32_at(head, 0), i32_at(head, 4)) else {
                     visit(pos, Entry::FileEnd)?;
                     break;
                 };
                 let whole = usize::try_from(size)
                     .ok()
-                    .filter(|size| magic == ENTRY_MAGIC && *size >= HEADER_BYTES)
+                    .filter(|size| magic == ENTRY_MAGIC && *size >= ENTRY_HEADER_BYTES)
                     .filter(|size| *size as u64 <= rest);
                 let Some(whole) = whole else {
                     visit(pos, Entry::Other { magic, size })?;
@@ -156,27 +157,26 @@ pub(super) fn data_dir(name: &str) -> PathBuf {
 
 /// The record of an entry.
 pub(super) fn entry_record(entry: &[u8]) -> Option<RecordView<'_>> {
-    decode_record(&entry[HEADER_BYTES..]).ok()
+    decode_record(&entry[ENTRY_HEADER_BYTES..]).ok()
 }
 
 fn dump_entry(out: &mut dyn Write, pos: u64, entry: &[u8]) -> Result<(), DoctorError> {
-    let number = |at| i32_at(entry, at).unwrap_or_default();
-    let long = |at| i64_at(entry, at).unwrap_or_default();
-    let body = &entry[HEADER_BYTES..];
+    let Some(head) = EntryHead::decode(entry) else { return Ok(()) };
+    let body = &entry[ENTRY_HEADER_BYTES..];
     let record = entry_record(entry);
     let (topic, properties) = record.map(|it| (it.topic(), it.properties())).unwrap_or_default();
-    let at = pos + HEADER_BYTES as u64;
+    let at = pos + ENTRY_HEADER_BYTES as u64;
     let entry = EntryLine {
         pos,
         magic: ENTRY_MAGIC,
-        size: number(4),
-        index: long(8),
-        term: long(16),
-        pos_field: long(24),
-        channel: number(32),
-        chain_crc: number(36),
-        body_crc: number(40),
-        body_len: number(44),
+        size: head.size,
+        index: head.index,
+        term: head.term,
+        pos_field: head.pos,
+        channel: head.channel,
+        chain_crc: head.chain_crc,
+        body_crc: head.body_crc,
+        body_len: head.body_len,
         record: record.map(|record| RecordLine::new(&record, at, &topic, &properties)),
         body_hex: record.is_none().then(|| hex(body)),
     };

@@ -7,6 +7,9 @@
 use std::ops::Range;
 
 use mq_mapped_file::file_name;
+use mq_protocol::dledger_entry::{
+    ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, EntryHead, INDEX_FILE_BYTES,
+};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, body_crc, check_record, decode_record};
 
 use super::indexes::IndexCheck;
@@ -16,9 +19,7 @@ use crate::big_endian::i32_at;
 use crate::commit_log::log_bytes::{LogBytes as _, file_of, next_record, record_bytes};
 use crate::commit_log::walk::WalkEnd;
 use crate::doctor::dledger::data_dir;
-use crate::doctor::entry::{
-    BLANK_MAGIC, EntryHead, EntryIndex, HEADER_BYTES, INDEX_FILE_BYTES, Indexed,
-};
+use crate::doctor::entry_index::{EntryIndex, Indexed};
 use crate::doctor::log_reader::{Found, LogReader};
 use crate::doctor::{DoctorError, Progress, StoreDir, StoreFile};
 use crate::recovery::{DroppedRecord, RecoveryReport};
@@ -27,7 +28,7 @@ use crate::recovery::{DroppedRecord, RecoveryReport};
 const FILES_ALWAYS_WALKED: usize = 3;
 /// So many entries with damaged records are named.
 const NAMED_MAX: usize = 100;
-const HEADER: u64 = HEADER_BYTES as u64;
+const HEADER: u64 = ENTRY_HEADER_BYTES as u64;
 
 /// The walk over the entries.
 struct EntryCheck<'a> {
@@ -154,7 +155,7 @@ impl EntryCheck<'_> {
         let size = self.dir.shape.commit_log_file_bytes as u64;
         self.check_rows(&data, "data", size);
         let index = self.entry_index.files().to_vec();
-        self.check_rows(&index, "index", INDEX_FILE_BYTES);
+        self.check_rows(&index, "index", INDEX_FILE_BYTES as u64);
         Ok(())
     }
 
@@ -222,7 +223,7 @@ impl EntryCheck<'_> {
         log: &mut LogReader<'_>,
         file: &Range<u64>,
     ) -> Result<bool, DoctorError> {
-        Ok(match EntryHead::decode(log.bytes(file.start, HEADER_BYTES)?) {
+        Ok(match EntryHead::decode(log.bytes(file.start, ENTRY_HEADER_BYTES)?) {
             Some(entry) if entry.trouble(file.start, file).is_none() => {
                 self.entry_index.look_up(self.dir, &entry)? == Indexed::Rightly
             }
@@ -253,7 +254,8 @@ impl EntryCheck<'_> {
             }
         }
         // A start knows nothing of the entry before its first one.
-        let (before, first) = (self.last.take(), EntryHead::decode(log.bytes(at, HEADER_BYTES)?));
+        let (before, first) =
+            (self.last.take(), EntryHead::decode(log.bytes(at, ENTRY_HEADER_BYTES)?));
         if let Some(trouble) = before.zip(first).and_then(|(it, first)| first.trouble_behind(&it)) {
             self.unseen_damage(at, &trouble);
         }
@@ -287,8 +289,8 @@ impl EntryCheck<'_> {
             return Ok(Step::End("end of the last file".to_owned()));
         };
         let file = log.files()[number].clone();
-        let head = log.bytes(at, HEADER_BYTES)?;
-        if i32_at(head, 0) == Some(BLANK_MAGIC) {
+        let head = log.bytes(at, ENTRY_HEADER_BYTES)?;
+        if i32_at(head, 0) == Some(ENTRY_BLANK_MAGIC) {
             return Ok(Step::To(file.end));
         }
         let Some(entry) = EntryHead::decode(head) else {
@@ -303,7 +305,7 @@ impl EntryCheck<'_> {
             return Ok(Step::End(trouble));
         }
         let size = entry.size as usize;
-        self.entry(&entry, at, &log.bytes(at, size)?[HEADER_BYTES..size])?;
+        self.entry(&entry, at, &log.bytes(at, size)?[ENTRY_HEADER_BYTES..size])?;
         Ok(Step::To(at + size as u64))
     }
 
@@ -366,7 +368,7 @@ impl EntryCheck<'_> {
     /// Whether what is at `at` belongs to no entry that was ever behind the last one.
     fn is_left_over(&self, log: &mut LogReader<'_>, at: u64) -> Result<bool, DoctorError> {
         let (last_index, last_term) = self.last.map_or((-1, -1), |last| (last.index, last.term));
-        let head = EntryHead::decode(log.bytes(at, HEADER_BYTES)?);
+        let head = EntryHead::decode(log.bytes(at, ENTRY_HEADER_BYTES)?);
         let head = head.filter(|head| head.pos == at as i64);
         let index = head.map_or(last_index + 1, |head| head.index);
         Ok(index <= last_index
