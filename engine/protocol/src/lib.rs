@@ -33,5 +33,6 @@ pub mod serialize;
 mod steps;
 pub mod sys_flag;
 mod text_map;
+pub mod topic_deletion;
 pub mod topic_validator;
 pub mod upstream;

@@ -1,13 +1,14 @@
 //! [`ConsumeQueueStore`]: every ConsumeQueue of a store, by topic and queue id.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::{StreamExt, TryStreamExt};
-use mq_env::disk::Disk;
+use mq_env::disk::{DirEntry, Disk};
 use mq_mapped_file::{Cut, FlushError, LoadPlan, UnsyncedEntries};
 use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
 
@@ -164,6 +165,26 @@ impl ConsumeQueueStore {
         })
     }
 
+    /// Takes the queues of a topic out of the table, and their files away, durably. Whoever reads keeps what is
+    /// held. The caller excludes syncs, and that the topic's next unit comes meanwhile. After an error the
+    /// files are asked for again by the next call.
+    pub(crate) async fn remove_topic(&self, topic: &str) -> io::Result<()> {
+        let queues = self.write_topics().remove(topic).unwrap_or_default();
+        for queue in queues.into_values() {
+            queue.forget_files();
+        }
+        let dir = self.root.join("consumequeue").join(topic);
+        for queue_dir in list_missing_ok(&*self.disk, &dir)?.into_iter().filter(|it| it.is_dir) {
+            let queue_dir = dir.join(queue_dir.name);
+            let files = list_missing_ok(&*self.disk, &queue_dir)?;
+            for file in files.iter().filter(|it| !it.is_dir) {
+                self.disk.remove(&queue_dir.join(&file.name))?;
+            }
+            self.disk.sync(&queue_dir).await?;
+        }
+        Ok(())
+    }
+
     fn clear_where(&self, is_cleared: impl Fn(&ConsumeQueue) -> bool) -> Cuts {
         let clear = |queue: Arc<ConsumeQueue>| {
             let cut = queue.clear();
@@ -288,6 +309,14 @@ impl ConsumeQueueStore {
 
     fn write_topics(&self) -> RwLockWriteGuard<'_, Topics> {
         self.topics.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The entries of a directory; none if it is missing.
+fn list_missing_ok(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<DirEntry>> {
+    match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed,
     }
 }
 

@@ -89,6 +89,7 @@ fn build(
     let config = log.config();
     let queues = Arc::new(ConsumeQueueStore::new(Arc::clone(&env.disk), &config));
     let index = Arc::new(IndexService::new(&env, &config));
+    let durable = Arc::new(durable);
     let dispatcher = Arc::new(ReputMessageService::new(
         Arc::clone(&log),
         Arc::clone(&queues),
@@ -97,9 +98,10 @@ fn build(
         Arc::clone(&flags),
         role.clone(),
         env.probe.clone(),
+        Arc::clone(&durable),
     ));
     let marks = Arc::new(Marks {
-        marking: tokio::sync::Mutex::default(),
+        marking: dispatcher.marking(),
         log: Arc::clone(&log),
         queues: Arc::clone(&queues),
         index: Arc::clone(&index),
