@@ -6,6 +6,7 @@ mod busy;
 mod cluster;
 mod consume_stats;
 mod delays;
+mod deleting;
 mod groups;
 mod in_order;
 mod life;
