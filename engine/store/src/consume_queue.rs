@@ -253,11 +253,6 @@ impl ConsumeQueue {
         cut
     }
 
-    /// Lets go of every file: they are about to be removed, and the queue with them.
-    pub(crate) fn forget_files(&self) {
-        self.queue.forget_files();
-    }
-
     /// Takes the first file out of the queue if all its units point below `min_phy_offset`; its
     /// path. Never the last file (RocketMQ 4.9 `deleteExpiredFileByOffset`).
     pub(crate) fn retire_first_below(&self, min_phy_offset: u64) -> Option<PathBuf> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::{StreamExt, TryStreamExt};
-use mq_env::disk::{DirEntry, Disk};
+use mq_env::disk::Disk;
 use mq_mapped_file::{Cut, FlushError, LoadPlan, UnsyncedEntries};
 use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
 
@@ -165,24 +165,29 @@ impl ConsumeQueueStore {
         })
     }
 
-    /// Takes the queues of a topic out of the table, and their files away, durably. Whoever reads keeps what is
-    /// held. The caller excludes syncs, and that the topic's next unit comes meanwhile. After an error the
-    /// files are asked for again by the next call.
+    /// Takes the queues of a topic out of the table, and their files and directories away, durably. Whoever reads
+    /// keeps what is held. The caller excludes syncs, and that the topic's next unit comes meanwhile. After an
+    /// error the next call goes on.
     pub(crate) async fn remove_topic(&self, topic: &str) -> io::Result<()> {
-        let queues = self.write_topics().remove(topic).unwrap_or_default();
-        for queue in queues.into_values() {
-            queue.forget_files();
+        self.write_topics().remove(topic);
+        let (disk, queues) = (&*self.disk, self.root.join("consumequeue"));
+        let dir = queues.join(topic);
+        self.entries.forget_below(&dir);
+        if disk.stat(&dir).is_err() {
+            // It went, maybe not durably.
+            return if disk.stat(&queues).is_ok() { disk.sync(&queues).await } else { Ok(()) };
         }
-        let dir = self.root.join("consumequeue").join(topic);
-        for queue_dir in list_missing_ok(&*self.disk, &dir)?.into_iter().filter(|it| it.is_dir) {
-            let queue_dir = dir.join(queue_dir.name);
-            let files = list_missing_ok(&*self.disk, &queue_dir)?;
-            for file in files.iter().filter(|it| !it.is_dir) {
-                self.disk.remove(&queue_dir.join(&file.name))?;
+        for queue in disk.list(&dir)?.into_iter().filter(|it| it.is_dir) {
+            let queue = dir.join(queue.name);
+            for file in disk.list(&queue)?.into_iter().filter(|it| !it.is_dir) {
+                disk.remove(&queue.join(file.name))?;
             }
-            self.disk.sync(&queue_dir).await?;
+            disk.sync(&queue).await?;
+            remove_dir(disk, &queue)?;
         }
-        Ok(())
+        disk.sync(&dir).await?;
+        remove_dir(disk, &dir)?;
+        disk.sync(&queues).await
     }
 
     fn clear_where(&self, is_cleared: impl Fn(&ConsumeQueue) -> bool) -> Cuts {
@@ -312,11 +317,11 @@ impl ConsumeQueueStore {
     }
 }
 
-/// The entries of a directory; none if it is missing.
-fn list_missing_ok(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<DirEntry>> {
-    match disk.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed,
+/// Removes a directory, unless somebody has put something of his own there.
+fn remove_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    match disk.remove_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
     }
 }
 

@@ -120,10 +120,6 @@ fn plan_queues(disk: &Arc<dyn Disk>, config: &StoreConfig) -> Result<Vec<QueuePl
     let mut queues = Vec::new();
     for (topic, queue_id) in queue_dirs(&**disk, &config.store_path_root_dir)? {
         let files = store.plan_load(&topic, queue_id, config.salvage)?;
-        // Nothing but its directory is left of the queue of a topic that was deleted.
-        if files == LoadPlan::default() {
-            continue;
-        }
         queues.push(QueuePlan { topic, queue_id, files });
     }
     Ok(queues)

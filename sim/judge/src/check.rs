@@ -18,6 +18,7 @@
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
 //! | [`truncation`] | a cut log ends on the disk, too |
 //! | [`transactions`] | what is sent in a transaction is delivered once that is committed, and only then |
+//! | [`deletions`] | a topic that is deleted stays so, and nothing else goes with it |
 //! | [`duplicates`] | what comes more than once has a cause |
 //! | [`expiry`] | messages leave a store only by the rules of retention |
 //! | [`liveness`] | life goes on in time after the last heal |
@@ -29,6 +30,7 @@ pub mod ack_predicate;
 pub mod acked_durable;
 pub mod bound;
 pub mod commits;
+pub mod deletions;
 pub mod duplicates;
 pub mod expiry;
 pub mod lateness;
@@ -81,6 +83,8 @@ pub enum Checker {
     Truncation,
     /// [`transactions`].
     Transactions,
+    /// [`deletions`].
+    Deletions,
     /// [`expiry`].
     Expiry,
     /// [`duplicates`].
@@ -112,6 +116,7 @@ impl fmt::Display for Checker {
             Checker::Visibility => "visibility",
             Checker::Truncation => "truncation",
             Checker::Transactions => "transactions",
+            Checker::Deletions => "deletions",
             Checker::Expiry => "expiry",
             Checker::Duplicates => "duplicates",
             Checker::Liveness => "liveness",

@@ -3,11 +3,15 @@
 //! A message is known by its number in the workload; its key and body follow from the number and
 //! the seed, so that what comes back can be compared with what was sent without keeping it.
 
+mod operations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use crate::watch::Watch;
+
+pub use operations::{OffsetReset, TopicDeletion};
 
 /// A queue of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,31 +242,6 @@ pub enum OffsetStep {
     Told,
 }
 
-/// An operator had a consumer group go on elsewhere in a queue: what lies in between passes the group by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OffsetReset {
-    /// The consumer group.
-    pub consumer_group: Arc<str>,
-    /// The queue.
-    pub queue: QueueKey,
-    /// Where its broker said that the group stood, before the operator asked for anything.
-    pub from: u64,
-    /// Where its broker says that the group goes on; `u64::MAX` where that answer was lost.
-    pub to: u64,
-    /// Simulated microseconds when the operator had the answer.
-    pub at_us: u64,
-    /// Ordinal of the trace event that followed when the operator began.
-    pub ordinal: u64,
-}
-
-impl OffsetReset {
-    /// Whether what lay at a queue offset passed the group by.
-    #[must_use]
-    pub fn passes_over(&self, queue_offset: u64) -> bool {
-        (self.from..self.to).contains(&queue_offset)
-    }
-}
-
 /// A queue as a fresh consumer group found it, minimum to maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueReading {
@@ -302,6 +281,8 @@ pub struct History {
     pub pull_offsets: Vec<PullOffset>,
     /// Where operators had groups go on, in the order of the trace.
     pub offset_resets: Vec<OffsetReset>,
+    /// Topics that operators had deleted, by broker group, in the order of the trace.
+    pub deletions: Vec<TopicDeletion>,
     /// Ordinals of the trace events at which producers that started anew sent a message of their outbox again, by
     /// number.
     pub sent_anew: BTreeMap<u32, Vec<u64>>,
@@ -421,6 +402,9 @@ pub(crate) fn a_send(number: u32, queue_offset: u64) -> SendOp {
 pub fn message_key(number: u32) -> String {
     format!("k{number:06}")
 }
+
+/// Stands for the number of a record that says that its topic was deleted.
+pub const DELETION_NUMBER: u32 = u32::MAX;
 
 /// The number in a key made by [`message_key`].
 #[must_use]

@@ -266,6 +266,14 @@ impl Plan {
         made.collect()
     }
 
+    /// Whether an event deletes a topic.
+    #[must_use]
+    pub fn deletes(&self, topic: &str) -> bool {
+        let deletes =
+            |it: &EventPlan| matches!(&it.action, Action::DeleteTopic { topic: of } if of == topic);
+        self.events.iter().any(deletes)
+    }
+
     /// Reads a plan from TOML text.
     ///
     /// # Errors

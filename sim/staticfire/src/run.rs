@@ -46,6 +46,7 @@ use crate::run::report::{Finding, RunReport, Verdict};
 use crate::run::settle::CutOff;
 use crate::run::stage::Stage;
 use crate::run::traffic::Traffic;
+use crate::run::verdict::DeletedInLog;
 use crate::run::watching::Watched;
 use crate::run::workload::Workload;
 use crate::run::workload::read_back::Unread;
@@ -171,6 +172,8 @@ struct GroupStory {
     mode: String,
     /// A SYNC_MASTER without a slave from the start.
     no_second_copy: bool,
+    /// What it says of topics that were deleted.
+    deleted: DeletedInLog,
     /// Why nobody can read it, as the story left it.
     unread: Option<String>,
     /// Why it delivers nothing that is due, as the story left it.
@@ -227,12 +230,16 @@ impl Beginning {
         let master_now = cluster.master_of(&name).ok_or_else(none)?.name().to_owned();
         let topics = settle::topics(clients);
         let stored = settle::stored_places(cluster.ledger(), &name, &master_now, &topics);
+        let walk = cluster.ledger().view(&master_now).walk();
+        let deleted =
+            DeletedInLog { min: walk.min, deletions: walk.deletions, records: walk.deleted };
         let members: Vec<&BrokerProcess> = cluster.members_of(&name).collect();
         let replicas = members.iter().map(|broker| broker.name().to_owned());
         let leaders = members.iter().map(|it| it.name()).filter(|name| cluster.has_led(name));
         Ok(GroupStory {
             faults: cluster.positions(&name),
             stored: stored.into_values().collect(),
+            deleted,
             replicas: replicas.filter(|it| *it != master_then).collect(),
             leaders: leaders.map(str::to_owned).collect(),
             machines: members.iter().map(|it| it.machine().name().to_string()).collect(),

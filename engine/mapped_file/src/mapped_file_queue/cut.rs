@@ -70,13 +70,6 @@ impl MappedFileQueue {
         Cut { erased: None, removed, stranded: self.cut_ahead(&mut ahead) }
     }
 
-    /// Takes every file out of the queue for somebody who removes them all by name. Nothing is appended to
-    /// this queue any more.
-    pub fn forget_files(&self) {
-        let Cut { removed, .. } = self.cut_all();
-        removed.iter().for_each(|file| self.unsynced.forget_file(file.path()));
-    }
-
     /// Makes a cut durable: syncs the zeroed bytes, removes the later files, syncs the directory.
     ///
     /// # Errors

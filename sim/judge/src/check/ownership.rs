@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::{Checker, Violation};
 use crate::calm::Calm;
 use crate::duration::seconds;
-use crate::history::{History, QueueKey};
+use crate::history::{History, QueueKey, TopicDeletion};
 use crate::timeline::{Role, Timeline};
 use crate::watch::TenureStep;
 
@@ -105,7 +105,12 @@ fn queues<'a>(
     for step in history.watch.steps.iter().filter(is_judged) {
         let told = queues.entry(&step.queue).or_default();
         told.steps.push(step);
-        if step.has_it {
+        // Members keep queues of a topic that was deleted for as long as nobody tells them.
+        let is_deleted = |it: &TopicDeletion| {
+            (&it.topic, &it.group) == (&step.queue.topic, &step.queue.group)
+                && it.at_us <= step.at_us
+        };
+        if step.has_it && !history.deletions.iter().any(is_deleted) {
             told.signs.push(step.at_us);
         }
     }

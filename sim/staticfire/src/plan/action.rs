@@ -159,6 +159,11 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         new: bool,
     },
+    /// An operator deletes a topic on every master of the groups in use, and at every name server.
+    DeleteTopic {
+        /// The topic.
+        topic: String,
+    },
     /// An operator's promotion: the group's old master is stopped, the slave restarted as master.
     Promote {
         /// The slave's process.
@@ -333,6 +338,7 @@ impl Action {
             Action::CreateTopic { topic, queues, .. } => {
                 Row::recovery("create_topic", Other(topic)).of(format_args!("{queues} queues"))
             }
+            Action::DeleteTopic { topic } => Row::fault("delete_topic", Other(topic)),
             Action::Promote { node } => Row::recovery("promote", Node(node)),
             Action::PromoteMostAdvanced { group } => {
                 Row::recovery("promote_most_advanced", Group(group))

@@ -123,6 +123,7 @@ pub(super) fn check(plan: &Plan, action: &Action) -> Result<(), String> {
             "ppm: {ppm} (-1000000, which stands still, to 1000000, and not 0: `calm` ends a drift)"
         )),
         Action::CreateTopic { topic, queues, new } => create(plan, topic, *queues, *new),
+        Action::DeleteTopic { topic } => known_topic(plan, topic),
         _ => Ok(()),
     }
 }
@@ -163,10 +164,14 @@ fn reset(plan: &Plan, group: &str, topic: &str) -> Result<(), String> {
         .map_err(|text| format!("topic: {text}"))
 }
 
-/// Queues are never taken away: what lies in them would be hidden.
-fn create(plan: &Plan, topic: &str, queues: u32, new: bool) -> Result<(), String> {
+fn known_topic(plan: &Plan, topic: &str) -> Result<(), String> {
     let topics: BTreeSet<String> = plan.workloads.iter().map(|it| it.topic.clone()).collect();
-    known(&topics, topic, "workload has a topic").map_err(|text| format!("topic: {text}"))?;
+    known(&topics, topic, "workload has a topic").map_err(|text| format!("topic: {text}"))
+}
+
+/// Queues are never taken away, but for a topic that is deleted: what lies in them would be hidden.
+fn create(plan: &Plan, topic: &str, queues: u32, new: bool) -> Result<(), String> {
+    known_topic(plan, topic)?;
     let used = plan.workloads.iter().filter(|it| it.topic == topic).map(|it| it.queues).max();
     let used = used.unwrap_or_default();
     let made = plan.events.iter().filter_map(|it| match &it.action {
@@ -181,7 +186,8 @@ fn create(plan: &Plan, topic: &str, queues: u32, new: bool) -> Result<(), String
     }
     // Without one that makes it, the topic is there with the queues of its workload.
     let grows_from = made.iter().find(|(_, new)| *new).map_or(used, |(queues, _)| *queues);
-    if queues > 1_024 || queues == 0 || (!new && queues <= grows_from) {
+    let is_deleted = plan.deletes(topic);
+    if queues > 1_024 || queues == 0 || (!new && !is_deleted && queues <= grows_from) {
         return Err(format!(
             "queues: {queues} ({} to 1024: queues are not taken away; a topic that is not there before: `new = true`)",
             if new { 1 } else { grows_from + 1 }
@@ -234,6 +240,7 @@ mod tests {
             "clock_jump = { node = \"a\", by = \"-10y\" }",
             "clock_drift = { node = \"a\", ppm = -1000000 }",
             "create_topic = { topic = \"Orders\", queues = 8 }",
+            "delete_topic = { topic = \"Orders\" }",
         ] {
             assert_eq!(told(good), Ok(()), "{good}");
         }
@@ -255,6 +262,7 @@ mod tests {
             ("clock_jump = { node = \"a\", by = \"0s\" }", "at least 1ms, at most 100y"),
             ("clock_drift = { node = \"a\", ppm = 2000000 }", "ppm: 2000000 (-1000000"),
             ("create_topic = { topic = \"Orders\", queues = 4 }", "queues: 4 (5 to 1024"),
+            ("delete_topic = { topic = \"Order\" }", "did you mean Orders?"),
             (
                 "create_topic = { topic = \"Orders\", queues = 4, new = true }",
                 "autoCreateTopicEnable",

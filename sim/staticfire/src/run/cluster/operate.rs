@@ -59,6 +59,7 @@ impl Cluster {
             Action::Start { node } => self.join(node).await,
             Action::ResetOffset { group, topic, to } => self.reset_offset(group, topic, *to).await,
             Action::CreateTopic { topic, queues, .. } => self.create_topic(topic, *queues).await,
+            Action::DeleteTopic { topic } => self.delete_topic(topic).await,
             Action::ClockJump { node, by } => self.jump_clock(node, *by),
             Action::ClockDrift { node, ppm } => self.drift_clock(node, *ppm),
             Action::Promote { node } => self.promote(node).await?,

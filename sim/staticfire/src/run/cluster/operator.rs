@@ -27,13 +27,13 @@ use crate::run::error::StandError;
 const OPERATOR: &str = "operator";
 
 /// For how long an operator tries, once a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// After so long an operator's process sleeps.
 const ERRAND_LIMIT: Duration = Duration::from_secs(300);
 
 /// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The timestamp of a reset that means the end of a queue.
 const END_OF_QUEUE: i64 = -1;
@@ -81,6 +81,7 @@ impl Cluster {
         let made = made.await.unwrap_or_else(|why| vec![Err(StandError::NotDone(why))]);
         if made.iter().any(Result::is_ok) {
             self.topics.borrow_mut().insert(topic.to_owned(), queues);
+            self.deleted_topics.borrow_mut().remove(topic);
         } else if let Some(Err(error)) = made.into_iter().next() {
             self.had_no_effect(&what, &error.to_string());
         }
@@ -163,7 +164,7 @@ impl Cluster {
     }
 
     /// The masters of the broker groups whose queues workloads use for a topic, by `brokerName`.
-    fn masters_with(&self, topic: &str) -> Vec<(String, String)> {
+    pub(super) fn masters_with(&self, topic: &str) -> Vec<(String, String)> {
         let works: Vec<&WorkloadPlan> =
             self.workloads.iter().filter(|work| work.topic == topic).collect();
         let mut groups: Vec<String> = self.brokers.values().map(|it| it.group()).collect();
@@ -174,7 +175,7 @@ impl Cluster {
     }
 
     /// Has the operator's process do something.
-    async fn errand<T: 'static, F: Future<Output = T> + 'static>(
+    pub(super) async fn errand<T: 'static, F: Future<Output = T> + 'static>(
         &self,
         code: impl FnOnce(Env) -> F + 'static,
     ) -> Result<T, String> {
@@ -345,11 +346,11 @@ fn told(answer: &RemotingCommand, before: &[Option<i64>]) -> Vec<(i32, Option<i6
     queues.collect()
 }
 
-fn refusal(answer: &RemotingCommand) -> String {
+pub(super) fn refusal(answer: &RemotingCommand) -> String {
     format!("code {}: {}", answer.code, answer.remark.as_deref().unwrap_or_default())
 }
 
-fn new_client(env: &Env) -> RemotingClient {
+pub(super) fn new_client(env: &Env) -> RemotingClient {
     let remoting = RemotingClientConfig::default();
     RemotingClient::new(env.clone(), remoting, ProcessorTable::default())
 }

@@ -87,6 +87,7 @@ fn story() -> Story {
             name: "a".to_owned(),
             faults: Vec::new(),
             stored: (0..3).collect(),
+            deleted: DeletedInLog::default(),
             master_now: "a".to_owned(),
             master_then: "a".to_owned(),
             replicas: vec!["a-s".to_owned()],
