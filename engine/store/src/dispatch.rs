@@ -10,6 +10,7 @@
 
 mod deletion;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
@@ -70,6 +71,8 @@ pub(crate) struct ReputMessageService {
     marking: Arc<tokio::sync::Mutex<()>>,
     topic_deleted: OnceLock<TopicDeletedListener>,
     topics_deleted: AtomicU64,
+    /// Their names, [`deletion::REMEMBERED_MAX`] at most.
+    deleted: Mutex<BTreeSet<String>>,
     /// Woken when the queues of a deleted topic are gone.
     deletion_passed: Notify,
 }
@@ -123,6 +126,7 @@ impl ReputMessageService {
             marking: Arc::default(),
             topic_deleted: OnceLock::new(),
             topics_deleted: AtomicU64::new(0),
+            deleted: Mutex::default(),
             deletion_passed: Notify::new(),
         }
     }

@@ -13,6 +13,10 @@ use mq_protocol::topic_deletion::is_topic_deletion;
 
 use super::{DispatchProgress, ReputMessageService};
 use crate::plant::{Plant, planted_on_this_thread};
+use crate::sync::lock;
+
+/// So many names of deleted topics are remembered.
+pub(super) const REMEMBERED_MAX: usize = 10_000;
 
 /// Told of a topic whose queues were removed. Must not block.
 pub type TopicDeletedListener = Arc<dyn Fn(&str) + Send + Sync>;
@@ -34,6 +38,11 @@ impl ReputMessageService {
     /// How many deletions were carried out.
     pub(crate) fn topics_deleted(&self) -> u64 {
         self.topics_deleted.load(Ordering::Acquire)
+    }
+
+    /// Whether a topic was deleted, as far as that is remembered.
+    pub(crate) fn was_deleted(&self, topic: &str) -> bool {
+        lock(&self.deleted).contains(topic)
     }
 
     /// What excludes that marks are sampled and written.
@@ -74,7 +83,7 @@ impl ReputMessageService {
         }
         self.remove_queues_marked(&deletion.topic).await?;
         {
-            let mut progress = super::lock(&self.progress);
+            let mut progress = lock(&self.progress);
             assert_eq!(
                 progress.reput_from_offset, deletion.phy_offset,
                 "nobody moved it meanwhile"
@@ -83,6 +92,7 @@ impl ReputMessageService {
         }
         drop(marking);
         self.topics_deleted.fetch_add(1, Ordering::AcqRel);
+        self.remember(&deletion.topic);
         if let Some(listener) = self.topic_deleted.get() {
             listener(&deletion.topic);
         }
@@ -90,6 +100,13 @@ impl ReputMessageService {
         self.deletion_passed.notify_waiters();
         self.dispatched.notify_one();
         Ok(())
+    }
+
+    fn remember(&self, topic: &str) {
+        let mut deleted = lock(&self.deleted);
+        if deleted.len() < REMEMBERED_MAX {
+            deleted.insert(topic.to_owned());
+        }
     }
 
     /// Removes the queues of a topic, durably.

@@ -60,6 +60,12 @@ impl MessageStore {
         self.dispatcher.topics_deleted()
     }
 
+    /// Whether a topic of this name was deleted since this store was opened, as far as that is remembered.
+    #[must_use]
+    pub fn was_deleted(&self, topic: &str) -> bool {
+        self.dispatcher.was_deleted(topic)
+    }
+
     /// Sets who is told of topics whose queues were removed, on a slave as well. The first call stays.
     pub fn set_topic_deleted_listener(&self, listener: TopicDeletedListener) {
         self.dispatcher.set_topic_deleted_listener(listener);

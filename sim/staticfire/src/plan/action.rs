@@ -164,6 +164,11 @@ pub enum Action {
         /// The topic.
         topic: String,
     },
+    /// An operator deletes a consumer group, and what it had committed, on every master of the groups in use.
+    DeleteGroup {
+        /// The consumer group.
+        group: String,
+    },
     /// An operator's promotion: the group's old master is stopped, the slave restarted as master.
     Promote {
         /// The slave's process.
@@ -339,6 +344,7 @@ impl Action {
                 Row::recovery("create_topic", Other(topic)).of(format_args!("{queues} queues"))
             }
             Action::DeleteTopic { topic } => Row::fault("delete_topic", Other(topic)),
+            Action::DeleteGroup { group } => Row::fault("delete_group", Other(group)),
             Action::Promote { node } => Row::recovery("promote", Node(node)),
             Action::PromoteMostAdvanced { group } => {
                 Row::recovery("promote_most_advanced", Group(group))

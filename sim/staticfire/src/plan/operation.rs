@@ -124,6 +124,7 @@ pub(super) fn check(plan: &Plan, action: &Action) -> Result<(), String> {
         )),
         Action::CreateTopic { topic, queues, new } => create(plan, topic, *queues, *new),
         Action::DeleteTopic { topic } => known_topic(plan, topic),
+        Action::DeleteGroup { group } => delete_group(plan, group),
         _ => Ok(()),
     }
 }
@@ -162,6 +163,21 @@ fn reset(plan: &Plan, group: &str, topic: &str) -> Result<(), String> {
     let topics: BTreeSet<String> = named().map(|(_, topic)| (*topic).clone()).collect();
     known(&topics, topic, &format!("topic of {group} is called"))
         .map_err(|text| format!("topic: {text}"))
+}
+
+/// A group whose listeners fail would be told of everything in its retry topic again.
+fn delete_group(plan: &Plan, group: &str) -> Result<(), String> {
+    let groups = plan.workloads.iter().flat_map(WorkloadPlan::all_consumer_groups);
+    let groups: Vec<_> = groups.collect();
+    let names: BTreeSet<String> = groups.iter().map(|it| it.name.clone()).collect();
+    known(&names, group, "consumer group is called").map_err(|text| format!("group: {text}"))?;
+    let mut named = groups.iter().filter(|it| it.name == group);
+    match named.find(|it| it.broadcast || it.fails.is_some() || it.idempotent) {
+        None => Ok(()),
+        Some(_) => Err(format!(
+            "group: {group} broadcasts, fails or is idempotent: delete a group that does none of it"
+        )),
+    }
 }
 
 fn known_topic(plan: &Plan, topic: &str) -> Result<(), String> {
@@ -241,6 +257,7 @@ mod tests {
             "clock_drift = { node = \"a\", ppm = -1000000 }",
             "create_topic = { topic = \"Orders\", queues = 8 }",
             "delete_topic = { topic = \"Orders\" }",
+            "delete_group = { group = \"existing-group\" }",
         ] {
             assert_eq!(told(good), Ok(()), "{good}");
         }

@@ -2,7 +2,7 @@
 
 pub mod broker_process;
 mod clocks;
-mod delete_topic;
+mod deletions;
 mod disk_fault;
 pub mod operate;
 pub(in crate::run) mod operator;

@@ -40,25 +40,32 @@ const END_OF_QUEUE: i64 = -1;
 
 /// A consumer group that goes on elsewhere in a topic.
 #[derive(Clone)]
-struct Reset {
+pub(super) struct Reset {
     /// `brokerName`, and where its master is.
     broker_name: String,
     address: String,
     topic: String,
     group: String,
-    queues: i32,
+    pub(super) queues: i32,
     to: ResetTo,
 }
 
 /// What came of it at one broker.
 #[derive(Default)]
-struct Moved {
+pub(super) struct Moved {
     /// Queue ids with the offsets before and after.
-    queues: Vec<(i32, Option<i64>, i64)>,
+    pub(super) queues: Vec<(i32, Option<i64>, i64)>,
     /// Why it came to nothing.
-    failed: Option<String>,
+    pub(super) failed: Option<String>,
     /// An answer was lost: where the group was sent to is not known.
-    is_open: bool,
+    pub(super) is_open: bool,
+}
+
+impl Moved {
+    /// It came to nothing.
+    pub(super) fn to_nothing(why: String) -> Self {
+        Moved { failed: Some(why), ..Moved::default() }
+    }
 }
 
 impl Cluster {
@@ -97,16 +104,7 @@ impl Cluster {
     pub(super) async fn reset_offset(&self, group: &str, topic: &str, to: ResetTo) {
         let what = format!("reset_offset {group} ({topic}, {to})");
         let ordinal = self.trace().len() as u64;
-        let queues = i32::try_from(self.queues_of(topic).unwrap_or_default()).unwrap_or(i32::MAX);
-        let resets = self.masters_with(topic).into_iter().map(|(broker_name, address)| Reset {
-            broker_name,
-            address,
-            topic: topic.to_owned(),
-            group: group.to_owned(),
-            queues,
-            to,
-        });
-        let resets: Vec<Reset> = resets.collect();
+        let resets = self.resets(group, topic, to);
         let orders = resets.clone();
         let moved = self.errand(move |env| async move {
             let client = new_client(&env);
@@ -118,8 +116,7 @@ impl Cluster {
             moved
         });
         let moved = moved.await.unwrap_or_else(|why| {
-            let nothing =
-                |_: &Reset| Moved { failed: Some(why.clone()), is_open: true, ..Moved::default() };
+            let nothing = |_: &Reset| Moved { is_open: true, ..Moved::to_nothing(why.clone()) };
             resets.iter().map(nothing).collect()
         });
         let failures = moved.iter().filter_map(|it| it.failed.clone());
@@ -136,7 +133,21 @@ impl Cluster {
         }
     }
 
-    fn note_reset(&self, reset: &Reset, moved: &Moved, ordinal: u64) {
+    /// What is to be reset of a group, by broker group.
+    pub(super) fn resets(&self, group: &str, topic: &str, to: ResetTo) -> Vec<Reset> {
+        let queues = i32::try_from(self.queues_of(topic).unwrap_or_default()).unwrap_or(i32::MAX);
+        let resets = self.masters_with(topic).into_iter().map(|(broker_name, address)| Reset {
+            broker_name,
+            address,
+            topic: topic.to_owned(),
+            group: group.to_owned(),
+            queues,
+            to,
+        });
+        resets.collect()
+    }
+
+    pub(super) fn note_reset(&self, reset: &Reset, moved: &Moved, ordinal: u64) {
         let Some(traffic) = self.traffic.get() else { return };
         let trace = self.trace();
         // A lost answer may have sent the group anywhere, but for the beginning.
@@ -194,7 +205,7 @@ impl Reset {
         for queue_id in 0..self.queues {
             match self.committed(client, queue_id, until).await {
                 Ok(offset) => before.push(offset),
-                Err(why) => return Moved { failed: Some(why), ..Moved::default() },
+                Err(why) => return Moved::to_nothing(why),
             }
         }
         let timestamp = match self.to {
@@ -269,7 +280,7 @@ impl Reset {
     }
 
     /// Where the group stands in a queue, if anywhere.
-    async fn committed(
+    pub(super) async fn committed(
         &self,
         client: &RemotingClient,
         queue_id: i32,
@@ -312,7 +323,7 @@ impl Reset {
     }
 
     /// Asks until the broker says yes, or that there is nothing.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         client: &RemotingClient,
         request: impl Fn() -> RemotingCommand,

@@ -19,6 +19,7 @@ use crate::run::watching::Watched;
 use crate::run::{CutOff, GroupStory};
 
 mod again;
+mod deletions;
 mod kinds;
 mod resets;
 

@@ -65,6 +65,30 @@ impl Drawing {
         }
     }
 
+    /// A topic is deleted, and made again, by the operator or by the next send. Local transactions take their time.
+    pub(super) fn add_deletions(&mut self, plan: &mut Plan) {
+        for work in &mut plan.workloads {
+            let lasts = self.weighted(&[None, None, Some([Millis(100), Millis(20_000)])]);
+            if let Some(transaction) = &mut work.transaction {
+                transaction.lasts = lasts;
+            }
+        }
+        if self.0.random_bool(0.85) {
+            return;
+        }
+        let work = self.one_of(&plan.workloads);
+        let is_operated = |event: &EventPlan| {
+            matches!(event.action, Action::CreateTopic { .. } | Action::DeleteTopic { .. })
+        };
+        if !plan.events.iter().any(is_operated) {
+            let (topic, queues) = (work.topic, work.queues);
+            let at_ms = self.0.random_range(1_000..20_000);
+            let anew_ms = at_ms + self.0.random_range(500..6_000);
+            self.at(plan, at_ms, Action::DeleteTopic { topic: topic.clone() });
+            self.at(plan, anew_ms, Action::CreateTopic { topic, queues, new: false });
+        }
+    }
+
     fn add_clock(&mut self, plan: &mut Plan) {
         let brokers = crate::plan::expand::expand(&plan.cluster).brokers;
         let clients = plan.workloads.iter().flat_map(WorkloadPlan::client_names);

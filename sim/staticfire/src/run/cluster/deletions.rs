@@ -1,10 +1,13 @@
-//! An operator deletes a topic: on the master of every broker group in use, then at every name server (RocketMQ 4.9
-//! `mqadmin deleteTopic`). Whatever the brokers say is what the history keeps.
+//! An operator deletes a topic: on the master of every broker group in use, then at every name server; or a consumer
+//! group, with what it had committed (RocketMQ 4.9 `mqadmin deleteTopic`, `deleteSubGroup`). Whatever the brokers say is what
+//! the history keeps.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
 use mq_protocol::codes::{RequestCode, ResponseCode};
+use mq_protocol::header::admin::DeleteSubscriptionGroupRequestHeader;
 use mq_protocol::header::namesrv::DeleteTopicRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{RemotingClient, RemotingError};
@@ -12,7 +15,8 @@ use staticfire_judge::history::TopicDeletion;
 use tokio::time::{Instant, sleep};
 
 use super::Cluster;
-use super::operator::{ANSWER_TIMEOUT, PATIENCE, new_client, refusal};
+use super::operator::{ANSWER_TIMEOUT, Moved, PATIENCE, Reset, new_client, refusal};
+use crate::plan::ResetTo;
 
 /// What came of it at one server.
 #[derive(Default)]
@@ -70,9 +74,60 @@ impl Cluster {
         }
     }
 
+    /// Deletes a consumer group. Who comes to its queues next is told that it has committed nothing.
+    pub(super) async fn delete_group(&self, group: &str) {
+        let topics: BTreeSet<String> = self
+            .workloads
+            .iter()
+            .filter(|work| work.all_consumer_groups().iter().any(|it| it.name == group))
+            .map(|work| work.topic.clone())
+            .collect();
+        let ordinal = self.trace().len() as u64;
+        let resets: Vec<Reset> =
+            topics.iter().flat_map(|topic| self.resets(group, topic, ResetTo::Earliest)).collect();
+        let (orders, name) = (resets.clone(), group.to_owned());
+        let moved = self.errand(move |env| async move {
+            let client = new_client(&env);
+            let until = Instant::now() + PATIENCE;
+            let moved = orders.iter().map(|it| it.forget(&client, &name, until));
+            let moved = join_all(moved).await;
+            client.shutdown().await;
+            moved
+        });
+        let moved = moved
+            .await
+            .unwrap_or_else(|why| resets.iter().map(|_| Moved::to_nothing(why.clone())).collect());
+        if let Some(Some(why)) = moved.iter().map(|it| it.failed.clone()).reduce(Option::and) {
+            self.had_no_effect(&format!("delete_group {group}"), &why);
+        }
+        for (reset, moved) in resets.iter().zip(&moved) {
+            self.note_reset(reset, moved, ordinal);
+        }
+    }
+
     /// Whether a topic was deleted, and may be there again because somebody sent to it.
     pub(in crate::run) fn was_deleted(&self, topic: &str) -> bool {
         self.deleted_topics.borrow().contains(topic)
+    }
+}
+
+impl Reset {
+    /// Has the broker forget the group, and what it had committed.
+    async fn forget(&self, client: &RemotingClient, group: &str, until: Instant) -> Moved {
+        let mut queues = Vec::new();
+        for queue_id in 0..self.queues {
+            match self.committed(client, queue_id, until).await {
+                Ok(before) => queues.push((queue_id, before, 0)),
+                Err(why) => return Moved::to_nothing(why),
+            }
+        }
+        let group_name = group.to_owned();
+        let header = DeleteSubscriptionGroupRequestHeader { group_name, remove_offset: true };
+        let code = RequestCode::DELETE_SUBSCRIPTIONGROUP;
+        let request = || RemotingCommand::request(code, &header);
+        // What is not answered may have been carried out: the group is where it was, or at the begin.
+        let failed = self.ask(client, request, until).await.err();
+        Moved { queues, failed: None, is_open: failed.is_some() }
     }
 }
 
