@@ -4,6 +4,7 @@
 //! the seed, so that what comes back can be compared with what was sent without keeping it.
 
 mod operations;
+mod subscribed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::watch::Watch;
 
 pub use operations::{OffsetReset, TopicDeletion};
+pub use subscribed::Subscribed;
 
 /// A queue of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -305,6 +307,9 @@ pub struct History {
     /// What consumer groups do not ask for of these topics: numbers of messages that their filters do not let pass. Only
     /// groups with a filter have an entry.
     pub unwanted: BTreeMap<Arc<str>, BTreeSet<u32>>,
+    /// What consumer groups subscribed to that changed their filter, one after the other. What any of these that may
+    /// have held does not let pass is [`unwanted`](History::unwanted), too.
+    pub changed_filters: BTreeMap<Arc<str>, Vec<Subscribed>>,
     /// What is known of consumption besides.
     pub watch: Watch,
 }

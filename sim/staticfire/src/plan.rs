@@ -274,6 +274,13 @@ impl Plan {
         self.events.iter().any(deletes)
     }
 
+    /// Whether an event has the members of a consumer group subscribe to something else.
+    #[must_use]
+    pub fn changes_filter(&self, group: &str) -> bool {
+        let changes = |it: &EventPlan| matches!(&it.action, Action::Subscribe { group: of, .. } if of == group);
+        self.events.iter().any(changes)
+    }
+
     /// Reads a plan from TOML text.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ impl Clients {
         let switches = plan.upstream.iter().filter_map(|name| name.parse().ok());
         let traffic = Traffic::new(cluster.namesrv_addrs(), messages, seed, trace.clone());
         let mut traffic = traffic.with_upstream(switches);
-        plan.workloads.iter().for_each(|work| select(&mut traffic, work));
+        plan.workloads.iter().for_each(|work| select(&mut traffic, plan, work));
         let traffic = Arc::new(traffic);
         cluster.meet(&traffic);
         let works = plan.workloads.iter().enumerate();
@@ -122,9 +122,13 @@ impl Clients {
     }
 }
 
-/// Lets readers of a workload with a filter be owed only what that lets pass.
-fn select(traffic: &mut Traffic, work: &WorkloadPlan) {
+/// Lets readers of a workload with a filter be owed only what that lets pass, or what one of several does.
+fn select(traffic: &mut Traffic, plan: &Plan, work: &WorkloadPlan) {
     for group in work.all_consumer_groups() {
+        if plan.changes_filter(&group.name) {
+            traffic.let_change(&work.topic, &group.name, group.filter);
+            continue;
+        }
         // Plans with others are refused.
         let Some(Ok(filter)) = group.filter.as_ref().map(FilterPlan::compile) else { continue };
         for (reader, _) in work.readers_of(&group) {

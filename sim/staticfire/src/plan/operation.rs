@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use staticfire_judge::duration::Millis;
 
 use super::validate::known;
+use super::validate_filter;
 use super::{Action, Plan, WorkloadPlan};
 
 /// Where a consumer group goes on.
@@ -125,6 +126,7 @@ pub(super) fn check(plan: &Plan, action: &Action) -> Result<(), String> {
         Action::CreateTopic { topic, queues, new } => create(plan, topic, *queues, *new),
         Action::DeleteTopic { topic } => known_topic(plan, topic),
         Action::DeleteGroup { group } => delete_group(plan, group),
+        Action::Subscribe { group, filter } => validate_filter::subscribe(plan, group, filter),
         _ => Ok(()),
     }
 }

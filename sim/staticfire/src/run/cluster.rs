@@ -8,6 +8,7 @@ pub mod operate;
 pub(in crate::run) mod operator;
 mod reach;
 mod room;
+mod subscribe;
 mod witness;
 
 use std::cell::{Cell, OnceCell, RefCell};

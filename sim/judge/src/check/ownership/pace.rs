@@ -112,10 +112,10 @@ impl Pace {
             What::Disk if is_member => return None,
             What::Left if is_member => self.lock_us + self.seen_us,
             What::Vanished if is_member => EXPIRY_US + self.seen_us,
-            // Clients hear of a topic that went, and of one that came, when they ask for routes.
-            What::Left | What::Deleted => ROUTE_POLL_US + self.seen_us,
+            What::Left => ROUTE_POLL_US + self.seen_us,
             What::Vanished => EXPIRY_US + ROUTE_POLL_US + self.seen_us,
-            What::Came { first: false } | What::Paused => known_us,
+            // A topic that is there again is known with the next registration.
+            What::Came { first: false } | What::Paused | What::Deleted => known_us,
             // A client gives up the connection of a request that is not answered, and its broker takes it for gone.
             What::Slow | What::Disk => known_us,
             What::Cut | What::Clock => EXPIRY_US.max(known_us),

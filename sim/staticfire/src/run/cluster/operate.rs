@@ -60,6 +60,7 @@ impl Cluster {
             Action::ResetOffset { group, topic, to } => self.reset_offset(group, topic, *to).await,
             Action::CreateTopic { topic, queues, .. } => self.create_topic(topic, *queues).await,
             Action::DeleteTopic { topic } => self.delete_topic(topic).await,
+            Action::Subscribe { group, filter } => self.subscribe(group, filter).await,
             Action::DeleteGroup { group } => self.delete_group(group).await,
             Action::ClockJump { node, by } => self.jump_clock(node, *by),
             Action::ClockDrift { node, ppm } => self.drift_clock(node, *ppm),

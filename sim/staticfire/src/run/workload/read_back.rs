@@ -20,8 +20,9 @@ use crate::run::error::StandError;
 /// Attempts at a request that fails, a second apart.
 const ATTEMPTS: u32 = 90;
 
-/// Attempts at the route of a topic that was deleted, which may be gone for good.
-const DELETED_ATTEMPTS: u32 = 5;
+/// Attempts at the route of a topic that was deleted, which may be gone for good, or be told of again with the next
+/// registration (30 s).
+const DELETED_ATTEMPTS: u32 = 45;
 
 /// Messages asked for at a time.
 const PULL_COUNT: i32 = 32;
