@@ -82,6 +82,16 @@ struct Told<'a> {
     steps: Vec<&'a TenureStep>,
     /// When it was known to be there, in order.
     signs: Vec<u64>,
+    /// When a broker was known to have it, in order: members keep queues of a topic that was deleted for as long as
+    /// nobody tells them.
+    served: Vec<u64>,
+}
+
+impl Told<'_> {
+    fn sign(&mut self, at_us: u64, is_served: bool) {
+        self.signs.push(at_us);
+        self.served.extend(Some(at_us).filter(|_| is_served));
+    }
 }
 
 /// The queues that a group is known to have to share out.
@@ -94,28 +104,30 @@ fn queues<'a>(
     let topics = history.subscriptions.get(group).map_or(&[][..], Vec::as_slice);
     let is_of_group = |queue: &QueueKey| topics.contains(&queue.topic);
     for (queue, at_us) in facts.made.iter().filter(|(queue, _)| is_of_group(queue)) {
-        queues.entry(queue).or_default().signs.push(*at_us);
+        queues.entry(queue).or_default().sign(*at_us, true);
     }
     // What is delayed, or in a transaction, was put elsewhere first.
     let places = history.acked().filter_map(|send| Some((send.ended_us, send.place.as_ref()?)));
     for (at_us, place) in places.filter(|(_, place)| is_of_group(&place.queue)) {
-        queues.entry(&place.queue).or_default().signs.push(at_us);
+        queues.entry(&place.queue).or_default().sign(at_us, true);
     }
     let is_judged = |it: &&TenureStep| *it.consumer_group == *group && it.at_us <= facts.until_us;
     for step in history.watch.steps.iter().filter(is_judged) {
         let told = queues.entry(&step.queue).or_default();
         told.steps.push(step);
-        // Members keep queues of a topic that was deleted for as long as nobody tells them.
         let is_deleted = |it: &TopicDeletion| {
             (&it.topic, &it.group) == (&step.queue.topic, &step.queue.group)
                 && it.at_us <= step.at_us
         };
-        if step.has_it && !history.deletions.iter().any(is_deleted) {
-            told.signs.push(step.at_us);
+        if step.has_it {
+            told.sign(step.at_us, !history.deletions.iter().any(is_deleted));
         }
     }
     queues.retain(|_, told| !told.signs.is_empty());
-    queues.values_mut().for_each(|told| told.signs.sort_unstable());
+    for told in queues.values_mut() {
+        told.signs.sort_unstable();
+        told.served.sort_unstable();
+    }
     queues
 }
 
@@ -306,7 +318,7 @@ impl<'a> GroupJudge<'a> {
             timeline.troubles.iter().filter(|it| it.what.is_turn() && it.concerns(keeps));
         let turns: BTreeSet<u64> = troubles.flat_map(|it| [it.from_us, it.until_us]).collect();
         let mut served: Vec<Range<u64>> = Vec::new();
-        for sign in &told.signs {
+        for sign in &told.served {
             let until = turns.range(sign..).next().copied().unwrap_or(u64::MAX);
             match served.last_mut().filter(|last| last.end >= *sign) {
                 Some(last) => last.end = last.end.max(until),

@@ -1,11 +1,11 @@
 //! What operators and clocks do in drawn plans, beside the disturbances: clients join, leave in order and come back,
-//! groups are reset, topics grow, clocks jump and drift.
+//! groups are reset, topics grow, or are deleted and made again, clocks jump and drift.
 
 use rand::Rng as _;
 
 use super::Drawing;
 use crate::plan::{
-    Action, ClockStep, ConsumerGroupPlan, EventPlan, Millis, Plan, ResetTo, WorkloadPlan,
+    Action, ClockStep, ConsumerGroupPlan, EventPlan, Millis, Plan, ResetTo, Trigger, WorkloadPlan,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -83,9 +83,10 @@ impl Drawing {
         if !plan.events.iter().any(is_operated) {
             let (topic, queues) = (work.topic, work.queues);
             let at_ms = self.0.random_range(1_000..20_000);
-            let anew_ms = at_ms + self.0.random_range(500..6_000);
+            let delay = Millis(self.0.random_range(0..6_000));
             self.at(plan, at_ms, Action::DeleteTopic { topic: topic.clone() });
-            self.at(plan, anew_ms, Action::CreateTopic { topic, queues, new: false });
+            let anew = Action::CreateTopic { topic, queues, new: false };
+            plan.events.push(EventPlan::when(Trigger::Previous, anew).delayed(delay));
         }
     }
 
