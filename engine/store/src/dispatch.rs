@@ -105,17 +105,16 @@ impl ReputMessageService {
         log: Arc<CommitLog>,
         queues: Arc<ConsumeQueueStore>,
         index: Arc<IndexService>,
-        config: Arc<StoreConfig>,
         flags: Arc<RunningFlags>,
         role: RoleWatch,
         probe: Probe,
         durable: Arc<DurableMark>,
     ) -> Self {
         ReputMessageService {
+            config: log.config(),
             log,
             queues,
             index,
-            config,
             flags,
             role,
             probe,

@@ -94,7 +94,6 @@ fn build(
         Arc::clone(&log),
         Arc::clone(&queues),
         Arc::clone(&index),
-        Arc::clone(&config),
         Arc::clone(&flags),
         role.clone(),
         env.probe.clone(),

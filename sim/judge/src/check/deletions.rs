@@ -154,9 +154,11 @@ mod tests {
 
     /// Messages 0, 1 and 2 lie at 0, 100 and 200; the topic was deleted at 200, and then came 3.
     fn story() -> (History, Facts) {
-        let mut history = History::default();
-        history.sends = vec![a_send(0, 0), a_send(1, 1)];
-        history.deletions.push(order(true));
+        let mut history = History {
+            sends: vec![a_send(0, 0), a_send(1, 1)],
+            deletions: vec![order(true)],
+            ..History::default()
+        };
         let new = Delivery { phy_offset: 300, ..a_delivery(3, 0) };
         let reading = QueueReading { min_offset: 0, max_offset: 1, messages: vec![new] };
         history.read_back.insert(a_delivery(0, 0).queue, reading);

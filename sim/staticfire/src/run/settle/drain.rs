@@ -86,7 +86,7 @@ pub(in crate::run) async fn read_back(
     sleep(COMMIT_INTERVAL).await;
     let subscriptions = clients.traffic.history().subscriptions.clone();
     let failing = failing_groups(clients).map(|group| clients.traffic.trace().name(&group.name));
-    let deleted = topics.extract_if(.., |topic| cluster.was_deleted(topic)).collect();
+    let (deleted, topics) = topics.into_iter().partition(|topic| cluster.was_deleted(topic));
     let assignment = Assignment { topics, deleted, subscriptions, failing: failing.collect() };
     let (traffic, name) = (Arc::clone(&clients.traffic), Arc::clone(reader.name()));
     let reading = reader.run(move |env| read_back::run(env, name, traffic, assignment)).await;
