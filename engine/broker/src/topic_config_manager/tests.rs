@@ -124,9 +124,10 @@ async fn a_slave_takes_over_its_masters_topics_but_not_a_blank_masters() {
     assert_eq!(slave_topics.wrapper(), master_topics.wrapper());
     let blank = fixture().load().wrapper();
     assert!(!slave_topics.adopt(blank.clone(), |_| true).await.unwrap());
-    // Nothing is left of the topics that it lacks: they were deleted.
-    assert!(slave_topics.adopt(blank, |_| false).await.unwrap());
     assert_eq!(slave.load().wrapper(), master_topics.wrapper());
+    // Nothing is left of the topics that it lacks: they were deleted.
+    assert!(slave_topics.adopt(blank.clone(), |_| false).await.unwrap());
+    assert_eq!(slave_topics.wrapper(), blank);
 }
 
 #[tokio::test]

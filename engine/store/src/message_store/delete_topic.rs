@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mq_env::BoxFuture;
@@ -19,6 +20,9 @@ use crate::message_inner::MessageInner;
 use crate::plant::Plant;
 use crate::put_result::PutMessageStatus;
 use crate::record::EncodedRecords;
+
+/// A disk that does not come to it within this time is given up on.
+const CARRIED_OUT_WITHIN: Duration = Duration::from_secs(30);
 
 impl MessageStore {
     /// Deletes what the queues of `topic` hold. Resolves once the deletion is as durable and replicated as the
@@ -41,17 +45,24 @@ impl MessageStore {
             }
             let result = store.put_deletion(&topic, store_host).await;
             let Some(appended) = result.append else { return result.status };
-            // What is dispatched removes: under ASYNC_FLUSH nobody else waits for the sync.
-            store.log.commit(0);
-            if store.log.flush(0).await.is_err() {
-                return PutMessageStatus::FlushDiskTimeout;
-            }
-            mq_env::select! {
-                () = store.tasks.cancelled() => {}
-                () = store.dispatcher.deletion_passed(appended.end_offset()) => {}
-            }
-            result.status
+            let carried_out = mq_env::select! {
+                () = store.tasks.cancelled() => false,
+                () = tokio::time::sleep(CARRIED_OUT_WITHIN) => false,
+                is_synced = store.carried_out(appended.end_offset()) => is_synced,
+            };
+            if carried_out { result.status } else { PutMessageStatus::FlushDiskTimeout }
         })
+    }
+
+    /// Resolves once the deletion that ends at `end` is synced and carried out; `false` if it cannot be synced.
+    async fn carried_out(&self, end: u64) -> bool {
+        // Under ASYNC_FLUSH nobody else waits for that.
+        self.log.commit(0);
+        if self.log.flush(0).await.is_err() {
+            return false;
+        }
+        self.dispatcher.deletion_passed(end).await;
+        true
     }
 
     /// How many deletions of topics this store has carried out since it was opened.

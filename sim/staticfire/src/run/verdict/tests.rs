@@ -14,9 +14,7 @@ use staticfire_world::disk::{SimDisk, SimDiskConfig};
 use staticfire_world::trace::TraceEvent;
 
 use super::*;
-use crate::run::settle::Absence;
-use crate::run::watching::Watched;
-use crate::run::{CutOff, GroupStory};
+use crate::run::{CutOff, GroupStory, settle::Absence, watching::Watched};
 
 mod again;
 mod deletions;
