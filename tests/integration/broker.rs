@@ -7,6 +7,7 @@ mod busy;
 pub(crate) mod cluster;
 mod consume_stats;
 mod delays;
+mod deleting;
 mod groups;
 mod in_order;
 mod life;

@@ -3,6 +3,7 @@
 
 mod corruptions;
 mod crash_points;
+mod deleted_topics;
 mod doctor;
 mod doctor_dledger;
 mod enumerated;

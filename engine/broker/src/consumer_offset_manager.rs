@@ -154,6 +154,33 @@ impl ConsumerOffsetManager {
         clamped
     }
 
+    /// Forgets what groups had committed of a topic that was deleted.
+    pub(crate) fn remove_topic(&self, topic: &str) {
+        self.remove(|offsets| {
+            let groups = offsets.remove(topic).unwrap_or_default();
+            groups.values().map(BTreeMap::len).sum()
+        });
+    }
+
+    /// Forgets what a group had committed that was deleted (RocketMQ 4.9 `removeOffset`).
+    pub(crate) fn remove_group(&self, group: &str) {
+        self.remove(|offsets| {
+            let removed = offsets.values_mut().filter_map(|groups| groups.remove(group));
+            let count = removed.map(|queues| queues.len()).sum();
+            offsets.retain(|_, groups| !groups.is_empty());
+            count
+        });
+    }
+
+    fn remove(&self, remove: impl FnOnce(&mut Offsets) -> usize) {
+        let mut state = lock(&self.state);
+        let removed = remove(&mut state.offsets);
+        if removed > 0 {
+            state.count -= removed;
+            self.note_change(&mut state);
+        }
+    }
+
     /// Takes over what another broker of the group knows: of two offsets the greater one stays.
     pub(crate) fn merge(&self, others: ConsumerOffsetSerializeWrapper) {
         self.take_over(others, |present, offset| present < offset);
@@ -378,6 +405,23 @@ mod tests {
         let merged = wrapper(r#"{"offsetTable":{"T@G":{0:10,1:12,2:1},"T@H":{0:3},"U@G":{0:2}}}"#);
         assert_eq!(wrapper_of(&manager), merged);
     }
+
+    #[tokio::test]
+    async fn what_is_deleted_has_no_offsets() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = load(dir.path());
+        let kept = r#"{"offsetTable":{"T@G":{0:5}}}"#;
+        manager.merge(wrapper(r#"{"offsetTable":{"T@G":{0:5},"T@H":{0:1,1:2},"U@G":{0:3}}}"#));
+        manager.remove_topic("U");
+        manager.remove_group("H");
+        assert_eq!(wrapper_of(&manager), wrapper(kept));
+        manager.persist().await.unwrap();
+        assert_eq!(file(dir.path()), kept);
+        assert_eq!(lock(&manager.state).count, 1);
+        manager.remove_topic("none");
+        assert_eq!(wrapper_of(&manager), wrapper(kept));
+    }
+
     #[tokio::test]
     async fn offsets_are_bounded_but_for_those_of_other_brokers() {
         let dir = tempfile::tempdir().unwrap();

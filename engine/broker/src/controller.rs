@@ -278,6 +278,11 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
             delayed.notify_message_arriving(topic, queue_id);
         },
     ));
+    let (offsets, held) = (Arc::clone(&context.offsets), Arc::clone(&context.pull_hold));
+    context.store.set_topic_deleted_listener(Arc::new(move |topic| {
+        offsets.remove_topic(topic);
+        held.topic_deleted(topic);
+    }));
     let pulls = Arc::new(PullMessageProcessor::new(Arc::clone(context)));
     let housekeeping = Arc::new(ClientHousekeepingService::new(Arc::clone(context)));
     let server = listen(context, &pulls, &housekeeping).await?;

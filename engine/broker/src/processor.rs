@@ -9,6 +9,7 @@ mod consume_stats;
 mod consumer_admin;
 mod consumer_manage;
 mod consumer_send_back;
+mod deletion;
 mod end_transaction;
 mod log_prefix;
 mod pull_message;
@@ -105,6 +106,9 @@ pub(crate) fn tables(
     let main = fast.clone().register(&[Code::PULL_MESSAGE, Code::LITE_PULL_MESSAGE], pulls.clone());
     [main, fast]
 }
+
+/// What 4.9 says to whoever would change a slave's tables.
+const NOT_FROM_SLAVE: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";
 
 /// A refusal of a request whose response has a header class: the ext fields are there, but empty.
 fn refuse(code: i32, remark: impl Into<String>) -> RemotingCommand {

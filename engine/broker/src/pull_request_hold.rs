@@ -136,6 +136,14 @@ impl PullRequestHoldService {
         }
     }
 
+    /// Wakes the pulls that wait at a topic that was deleted: they stand where nothing will come.
+    pub(crate) fn topic_deleted(&self, topic: &str) {
+        let queues = lock(&self.state).held.queues();
+        for (topic, queue_id) in queues.into_iter().filter(|(of, _)| **of == *topic) {
+            self.notify_message_arriving(&topic, queue_id, i64::MAX, None);
+        }
+    }
+
     /// Lets `answer` answer woken and overdue pulls. On a slave held pulls are looked through every 5 s;
     /// `max_offset` tells where a queue ends.
     pub(crate) async fn run(

@@ -7,12 +7,15 @@
 //! A delay offset says that messages before it are delivered; the slave takes it over once its own
 //! log has what was delivered, durably. Promoted before that, it delivers again what it may lack.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mq_env::plant::{Plant, planted_on_this_thread};
-use mq_protocol::body::offset_table::DelayOffsetSerializeWrapper;
+use mq_protocol::body::offset_table::{
+    ConsumerOffsetSerializeWrapper, DelayOffsetSerializeWrapper,
+};
 use mq_store::config::UpstreamSwitch;
 use mq_store::ha::prefix::PrefixError;
 use tokio::time::Instant;
@@ -52,6 +55,8 @@ enum SyncError {
     OtherLog,
     #[error("the master's {0} are blank")]
     Blank(&'static str),
+    #[error("a topic was deleted while the offsets were asked for")]
+    DeletedMeanwhile,
     #[error(transparent)]
     Disk(#[from] io::Error),
 }
@@ -81,6 +86,7 @@ impl SlaveSynchronize {
     async fn copy_from(&mut self, master: &str) -> Result<(), SyncError> {
         let context = &self.context;
         let api = &context.outer_api;
+        let deleted_before = context.store.topics_deleted();
         let topics = api.all_topic_config(master).await?;
         let offsets = api.all_consumer_offset(master).await?;
         let delay_offsets = api.all_delay_offset(master).await?;
@@ -89,9 +95,16 @@ impl SlaveSynchronize {
         if !context.ha.confirm_master().await? {
             return Err(SyncError::OtherLog);
         }
-        if !context.topics.adopt(topics).await? {
+        let queues = context.store.consume_queues();
+        let has_queues = |topic: &str| !queues.queue_ids(topic).is_empty();
+        if !context.topics.adopt(topics, has_queues).await? {
             return Err(SyncError::Blank("topics"));
         }
+        if context.store.topics_deleted() != deleted_before {
+            // They may be of the topic that was.
+            return Err(SyncError::DeletedMeanwhile);
+        }
+        let with_offsets: BTreeSet<String> = groups_of(&offsets);
         if context.store.config().upstream(UpstreamSwitch::OffsetsNotMerged) {
             context.offsets.overwrite(offsets);
         } else {
@@ -105,8 +118,13 @@ impl SlaveSynchronize {
             self.adopt_delay_offsets(quarantines).await?;
         }
         let context = &self.context;
-        if !context.groups.adopt(groups).await? {
+        let gone = context.groups.missing_in(&groups);
+        if !context.groups.adopt(groups, |group| with_offsets.contains(group)).await? {
             return Err(SyncError::Blank("consumer groups"));
+        }
+        // Deleted on the master with what they had committed: of two offsets the greater one would stay.
+        for group in gone.iter().filter(|group| !with_offsets.contains(*group)) {
+            context.offsets.remove_group(group);
         }
         Ok(())
     }
@@ -124,4 +142,10 @@ impl SlaveSynchronize {
             None => Ok(()),
         }
     }
+}
+
+/// The groups that have offsets, by the keys of the table: `topic@group`.
+fn groups_of(offsets: &ConsumerOffsetSerializeWrapper) -> BTreeSet<String> {
+    let keys = offsets.offset_table.keys();
+    keys.filter_map(|key| Some(key.split_once('@')?.1.to_owned())).collect()
 }

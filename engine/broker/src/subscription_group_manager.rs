@@ -195,6 +195,22 @@ impl SubscriptionGroupManager {
         self.table.update(update).await.map(drop)
     }
 
+    /// Takes a group out of the table, if it is there (Java `deleteSubscriptionGroupConfig`).
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn delete_group_config(&self, group: &str) -> io::Result<()> {
+        let now_ms = now_ms(&*self.clock);
+        let deleted = self.table.update::<io::Error>(|table| {
+            let is_changed = table.groups.remove(group).is_some();
+            if is_changed {
+                table.data_version.next(now_ms);
+            }
+            Ok(is_changed)
+        });
+        deleted.await.map(drop)
+    }
+
     fn may_create(&self, group: &str) -> bool {
         (self.auto_create_subscription_group || group.starts_with(SYSTEM_GROUP_PREFIX))
             && is_legal_group(group)
@@ -205,12 +221,23 @@ impl SubscriptionGroupManager {
         self.table.content()
     }
 
+    /// Those of this table that `wrapper` lacks.
+    pub(crate) fn missing_in(&self, wrapper: &SubscriptionGroupWrapper) -> Vec<String> {
+        let is_missing = |group: &&String| !wrapper.subscription_group_table.contains_key(*group);
+        self.table.read(|table| table.groups.keys().filter(is_missing).cloned().collect())
+    }
+
     /// Takes over a master's table if it has another version. One without a group of any user,
-    /// where this one has some, is a blank master's and refused: returns `false` then.
+    /// where this one has some of which `has_offsets` says that the master has offsets, is a blank master's
+    /// and refused: returns `false` then.
     ///
     /// # Errors
     /// When the table cannot be written; it is then as before.
-    pub(crate) async fn adopt(&self, wrapper: SubscriptionGroupWrapper) -> io::Result<bool> {
+    pub(crate) async fn adopt(
+        &self,
+        wrapper: SubscriptionGroupWrapper,
+        has_offsets: impl Fn(&str) -> bool,
+    ) -> io::Result<bool> {
         let is_users = |name: &String| !SYSTEM_GROUPS.contains(&name.as_str());
         let mut is_refused = false;
         let adopted = self.table.update::<io::Error>(|table| {
@@ -218,7 +245,7 @@ impl SubscriptionGroupManager {
                 return Ok(false);
             }
             let is_blank = !wrapper.subscription_group_table.keys().any(is_users);
-            if is_blank && table.groups.keys().any(is_users) {
+            if is_blank && table.groups.keys().any(|name| is_users(name) && has_offsets(name)) {
                 is_refused = true;
                 return Ok(false);
             }
@@ -357,11 +384,14 @@ mod tests {
         let slave = load(dirs[1].path(), true, BrokerRole::Slave);
         slave.find_or_create("H").await.unwrap();
         assert_eq!(wrapper(&slave).data_version.counter, 0);
-        assert!(slave.adopt(wrapper(&master)).await.unwrap());
+        assert!(slave.adopt(wrapper(&master), |_| true).await.unwrap());
         assert_eq!(wrapper(&slave), wrapper(&master));
 
         let blank = load(dirs[2].path(), true, BrokerRole::AsyncMaster);
-        assert!(!slave.adopt(wrapper(&blank)).await.unwrap());
+        assert!(!slave.adopt(wrapper(&blank), |_| true).await.unwrap());
         assert!(slave.find("G").is_some());
+        // Neither has the master offsets of theirs: they were deleted.
+        assert!(slave.adopt(wrapper(&blank), |_| false).await.unwrap());
+        assert_eq!(wrapper(&slave), wrapper(&blank));
     }
 }

@@ -283,6 +283,24 @@ impl TopicConfigManager {
         updated.await.map(drop)
     }
 
+    /// Takes a topic out of the table; what it was, if there was one.
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn delete_topic_config(&self, topic: &str) -> io::Result<Option<TopicConfig>> {
+        let now_ms = now_ms(&*self.clock);
+        let mut removed = None;
+        let updated = self.table.update::<io::Error>(|table| {
+            removed = table.remove(topic);
+            if removed.is_some() {
+                table.data_version.next(now_ms);
+            }
+            Ok(removed.is_some())
+        });
+        updated.await?;
+        Ok(removed.map(Arc::unwrap_or_clone))
+    }
+
     /// Sets the order flag of the topics that name servers list as ordered, and of no others.
     ///
     /// # Errors
@@ -310,11 +328,16 @@ impl TopicConfigManager {
     }
 
     /// Takes over a master's table if it has another version. One without a topic of any user,
-    /// where this one has some, is a blank master's and refused: returns `false` then.
+    /// where this one has some of which `has_queues` says that they have messages, is a blank master's and
+    /// refused: returns `false` then.
     ///
     /// # Errors
     /// When the table cannot be written; it is then as before.
-    pub(crate) async fn adopt(&self, wrapper: TopicConfigSerializeWrapper) -> io::Result<bool> {
+    pub(crate) async fn adopt(
+        &self,
+        wrapper: TopicConfigSerializeWrapper,
+        has_queues: impl Fn(&str) -> bool,
+    ) -> io::Result<bool> {
         let is_users = |name: &String| !self.is_system_topic(name);
         let mut is_refused = false;
         let adopted = self.table.update::<io::Error>(|table| {
@@ -322,7 +345,7 @@ impl TopicConfigManager {
                 return Ok(false);
             }
             let is_blank = !wrapper.topic_config_table.keys().any(is_users);
-            if is_blank && table.topics.keys().any(is_users) {
+            if is_blank && table.topics.keys().any(|name| is_users(name) && has_queues(name)) {
                 is_refused = true;
                 return Ok(false);
             }

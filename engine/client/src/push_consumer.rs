@@ -270,6 +270,33 @@ impl PushConsumer {
         queues.map(|queue| (known(queue), state.offsets.get(queue))).collect()
     }
 
+    /// Asks for something else of a topic while it runs (RocketMQ 4.9 `DefaultMQPushConsumer.subscribe`): the brokers are told
+    /// at once, and pull by what the members of the group told them last. What is under way may still be of the
+    /// subscription before.
+    ///
+    /// # Errors
+    /// When the expression cannot be read, here or, of SQL92, by a broker that it was shown to: nothing is changed then.
+    pub async fn subscribe(
+        &self,
+        topic: &str,
+        selector: MessageSelector,
+    ) -> Result<(), StartError> {
+        let inner = &self.inner;
+        let topic = with_namespace(inner.instance.namespace(), topic);
+        let now_ms = inner.instance.env().clock.now_millis() as i64;
+        let subscription = selector.subscription(&topic, now_ms)?;
+        inner.show_to_broker(subscription.clone()).await?;
+        {
+            let mut state = inner.state();
+            let before = state.subscriptions.get(&topic).map_or(i64::MIN, |it| it.sub_version);
+            // Of two versions the greater one counts, whatever the clock says.
+            let sub_version = now_ms.max(before.saturating_add(1));
+            state.subscriptions.insert(topic, SubscriptionData { sub_version, ..subscription });
+        }
+        inner.instance.send_heartbeat_to_all_brokers().await;
+        Ok(())
+    }
+
     /// Leaves the group: stops pulling and consuming, commits offsets, releases queues, tells the brokers.
     pub async fn shutdown(&self) {
         let inner = &self.inner;
@@ -340,22 +367,27 @@ impl ConsumerInner {
     /// Shows the subscriptions that brokers have to read to one broker of their topic each, drawn at random.
     async fn check_client_in_broker(&self) -> Result<(), StartError> {
         let subscriptions: Vec<_> = self.state().subscriptions.values().cloned().collect();
-        for subscription_data in subscriptions.into_iter().filter(|it| !it.is_tag_type()) {
-            let topic = subscription_data.topic.clone();
-            let addrs = self.instance.with_routes(|routes| routes.any_addrs(&topic));
-            if addrs.is_empty() {
-                continue;
-            }
-            let body = CheckClientRequestBody {
-                client_id: self.instance.client_id().to_owned(),
-                group: self.config.group.clone(),
-                subscription_data,
-            };
-            let addr = &addrs[self.instance.random_below(addrs.len())];
-            let checked = self.instance.api().check_client_in_broker(addr, &body).await;
-            checked.map_err(|source| StartError::Refused { topic, source })?;
+        for subscription in subscriptions {
+            self.show_to_broker(subscription).await?;
         }
         Ok(())
+    }
+
+    /// Shows a subscription that brokers have to read to one of them.
+    async fn show_to_broker(&self, subscription_data: SubscriptionData) -> Result<(), StartError> {
+        let topic = subscription_data.topic.clone();
+        let addrs = self.instance.with_routes(|routes| routes.any_addrs(&topic));
+        if subscription_data.is_tag_type() || addrs.is_empty() {
+            return Ok(());
+        }
+        let body = CheckClientRequestBody {
+            client_id: self.instance.client_id().to_owned(),
+            group: self.config.group.clone(),
+            subscription_data,
+        };
+        let addr = &addrs[self.instance.random_below(addrs.len())];
+        let checked = self.instance.api().check_client_in_broker(addr, &body).await;
+        checked.map_err(|source| StartError::Refused { topic, source })
     }
 
     /// The topics subscribed to, with the retry topic of a group that shares its messages.

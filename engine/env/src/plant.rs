@@ -113,6 +113,12 @@ plants! {
         without "metadata is synced before it is renamed", by [Enumerator];
     MetadataRemovedFirst = "metadata-removed-first" in "mq-env, disk/replaced_file",
         without "metadata is replaced, not removed", by [Enumerator];
+    DeletionUnnoted = "deletion-unnoted" in "mq-store, message_store/delete_topic",
+        without "that a topic was deleted is in the log before its queues go",
+        by [Story("scenarios/operate/delete-topic-then-restart.toml")];
+    SlaveKeepsDeleted = "slave-keeps-deleted" in "mq-store, dispatch/deletion",
+        without "a slave removes the queues of a topic that was deleted",
+        by [Story("scenarios/operate/delete-topic-then-promote.toml")];
     DelayCursorWithoutPut = "delay-cursor-without-put" in "mq-broker, schedule_message_service",
         without "a delay level goes on only behind a message that the store took",
         by [Story("scenarios/store/delayed-messages-fall-due-on-a-full-disk.toml")];

@@ -62,6 +62,9 @@ struct BrokerLiveInfo {
     data_version: DataVersion,
     channel: ChannelId,
     ha_server_addr: String,
+    /// A topic that it registered was deleted since: what it still has is entered with its next registration,
+    /// whatever version that has.
+    has_lost_topic: bool,
 }
 
 impl RouteInfoManager {
@@ -105,6 +108,7 @@ impl RouteInfoManager {
             data_version: topics.data_version,
             channel,
             ha_server_addr: broker.ha_server_addr.clone(),
+            has_lost_topic: false,
         };
         self.put_live(&broker.broker_addr, live);
         if broker.broker_id == MASTER_ID {
@@ -152,7 +156,7 @@ impl RouteInfoManager {
         now: Instant,
     ) -> (bool, Option<DataVersion>) {
         let Some(live) = self.broker_live_table.get_mut(broker_addr) else { return (true, None) };
-        let changed = live.data_version != data_version;
+        let changed = live.has_lost_topic || live.data_version != data_version;
         if !changed {
             live.last_update = now;
         }
@@ -277,7 +281,8 @@ impl RouteInfoManager {
         (names, addrs.next().cloned())
     }
 
-    /// Forgets a topic (request 216), or only its queues on the brokers of `cluster`.
+    /// Forgets a topic (request 216), or only its queues on the brokers of `cluster`. A broker that still has it, or has it
+    /// again, says so with its next registration; 4.9 does not listen before the version of its table changes.
     pub fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
         let Some(queues) = self.topic_queue_table.get(topic) else { return };
         let names: Vec<String> = match cluster {
@@ -292,6 +297,11 @@ impl RouteInfoManager {
                 topics.remove(topic);
             }
             self.remove_queue_data(topic, &name);
+            let master =
+                self.broker_addr_table.get(&name).and_then(|it| it.broker_addrs.get(&MASTER_ID));
+            if let Some(live) = master.and_then(|addr| self.broker_live_table.get_mut(addr)) {
+                live.has_lost_topic = true;
+            }
         }
     }
 
@@ -351,7 +361,7 @@ impl RouteInfoManager {
 
     fn is_changed(&self, broker_addr: &str, data_version: DataVersion) -> bool {
         let live = self.broker_live_table.get(broker_addr);
-        live.is_none_or(|live| live.data_version != data_version)
+        live.is_none_or(|live| live.has_lost_topic || live.data_version != data_version)
     }
 
     fn put_queue_data(&mut self, broker_name: &str, topic: &TopicConfig) {

@@ -10,6 +10,7 @@
 //! - [`fastjson`] the JSON dialect of bodies: reader, writer; [`mod@body`] the bodies;
 //! - [`topic_validator`] which names topics and groups may have;
 //! - [`message`] messages, their properties and ids; [`message_codec`] the CommitLog record;
+//!   [`topic_deletion`] the one that says that its topic was deleted;
 //! - [`consume_queue_unit`] the unit of ConsumeQueue files; [`dledger_entry`] the entry of DLedger's;
 //! - [`properties_file`] the `.properties` files of brokers and name servers;
 //! - [`upstream`] behaviours of 4.9 that can be switched on, by name;
@@ -34,5 +35,6 @@ pub mod serialize;
 mod steps;
 pub mod sys_flag;
 mod text_map;
+pub mod topic_deletion;
 pub mod topic_validator;
 pub mod upstream;

@@ -103,6 +103,11 @@ pub(crate) struct PutState {
 }
 
 impl PutState {
+    /// Begins a topic's queues anew.
+    pub(crate) fn forget(&mut self, topic: &str) {
+        self.table.forget(topic);
+    }
+
     /// Goes on with these queue offsets, and with whatever file is the last one by now.
     pub(crate) fn reset(&mut self, table: TopicQueueTable) {
         *self = PutState { table, last: None };

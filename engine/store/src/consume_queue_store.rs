@@ -1,8 +1,9 @@
 //! [`ConsumeQueueStore`]: every ConsumeQueue of a store, by topic and queue id.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -164,6 +165,31 @@ impl ConsumeQueueStore {
         })
     }
 
+    /// Takes the queues of a topic out of the table, and their files and directories away, durably. Whoever reads
+    /// keeps what is held. The caller excludes syncs, and that the topic's next unit comes meanwhile. After an
+    /// error the next call goes on.
+    pub(crate) async fn remove_topic(&self, topic: &str) -> io::Result<()> {
+        self.write_topics().remove(topic);
+        let (disk, queues) = (&*self.disk, self.root.join("consumequeue"));
+        let dir = queues.join(topic);
+        self.entries.forget_below(&dir);
+        if disk.stat(&dir).is_err() {
+            // It went, maybe not durably.
+            return if disk.stat(&queues).is_ok() { disk.sync(&queues).await } else { Ok(()) };
+        }
+        for queue in disk.list(&dir)?.into_iter().filter(|it| it.is_dir) {
+            let queue = dir.join(queue.name);
+            for file in disk.list(&queue)?.into_iter().filter(|it| !it.is_dir) {
+                disk.remove(&queue.join(file.name))?;
+            }
+            disk.sync(&queue).await?;
+            remove_dir(disk, &queue)?;
+        }
+        disk.sync(&dir).await?;
+        remove_dir(disk, &dir)?;
+        disk.sync(&queues).await
+    }
+
     fn clear_where(&self, is_cleared: impl Fn(&ConsumeQueue) -> bool) -> Cuts {
         let clear = |queue: Arc<ConsumeQueue>| {
             let cut = queue.clear();
@@ -288,6 +314,14 @@ impl ConsumeQueueStore {
 
     fn write_topics(&self) -> RwLockWriteGuard<'_, Topics> {
         self.topics.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes a directory, unless somebody has put something of his own there.
+fn remove_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    match disk.remove_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
     }
 }
 

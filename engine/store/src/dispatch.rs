@@ -8,7 +8,12 @@
 //! Java origin: `ReputMessageService`, `CommitLogDispatcherBuildConsumeQueue` and
 //! `CommitLogDispatcherBuildIndex` of RocketMQ 4.9.
 
+mod deletion;
+
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -20,12 +25,14 @@ use mq_protocol::message::{MessageConst, PropertiesView, tags_code};
 use mq_protocol::message_codec::{
     RecordCheck, RecordError, RecordRules, RecordView, TornReason, check_record, decode_record,
 };
+use mq_protocol::topic_deletion::is_topic_deletion;
 use tokio::sync::Notify;
 
 use crate::commit_log::{CommitLog, counts_in_queue};
 use crate::config::{FlushDiskType, StoreConfig, UpstreamSwitch};
 use crate::consume_queue_store::{ConsumeQueueStore, is_directory_name};
 use crate::delay_level::{DelayLevels, SCHEDULE_TOPIC};
+use crate::durable_mark::DurableMark;
 use crate::index_service::IndexService;
 use crate::log_end::LogEndWatch;
 use crate::plant::{Plant, planted_on_this_thread};
@@ -33,6 +40,9 @@ use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
+
+use deletion::Deletion;
+pub use deletion::TopicDeletedListener;
 
 /// Records dispatched before other tasks get a turn.
 const RECORDS_PER_TURN: usize = 256;
@@ -56,7 +66,19 @@ pub(crate) struct ReputMessageService {
     listener: OnceLock<MessageArrivingListener>,
     /// Woken when units were added: the ConsumeQueue flush service waits on it.
     dispatched: Notify,
+    durable: Arc<DurableMark>,
+    /// Held by whoever samples or lowers what marks say: also while queues go.
+    marking: Arc<tokio::sync::Mutex<()>>,
+    topic_deleted: OnceLock<TopicDeletedListener>,
+    topics_deleted: AtomicU64,
+    /// Their names, [`deletion::REMEMBERED_MAX`] at most.
+    deleted: Mutex<BTreeSet<String>>,
+    /// Woken when the queues of a deleted topic are gone.
+    deletion_passed: Notify,
 }
+
+/// Shown a record with its physical offset; whoever breaks is shown it again by the next walk.
+type Visit<'a> = &'a mut dyn FnMut(&RecordView<'_>, u64) -> io::Result<ControlFlow<()>>;
 
 /// How far the log is dispatched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,12 +90,14 @@ pub(crate) struct DispatchProgress {
 }
 
 /// What a turn of dispatching came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Turn {
     /// Nothing is left below the limit, or only the part of a record.
     CaughtUp,
     /// There is more.
     More,
+    /// The next record says that a topic was deleted.
+    Deletes(Deletion),
 }
 
 impl ReputMessageService {
@@ -81,22 +105,28 @@ impl ReputMessageService {
         log: Arc<CommitLog>,
         queues: Arc<ConsumeQueueStore>,
         index: Arc<IndexService>,
-        config: Arc<StoreConfig>,
         flags: Arc<RunningFlags>,
         role: RoleWatch,
         probe: Probe,
+        durable: Arc<DurableMark>,
     ) -> Self {
         ReputMessageService {
+            config: log.config(),
             log,
             queues,
             index,
-            config,
             flags,
             role,
             probe,
             progress: Mutex::default(),
             listener: OnceLock::new(),
             dispatched: Notify::new(),
+            durable,
+            marking: Arc::default(),
+            topic_deleted: OnceLock::new(),
+            topics_deleted: AtomicU64::new(0),
+            deleted: Mutex::default(),
+            deletion_passed: Notify::new(),
         }
     }
 
@@ -127,8 +157,9 @@ impl ReputMessageService {
     pub(crate) async fn index_up_to(&self, end: u64) -> io::Result<()> {
         let from = self.index.indexed_to().max(self.log.min_offset());
         let mut progress = DispatchProgress { reput_from_offset: from, store_timestamp_ms: 0 };
-        let mut add =
-            |record: &RecordView<'_>, phy_offset| self.index.put_record(record, phy_offset);
+        let mut add = |record: &RecordView<'_>, at| {
+            self.index.put_record(record, at).map(ControlFlow::Continue)
+        };
         while self.walk_on(&mut progress, end, &mut add)? {
             tokio::task::yield_now().await;
         }
@@ -145,13 +176,16 @@ impl ReputMessageService {
         table: &mut TopicQueueTable,
     ) -> io::Result<()> {
         let mut count = |record: &RecordView<'_>, _| {
+            if is_topic_deletion(record) {
+                table.forget(&record.topic());
+            }
             // A record that states no queue offset gets no unit either.
             if counts_in_queue(record.sys_flag())
                 && let Ok(queue_offset) = u64::try_from(record.queue_offset())
             {
                 table.set(&record.topic(), record.queue_id() as u32, queue_offset + 1);
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         };
         while self.walk_on(&mut progress, u64::MAX, &mut count)? {}
         Ok(())
@@ -162,10 +196,13 @@ impl ReputMessageService {
     /// # Errors
     /// When a ConsumeQueue cannot be written.
     pub(crate) async fn catch_up(&self) -> io::Result<()> {
-        while self.dispatch_turn()? == Turn::More {
-            tokio::task::yield_now().await;
+        loop {
+            match self.dispatch_turn()? {
+                Turn::CaughtUp => return Ok(()),
+                Turn::More => tokio::task::yield_now().await,
+                Turn::Deletes(deletion) => self.carry_out(&deletion).await?,
+            }
         }
-        Ok(())
     }
 
     /// Dispatches everything below `end`, as it may be: under SYNC_FLUSH as it is synced.
@@ -245,13 +282,22 @@ impl ReputMessageService {
             assert_eq!(data.start_offset(), from, "dispatching goes on where it was");
             assert!(from < data_end && data_end <= limit, "nothing above {limit} is dispatched");
             let before = dispatched;
-            let mut dispatch =
-                |record: &RecordView<'_>, phy_offset| self.dispatch_record(record, phy_offset);
+            let mut deletion = None;
+            let mut dispatch = |record: &RecordView<'_>, phy_offset| {
+                deletion = self.deletion(record, phy_offset);
+                match deletion {
+                    Some(_) => Ok(ControlFlow::Break(())),
+                    None => self.dispatch_record(record, phy_offset).map(ControlFlow::Continue),
+                }
+            };
             self.walk_data(&data, &mut progress, &mut dispatched, &mut dispatch)?;
             if dispatched > before {
                 self.dispatched.notify_one();
             }
             assert!(progress.reput_from_offset >= from, "dispatching only goes forward");
+            if let Some(deletion) = deletion {
+                return Ok(Turn::Deletes(deletion));
+            }
             if progress.reput_from_offset == from {
                 return Ok(Turn::CaughtUp);
             }
@@ -264,7 +310,7 @@ impl ReputMessageService {
         &self,
         progress: &mut DispatchProgress,
         end: u64,
-        visit: &mut dyn FnMut(&RecordView<'_>, u64) -> io::Result<()>,
+        visit: Visit<'_>,
     ) -> io::Result<bool> {
         let from = progress.reput_from_offset;
         let Some(data) = self.log.data(from).filter(|_| from < end) else { return Ok(false) };
@@ -272,13 +318,13 @@ impl ReputMessageService {
         Ok(progress.reput_from_offset > from)
     }
 
-    /// Shows the records of one file's readable part; stops at the part of one.
+    /// Shows the records of one file's readable part; stops at the part of one, and where `visit` breaks.
     fn walk_data(
         &self,
         data: &SelectedBuffer,
         progress: &mut DispatchProgress,
         dispatched: &mut usize,
-        visit: &mut dyn FnMut(&RecordView<'_>, u64) -> io::Result<()>,
+        visit: Visit<'_>,
     ) -> io::Result<()> {
         let mut position = 0;
         assert_eq!(data.start_offset(), progress.reput_from_offset, "records are shown in order");
@@ -290,7 +336,9 @@ impl ReputMessageService {
                         record.size() > 0 && position + record.size() <= data.len(),
                         "a whole one"
                     );
-                    visit(&record, phy_offset)?;
+                    if visit(&record, phy_offset)?.is_break() {
+                        return Ok(());
+                    }
                     position += record.size();
                     progress.store_timestamp_ms = record.store_timestamp() as u64;
                     progress.reput_from_offset = phy_offset + record.size() as u64;

@@ -129,6 +129,16 @@ impl DurableMark {
         lowered
     }
 
+    /// Claims no sum of the queues' ends any more, durably: before queues are removed whose topic was deleted.
+    pub(crate) async fn forget_units(&self) -> io::Result<()> {
+        self.store(|present| Mark { units: None, ..present }).await
+    }
+
+    /// Claims no unit any more, durably: before all queues are made again from the log.
+    pub(crate) async fn forget_logics(&self) -> io::Result<()> {
+        self.store(|present| Mark { logics_end: 0, units: None, ..present }).await
+    }
+
     /// Sets the mark durably, as recovery found the store.
     pub(crate) async fn set(&self, mark: Mark) -> io::Result<()> {
         let _writing = self.writing.lock().await;

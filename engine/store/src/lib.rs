@@ -8,7 +8,7 @@
 //! - `message_store`: the store itself: start-up, puts, reads, truncation, shutdown;
 //! - `commit_log` with `record`, `topic_queue_table`, `damage`, `recovery`: append, flush services, recovery walk, what
 //!   replication needs;
-//! - `consume_queue`, `consume_queue_store`, `dispatch`, [`delay_level`]: from log to queues;
+//! - `consume_queue`, `consume_queue_store`, `dispatch` with `dispatch/deletion`, [`delay_level`]: from log to queues;
 //! - [`index_layout`], `index_file`, `index_service`: from log to keys;
 //! - `checkpoint`, `durable_mark`, `marks`: what is written down about durability;
 //! - `retention`: what expires, and what a full disk means;
@@ -58,7 +58,7 @@ pub use commit_log::CommitLog;
 pub use consume_queue::ConsumeQueue;
 pub use consume_queue_store::ConsumeQueueStore;
 pub use damage::DamagedRange;
-pub use dispatch::MessageArrivingListener;
+pub use dispatch::{MessageArrivingListener, TopicDeletedListener};
 pub use durable_mark::Mark;
 pub use error::StoreError;
 pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter, PropertiesFilter};

@@ -30,11 +30,11 @@ pub(crate) struct Marks {
     pub(crate) index: Arc<IndexService>,
     pub(crate) dispatcher: Arc<ReputMessageService>,
     pub(crate) checkpoint: StoreCheckpoint,
-    pub(crate) durable: DurableMark,
+    pub(crate) durable: Arc<DurableMark>,
     pub(crate) config: Arc<StoreConfig>,
     pub(crate) role: RoleWatch,
-    /// Held from sampling to writing, and by whoever lowers what is sampled.
-    pub(crate) marking: tokio::sync::Mutex<()>,
+    /// Held from sampling to writing, and by whoever lowers what is sampled, or removes what is claimed.
+    pub(crate) marking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Marks {

@@ -5,8 +5,9 @@
 //! store that is dropped instead is a killed one: nothing is lost but what the page cache loses.
 //!
 //! `put` holds the put path, `get` and `query` the reads, `open` start-up, `role` the change between master
-//! and slave, `truncate` what a slave does to its log.
+//! and slave, `truncate` what a slave does to its log, `delete_topic` what ends a topic.
 
+mod delete_topic;
 mod get;
 mod open;
 mod put;

@@ -30,6 +30,11 @@ impl TopicQueueTable {
         self.topics.entry(topic.to_owned()).or_default().insert(queue_id, next);
     }
 
+    /// Begins a topic's queues anew: it was deleted.
+    pub(crate) fn forget(&mut self, topic: &str) {
+        self.topics.remove(topic);
+    }
+
     /// One line per queue: topic, id and next queue offset.
     pub(crate) fn to_text(&self) -> String {
         let mut lines = Vec::new();

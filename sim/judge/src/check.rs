@@ -18,6 +18,7 @@
 //! | [`visibility`] | under SYNC_FLUSH only what is synced is consumable |
 //! | [`truncation`] | a cut log ends on the disk, too |
 //! | [`transactions`] | what is sent in a transaction is delivered once that is committed, and only then |
+//! | [`deletions`] | a topic that is deleted stays so, and nothing else goes with it |
 //! | [`duplicates`] | what comes more than once has a cause |
 //! | [`effects`] | behind the idempotence kit what is consumed has its effect, once |
 //! | [`expiry`] | messages leave a store only by the rules of retention |
@@ -30,6 +31,7 @@ pub mod ack_predicate;
 pub mod acked_durable;
 pub mod bound;
 pub mod commits;
+pub mod deletions;
 pub mod duplicates;
 pub mod effects;
 pub mod expiry;
@@ -83,6 +85,8 @@ pub enum Checker {
     Truncation,
     /// [`transactions`].
     Transactions,
+    /// [`deletions`].
+    Deletions,
     /// [`expiry`].
     Expiry,
     /// [`duplicates`].
@@ -116,6 +120,7 @@ impl fmt::Display for Checker {
             Checker::Visibility => "visibility",
             Checker::Truncation => "truncation",
             Checker::Transactions => "transactions",
+            Checker::Deletions => "deletions",
             Checker::Expiry => "expiry",
             Checker::Duplicates => "duplicates",
             Checker::Effects => "effects",

@@ -4,6 +4,8 @@
 //! the seed, so that what comes back can be compared with what was sent without keeping it.
 
 mod message;
+mod operations;
+mod subscribed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +13,11 @@ use std::sync::Arc;
 
 use crate::watch::Watch;
 
-pub use message::{drawn, drawn_percent, fill_body, message_key, message_number, repeat_words};
+pub use message::{
+    DELETION_NUMBER, drawn, drawn_percent, fill_body, message_key, message_number, repeat_words,
+};
+pub use operations::{OffsetReset, TopicDeletion};
+pub use subscribed::Subscribed;
 
 /// A queue of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -242,31 +248,6 @@ pub enum OffsetStep {
     Told,
 }
 
-/// An operator had a consumer group go on elsewhere in a queue: what lies in between passes the group by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OffsetReset {
-    /// The consumer group.
-    pub consumer_group: Arc<str>,
-    /// The queue.
-    pub queue: QueueKey,
-    /// Where its broker said that the group stood, before the operator asked for anything.
-    pub from: u64,
-    /// Where its broker says that the group goes on; `u64::MAX` where that answer was lost.
-    pub to: u64,
-    /// Simulated microseconds when the operator had the answer.
-    pub at_us: u64,
-    /// Ordinal of the trace event that followed when the operator began.
-    pub ordinal: u64,
-}
-
-impl OffsetReset {
-    /// Whether what lay at a queue offset passed the group by.
-    #[must_use]
-    pub fn passes_over(&self, queue_offset: u64) -> bool {
-        (self.from..self.to).contains(&queue_offset)
-    }
-}
-
 /// A queue as a fresh consumer group found it, minimum to maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueReading {
@@ -308,6 +289,8 @@ pub struct History {
     pub pull_offsets: Vec<PullOffset>,
     /// Where operators had groups go on, in the order of the trace.
     pub offset_resets: Vec<OffsetReset>,
+    /// Topics that operators had deleted, by broker group, in the order of the trace.
+    pub deletions: Vec<TopicDeletion>,
     /// Ordinals of the trace events at which producers that started anew sent a message of their outbox again, by
     /// number.
     pub sent_anew: BTreeMap<u32, Vec<u64>>,
@@ -330,6 +313,9 @@ pub struct History {
     /// What consumer groups do not ask for of these topics: numbers of messages that their filters do not let pass. Only
     /// groups with a filter have an entry.
     pub unwanted: BTreeMap<Arc<str>, BTreeSet<u32>>,
+    /// What consumer groups subscribed to that changed their filter, one after the other. What any of these that may
+    /// have held does not let pass is [`unwanted`](History::unwanted), too.
+    pub changed_filters: BTreeMap<Arc<str>, Vec<Subscribed>>,
     /// What is known of consumption besides.
     pub watch: Watch,
 }

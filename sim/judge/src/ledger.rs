@@ -5,6 +5,7 @@
 //! the disks (ADR 2).
 
 pub mod custody;
+mod deletions;
 pub mod expiry;
 pub mod log_damage;
 pub mod log_view;
@@ -27,7 +28,9 @@ use crate::check::ack_predicate::{Ack, OtherCopy};
 use crate::check::bound::FaultPositions;
 use crate::check::truncation::{self, Ending};
 use crate::check::visibility::{self, Visible};
+use crate::history::DELETION_NUMBER;
 
+pub use deletions::AckedDeletion;
 pub use expiry::Retention;
 pub use log_damage::LogDamage;
 pub use log_view::{FoundRecord, LogView, LogWalk, StoreDirs};
@@ -102,6 +105,8 @@ struct State {
     files: BTreeMap<Arc<str>, expiry::Files>,
     /// What each acknowledgement rests on, by group.
     custody: BTreeMap<Arc<str>, Custody>,
+    /// Where topics were deleted.
+    deletions: deletions::Deletions,
     /// What was stored of messages that were given back.
     redeliveries: redeliveries::Redeliveries,
     /// What devices damaged, by process.
@@ -368,6 +373,11 @@ impl State {
             copies,
         };
         let group = Arc::clone(&broker.group);
+        if let Some(deletion) = sound.filter(|_| number == Some(DELETION_NUMBER)) {
+            let (topic, ordinal) = (Arc::from(&*deletion.topic()), record.ordinal);
+            let noted = AckedDeletion { topic, phy_offset: range.start, ordinal };
+            self.deletions.entry(Arc::clone(&group)).or_default().push(noted);
+        }
         let again = sound.zip(number);
         let again =
             again.and_then(|(view, number)| Some((redeliveries::consumer_group(&view)?, number)));

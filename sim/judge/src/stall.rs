@@ -156,6 +156,7 @@ fn trouble(trouble: &Trouble) -> Link {
         What::Slow => "have a slow link",
         What::Disk => "has a disk that misbehaves",
         What::Clock => "has a clock that is wrong",
+        What::Deleted => "has a topic deleted",
     };
     let names: Vec<&str> = trouble.sides.iter().filter_map(|side| Some(&**side.first()?)).collect();
     Link {

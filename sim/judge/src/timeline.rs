@@ -8,6 +8,8 @@ use staticfire_world::trace::{
     FaultKind, FaultSummary, ProcessStep, Trace, TraceEvent, TraceRecord,
 };
 
+use crate::history::TopicDeletion;
+
 /// What a broker and a name server say once they serve.
 const SERVING: &str = "serving";
 
@@ -55,13 +57,16 @@ pub enum What {
     Disk,
     /// A wall clock was tampered with.
     Clock,
+    /// An operator had a topic deleted.
+    Deleted,
 }
 
 impl What {
-    /// Whether a process came, ended, or was kept from its work.
+    /// Whether a process came, ended, or was kept from its work, or lost a topic.
     #[must_use]
     pub fn is_turn(self) -> bool {
-        matches!(self, What::Came { .. } | What::Left | What::Vanished | What::Paused)
+        use What::{Came, Deleted, Left, Paused, Vanished};
+        matches!(self, Came { .. } | Left | Vanished | Paused | Deleted)
     }
 }
 
@@ -134,6 +139,21 @@ impl Timeline {
             timeline.fault(&faults[fault.0 as usize], ordinal);
         }
         timeline
+    }
+
+    /// Adds what operators had deleted.
+    pub fn add_deletions(&mut self, deletions: &[TopicDeletion]) {
+        for it in deletions {
+            let keeps = |node: &&Node| node.role == Role::Broker(Arc::clone(&it.group));
+            let brokers = self.nodes.iter().filter(keeps).map(|node| Arc::clone(&node.name));
+            self.troubles.push(Trouble {
+                what: What::Deleted,
+                sides: vec![brokers.collect()],
+                from_us: it.at_us,
+                until_us: it.ended_us,
+                ordinal: it.ordinal,
+            });
+        }
     }
 
     /// What a process is.

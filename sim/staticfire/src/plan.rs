@@ -266,6 +266,21 @@ impl Plan {
         made.collect()
     }
 
+    /// Whether an event deletes a topic.
+    #[must_use]
+    pub fn deletes(&self, topic: &str) -> bool {
+        let deletes =
+            |it: &EventPlan| matches!(&it.action, Action::DeleteTopic { topic: of } if of == topic);
+        self.events.iter().any(deletes)
+    }
+
+    /// Whether an event has the members of a consumer group subscribe to something else.
+    #[must_use]
+    pub fn changes_filter(&self, group: &str) -> bool {
+        let changes = |it: &EventPlan| matches!(&it.action, Action::Subscribe { group: of, .. } if of == group);
+        self.events.iter().any(changes)
+    }
+
     /// Reads a plan from TOML text.
     ///
     /// # Errors

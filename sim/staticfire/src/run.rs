@@ -46,6 +46,7 @@ use crate::run::report::{Finding, RunReport, Verdict};
 use crate::run::settle::CutOff;
 use crate::run::stage::Stage;
 use crate::run::traffic::Traffic;
+use crate::run::verdict::DeletedInLog;
 use crate::run::watching::Watched;
 use crate::run::workload::Workload;
 use crate::run::workload::read_back::Unread;
@@ -104,7 +105,7 @@ impl Clients {
         let switches = plan.upstream.iter().filter_map(|name| name.parse().ok());
         let traffic = Traffic::new(cluster.namesrv_addrs(), messages, seed, trace.clone());
         let mut traffic = traffic.with_upstream(switches);
-        plan.workloads.iter().for_each(|work| select(&mut traffic, work));
+        plan.workloads.iter().for_each(|work| select(&mut traffic, plan, work));
         let traffic = Arc::new(traffic);
         cluster.meet(&traffic);
         let works = plan.workloads.iter().enumerate();
@@ -121,9 +122,13 @@ impl Clients {
     }
 }
 
-/// Lets readers of a workload with a filter be owed only what that lets pass.
-fn select(traffic: &mut Traffic, work: &WorkloadPlan) {
+/// Lets readers of a workload with a filter be owed only what that lets pass, or what one of several does.
+fn select(traffic: &mut Traffic, plan: &Plan, work: &WorkloadPlan) {
     for group in work.all_consumer_groups() {
+        if plan.changes_filter(&group.name) {
+            traffic.let_change(&work.topic, &group.name, group.filter);
+            continue;
+        }
         // Plans with others are refused.
         let Some(Ok(filter)) = group.filter.as_ref().map(FilterPlan::compile) else { continue };
         for (reader, _) in work.readers_of(&group) {
@@ -171,6 +176,8 @@ struct GroupStory {
     mode: String,
     /// A SYNC_MASTER without a slave from the start.
     no_second_copy: bool,
+    /// What it says of topics that were deleted.
+    deleted: DeletedInLog,
     /// Why nobody can read it, as the story left it.
     unread: Option<String>,
     /// Why it delivers nothing that is due, as the story left it.
@@ -227,12 +234,16 @@ impl Beginning {
         let master_now = cluster.master_of(&name).ok_or_else(none)?.name().to_owned();
         let topics = settle::topics(clients);
         let stored = settle::stored_places(cluster.ledger(), &name, &master_now, &topics);
+        let walk = cluster.ledger().view(&master_now).walk();
+        let deleted =
+            DeletedInLog { min: walk.min, deletions: walk.deletions, records: walk.deleted };
         let members: Vec<&BrokerProcess> = cluster.members_of(&name).collect();
         let replicas = members.iter().map(|broker| broker.name().to_owned());
         let leaders = members.iter().map(|it| it.name()).filter(|name| cluster.has_led(name));
         Ok(GroupStory {
             faults: cluster.positions(&name),
             stored: stored.into_values().collect(),
+            deleted,
             replicas: replicas.filter(|it| *it != master_then).collect(),
             leaders: leaders.map(str::to_owned).collect(),
             machines: members.iter().map(|it| it.machine().name().to_string()).collect(),

@@ -20,7 +20,7 @@ use staticfire_world::disk::SimDisk;
 
 use super::known::{Knowledge, Known, Violation, violation};
 use super::stage::{
-    BETWEEN_LIVES_MS, HandClock, LOG_FILE, Stage, keys, message, new_disk_by, number_of,
+    BETWEEN_LIVES_MS, DELETION, HandClock, LOG_FILE, Stage, keys, message, new_disk_by, number_of,
     plant_on_this_thread, small_config,
 };
 use super::state::inspect;
@@ -47,6 +47,8 @@ pub enum Step {
     Expire,
     /// The log is cut where one of its records starts, or at its end.
     Truncate(u8),
+    /// The topic is deleted.
+    DeleteTopic,
     /// A metadata file is replaced.
     ReplaceTable(u8),
     /// A message is looked up by its key.
@@ -67,6 +69,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Restart),
         1 => Just(Step::Expire),
         1 => any::<u8>().prop_map(Step::Truncate),
+        1 => Just(Step::DeleteTopic),
         1 => (0..2_u8).prop_map(Step::ReplaceTable),
         2 => any::<u8>().prop_map(Step::Query),
         2 => (0..2_u8, any::<u8>()).prop_map(|(queue_id, offset)| Step::Get(queue_id, offset)),
@@ -239,6 +242,7 @@ impl Model {
                 Step::Pass(duration_ms) => stage.pass(u64::from(duration_ms)).await,
                 Step::Expire => self.expire(stage).await,
                 Step::Truncate(which) => self.truncate(stage, which).await?,
+                Step::DeleteTopic => self.delete_topic(stage).await,
                 Step::ReplaceTable(which) => {
                     stage.replace_table(tables::NAMES[usize::from(which)]).await;
                 }
@@ -269,11 +273,30 @@ impl Model {
 
     fn add(&mut self, phy_offset: u64, end: u64, number: u32) -> Record {
         let queue_id = number % 2;
-        let last = self.records.values().rev().find(|record| record.queue_id == queue_id);
+        let last = self.of_topic().rev().find(|(_, record)| record.queue_id == queue_id);
+        let last = last.map(|(_, record)| record);
         let queue_offset = last.map_or(0, |record| record.queue_offset + 1);
         let record = Record { number, end, queue_id, queue_offset };
         self.records.insert(phy_offset, record);
         record
+    }
+
+    /// Those of the topic as it is, from where it was deleted last on.
+    fn of_topic(&self) -> impl DoubleEndedIterator<Item = (&u64, &Record)> {
+        let mut deletions = self.records.iter().rev().filter(|(_, it)| it.number == DELETION);
+        let from = deletions.next().map_or(0, |(_, deletion)| deletion.end);
+        self.records.range(from..)
+    }
+
+    async fn delete_topic(&mut self, stage: &Stage) {
+        stage.delete_topic().await;
+        let (phy_offset, end) = stage.knowledge.learn(|known| {
+            let newest = known.appended.iter().rev().find(|(_, (_, number))| *number == DELETION);
+            newest.map_or((0, 0), |(phy_offset, (end, _))| (*phy_offset, *end))
+        });
+        let deletion = Record { number: DELETION, end, queue_id: u32::MAX, queue_offset: 0 };
+        self.records.insert(phy_offset, deletion);
+        self.acked_to = end;
     }
 
     /// All files but the last go.
@@ -333,10 +356,12 @@ impl Model {
     async fn get(&self, stage: &Stage, queue_id: u8, offset: u8) -> Result<(), Violation> {
         stage.dispatched().await;
         let queue_id = u32::from(queue_id);
-        let of_queue = || self.records.values().filter(|record| record.queue_id == queue_id);
+        let of_queue =
+            || self.of_topic().map(|(_, it)| it).filter(|record| record.queue_id == queue_id);
         let end = of_queue().next_back().map_or(0, |record| record.queue_offset + 1);
-        let mut live = self.live_records().filter(|(_, record)| record.queue_id == queue_id);
-        let min = live.next().map_or(end, |(_, record)| record.queue_offset);
+        let mut live = self.of_topic().filter(|(_, record)| record.queue_id == queue_id);
+        let first = live.find(|(at, _)| **at >= self.min_offset);
+        let min = first.map_or(end, |(_, record)| record.queue_offset);
         let offset = u64::from(offset) % (end + 2);
         let result = stage.store.get_message("T", queue_id, offset, 32, &MessageFilter::All);
         if end == 0 && result.messages.is_empty() {

@@ -28,7 +28,7 @@ pub struct Operation {
 }
 
 /// All of them.
-pub const OPERATIONS: [Operation; 17] = [
+pub const OPERATIONS: [Operation; 19] = [
     Operation::new("put", SyncFlush, put),
     Operation::new("put, ASYNC_FLUSH", AsyncFlush, put),
     Operation { pool: true, ..Operation::new("put and commit", AsyncFlush, put_and_commit) },
@@ -42,6 +42,8 @@ pub const OPERATIONS: [Operation; 17] = [
     Operation::new("index build", SyncFlush, index_build),
     Operation::new("delete", SyncFlush, delete),
     Operation::new("truncate", SyncFlush, truncate),
+    Operation::new("delete topic", SyncFlush, delete_topic),
+    Operation::new("truncate a topic's deletion", SyncFlush, truncate_deletion),
     Operation::new("metadata replace", SyncFlush, metadata),
     Operation::new("quarantine", SyncFlush, following::play),
     Operation::new("recovery", SyncFlush, recovery).without_queue_syncs(),
@@ -271,6 +273,44 @@ fn truncate(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
         });
         stage.store.truncate_to(end, "test").await.unwrap();
         stage.put(100..102).await;
+    })
+}
+
+/// A topic is deleted, and the next messages begin another one of its name.
+fn delete_topic(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
+    let before = async |stage: &Stage| {
+        stage.put(0..30).await;
+        stage.pass(100).await;
+        stage.put(30..34).await;
+    };
+    filmed(config, before, async |stage| {
+        stage.delete_topic().await;
+        stage.put(40..44).await;
+        stage.dispatched().await;
+        stage.pass(60).await;
+        stage.delete_topic().await;
+        stage.pass(60).await;
+    })
+}
+
+/// A slave cuts its log where a topic was deleted that its master still has.
+fn truncate_deletion(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
+    let before = async |stage: &Stage| {
+        stage.put(0..30).await;
+        stage.delete_topic().await;
+        stage.put(40..43).await;
+        stage.pass(100).await;
+    };
+    filmed(config, before, async |stage| {
+        let end = stage.knowledge.learn(|known| {
+            let end = known.appended.keys().nth(20).copied();
+            known.cutting = end;
+            end.unwrap_or_default()
+        });
+        stage.store.truncate_to(end, "test").await.unwrap();
+        stage.put(100..102).await;
+        stage.dispatched().await;
+        stage.pass(60).await;
     })
 }
 

@@ -255,6 +255,21 @@ impl Stage {
         }
     }
 
+    /// Deletes the topic of the messages.
+    ///
+    /// # Panics
+    /// When the store does not.
+    pub async fn delete_topic(&self) {
+        self.knowledge.learn(|known| known.attempted.insert(DELETION));
+        let status = self.store.delete_topic("T", message(0).store_host).await;
+        assert_eq!(status, PutMessageStatus::PutOk);
+        self.knowledge.learn(|known| {
+            let newest = known.appended.iter().rev().find(|(_, (_, number))| *number == DELETION);
+            let phy_offset = newest.map(|(phy_offset, _)| *phy_offset);
+            known.acked.extend(phy_offset);
+        });
+    }
+
     /// Lets time pass for everybody.
     pub async fn pass(&self, duration_ms: u64) {
         let step_ms = (duration_ms / 20).max(1);
@@ -344,10 +359,13 @@ impl<K: Send + 'static> Camera<K> {
     }
 }
 
-/// The number that a body begins with.
+/// What counts as the number of a record that says that its topic was deleted.
+pub const DELETION: u32 = u32::MAX;
+
+/// The number that a body begins with; [`DELETION`] of none.
 #[must_use]
 pub fn number_of(body: &[u8]) -> u32 {
-    body.first_chunk().map_or(u32::MAX, |number| u32::from_be_bytes(*number))
+    body.first_chunk().map_or(DELETION, |number| u32::from_be_bytes(*number))
 }
 
 /// The body of a message, of a length that varies.

@@ -7,10 +7,11 @@ use std::path::Path;
 use mq_env::disk::Disk;
 use mq_protocol::message::tags_code;
 use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record, decode_record};
+use mq_protocol::topic_deletion::is_topic_deletion;
 use mq_store::{ConsumeQueue, MessageFilter, MessageStore};
 
 use super::known::{Violation, violation};
-use super::stage::{self, ROOT, Stage, number_of};
+use super::stage::{self, DELETION, ROOT, Stage, number_of};
 use super::tables;
 
 /// What a start found.
@@ -108,6 +109,13 @@ fn walk(
                 }
                 bad => return violation("log", format!("{bad:?} at {at}, below the end {end}")),
             };
+            if is_topic_deletion(&record) {
+                queues.retain(|(topic, _), _| *topic != record.topic());
+                position += record.size();
+                records.insert(at, (start + position as u64, DELETION));
+                at = start + position as u64;
+                continue;
+            }
             let number = number_of(record.body());
             if record.body() != stage::body(number) {
                 return violation("log", format!("the body of {number} at {at} is another"));

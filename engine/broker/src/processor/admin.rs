@@ -1,4 +1,4 @@
-//! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17), groups (200), offsets of
+//! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17, 215), groups (200, 207), offsets of
 //! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28, 208), the removal of
 //! expired files (329) (RocketMQ 4.9
 //! `AdminBrokerProcessor`).
@@ -22,12 +22,9 @@ use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
 use super::consume_stats::get_consume_stats;
-use super::created_by_java;
+use super::{NOT_FROM_SLAVE, created_by_java, deletion};
 use crate::context::BrokerContext;
 use crate::registration;
-
-/// What 4.9 says to whoever would change a slave's tables.
-const NOT_FROM_SLAVE: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";
 
 /// Answers whatever nobody else does.
 pub(super) struct AdminBrokerProcessor {
@@ -181,6 +178,12 @@ impl RequestProcessor for AdminBrokerProcessor {
         let response = match request.code {
             RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
             RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return self.update_group(&request),
+            RequestCode::DELETE_TOPIC_IN_BROKER => {
+                return deletion::delete_topic(context, request.header()?);
+            }
+            RequestCode::DELETE_SUBSCRIPTIONGROUP => {
+                return deletion::delete_group(context, request.header()?);
+            }
             RequestCode::GET_ALL_TOPIC_CONFIG => content(context.topics.content()),
             RequestCode::GET_ALL_CONSUMER_OFFSET => content(context.offsets.content()),
             RequestCode::GET_ALL_DELAY_OFFSET => table(&context.delay_offsets.wrapper()),

@@ -165,7 +165,8 @@ impl PullMessageProcessor {
 
     /// Where a group goes on whose consumer stands beyond the queue's end. RocketMQ 4.9 sends it to
     /// the end, past everything that was stored since a truncation; its committed offset was
-    /// moved to where the log ended then. A group without one goes to the end here, too.
+    /// moved to where the log ended then. A group without one goes to the end here, too, but for topics
+    /// that were deleted and are there again: it has seen nothing of those.
     fn offset_to_resume_at(
         &self,
         header: &PullMessageRequestHeader,
@@ -180,7 +181,12 @@ impl PullMessageProcessor {
         let PullMessageRequestHeader { consumer_group, topic, queue_id, .. } = header;
         let committed = self.context.tell_offset(consumer_group, topic, *queue_id);
         let committed = committed.and_then(|offset| u64::try_from(offset).ok());
-        committed.map_or(end, |offset| offset.max(result.min_offset).min(end))
+        let begins_anew = || self.context.store.was_deleted(topic);
+        match committed {
+            Some(offset) => offset.max(result.min_offset).min(end),
+            None if begins_anew() => result.min_offset,
+            None => end,
+        }
     }
 
     /// What a pull from a negative offset gives.

@@ -31,6 +31,12 @@ impl TopicTable {
         }
     }
 
+    pub(super) fn remove(&mut self, topic: &str) -> Option<Arc<TopicConfig>> {
+        let removed = self.topics.remove(topic);
+        self.queue_nums -= removed.as_ref().map_or(0, |config| queue_nums(config));
+        removed
+    }
+
     pub(super) fn merge(&mut self, wrapper: TopicConfigSerializeWrapper) {
         self.data_version = wrapper.data_version;
         for (name, config) in wrapper.topic_config_table {

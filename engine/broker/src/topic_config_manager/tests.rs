@@ -120,11 +120,14 @@ async fn a_slave_takes_over_its_masters_topics_but_not_a_blank_masters() {
     retry.await.unwrap();
     assert_eq!(slave_topics.data_version().counter, 0);
 
-    assert!(slave_topics.adopt(master_topics.wrapper()).await.unwrap());
+    assert!(slave_topics.adopt(master_topics.wrapper(), |_| true).await.unwrap());
     assert_eq!(slave_topics.wrapper(), master_topics.wrapper());
     let blank = fixture().load().wrapper();
-    assert!(!slave_topics.adopt(blank).await.unwrap());
+    assert!(!slave_topics.adopt(blank.clone(), |_| true).await.unwrap());
     assert_eq!(slave.load().wrapper(), master_topics.wrapper());
+    // Nothing is left of the topics that it lacks: they were deleted.
+    assert!(slave_topics.adopt(blank.clone(), |_| false).await.unwrap());
+    assert_eq!(slave_topics.wrapper(), blank);
 }
 
 #[tokio::test]

@@ -36,6 +36,13 @@ impl UnsyncedEntries {
         self.noted().files.remove(path);
     }
 
+    /// Forgets a directory that is going, and all below it.
+    pub fn forget_below(&self, dir: &Path) {
+        let mut noted = self.noted();
+        noted.files.retain(|path| !path.starts_with(dir));
+        noted.dirs.retain(|path| !path.starts_with(dir));
+    }
+
     /// Syncs what was noted before the call: files first, then the directories. What could not be
     /// attempted is noted again. One caller at a time, and no file goes meanwhile.
     ///

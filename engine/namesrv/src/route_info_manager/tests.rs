@@ -174,6 +174,29 @@ fn topics_are_published_when_the_version_changed_and_never_taken_back() {
 }
 
 #[test]
+fn a_topic_that_was_deleted_comes_back_where_a_broker_still_has_it() {
+    check(
+        "register a-0 h1 v1 T=4,U=8 #1 @0
+         delete T
+         route T
+         version h1 v1 @10
+         register a-0 h1 v1 T=4,U=8 #1 @30
+         route T
+         version h1 v1 @31
+         delete T
+         register a-0 h1 v2 U=8 #1 @60
+         route T
+         route U",
+        "T: none
+         h1: changed true, known v1
+         T: a[0=h1] 4q perm 6
+         h1: changed false, known v1
+         T: none
+         U: a[0=h1] 8q perm 6",
+    );
+}
+
+#[test]
 fn the_last_master_wins_and_a_new_address_publishes_again() {
     check(
         "register a-0 h1 v1 T=4 #1 @0

@@ -11,6 +11,7 @@ use mq_env::probe::Event;
 use mq_mapped_file::MappedFile;
 use mq_protocol::message_codec::{END_FILE_MIN_BLANK_BYTES, assign_positions, encode_blank};
 use mq_protocol::sys_flag::MessageSysFlag;
+use mq_protocol::topic_deletion::says_deletion;
 
 use super::{CommitLog, PutState};
 use crate::message_inner::MessageInner;
@@ -55,6 +56,9 @@ impl CommitLog {
         if in_queue {
             let next = table.next(&message.topic, message.queue_id);
             assert_eq!(next, queue_offset + records.count() as u64, "queue offsets are dense");
+        }
+        if says_deletion(message.sys_flag, &message.properties) {
+            table.forget(&message.topic);
         }
         self.report_appended(message, records, &appended);
         self.publish_appended(file, appended.end_offset());

@@ -10,6 +10,7 @@ use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message_codec::{
     RecordCheck, RecordError, RecordRules, RecordView, TornReason, decode_record,
 };
+use mq_protocol::topic_deletion::is_topic_deletion;
 
 use super::log_reader::LogReader;
 use super::unit_reader::UnitReader;
@@ -260,6 +261,9 @@ impl Start {
 
     fn add_unit(&mut self, dir: &StoreDir, record: &RecordView<'_>, phy_offset: u64) {
         let topic = record.topic();
+        if is_topic_deletion(record) {
+            self.queues.retain(|(of, _), _| *of != topic);
+        }
         if !counts_in_queue(record.sys_flag()) || !is_directory_name(&topic) {
             return;
         }

@@ -89,17 +89,18 @@ fn build(
     let config = log.config();
     let queues = Arc::new(ConsumeQueueStore::new(Arc::clone(&env.disk), &config));
     let index = Arc::new(IndexService::new(&env, &config));
+    let durable = Arc::new(durable);
     let dispatcher = Arc::new(ReputMessageService::new(
         Arc::clone(&log),
         Arc::clone(&queues),
         Arc::clone(&index),
-        Arc::clone(&config),
         Arc::clone(&flags),
         role.clone(),
         env.probe.clone(),
+        Arc::clone(&durable),
     ));
     let marks = Arc::new(Marks {
-        marking: tokio::sync::Mutex::default(),
+        marking: dispatcher.marking(),
         log: Arc::clone(&log),
         queues: Arc::clone(&queues),
         index: Arc::clone(&index),

@@ -11,6 +11,7 @@ use mq_protocol::ack_rule::{AckRule, Held};
 use mq_protocol::message::{PROPERTIES_BYTES_MAX, TOPIC_BYTES_MAX};
 use mq_protocol::message_codec::{decode_batch, join_batch_properties};
 use mq_protocol::sys_flag::MessageSysFlag;
+use mq_protocol::topic_deletion::says_deletion;
 use tokio::sync::oneshot;
 
 use super::MessageStore;
@@ -88,7 +89,7 @@ impl MessageStore {
 
     /// Whether the store takes puts at the moment, and as what: the answer keeps what was in force when
     /// the put came, whatever the store becomes meanwhile.
-    fn check_store(&self) -> Result<BrokerRole, PutMessageStatus> {
+    pub(super) fn check_store(&self) -> Result<BrokerRole, PutMessageStatus> {
         let role = self.role.get();
         if role == BrokerRole::Slave || !self.flags.is_writeable() {
             return Err(PutMessageStatus::ServiceNotAvailable);
@@ -131,7 +132,7 @@ impl MessageStore {
     }
 
     /// Registers the waits of a stored message and combines their outcomes.
-    fn answer(
+    pub(super) fn answer(
         &self,
         wait: bool,
         appended: Result<(AppendMessageResult, BrokerRole), PutMessageStatus>,
@@ -242,6 +243,10 @@ impl Outstanding {
 }
 
 fn check_message(store: &MessageStore, message: &MessageInner) -> Result<(), PutMessageStatus> {
+    // No producer deletes a topic by what it writes on a message.
+    if says_deletion(message.sys_flag, &message.properties) {
+        return Err(PutMessageStatus::MessageIllegal);
+    }
     check_topic(&message.topic)?;
     check_properties(&message.properties)?;
     let record_size = message.body.len() + message.properties.len() + message.topic.len();
@@ -262,7 +267,7 @@ fn check_batch(store: &MessageStore, batch: &MessageInner) -> Result<(), PutMess
     Ok(())
 }
 
-fn check_topic(topic: &str) -> Result<(), PutMessageStatus> {
+pub(super) fn check_topic(topic: &str) -> Result<(), PutMessageStatus> {
     if is_directory_name(topic) && topic.len() <= TOPIC_BYTES_MAX {
         Ok(())
     } else {

@@ -14,7 +14,8 @@ use crate::plant::{Plant, planted_on_this_thread};
 impl MessageStore {
     /// Ends the log at `phy_offset`, a record's start, and the ConsumeQueues with it. When this
     /// resolves the cut survives a power loss: the watermark was lowered, what lay behind is zeroed
-    /// and synced. Nobody may append meanwhile. An offset at or beyond the end changes nothing.
+    /// and synced. Nobody may append meanwhile. Where the log said behind it that a topic was deleted, that is
+    /// so no longer: all queues are made again from the log. An offset at or beyond the end changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Offset`] when the log begins behind `phy_offset` by now: nothing is changed then.
@@ -58,6 +59,12 @@ impl MessageStore {
         }
         let _flushing_queues = self.queues.lock_flushing().await;
         let _flushing_index = self.index.lock_flushing().await;
+        let walked = self.dispatcher.has_carried_out(phy_offset);
+        let revives = walked.map_err(StoreError::io("look for topics that were deleted"))?;
+        if revives {
+            let forgotten = self.marks.durable.forget_logics().await;
+            forgotten.map_err(StoreError::io("lower the durable watermark"))?;
+        }
         let index_mark = self.index.mark_below(phy_offset, self.marks.durable.mark().index);
         let lowered = self.marks.durable.lower(phy_offset, index_mark).await;
         lowered.map_err(StoreError::io("lower the durable watermark"))?;
@@ -68,8 +75,13 @@ impl MessageStore {
             let index_change = self.index.cut(phy_offset, &self.log);
             let cut = self.log.cut(phy_offset);
             let keeps_all = planted_on_this_thread(Plant::QueuesNotTruncated);
-            let cuts = self.queues.truncate(if keeps_all { u64::MAX } else { phy_offset });
-            progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
+            let cuts = if revives {
+                self.queues.clear_above(min_offset)
+            } else {
+                self.queues.truncate(if keeps_all { u64::MAX } else { phy_offset })
+            };
+            let dispatched_to = if revives { min_offset } else { phy_offset };
+            progress.reput_from_offset = progress.reput_from_offset.min(dispatched_to);
             let mut table = self.queues.topic_queue_table();
             let counted = self.dispatcher.count_undispatched(*progress, &mut table);
             put.reset(table);

@@ -27,6 +27,8 @@ pub struct AckedMessage {
     pub missed_by: Vec<Missed>,
     /// Whether its record lay in a file that a store of the group removed for its age or for space.
     pub expired: bool,
+    /// Whether its record lay in its topic when an operator had that deleted.
+    pub deleted: bool,
     /// Whether a device damaged its record on the disk of the group's present master.
     pub rotten: bool,
     /// Whether the group's present log owes it: no fault took it there and no operator passed it over
@@ -84,6 +86,8 @@ pub struct Losses {
     pub lost: Vec<u32>,
     /// Numbers of messages that left by expiry.
     pub expired: Vec<u32>,
+    /// Numbers of messages that were deleted with their topic.
+    pub deleted: Vec<u32>,
     /// Numbers of messages that are stored but never reached a consumer group, once for each group.
     pub skipped: Vec<u32>,
     /// Age of the oldest lost message at the last fault before which it was acknowledged,
@@ -96,6 +100,7 @@ impl Losses {
     pub fn add(&mut self, other: Losses) {
         self.lost.extend(other.lost);
         self.expired.extend(other.expired);
+        self.deleted.extend(other.deleted);
         self.skipped.extend(other.skipped);
         self.rpo_us = self.rpo_us.max(other.rpo_us);
     }
@@ -125,6 +130,8 @@ pub fn check(facts: &Facts<'_>) -> Judged {
         }
         if !message.read_back && message.expired {
             losses.expired.push(message.number);
+        } else if !message.read_back && message.deleted && !message.stored {
+            losses.deleted.push(message.number);
         } else if !message.read_back && message.owed && facts.unread {
             unseen += 1;
         } else if !message.read_back {
@@ -194,6 +201,7 @@ mod tests {
             stored: alive,
             missed_by: Vec::new(),
             expired: false,
+            deleted: false,
             rotten: false,
             owed: false,
             custody: String::new(),
@@ -281,6 +289,19 @@ mod tests {
         assert_eq!(run(&[hit.clone()], Promise::May, "lag").1.len(), 1);
         assert_eq!(run(&[hit], Promise::Never, "").1.len(), 1);
         assert_eq!(run(&[message(1, 400, false)], Promise::May, "rotten").1.len(), 1);
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_lost_and_what_lay_elsewhere_is() {
+        let (mut gone, mut other) = (message(1, 400, false), message(2, 600, false));
+        (gone.deleted, gone.owed, other.owed) = (true, true, true);
+        let (losses, violations) = run(&[gone.clone(), other], Promise::Never, "");
+        assert_eq!((losses.deleted, losses.lost), (vec![1], vec![2]));
+        assert_eq!(violations.len(), 1);
+        // The disk holds it behind the deletion: it is to be read.
+        gone.stored = true;
+        let (losses, violations) = run(&[gone], Promise::Never, "");
+        assert_eq!((losses.lost, violations.len()), (vec![1], 2));
     }
 
     #[test]

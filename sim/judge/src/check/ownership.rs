@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::{Checker, Violation};
 use crate::calm::Calm;
 use crate::duration::seconds;
-use crate::history::{History, QueueKey};
+use crate::history::{History, QueueKey, TopicDeletion};
 use crate::timeline::{Role, Timeline, What};
 use crate::watch::TenureStep;
 
@@ -82,15 +82,32 @@ struct Told<'a> {
     /// Who took it and gave it up, in the order of the trace.
     steps: Vec<&'a TenureStep>,
     /// When it was known to be there, in order.
-    signs: Vec<Sign>,
+    signs: Vec<u64>,
+    /// When there was a broker behind it, in order: members keep queues of a topic that was deleted for as long as
+    /// nobody tells them.
+    served: Vec<Sign>,
 }
 
-/// A queue is there.
+/// A queue has a broker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Sign {
     at_us: u64,
     /// Whether a member took it for there: its route may be old.
     is_hearsay: bool,
+}
+
+impl Told<'_> {
+    fn sign(&mut self, at_us: u64) {
+        self.signs.push(at_us);
+        self.served.push(Sign { at_us, is_hearsay: false });
+    }
+
+    fn taken(&mut self, at_us: u64, is_deleted: bool) {
+        self.signs.push(at_us);
+        if !is_deleted {
+            self.served.push(Sign { at_us, is_hearsay: true });
+        }
+    }
 }
 
 /// The queues that a group is known to have to share out.
@@ -103,23 +120,30 @@ fn queues<'a>(
     let topics = history.subscriptions.get(group).map_or(&[][..], Vec::as_slice);
     let is_of_group = |queue: &QueueKey| topics.contains(&queue.topic);
     for (queue, at_us) in facts.made.iter().filter(|(queue, _)| is_of_group(queue)) {
-        queues.entry(queue).or_default().signs.push(Sign { at_us: *at_us, is_hearsay: false });
+        queues.entry(queue).or_default().sign(*at_us);
     }
     // What is delayed, or in a transaction, was put elsewhere first.
     let places = history.acked().filter_map(|send| Some((send.ended_us, send.place.as_ref()?)));
     for (at_us, place) in places.filter(|(_, place)| is_of_group(&place.queue)) {
-        queues.entry(&place.queue).or_default().signs.push(Sign { at_us, is_hearsay: false });
+        queues.entry(&place.queue).or_default().sign(at_us);
     }
     let is_judged = |it: &&TenureStep| *it.consumer_group == *group && it.at_us <= facts.until_us;
     for step in history.watch.steps.iter().filter(is_judged) {
         let told = queues.entry(&step.queue).or_default();
         told.steps.push(step);
+        let is_deleted = |it: &TopicDeletion| {
+            (&it.topic, &it.group) == (&step.queue.topic, &step.queue.group)
+                && it.at_us <= step.at_us
+        };
         if step.has_it {
-            told.signs.push(Sign { at_us: step.at_us, is_hearsay: true });
+            told.taken(step.at_us, history.deletions.iter().any(is_deleted));
         }
     }
     queues.retain(|_, told| !told.signs.is_empty());
-    queues.values_mut().for_each(|told| told.signs.sort_unstable());
+    for told in queues.values_mut() {
+        told.signs.sort_unstable();
+        told.served.sort_unstable();
+    }
     queues
 }
 
@@ -152,7 +176,7 @@ impl<'a> GroupJudge<'a> {
         let together_us = first_us.saturating_add(pace.seen_us);
         let mut first_signs: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         for (queue, told) in queues {
-            first_signs.entry(&*queue.topic).or_default().push(told.signs[0].at_us);
+            first_signs.entry(&*queue.topic).or_default().push(told.signs[0]);
         }
         let calm = first_signs.into_iter().map(|(topic, signs)| {
             let news = signs.into_iter().filter(|at_us| *at_us > together_us);
@@ -168,7 +192,7 @@ impl<'a> GroupJudge<'a> {
         self.judge_moves(queue, &tenures, calm, judged);
         let others = self.unserved(queue, told).into_iter().chain(self.deserted.iter().cloned());
         let calm = calm.outside(others);
-        for stretch in tenures.stretches(told.signs[0].at_us..self.facts.until_us) {
+        for stretch in tenures.stretches(told.signs[0]..self.facts.until_us) {
             self.judge_stretch(queue, told, &stretch, &calm, judged);
         }
     }
@@ -319,7 +343,7 @@ impl<'a> GroupJudge<'a> {
         }
         let may_be_old = |at_us: u64| outdated.iter().any(|it| it.contains(&at_us));
         let mut served: Vec<Range<u64>> = Vec::new();
-        for Sign { at_us, is_hearsay } in told.signs.iter().copied() {
+        for Sign { at_us, is_hearsay } in told.served.iter().copied() {
             if is_hearsay && may_be_old(at_us) {
                 continue;
             }

@@ -6,6 +6,9 @@ pub fn message_key(number: u32) -> String {
     format!("k{number:06}")
 }
 
+/// Stands for the number of a record that says that its topic was deleted.
+pub const DELETION_NUMBER: u32 = u32::MAX;
+
 /// The number in a key made by [`message_key`].
 #[must_use]
 pub fn message_number(key: &str) -> Option<u32> {

@@ -9,12 +9,13 @@ use mq_mapped_file::file_name;
 use mq_protocol::consume_queue_unit::{CQ_STORE_UNIT_BYTES, ConsumeQueueUnit};
 use mq_protocol::message::{self, MessageConst, PropertiesView};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
+use mq_protocol::topic_deletion::TOPIC_DELETED;
 use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 use staticfire_world::disk::SimDisk;
 
 use super::log_damage::meets;
 use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
-use crate::history::message_number;
+use crate::history::{DELETION_NUMBER, message_number};
 
 /// Where a store keeps its CommitLog and ConsumeQueues.
 #[derive(Clone, Debug)]
@@ -55,10 +56,25 @@ pub struct LogWalk {
     pub min: u64,
     /// End of the last sound record.
     pub end: u64,
-    /// The records.
+    /// The records, but those of topics that were deleted behind them.
     pub records: Vec<FoundRecord>,
+    /// Those.
+    pub deleted: Vec<FoundRecord>,
+    /// The records that say that their topic was deleted.
+    pub deletions: Vec<FoundRecord>,
     /// Ranges that the walk passed over, because a device damaged them.
     pub gaps: Vec<Range<u64>>,
+}
+
+impl LogWalk {
+    fn add(&mut self, found: FoundRecord) {
+        if found.number != Some(DELETION_NUMBER) {
+            return self.records.push(found);
+        }
+        let is_of_topic = |it: &FoundRecord| it.indexed.topic == found.indexed.topic;
+        self.deleted.extend(self.records.extract_if(.., |it| is_of_topic(it)));
+        self.deletions.push(found);
+    }
 }
 
 /// The disk of a store and where on it the store lies.
@@ -174,7 +190,7 @@ impl LogView {
                     // Only the body has a checksum.
                     match damage.iter().any(|damage| meets(&damage.range, &record)) {
                         true => walk.gaps.push(record),
-                        false => walk.records.push(found),
+                        false => walk.add(found),
                     }
                 }
                 Step::Blank if self.file_exists(file_end) => at = file_end,
@@ -417,9 +433,13 @@ pub(super) fn sound_record(phy_offset: u64, bytes: &[u8]) -> Option<RecordView<'
     }
 }
 
-/// The workload's number in the record's key, if it is a message of the workload.
+/// The workload's number in the record's key, if it is a message of the workload; [`DELETION_NUMBER`] where its topic
+/// was deleted.
 pub(super) fn number_of(properties: PropertiesView<'_>) -> Option<u32> {
-    message_number(properties.get(MessageConst::KEYS)?)
+    match properties.get(TOPIC_DELETED) {
+        Some(_) => Some(DELETION_NUMBER),
+        None => message_number(properties.get(MessageConst::KEYS)?),
+    }
 }
 
 /// The total size that the bytes of a record begin with; 0 if it is none.

@@ -133,7 +133,7 @@ impl State {
 
 /// The records of a copy as its disk has them.
 fn found(walk: LogWalk) -> Found {
-    let records = walk.records.into_iter();
+    let records = walk.records.into_iter().chain(walk.deleted).chain(walk.deletions);
     records.map(|it| (it.indexed.unit.phy_offset, (it.end_offset(), it.number))).collect()
 }
 

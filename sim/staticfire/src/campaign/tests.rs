@@ -20,6 +20,7 @@ fn summary(seed: u64, lost: u32, verdict: Verdict) -> Summary {
         delivered: 100,
         lost,
         expired: 0,
+        deleted: 0,
         passed_over: 0,
         skipped: 0,
         redelivered: 0,

@@ -197,6 +197,10 @@ fn figures(report: &RunReport) -> String {
         0 => String::new(),
         expired => format!(", expired {}", number(expired)),
     };
+    let deleted = match report.deleted {
+        0 => String::new(),
+        deleted => format!(", deleted with their topic {}", number(deleted)),
+    };
     let needless = match report.needless_moves {
         0 => String::new(),
         needless => format!(" ({} needlessly)", number(needless)),
@@ -207,7 +211,7 @@ fn figures(report: &RunReport) -> String {
     };
     format!(
         "  sent {}, acked {}, unknown {}, delivered {} ({} again), queues moved {}{needless}\n  \
-         lost {}{expired}, skipped {}{passed_over}, oldest lost message {}, unavailable {unavailable}\n  \
+         lost {}{expired}{deleted}, skipped {}{passed_over}, oldest lost message {}, unavailable {unavailable}\n  \
          faults that bit: {}\n  \
          {} simulated in {}, trace digest {}\n",
         number(report.sent),

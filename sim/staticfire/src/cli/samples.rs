@@ -57,6 +57,7 @@ fn run(seed: u64, lost: u32) -> Summary {
         delivered: 520,
         lost,
         expired: 0,
+        deleted: 0,
         skipped: 0,
         passed_over: 0,
         redelivered: 0,

@@ -6,6 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use staticfire_judge::duration::Millis;
 
+use super::filter::FilterPlan;
 use super::operation::{ClockStep, ResetTo};
 
 /// The files of a store, by the directory or name that RocketMQ gives them.
@@ -158,6 +159,23 @@ pub enum Action {
         /// There is no such topic until then.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         new: bool,
+    },
+    /// An operator deletes a topic on every master of the groups in use, and at every name server.
+    DeleteTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// An operator deletes a consumer group, and what it had committed, on every master of the groups in use.
+    DeleteGroup {
+        /// The consumer group.
+        group: String,
+    },
+    /// The members of a consumer group subscribe to something else while they run, and whoever starts from then on.
+    Subscribe {
+        /// The consumer group.
+        group: String,
+        /// What they want from then on.
+        filter: FilterPlan,
     },
     /// An operator's promotion: the group's old master is stopped, the slave restarted as master.
     Promote {
@@ -333,6 +351,11 @@ impl Action {
             Action::CreateTopic { topic, queues, .. } => {
                 Row::recovery("create_topic", Other(topic)).of(format_args!("{queues} queues"))
             }
+            Action::DeleteTopic { topic } => Row::fault("delete_topic", Other(topic)),
+            Action::Subscribe { group, filter } => {
+                Row::recovery("subscribe", Other(group)).of(filter)
+            }
+            Action::DeleteGroup { group } => Row::fault("delete_group", Other(group)),
             Action::Promote { node } => Row::recovery("promote", Node(node)),
             Action::PromoteMostAdvanced { group } => {
                 Row::recovery("promote_most_advanced", Group(group))

@@ -226,7 +226,8 @@ fn names(plan: &Plan) -> Result<(), Nonsense> {
 
 /// What `least` and `most` may count: figures, statuses of sends and of transactions, and refusals by RocketMQ's names.
 fn countable() -> Vec<&'static str> {
-    let mut names = vec!["lost", "expired", "skipped", "passed_over", "duplicated", "readable"];
+    let mut names =
+        vec!["lost", "expired", "deleted", "skipped", "passed_over", "duplicated", "readable"];
     names.extend(["redelivered", "redelivery_lost", "dead_letters", "replied"]);
     names.extend(["queue_moves", "needless_moves"]);
     names.push("ONEWAY");

@@ -2,6 +2,7 @@
 //! ([`Labels`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use mq_filter::Expression;
 use mq_protocol::message::{MessageConst, Properties, PropertiesView};
@@ -23,6 +24,14 @@ pub enum FilterPlan {
         /// The expression.
         sql: String,
     },
+}
+
+impl fmt::Display for FilterPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FilterPlan::Tags(text) | FilterPlan::Sql { sql: text } => f.write_str(text),
+        }
+    }
 }
 
 /// Least and greatest value of a property, by its name.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use staticfire_judge::duration::Millis;
 
 use super::validate::known;
+use super::validate_filter;
 use super::{Action, Plan, WorkloadPlan};
 
 /// Where a consumer group goes on.
@@ -123,6 +124,9 @@ pub(super) fn check(plan: &Plan, action: &Action) -> Result<(), String> {
             "ppm: {ppm} (-1000000, which stands still, to 1000000, and not 0: `calm` ends a drift)"
         )),
         Action::CreateTopic { topic, queues, new } => create(plan, topic, *queues, *new),
+        Action::DeleteTopic { topic } => known_topic(plan, topic),
+        Action::DeleteGroup { group } => delete_group(plan, group),
+        Action::Subscribe { group, filter } => validate_filter::subscribe(plan, group, filter),
         _ => Ok(()),
     }
 }
@@ -163,10 +167,29 @@ fn reset(plan: &Plan, group: &str, topic: &str) -> Result<(), String> {
         .map_err(|text| format!("topic: {text}"))
 }
 
-/// Queues are never taken away: what lies in them would be hidden.
-fn create(plan: &Plan, topic: &str, queues: u32, new: bool) -> Result<(), String> {
+/// A group whose listeners fail would be told of everything in its retry topic again.
+fn delete_group(plan: &Plan, group: &str) -> Result<(), String> {
+    let groups = plan.workloads.iter().flat_map(WorkloadPlan::all_consumer_groups);
+    let groups: Vec<_> = groups.collect();
+    let names: BTreeSet<String> = groups.iter().map(|it| it.name.clone()).collect();
+    known(&names, group, "consumer group is called").map_err(|text| format!("group: {text}"))?;
+    let mut named = groups.iter().filter(|it| it.name == group);
+    match named.find(|it| it.broadcast || it.fails.is_some() || it.idempotent) {
+        None => Ok(()),
+        Some(_) => Err(format!(
+            "group: {group} broadcasts, fails or is idempotent: delete a group that does none of it"
+        )),
+    }
+}
+
+fn known_topic(plan: &Plan, topic: &str) -> Result<(), String> {
     let topics: BTreeSet<String> = plan.workloads.iter().map(|it| it.topic.clone()).collect();
-    known(&topics, topic, "workload has a topic").map_err(|text| format!("topic: {text}"))?;
+    known(&topics, topic, "workload has a topic").map_err(|text| format!("topic: {text}"))
+}
+
+/// Queues are never taken away, but for a topic that is deleted: what lies in them would be hidden.
+fn create(plan: &Plan, topic: &str, queues: u32, new: bool) -> Result<(), String> {
+    known_topic(plan, topic)?;
     let used = plan.workloads.iter().filter(|it| it.topic == topic).map(|it| it.queues).max();
     let used = used.unwrap_or_default();
     let made = plan.events.iter().filter_map(|it| match &it.action {
@@ -181,7 +204,8 @@ fn create(plan: &Plan, topic: &str, queues: u32, new: bool) -> Result<(), String
     }
     // Without one that makes it, the topic is there with the queues of its workload.
     let grows_from = made.iter().find(|(_, new)| *new).map_or(used, |(queues, _)| *queues);
-    if queues > 1_024 || queues == 0 || (!new && queues <= grows_from) {
+    let is_deleted = plan.deletes(topic);
+    if queues > 1_024 || queues == 0 || (!new && !is_deleted && queues <= grows_from) {
         return Err(format!(
             "queues: {queues} ({} to 1024: queues are not taken away; a topic that is not there before: `new = true`)",
             if new { 1 } else { grows_from + 1 }
@@ -234,6 +258,8 @@ mod tests {
             "clock_jump = { node = \"a\", by = \"-10y\" }",
             "clock_drift = { node = \"a\", ppm = -1000000 }",
             "create_topic = { topic = \"Orders\", queues = 8 }",
+            "delete_topic = { topic = \"Orders\" }",
+            "delete_group = { group = \"existing-group\" }",
         ] {
             assert_eq!(told(good), Ok(()), "{good}");
         }
@@ -255,6 +281,7 @@ mod tests {
             ("clock_jump = { node = \"a\", by = \"0s\" }", "at least 1ms, at most 100y"),
             ("clock_drift = { node = \"a\", ppm = 2000000 }", "ppm: 2000000 (-1000000"),
             ("create_topic = { topic = \"Orders\", queues = 4 }", "queues: 4 (5 to 1024"),
+            ("delete_topic = { topic = \"Order\" }", "did you mean Orders?"),
             (
                 "create_topic = { topic = \"Orders\", queues = 4, new = true }",
                 "autoCreateTopicEnable",

@@ -259,6 +259,17 @@ fn workload(work: &WorkloadPlan, names: &Names) -> Result<(), Nonsense> {
         if transaction.rollback_percent > 100 || transaction.unknown_percent > 100 {
             return complain("transaction", "at most 100 percent each");
         }
+        if transaction.denied_percent > 100
+            || transaction.denied_percent > 0 && transaction.lasts.is_none()
+        {
+            let text =
+                "denied_percent: at most 100, of local transactions that take time (`lasts`)";
+            return complain("transaction", text);
+        }
+        if transaction.lasts.is_some_and(|[least, most]| least.0 > most.0 || most.0 > 600_000) {
+            let text = "lasts: the shortest and the longest time, at most 10m";
+            return complain("transaction", text);
+        }
         if work.delay_level > 0 || work.wait_false_percent > 0 {
             let text = "neither with delay_level nor with wait_false_percent: RocketMQ drops the delay, and \
                         a half message that waits for nothing is no promise";

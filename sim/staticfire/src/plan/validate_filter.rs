@@ -9,6 +9,7 @@ use mq_protocol::message::{MessageConst, Properties};
 
 use super::bounds::Nonsense;
 use super::expand::expand;
+use super::validate::known;
 use super::{ConsumerGroupPlan, Filter, FilterPlan, Plan, WorkloadPlan};
 
 /// Most tags, and most properties, of a workload.
@@ -89,6 +90,27 @@ fn is_property(name: &str) -> bool {
         && name.len() <= TAG_BYTES_MAX
         && name.starts_with(|it: char| it.is_ascii_lowercase())
         && compiled.is_ok_and(|it| it.property_names().eq([name]))
+}
+
+/// A filter that the members of a group are to have from an event on. Who polls, and who gets everything by
+/// broadcasting, keeps the one that it has.
+pub(super) fn subscribe(plan: &Plan, name: &str, filter: &FilterPlan) -> Result<(), String> {
+    let groups: Vec<_> = plan
+        .workloads
+        .iter()
+        .flat_map(|work| work.all_consumer_groups().into_iter().map(move |it| (work, it)))
+        .collect();
+    let names: BTreeSet<String> = groups.iter().map(|(_, it)| it.name.clone()).collect();
+    known(&names, name, "consumer group is called").map_err(|text| format!("group: {text}"))?;
+    let mut of_name = groups.into_iter().filter(|(_, it)| it.name == name);
+    let Some((work, group)) = of_name.next().filter(|_| of_name.next().is_none()) else {
+        return Err(format!("group: {name} has several topics: change one that has one"));
+    };
+    if group.broadcast || group.lite_pull || group.consumers == 0 {
+        return Err(format!("group: {name} broadcasts, polls, or has no member"));
+    }
+    let group = ConsumerGroupPlan { filter: Some(filter.clone()), ..group };
+    self::filter(plan, work, &group).map_err(|text| format!("filter: {text}"))
 }
 
 fn filter(plan: &Plan, work: &WorkloadPlan, group: &ConsumerGroupPlan) -> Result<(), String> {

@@ -97,6 +97,13 @@ pub struct TransactionPlan {
     pub rollback_percent: u32,
     /// Share of which the producer says that it does not know yet, in percent: the broker has to ask.
     pub unknown_percent: u32,
+    /// Shortest and longest time that a local transaction takes. Whoever asks meanwhile is told UNKNOW.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<[Millis; 2]>,
+    /// Share of those asked about while they run of which the producer says that they are rolled back, in percent,
+    /// and COMMIT all the same when they end: the first word counts.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub denied_percent: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]

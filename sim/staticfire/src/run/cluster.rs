@@ -2,11 +2,13 @@
 
 pub mod broker_process;
 mod clocks;
+mod deletions;
 mod disk_fault;
 pub mod operate;
 pub(in crate::run) mod operator;
 mod reach;
 mod room;
+mod subscribe;
 mod witness;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -59,6 +61,8 @@ pub struct Cluster {
     workloads: Vec<WorkloadPlan>,
     /// Topics that somebody has made, with their queues per broker group.
     topics: RefCell<BTreeMap<String, u32>>,
+    /// Topics that the operator has deleted; a send may have made them again.
+    deleted_topics: RefCell<BTreeSet<String>>,
     /// What the clients share, for what an operator sees.
     traffic: OnceCell<Arc<Traffic>>,
     clocks: Clocks,
@@ -113,6 +117,7 @@ impl Cluster {
             latecomers: plan.latecomers(),
             workloads: plan.workloads.clone(),
             topics: RefCell::new(topics_at_first(plan)),
+            deleted_topics: RefCell::default(),
             traffic: OnceCell::new(),
             clocks: Clocks::default(),
             witness: Witness::default(),

@@ -115,6 +115,9 @@ pub struct RunReport {
     /// Acknowledged messages that a store removed for their age or for space; left out where none is.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub expired: u32,
+    /// Acknowledged messages that were deleted with their topic; left out where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted: u32,
     /// Acknowledged, stored, and never given to the existing group.
     pub skipped: u32,
     /// Messages that a consumer group passed over because an operator had it go on behind them; left out where none is.

@@ -68,7 +68,11 @@ pub(super) async fn life_goes_on(
     // With several groups each has to be of use again, if it can be.
     let silent = silent_groups(cluster, clients, groups);
     // Keys may all choose queues of the others.
-    let is_chosen = |group: &str| clients.works.iter().any(|it| it.uses(group) && !it.plan.ordered);
+    // Of a topic that was deleted the first broker has it again that somebody sends to.
+    let is_everywhere =
+        |work: &Workload| !work.plan.ordered && !cluster.was_deleted(&work.plan.topic);
+    let is_chosen =
+        |group: &str| clients.works.iter().any(|it| it.uses(group) && is_everywhere(it));
     let may = |group: &&String| {
         !silent.contains(*group) && is_chosen(group) && can_acknowledge(cluster, group)
     };

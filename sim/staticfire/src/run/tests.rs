@@ -301,7 +301,7 @@ fn heartbeats_without_an_interval_come_every_millisecond() {
 
 /// The same with every message in a transaction that is committed.
 fn in_transactions(mut plan: Plan, unknown_percent: u32) -> Plan {
-    let transaction = crate::plan::TransactionPlan { unknown_percent, rollback_percent: 0 };
+    let transaction = crate::plan::TransactionPlan { unknown_percent, ..Default::default() };
     plan.workloads[0].transaction = Some(transaction);
     plan
 }

@@ -1,6 +1,8 @@
 //! [`Traffic`]: what all clients of a run share. They use the real client library, and tell the history
 //! what they saw.
 
+mod changing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,7 +20,9 @@ use staticfire_world::trace::{Name, Trace};
 
 use super::watching;
 use crate::lock;
-use crate::plan::Filter;
+use crate::plan::{Filter, FilterPlan};
+
+pub use changing::{Changing, Wanted};
 
 /// Consumer group that reads everything back at the end.
 pub const FRESH_GROUP: &str = "fresh-group";
@@ -52,6 +56,8 @@ pub struct Traffic {
     sends_max: u32,
     acks: Watched<Acks>,
     selections: Vec<Selection>,
+    /// Groups whose members are to want something else later, by name.
+    changing: BTreeMap<String, Changing>,
 }
 
 /// What somebody who is to get the messages of a topic wants of them.
@@ -78,6 +84,7 @@ impl Traffic {
             sends_max: messages.saturating_mul(20).max(SENDS_MAX),
             acks: Watched::default(),
             selections: Vec::new(),
+            changing: BTreeMap::new(),
         }
     }
 
@@ -87,10 +94,24 @@ impl Traffic {
         self.selections.push(Selection { topic: topic.to_owned(), reader, filter });
     }
 
+    /// Lets the members of a group be told later to want something else than `filter` of a topic.
+    pub fn let_change(&mut self, topic: &str, group: &str, filter: Option<FilterPlan>) {
+        let name = self.trace.name(group);
+        let changing = Changing::new(topic, name, filter, &mut lock(&self.history));
+        self.changing.insert(group.to_owned(), changing);
+    }
+
+    /// A group whose members are told so.
+    #[must_use]
+    pub fn changing(&self, group: &str) -> Option<&Changing> {
+        self.changing.get(group)
+    }
+
     /// Notes who does not want a message that is sent to `topic` with these properties.
     pub(super) fn note_unwanted(&self, topic: &str, number: u32, properties: &Properties) {
         let mut asked = self.selections.iter().filter(|it| it.topic == *topic).peekable();
-        if asked.peek().is_none() {
+        let mut changing = self.changing.values().filter(|it| it.topic == *topic).peekable();
+        if asked.peek().is_none() && changing.peek().is_none() {
             return;
         }
         let properties = properties.to_string();
@@ -99,6 +120,8 @@ impl Traffic {
         for Selection { reader, .. } in refusing {
             history.unwanted.entry(Name::clone(reader)).or_default().insert(number);
         }
+        let now_us = self.trace.now_us();
+        changing.for_each(|it| it.sent(number, &properties, now_us, &mut history));
     }
 
     /// With upstream behaviours of clients.

@@ -1,6 +1,7 @@
 //! From what a story left behind to a verdict: facts into checkers, checkers into a report.
 
 mod asked;
+mod deleted;
 mod duplicated;
 mod explain;
 mod facts;
@@ -11,11 +12,11 @@ mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use staticfire_judge::check::acked_durable::{self, Losses};
+use staticfire_judge::check::acked_durable::{self, AckedMessage, Losses};
 use staticfire_judge::check::bound::Bound;
 use staticfire_judge::check::{
-    Checker, Violation, commits, duplicates, effects, lateness, liveness, no_phantom, offsets,
-    ownership, subscription, transactions,
+    Checker, Violation, commits, deletions, duplicates, effects, lateness, liveness, no_phantom,
+    offsets, ownership, subscription, transactions,
 };
 use staticfire_judge::history::{Delivery, History};
 use staticfire_world::trace::Trace;
@@ -25,6 +26,7 @@ use super::{GroupStory, RunOutcome, Story, Told};
 use crate::plan::{Action, Plan};
 use crate::run::cluster::Cluster;
 use crate::run::report::{Finding, RunReport, SCHEMA_VERSION, Verdict};
+pub(super) use deleted::DeletedInLog;
 
 /// Judges a run.
 #[expect(clippy::too_many_arguments, reason = "the parts of one run, gathered once")]
@@ -54,7 +56,8 @@ pub(super) fn judge(
             let excuses = facts::excuses(&story, trace);
             let delivered = facts::Delivered::of(&story, &excuses);
             for group in &story.groups {
-                let acked = facts::acked_messages(&story, group, &delivered, &rotten, &again);
+                let acked =
+                    facts::acked_messages(&story, group, &delivered, &rotten, &again, trace);
                 let judged = acked_durable::check(&acked_durable::Facts {
                     acked: &acked,
                     promise: plan.check.promise,
@@ -66,9 +69,13 @@ pub(super) fn judge(
                 violations.extend(judged.violations);
                 let own = |text| Finding::new(Verdict::OwnFault, text);
                 shortfalls.extend(judged.contradictions.into_iter().map(own));
+                shortfalls.extend(deleted::told(&group.name, &judged.losses));
                 fates.extend(explain::chains(&story, group, trace, &judged.losses));
                 losses.add(judged.losses);
-                not_owed.extend(acked.iter().filter(|it| !it.owed).map(|it| it.number));
+                let is_free = |it: &&AckedMessage| !it.owed || it.deleted;
+                not_owed.extend(acked.iter().filter(is_free).map(|it| it.number));
+                let deletions = deleted::facts(&story, group, trace);
+                violations.extend(deletions::check(&story.history, &deletions));
             }
             let (given_back, waiting) =
                 redelivered::check(plan, &story, &delivered, &rotten, &not_owed);
@@ -211,6 +218,7 @@ fn blank_report(
         delivered: 0,
         lost: 0,
         expired: 0,
+        deleted: 0,
         skipped: 0,
         passed_over: 0,
         duplicated: 0,
@@ -253,6 +261,7 @@ fn fill(report: &mut RunReport, story: &Story, losses: &Losses) {
     report.duplicated = count(history.deliveries.len() - given.len() - again.redelivered);
     report.lost = count(losses.lost.len());
     report.expired = count(losses.expired.len());
+    report.deleted = count(losses.deleted.len());
     report.skipped = count(losses.skipped.len());
     report.rpo_ms = losses.rpo_us / 1_000;
     report.unavailable_ms = unavailable_ms(history, story.first_fault_us);
@@ -286,6 +295,7 @@ fn counts(history: &History, report: &RunReport) -> BTreeMap<String, u32> {
         ("replied", replied),
         ("lost", report.lost),
         ("expired", report.expired),
+        ("deleted", report.deleted),
         ("skipped", report.skipped),
         ("passed_over", report.passed_over),
         ("duplicated", report.duplicated),

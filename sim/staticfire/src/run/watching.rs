@@ -38,7 +38,8 @@ impl Watched {
             let listener_us = group.consume_time.0 * 1_000;
             (trace.name(&group.name), Group { orderly: group.orderly, listener_us })
         });
-        let timeline = Timeline::of(trace, nodes(cluster, clients, plan));
+        let mut timeline = Timeline::of(trace, nodes(cluster, clients, plan));
+        timeline.add_deletions(&clients.traffic.history().deletions);
         let ownership = Facts {
             groups: shared.collect(),
             made: made(cluster, clients, plan, &timeline),

@@ -64,6 +64,7 @@ pub fn plan(seed: u64) -> Plan {
     Drawing(Rng::from_seed(seed).stream("swarm kinds")).add_kinds(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm operations")).add_operations(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm readers")).add_readers(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm deletions")).add_deletions(&mut plan);
     plan
 }
 
@@ -193,6 +194,7 @@ impl Drawing {
                 work.transaction = Some(TransactionPlan {
                     rollback_percent: self.weighted(&[0, 10, 40]),
                     unknown_percent: self.weighted(&[0, 0, 20, 60]),
+                    ..TransactionPlan::default()
                 });
             }
         }

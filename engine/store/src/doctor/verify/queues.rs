@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message_codec::RecordView;
+use mq_protocol::topic_deletion::is_topic_deletion;
 
 use super::{LogEnd, Severity, Verdict};
 use crate::commit_log::counts_in_queue;
@@ -34,6 +35,8 @@ struct Queue {
     /// Units that no record claims, for now: whether they lead into damage is known at the end.
     unclaimed: Vec<(u64, u64)>,
     unclaimed_more: u64,
+    /// Units that point below are those of a topic that was deleted there.
+    deleted_at: u64,
 }
 
 /// Queue offsets with the same trouble.
@@ -63,6 +66,7 @@ impl Queue {
             wrong: Misses::default(),
             unclaimed: Vec::new(),
             unclaimed_more: 0,
+            deleted_at: 0,
         }
     }
 
@@ -104,6 +108,9 @@ impl QueueCheck {
         record: &RecordView<'_>,
         phy_offset: u64,
     ) -> Result<(), DoctorError> {
+        if is_topic_deletion(record) {
+            self.begin_anew(&record.topic(), phy_offset);
+        }
         if !counts_in_queue(record.sys_flag()) {
             return Ok(());
         }
@@ -122,6 +129,10 @@ impl QueueCheck {
         let is_right = found == Some(expected);
         match found {
             Some(_) if is_right => self.dispatched_to = phy_offset,
+            // What a crash left of the topic that was.
+            Some(unit) if (unit.phy_offset as u64) < queue.deleted_at => {
+                queue.missing.add(queue_offset, phy_offset);
+            }
             None => queue.missing.add(queue_offset, phy_offset),
             Some(_) => queue.wrong.add(queue_offset, phy_offset),
         }
@@ -134,6 +145,16 @@ impl QueueCheck {
             queue.next = queue_offset.checked_add(1).or(queue.next);
         }
         Ok(())
+    }
+
+    /// The topic was deleted here: what was found of its queues so far is nobody's any more.
+    fn begin_anew(&mut self, topic: &str, phy_offset: u64) {
+        for (_, queue) in self.queues.iter_mut().filter(|((of, _), _)| of == topic) {
+            queue.deleted_at = phy_offset;
+            (queue.missing, queue.wrong) = (Misses::default(), Misses::default());
+            queue.unclaimed.clear();
+            (queue.unclaimed_more, queue.next) = (0, None);
+        }
     }
 
     /// Says what does not agree. Above `log_end` and behind the last record there should be nothing.
@@ -178,9 +199,12 @@ impl QueueCheck {
 fn say_unclaimed(place: &str, queue: &Queue, log_end: &LogEnd, verdict: &mut Verdict) {
     let (mut behind, mut damaged, mut known, mut strange) =
         (Misses::default(), Misses::default(), Misses::default(), Misses::default());
+    let mut deleted = Misses::default();
     for (at, points) in queue.unclaimed.iter().copied() {
         if points >= log_end.phy_offset {
             behind.add(at, points);
+        } else if points < queue.deleted_at {
+            deleted.add(at, points);
         } else if log_end.is_known(points) {
             known.add(at, points);
         } else if log_end.is_damaged(points) {
@@ -199,6 +223,7 @@ fn say_unclaimed(place: &str, queue: &Queue, log_end: &LogEnd, verdict: &mut Ver
         verdict.add(severity, place, text);
     }
     for (misses, severity, what) in [
+        (&deleted, Severity::Note, "are of the topic before it was deleted; a start removes them"),
         (&known, Severity::Note, "point into damage that is known"),
         (&damaged, Severity::Damage, "point into damage"),
         (&strange, Severity::Damage, "have no record"),

@@ -117,7 +117,8 @@ impl Pace {
             What::Vanished if is_member => EXPIRY_US + self.seen_us,
             What::Left => ROUTE_POLL_US + self.seen_us,
             What::Vanished => EXPIRY_US + ROUTE_POLL_US + self.seen_us,
-            What::Came { first: false } | What::Paused => known_us,
+            // A topic that is there again is known with the next registration.
+            What::Came { first: false } | What::Paused | What::Deleted => known_us,
             // A client gives up the connection of a request that is not answered, and its broker takes it for gone.
             What::Slow | What::Disk => known_us,
             What::Cut | What::Clock => EXPIRY_US.max(known_us),

@@ -277,3 +277,31 @@ fn a_queue_that_is_taken_by_an_old_route_is_not_waited_for() {
     assert_eq!(found(140, None), 1, "by then everybody has asked again");
     assert_eq!(found(105, Some(110)), 1, "a broker took what was sent to it");
 }
+
+#[test]
+fn a_topic_that_was_deleted_is_nobodys_until_it_is_there_again() {
+    let deletion = |at_s: u64| TopicDeletion {
+        topic: "T".into(),
+        group: "a".into(),
+        asked: 1,
+        is_confirmed: true,
+        at_us: at_s * S,
+        ordinal: 0,
+        ended_us: at_s * S,
+        ended: 0,
+    };
+    let steps = [("c", 1, true), ("c", 100, false)];
+    let found = |steps: &[Step], deleted_s: u64, acked_s: Option<u64>| {
+        let (mut history, mut facts) = (history(steps), facts());
+        history.deletions.push(deletion(deleted_s));
+        facts.timeline.add_deletions(&history.deletions);
+        let at_us = acked_s.map(|it| it * S);
+        history.sends.extend(at_us.map(|ended_us| SendOp { ended_us, ..a_send(2, 1) }));
+        judge(&history, &facts).violations.len()
+    };
+    assert_eq!(found(&steps, 90, None), 0);
+    assert_eq!(found(&steps, 90, Some(600)), 1, "it is there again");
+    assert_eq!(found(&steps, 901, None), 1, "it had been there for long");
+    // Who takes a queue meanwhile goes by an old route.
+    assert_eq!(found(&[("c", 1, true), ("c", 300, true), ("c", 310, false)], 90, None), 0);
+}

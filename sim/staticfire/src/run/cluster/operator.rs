@@ -27,38 +27,45 @@ use crate::run::error::StandError;
 const OPERATOR: &str = "operator";
 
 /// For how long an operator tries, once a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// After so long an operator's process sleeps.
 const ERRAND_LIMIT: Duration = Duration::from_secs(300);
 
 /// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The timestamp of a reset that means the end of a queue.
 const END_OF_QUEUE: i64 = -1;
 
 /// A consumer group that goes on elsewhere in a topic.
 #[derive(Clone)]
-struct Reset {
+pub(super) struct Reset {
     /// `brokerName`, and where its master is.
     broker_name: String,
     address: String,
     topic: String,
     group: String,
-    queues: i32,
+    pub(super) queues: i32,
     to: ResetTo,
 }
 
 /// What came of it at one broker.
 #[derive(Default)]
-struct Moved {
+pub(super) struct Moved {
     /// Queue ids with the offsets before and after.
-    queues: Vec<(i32, Option<i64>, i64)>,
+    pub(super) queues: Vec<(i32, Option<i64>, i64)>,
     /// Why it came to nothing.
-    failed: Option<String>,
+    pub(super) failed: Option<String>,
     /// An answer was lost: where the group was sent to is not known.
-    is_open: bool,
+    pub(super) is_open: bool,
+}
+
+impl Moved {
+    /// It came to nothing.
+    pub(super) fn to_nothing(why: String) -> Self {
+        Moved { failed: Some(why), ..Moved::default() }
+    }
 }
 
 impl Cluster {
@@ -81,6 +88,7 @@ impl Cluster {
         let made = made.await.unwrap_or_else(|why| vec![Err(StandError::NotDone(why))]);
         if made.iter().any(Result::is_ok) {
             self.topics.borrow_mut().insert(topic.to_owned(), queues);
+            self.deleted_topics.borrow_mut().remove(topic);
         } else if let Some(Err(error)) = made.into_iter().next() {
             self.had_no_effect(&what, &error.to_string());
         }
@@ -96,16 +104,7 @@ impl Cluster {
     pub(super) async fn reset_offset(&self, group: &str, topic: &str, to: ResetTo) {
         let what = format!("reset_offset {group} ({topic}, {to})");
         let ordinal = self.trace().len() as u64;
-        let queues = i32::try_from(self.queues_of(topic).unwrap_or_default()).unwrap_or(i32::MAX);
-        let resets = self.masters_with(topic).into_iter().map(|(broker_name, address)| Reset {
-            broker_name,
-            address,
-            topic: topic.to_owned(),
-            group: group.to_owned(),
-            queues,
-            to,
-        });
-        let resets: Vec<Reset> = resets.collect();
+        let resets = self.resets(group, topic, to);
         let orders = resets.clone();
         let moved = self.errand(move |env| async move {
             let client = new_client(&env);
@@ -117,8 +116,7 @@ impl Cluster {
             moved
         });
         let moved = moved.await.unwrap_or_else(|why| {
-            let nothing =
-                |_: &Reset| Moved { failed: Some(why.clone()), is_open: true, ..Moved::default() };
+            let nothing = |_: &Reset| Moved { is_open: true, ..Moved::to_nothing(why.clone()) };
             resets.iter().map(nothing).collect()
         });
         let failures = moved.iter().filter_map(|it| it.failed.clone());
@@ -135,7 +133,21 @@ impl Cluster {
         }
     }
 
-    fn note_reset(&self, reset: &Reset, moved: &Moved, ordinal: u64) {
+    /// What is to be reset of a group, by broker group.
+    pub(super) fn resets(&self, group: &str, topic: &str, to: ResetTo) -> Vec<Reset> {
+        let queues = i32::try_from(self.queues_of(topic).unwrap_or_default()).unwrap_or(i32::MAX);
+        let resets = self.masters_with(topic).into_iter().map(|(broker_name, address)| Reset {
+            broker_name,
+            address,
+            topic: topic.to_owned(),
+            group: group.to_owned(),
+            queues,
+            to,
+        });
+        resets.collect()
+    }
+
+    pub(super) fn note_reset(&self, reset: &Reset, moved: &Moved, ordinal: u64) {
         let Some(traffic) = self.traffic.get() else { return };
         let trace = self.trace();
         // A lost answer may have sent the group anywhere, but for the beginning.
@@ -163,7 +175,7 @@ impl Cluster {
     }
 
     /// The masters of the broker groups whose queues workloads use for a topic, by `brokerName`.
-    fn masters_with(&self, topic: &str) -> Vec<(String, String)> {
+    pub(super) fn masters_with(&self, topic: &str) -> Vec<(String, String)> {
         let works: Vec<&WorkloadPlan> =
             self.workloads.iter().filter(|work| work.topic == topic).collect();
         let mut groups: Vec<String> = self.brokers.values().map(|it| it.group()).collect();
@@ -174,7 +186,7 @@ impl Cluster {
     }
 
     /// Has the operator's process do something.
-    async fn errand<T: 'static, F: Future<Output = T> + 'static>(
+    pub(super) async fn errand<T: 'static, F: Future<Output = T> + 'static>(
         &self,
         code: impl FnOnce(Env) -> F + 'static,
     ) -> Result<T, String> {
@@ -193,7 +205,7 @@ impl Reset {
         for queue_id in 0..self.queues {
             match self.committed(client, queue_id, until).await {
                 Ok(offset) => before.push(offset),
-                Err(why) => return Moved { failed: Some(why), ..Moved::default() },
+                Err(why) => return Moved::to_nothing(why),
             }
         }
         let timestamp = match self.to {
@@ -268,7 +280,7 @@ impl Reset {
     }
 
     /// Where the group stands in a queue, if anywhere.
-    async fn committed(
+    pub(super) async fn committed(
         &self,
         client: &RemotingClient,
         queue_id: i32,
@@ -311,7 +323,7 @@ impl Reset {
     }
 
     /// Asks until the broker says yes, or that there is nothing.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         client: &RemotingClient,
         request: impl Fn() -> RemotingCommand,
@@ -345,11 +357,11 @@ fn told(answer: &RemotingCommand, before: &[Option<i64>]) -> Vec<(i32, Option<i6
     queues.collect()
 }
 
-fn refusal(answer: &RemotingCommand) -> String {
+pub(super) fn refusal(answer: &RemotingCommand) -> String {
     format!("code {}: {}", answer.code, answer.remark.as_deref().unwrap_or_default())
 }
 
-fn new_client(env: &Env) -> RemotingClient {
+pub(super) fn new_client(env: &Env) -> RemotingClient {
     let remoting = RemotingClientConfig::default();
     RemotingClient::new(env.clone(), remoting, ProcessorTable::default())
 }

@@ -56,7 +56,7 @@ pub(in crate::run) async fn read_back(
     });
     reader.start();
     let mut topics = topics(clients);
-    topics.retain(|topic| cluster.queues_of(topic).is_some());
+    topics.retain(|topic| cluster.queues_of(topic).is_some() || cluster.was_deleted(topic));
     let masters = groups.iter().filter_map(|group| Some((group, cluster.master_of(group)?)));
     let stored: Places = masters
         .flat_map(|(group, it)| stored_places(cluster.ledger(), group, it.name(), &topics))
@@ -86,7 +86,8 @@ pub(in crate::run) async fn read_back(
     sleep(COMMIT_INTERVAL).await;
     let subscriptions = clients.traffic.history().subscriptions.clone();
     let failing = failing_groups(clients).map(|group| clients.traffic.trace().name(&group.name));
-    let assignment = Assignment { topics, subscriptions, failing: failing.collect() };
+    let (deleted, topics) = topics.into_iter().partition(|topic| cluster.was_deleted(topic));
+    let assignment = Assignment { topics, deleted, subscriptions, failing: failing.collect() };
     let (traffic, name) = (Arc::clone(&clients.traffic), Arc::clone(reader.name()));
     let reading = reader.run(move |env| read_back::run(env, name, traffic, assignment)).await;
     reading.map_err(|_| StandError::ProcessGone("reader"))?

@@ -9,6 +9,7 @@ use staticfire_judge::check::{Checker, Violation, ack_predicate};
 use staticfire_judge::history::{Delivery, History, QueueKey, SendOp};
 use staticfire_world::trace::{Name, Trace, TraceEvent};
 
+use super::deleted::Deleted;
 use super::trail;
 use crate::run::report::{Finding, Verdict};
 use crate::run::settle::Absence;
@@ -175,8 +176,10 @@ pub(super) fn acked_messages(
     delivered: &Delivered,
     rotten: &RottenRecords,
     appended_again: &BTreeSet<&str>,
+    trace: &Trace,
 ) -> Vec<AckedMessage> {
     let history = &story.history;
+    let deleted = Deleted::of(story, group, trace);
     let here = |name: &str| name == group.name;
     let queues =
         history.read_back.iter().filter(|(queue, _)| here(&queue.group) && queue.is_of_topic());
@@ -210,6 +213,7 @@ pub(super) fn acked_messages(
                 stored: group.stored.contains(&send.number),
                 missed_by: delivered.missed(history, send, read_back.get(&send.number)),
                 expired: has_expired(end_offset, acked),
+                deleted: deleted.has(send, place, appended_again.contains(&*send.topic)),
                 rotten: rotten_again
                     || story.ledger.is_rotten(&group.master_now, &record, appended_us),
                 owed: !rotten_again

@@ -64,7 +64,7 @@ pub(super) fn without_effect(plan: &Plan, history: &History) -> Vec<Finding> {
     }
     let idle = resets.into_iter().filter(|(_, is_followed)| !is_followed);
     let text = |(_, group, topic)| {
-        format!("reset_offset {group} ({topic}) had no effect: nobody went there")
+        format!("a reset or deletion of {group} ({topic}) had no effect: nobody went there")
     };
     idle.map(|(place, _)| Finding::new(verdict, text(place))).collect()
 }

@@ -14,11 +14,10 @@ use staticfire_world::disk::{SimDisk, SimDiskConfig};
 use staticfire_world::trace::TraceEvent;
 
 use super::*;
-use crate::run::settle::Absence;
-use crate::run::watching::Watched;
-use crate::run::{CutOff, GroupStory};
+use crate::run::{CutOff, GroupStory, settle::Absence, watching::Watched};
 
 mod again;
+mod deletions;
 mod kinds;
 mod resets;
 mod trail;
@@ -88,6 +87,7 @@ fn story() -> Story {
             name: "a".to_owned(),
             faults: Vec::new(),
             stored: (0..3).collect(),
+            deleted: DeletedInLog::default(),
             master_now: "a".to_owned(),
             master_then: "a".to_owned(),
             replicas: vec!["a-s".to_owned()],

@@ -1,6 +1,7 @@
 //! A member of a consumer group: it hands everything to its `application`, and notes what it was
 //! given and what became of it.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::sleep;
 
 use super::{Workload, application};
 use crate::plan::{ConsumerGroupPlan, FilterPlan};
+use crate::run::traffic::Wanted;
 
 /// What an operation is called by which a listener gives a message back.
 const GIVEN_BACK: &str = "given back";
@@ -42,7 +44,8 @@ pub async fn run(
 ) -> Result<(), String> {
     let client = work.traffic.client(&context.env, &context.name);
     let topic = work.plan.topic.clone();
-    let mut config = PushConsumerConfig::new(group.name.clone(), topic, selector(&group));
+    let wanted = wanted(&work, &group);
+    let mut config = PushConsumerConfig::new(group.name.clone(), topic, selector(&wanted));
     config.consume_from_where = ConsumeFromWhere::ConsumeFromFirstOffset;
     config.reconsume_times_max = i32::try_from(group.max_reconsume_times).unwrap_or(i32::MAX);
     config.consume_orderly = group.orderly;
@@ -55,7 +58,8 @@ pub async fn run(
     let starting = start(&client, &config, &listener);
     if let Some(consumer) = context.shutdown.run_until_cancelled(starting).await {
         let consumer = consumer?;
-        context.shutdown.cancelled().await;
+        let follow = follow(&consumer, &work, &group, &context.name, wanted.version);
+        context.shutdown.run_until_cancelled(follow).await;
         consumer.shutdown().await;
     }
     client.shutdown().await;
@@ -80,9 +84,36 @@ async fn start(
     }
 }
 
-/// What the group asks brokers for.
-fn selector(group: &ConsumerGroupPlan) -> MessageSelector {
-    match &group.filter {
+/// What the group wants now.
+fn wanted(work: &Workload, group: &ConsumerGroupPlan) -> Wanted {
+    match work.traffic.changing(&group.name) {
+        Some(changing) => changing.now(),
+        None => Wanted::of(group.filter.clone()),
+    }
+}
+
+/// Subscribes to whatever the group is to want from now on.
+async fn follow(
+    consumer: &PushConsumer,
+    work: &Workload,
+    group: &ConsumerGroupPlan,
+    name: &Name,
+    mut version: u32,
+) {
+    let Some(changing) = work.traffic.changing(&group.name) else { return pending().await };
+    loop {
+        changing.follows(name, version);
+        let wanted = changing.changed(version).await;
+        version = wanted.version;
+        while consumer.subscribe(&work.plan.topic, selector(&wanted)).await.is_err() {
+            sleep(START_AGAIN).await;
+        }
+    }
+}
+
+/// What it asks brokers for.
+fn selector(wanted: &Wanted) -> MessageSelector {
+    match &wanted.filter {
         None => "*".into(),
         Some(FilterPlan::Tags(tags)) => MessageSelector::ByTag(tags.clone()),
         Some(FilterPlan::Sql { sql }) => MessageSelector::BySql(sql.clone()),

@@ -20,6 +20,10 @@ use crate::run::error::StandError;
 /// Attempts at a request that fails, a second apart.
 const ATTEMPTS: u32 = 90;
 
+/// Attempts at the route of a topic that was deleted, which may be gone for good, or be told of again with the next
+/// registration (30 s).
+const DELETED_ATTEMPTS: u32 = 45;
+
 /// Messages asked for at a time.
 const PULL_COUNT: i32 = 32;
 
@@ -53,6 +57,8 @@ impl fmt::Display for Unread {
 pub struct Assignment {
     /// The topics of the workloads.
     pub topics: BTreeSet<Name>,
+    /// Topics that were deleted: they are read where they are there again.
+    pub deleted: BTreeSet<Name>,
     /// The topics that each consumer group of the story subscribes to.
     pub subscriptions: BTreeMap<Name, Vec<Name>>,
     /// The consumer groups whose retry topics and dead letters are read as well.
@@ -72,9 +78,15 @@ pub async fn run(
     let client = traffic.client(&env, &name);
     let pull = PullClient::new(&client, FRESH_GROUP);
     let fresh_group = traffic.trace().name(FRESH_GROUP);
-    let reader =
-        Reader { pull, name, fresh_group, traffic, subscriptions: assignment.subscriptions };
-    let found = reader.read_all(&assignment.topics, &assignment.failing).await;
+    let reader = Reader {
+        pull,
+        name,
+        fresh_group,
+        traffic,
+        subscriptions: assignment.subscriptions.clone(),
+    };
+    let Assignment { topics, deleted, failing, .. } = &assignment;
+    let found = reader.read_all(topics, deleted, failing).await;
     client.shutdown().await;
     found
 }
@@ -91,6 +103,7 @@ impl Reader {
     async fn read_all(
         &self,
         topics: &BTreeSet<Name>,
+        deleted: &BTreeSet<Name>,
         failing: &[Name],
     ) -> Result<ReadBack, StandError> {
         let mut found = ReadBack::default();
@@ -98,6 +111,11 @@ impl Reader {
             let queues =
                 retry(async || self.pull.fetch_subscribe_message_queues(topic).await).await?;
             self.read_queues(topic, queues, &mut found).await;
+        }
+        for topic in deleted {
+            let fetch = async || self.pull.fetch_subscribe_message_queues(topic).await;
+            let queues = retry_some(DELETED_ATTEMPTS, fetch).await;
+            self.read_queues(topic, queues.unwrap_or_default(), &mut found).await;
         }
         for group in failing {
             for topic in [retry_topic(group), dlq_topic(group)] {
@@ -172,8 +190,16 @@ impl Reader {
 
 /// Repeats a request while it fails.
 async fn retry<T>(request: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, StandError> {
+    retry_some(ATTEMPTS, request).await
+}
+
+/// Repeats a request while it fails, at most so many times.
+async fn retry_some<T>(
+    attempts: u32,
+    request: impl AsyncFn() -> Result<T, ClientError>,
+) -> Result<T, StandError> {
     let mut last = String::new();
-    for _ in 0..ATTEMPTS {
+    for _ in 0..attempts {
         match request().await {
             Ok(answer) => return Ok(answer),
             Err(error) => last = error.to_string(),

@@ -1,6 +1,7 @@
 //! The local side of transactions: a database beside the cluster, which outlives every producer.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mq_broker::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_client::{LocalTransactionState, SendStatus, TransactionListener, TransactionSendResult};
@@ -9,9 +10,10 @@ use mq_protocol::message::{Message, MessageExt};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use staticfire_judge::history::{
-    LocalTransaction, Outcome, Place, QueueKey, SendOp, message_number,
+    LocalTransaction, Outcome, Place, QueueKey, SendOp, drawn_percent, message_number,
 };
 use staticfire_world::trace::Name;
+use tokio::time::sleep;
 
 use super::Workload;
 use super::draft::DraftKind;
@@ -20,11 +22,14 @@ use crate::lock;
 use crate::plan::TransactionPlan;
 
 /// What a producer process asks of the database, and answers of it.
+#[derive(Clone)]
 pub(super) struct LocalDatabase {
     producer: Name,
     work: Arc<Workload>,
     plan: TransactionPlan,
-    draw: Mutex<ChaCha8Rng>,
+    draw: Arc<Mutex<ChaCha8Rng>>,
+    /// How long local transactions take.
+    durations: Arc<Mutex<ChaCha8Rng>>,
 }
 
 impl LocalDatabase {
@@ -35,8 +40,16 @@ impl LocalDatabase {
         work: &Arc<Workload>,
         plan: TransactionPlan,
     ) -> Self {
-        let draw = Mutex::new(env.rng.stream("transactions"));
-        LocalDatabase { producer: Arc::clone(producer), work: Arc::clone(work), plan, draw }
+        let stream = |name| Arc::new(Mutex::new(env.rng.stream(name)));
+        let (draw, durations) = (stream("transactions"), stream("local transactions"));
+        let (producer, work) = (Arc::clone(producer), Arc::clone(work));
+        LocalDatabase { producer, work, plan, draw, durations }
+    }
+
+    /// How long the next local transaction takes.
+    fn duration(&self) -> Option<Duration> {
+        let [least, most] = self.plan.lasts?;
+        Some(Duration::from_millis(lock(&self.durations).random_range(least.0..=most.0)))
     }
 
     fn execute(&self, number: u32) -> LocalTransactionState {
@@ -46,6 +59,10 @@ impl LocalDatabase {
         let is_unknown = happens(self.plan.unknown_percent);
         let trace = self.work.traffic.trace();
         let note = |what| trace.op(&self.producer, u64::from(number), what);
+        if self.plan.denied_percent > 0 && self.has_ended(number) {
+            note("its producer says COMMIT, having said ROLLBACK");
+            return LocalTransactionState::CommitMessage;
+        }
         let outcome = if rolls_back {
             note("its transaction is rolled back");
             LocalTransaction::RolledBack
@@ -54,6 +71,28 @@ impl LocalDatabase {
         };
         self.work.traffic.history().transactions.insert(number, outcome);
         if is_unknown { LocalTransactionState::Unknow } else { self.look_up(number) }
+    }
+
+    /// Whether a question was answered already with what ends the transaction.
+    fn has_ended(&self, number: u32) -> bool {
+        let history = self.work.traffic.history();
+        let transaction = history.transactions.get(&number);
+        transaction.is_some_and(|it| *it != LocalTransaction::Running)
+    }
+
+    /// What a broker is told that asks.
+    fn answer(&self, number: u32) -> LocalTransactionState {
+        let (seed, percent) = (self.work.traffic.seed, self.plan.denied_percent);
+        if drawn_percent(seed, "denied", number) < percent && !self.has_ended(number) {
+            self.work.traffic.trace().op(
+                &self.producer,
+                u64::from(number),
+                "is told to be rolled back",
+            );
+            let denied = LocalTransaction::RolledBack;
+            self.work.traffic.history().transactions.insert(number, denied);
+        }
+        self.look_up(number)
     }
 
     fn look_up(&self, number: u32) -> LocalTransactionState {
@@ -71,8 +110,14 @@ impl TransactionListener for LocalDatabase {
         message: &Message,
     ) -> BoxFuture<'static, LocalTransactionState> {
         let number = message.keys().next().and_then(message_number);
-        let state = number.map_or(LocalTransactionState::RollbackMessage, |it| self.execute(it));
-        Box::pin(std::future::ready(state))
+        let database = self.clone();
+        Box::pin(async move {
+            let Some(number) = number else { return LocalTransactionState::RollbackMessage };
+            if let Some(duration) = database.duration() {
+                sleep(duration).await;
+            }
+            database.execute(number)
+        })
     }
 
     fn check_local_transaction(
@@ -80,7 +125,7 @@ impl TransactionListener for LocalDatabase {
         message: &MessageExt,
     ) -> BoxFuture<'static, LocalTransactionState> {
         let number = message.message.keys().next().and_then(message_number);
-        let state = number.map_or(LocalTransactionState::RollbackMessage, |it| self.look_up(it));
+        let state = number.map_or(LocalTransactionState::RollbackMessage, |it| self.answer(it));
         Box::pin(std::future::ready(state))
     }
 }

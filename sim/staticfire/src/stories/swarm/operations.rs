@@ -1,11 +1,11 @@
 //! What operators and clocks do in drawn plans, beside the disturbances: clients join, leave in order and come back,
-//! groups are reset, topics grow, clocks jump and drift.
+//! groups are reset, topics grow, or are deleted and made again, clocks jump and drift.
 
 use rand::Rng as _;
 
 use super::Drawing;
 use crate::plan::{
-    Action, ClockStep, ConsumerGroupPlan, EventPlan, Millis, Plan, ResetTo, WorkloadPlan,
+    Action, ClockStep, ConsumerGroupPlan, EventPlan, Millis, Plan, ResetTo, Trigger, WorkloadPlan,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -62,6 +62,31 @@ impl Drawing {
             let queues = work.queues + self.0.random_range(1..=6);
             let at_ms = self.0.random_range(1_000..20_000);
             self.at(plan, at_ms, Action::CreateTopic { topic: work.topic, queues, new: false });
+        }
+    }
+
+    /// A topic is deleted, and made again, by the operator or by the next send. Local transactions take their time.
+    pub(super) fn add_deletions(&mut self, plan: &mut Plan) {
+        for work in &mut plan.workloads {
+            let lasts = self.weighted(&[None, None, Some([Millis(100), Millis(20_000)])]);
+            if let Some(transaction) = &mut work.transaction {
+                transaction.lasts = lasts;
+            }
+        }
+        if self.0.random_bool(0.85) {
+            return;
+        }
+        let work = self.one_of(&plan.workloads);
+        let is_operated = |event: &EventPlan| {
+            matches!(event.action, Action::CreateTopic { .. } | Action::DeleteTopic { .. })
+        };
+        if !plan.events.iter().any(is_operated) {
+            let (topic, queues) = (work.topic, work.queues);
+            let at_ms = self.0.random_range(1_000..20_000);
+            let delay = Millis(self.0.random_range(0..6_000));
+            self.at(plan, at_ms, Action::DeleteTopic { topic: topic.clone() });
+            let anew = Action::CreateTopic { topic, queues, new: false };
+            plan.events.push(EventPlan::when(Trigger::Previous, anew).delayed(delay));
         }
     }
 
