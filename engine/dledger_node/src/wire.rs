@@ -35,6 +35,9 @@ macro_rules! body {
     }};
 }
 
+/// Indexes and positions beyond this are nobody's, so that nothing that is computed from them overflows.
+const LARGEST: i64 = i64::MAX / 64;
+
 /// What every body has.
 #[derive(Clone, Copy)]
 struct Base<'a> {
@@ -223,8 +226,9 @@ fn decode_push(mut push: DLedgerPushRequest) -> Result<(PushRequest, Vec<PushedE
         PushType::Compare | PushType::Truncate => entries.len() == 1,
     };
     let first_index = entries.first().map_or(push.commit_index, |entry| entry.head.index);
-    let are_in_a_row = (first_index..).zip(&entries).all(|(index, entry)| entry.is_whole(index));
-    if !is_count_right || !are_in_a_row {
+    let is_possible = (-1..=LARGEST).contains(&first_index);
+    let are_in_a_row = || (first_index..).zip(&entries).all(|(index, entry)| entry.is_whole(index));
+    if !is_count_right || !is_possible || !are_in_a_row() {
         return Err(Refused::Code(DLedgerResponseCode::UNEXPECTED_ARGUMENT));
     }
     let meta = |entry: &PushedEntry| EntryMeta {
@@ -262,7 +266,7 @@ impl PushedEntry {
         let size = ENTRY_HEADER_BYTES + self.body.len();
         self.head.magic == ENTRY_MAGIC
             && self.head.index == index
-            && self.head.pos >= 0
+            && (0..=LARGEST).contains(&self.head.pos)
             && !self.body.is_empty()
             && usize::try_from(self.head.size) == Ok(size)
     }

@@ -143,6 +143,8 @@ fn what_is_not_meant_for_this_node_is_refused() {
         (PushType::Append, vec![entry(5, b"a"), entry(7, b"a")]),
         (PushType::Append, vec![entry(-1, b"a"), entry(1, b"a")]),
         (PushType::Append, vec![entry(5, b"")]),
+        (PushType::Append, vec![entry(i64::MAX, b"a")]),
+        (PushType::Append, vec![DLedgerEntryBody { pos: i64::MAX, ..entry(5, b"a") }]),
         (PushType::Append, vec![DLedgerEntryBody { size: 50, ..entry(5, b"a") }]),
         (PushType::Append, vec![DLedgerEntryBody { magic: 2, ..entry(5, b"a") }]),
         (PushType::Append, vec![DLedgerEntryBody { pos: -1, ..entry(5, b"a") }]),
