@@ -54,7 +54,7 @@ pub(super) fn told(passed_over: &BTreeSet<(Name, u32)>) -> Vec<Finding> {
     counts.into_iter().map(|it| Finding::new(Verdict::Kept, text(it))).collect()
 }
 
-/// Resets that a broker answered and that nobody followed: no member went there, and nothing was committed there.
+/// Resets, deletions of groups among them, that a broker answered and that nobody followed: no member went there, and nothing was committed there.
 pub(super) fn without_effect(plan: &Plan, history: &History) -> Vec<Finding> {
     let verdict = if plan.disturbances.is_empty() { Verdict::Vacuous } else { Verdict::Kept };
     let mut resets: BTreeMap<(u64, &Name, &Name), bool> = BTreeMap::new();
@@ -64,7 +64,7 @@ pub(super) fn without_effect(plan: &Plan, history: &History) -> Vec<Finding> {
     }
     let idle = resets.into_iter().filter(|(_, is_followed)| !is_followed);
     let text = |(_, group, topic)| {
-        format!("a reset or deletion of {group} ({topic}) had no effect: nobody went there")
+        format!("reset_offset {group} ({topic}) had no effect: nobody went there")
     };
     idle.map(|(place, _)| Finding::new(verdict, text(place))).collect()
 }
