@@ -116,9 +116,6 @@ plants! {
     DeletionUnnoted = "deletion-unnoted" in "mq-store, message_store/delete_topic",
         without "that a topic was deleted is in the log before its queues go",
         by [Story("scenarios/operate/delete-topic-then-restart.toml")];
-    SlaveKeepsDeleted = "slave-keeps-deleted" in "mq-store, dispatch/deletion",
-        without "a slave removes the queues of a topic that was deleted",
-        by [Story("scenarios/operate/delete-topic-then-promote.toml")];
     DelayCursorWithoutPut = "delay-cursor-without-put" in "mq-broker, schedule_message_service",
         without "a delay level goes on only behind a message that the store took",
         by [Story("scenarios/store/delayed-messages-fall-due-on-a-full-disk.toml")];

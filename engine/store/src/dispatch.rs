@@ -284,7 +284,7 @@ impl ReputMessageService {
             let before = dispatched;
             let mut deletion = None;
             let mut dispatch = |record: &RecordView<'_>, phy_offset| {
-                deletion = self.deletion(record, phy_offset);
+                deletion = Self::deletion(record, phy_offset);
                 match deletion {
                     Some(_) => Ok(ControlFlow::Break(())),
                     None => self.dispatch_record(record, phy_offset).map(ControlFlow::Continue),

@@ -12,7 +12,6 @@ use mq_protocol::message_codec::RecordView;
 use mq_protocol::topic_deletion::is_topic_deletion;
 
 use super::{DispatchProgress, ReputMessageService};
-use crate::plant::{Plant, planted_on_this_thread};
 use crate::sync::lock;
 
 /// So many names of deleted topics are remembered.
@@ -64,10 +63,8 @@ impl ReputMessageService {
     }
 
     /// What `record` deletes.
-    pub(super) fn deletion(&self, record: &RecordView<'_>, phy_offset: u64) -> Option<Deletion> {
-        let is_passed_over =
-            planted_on_this_thread(Plant::SlaveKeepsDeleted) && !self.role.is_master();
-        (is_topic_deletion(record) && !is_passed_over).then(|| Deletion {
+    pub(super) fn deletion(record: &RecordView<'_>, phy_offset: u64) -> Option<Deletion> {
+        is_topic_deletion(record).then(|| Deletion {
             topic: record.topic().into_owned(),
             phy_offset,
             end: phy_offset + record.size() as u64,
