@@ -12,7 +12,7 @@ mod deletion;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub(crate) struct ReputMessageService {
     listener: OnceLock<MessageArrivingListener>,
     /// Woken when units were added: the ConsumeQueue flush service waits on it.
     dispatched: Notify,
+    /// Woken when there is more to dispatch although the log has not grown.
+    went_back: Notify,
     durable: Arc<DurableMark>,
     /// Held by whoever samples or lowers what marks say: also while queues go.
     marking: Arc<tokio::sync::Mutex<()>>,
@@ -121,6 +123,7 @@ impl ReputMessageService {
             progress: Mutex::default(),
             listener: OnceLock::new(),
             dispatched: Notify::new(),
+            went_back: Notify::new(),
             durable,
             marking: Arc::default(),
             topic_deleted: OnceLock::new(),
@@ -142,6 +145,14 @@ impl ReputMessageService {
     /// Runs `change` while nothing is dispatched, and goes on from what it leaves.
     pub(crate) fn pause<T>(&self, change: impl FnOnce(&mut DispatchProgress) -> T) -> T {
         change(&mut lock(&self.progress))
+    }
+
+    /// Dispatches once more from `phy_offset` on.
+    pub(crate) fn go_back_to(&self, phy_offset: u64) {
+        self.pause(|progress| {
+            progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
+        });
+        self.went_back.notify_one();
     }
 
     /// Resolves after units were added; one waiter.
@@ -176,19 +187,34 @@ impl ReputMessageService {
         table: &mut TopicQueueTable,
     ) -> io::Result<()> {
         let mut count = |record: &RecordView<'_>, _| {
-            if is_topic_deletion(record) {
-                table.forget(&record.topic());
-            }
-            // A record that states no queue offset gets no unit either.
-            if counts_in_queue(record.sys_flag())
-                && let Ok(queue_offset) = u64::try_from(record.queue_offset())
-            {
-                table.set(&record.topic(), record.queue_id() as u32, queue_offset + 1);
-            }
+            count_record(record, table);
             Ok(ControlFlow::Continue(()))
         };
         while self.walk_on(&mut progress, u64::MAX, &mut count)? {}
         Ok(())
+    }
+
+    /// Counts all that the log has in a range into `table`; others get their turns meanwhile.
+    ///
+    /// # Errors
+    /// None that a walk without writing could meet.
+    pub(crate) async fn count_range(
+        &self,
+        range: Range<u64>,
+        table: &mut TopicQueueTable,
+    ) -> io::Result<()> {
+        let mut progress =
+            DispatchProgress { reput_from_offset: range.start, store_timestamp_ms: 0 };
+        loop {
+            let mut count = |record: &RecordView<'_>, _| {
+                count_record(record, table);
+                Ok(ControlFlow::Continue(()))
+            };
+            if !self.walk_on(&mut progress, range.end, &mut count)? {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Dispatches what there is now.
@@ -234,6 +260,7 @@ impl ReputMessageService {
                     mq_env::select! {
                         () = tasks.cancelled() => return,
                         _ = growth.changed() => {}
+                        () = self.went_back.notified() => {}
                     }
                 }
                 Err(error) => {
@@ -448,4 +475,17 @@ pub(crate) fn tags_code_of(record: &RecordView<'_>, topic: &str, levels: &DelayL
         return levels.deliver_time_ms(level as usize, stored_ms) as i64;
     }
     tags_code(properties.get(MessageConst::TAGS))
+}
+
+/// The queue offset that follows a record's.
+fn count_record(record: &RecordView<'_>, table: &mut TopicQueueTable) {
+    if is_topic_deletion(record) {
+        table.forget(&record.topic());
+    }
+    // A record that states no queue offset gets no unit either.
+    if counts_in_queue(record.sys_flag())
+        && let Ok(queue_offset) = u64::try_from(record.queue_offset())
+    {
+        table.set(&record.topic(), record.queue_id() as u32, queue_offset + 1);
+    }
 }

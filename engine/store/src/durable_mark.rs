@@ -134,9 +134,11 @@ impl DurableMark {
         self.store(|present| Mark { units: None, ..present }).await
     }
 
-    /// Claims no unit any more, durably: before all queues are made again from the log.
-    pub(crate) async fn forget_logics(&self) -> io::Result<()> {
-        self.store(|present| Mark { logics_end: 0, units: None, ..present }).await
+    /// Claims no unit of the log any more, durably: before all queues are made again from it, which begins at
+    /// `min_offset`. Queues whose messages have all expired keep their ends.
+    pub(crate) async fn forget_logics_above(&self, min_offset: u64) -> io::Result<()> {
+        let below = |present: Mark| present.logics_end.min(min_offset);
+        self.store(|present| Mark { logics_end: below(present), units: None, ..present }).await
     }
 
     /// Sets the mark durably, as recovery found the store.

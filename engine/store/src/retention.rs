@@ -316,6 +316,11 @@ impl CleanService {
             }
             let expired = {
                 let _flushing = self.queues.lock_flushing().await;
+                // Its topic may have been deleted, and be there again with files of the same names.
+                let present = self.queues.find(queue.topic(), queue.queue_id());
+                if !present.is_some_and(|present| Arc::ptr_eq(&present, &queue)) {
+                    continue;
+                }
                 let expired: Vec<_> =
                     std::iter::from_fn(|| queue.retire_first_below(min_phy_offset)).collect();
                 queue.remove_retired().await?;

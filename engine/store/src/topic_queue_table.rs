@@ -30,6 +30,11 @@ impl TopicQueueTable {
         self.topics.entry(topic.to_owned()).or_default().insert(queue_id, next);
     }
 
+    /// Whether the queue was counted.
+    pub(crate) fn knows(&self, topic: &str, queue_id: u32) -> bool {
+        self.topics.get(topic).is_some_and(|queues| queues.contains_key(&queue_id))
+    }
+
     /// Begins a topic's queues anew: it was deleted.
     pub(crate) fn forget(&mut self, topic: &str) {
         self.topics.remove(topic);

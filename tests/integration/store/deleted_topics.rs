@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
+use mq_protocol::topic_deletion::is_topic_deletion;
 use mq_store::doctor::{ForetoldQueue, StoreDir, Verdict};
 
 use super::crash_points::imaged_life;
@@ -24,6 +26,27 @@ fn queues(store: &MessageStore) -> Vec<ForetoldQueue> {
     store.consume_queues().all().into_iter().map(foretold).collect()
 }
 
+/// The messages that the log has behind the last deletion.
+fn logged(store: &MessageStore) -> Vec<u32> {
+    let (mut at, mut numbers) = (store.commit_log().min_offset(), Vec::new());
+    while let Some(data) = store.commit_log().data(at) {
+        match check_record(&data, &RecordRules::own(at)) {
+            RecordCheck::Valid(record) => {
+                match is_topic_deletion(&record) {
+                    true => numbers.clear(),
+                    false => {
+                        numbers.push(u32::from_be_bytes(*record.body().first_chunk().unwrap()))
+                    }
+                }
+                at += record.size() as u64;
+            }
+            RecordCheck::Blank { size } => at += size as u64,
+            _ => break,
+        }
+    }
+    numbers
+}
+
 async fn delete(store: &Arc<MessageStore>) {
     let status = store.delete_topic("T", message(0).store_host).await;
     assert_eq!(status, PutMessageStatus::PutOk);
@@ -33,11 +56,12 @@ async fn delete(store: &Arc<MessageStore>) {
 fn check(disk: &Arc<SimDisk>, config: &StoreConfig, at: &str) {
     let foretold = verify(disk, config);
     let found = live(disk, config, async |store| {
-        let found = (queues(store), read_all(store));
+        let found = (queues(store), read_all(store), logged(store));
         store.shutdown().await;
         found
     });
-    let (found, numbers) = found.unwrap_or_else(|error| panic!("{at}: {error}"));
+    let (found, numbers, logged) = found.unwrap_or_else(|error| panic!("{at}: {error}"));
+    assert_eq!(numbers, logged, "{at}: what the log has of the topic as it is can be read");
     assert_eq!(foretold.queues, found, "{at}");
     let is_whole =
         numbers.iter().all(|number| *number < 100) || numbers.iter().all(|it| *it >= 100);

@@ -293,17 +293,17 @@ fn delete_topic(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
     })
 }
 
-/// A slave cuts its log where a topic was deleted that its master still has.
+/// A slave cuts its log where a topic was deleted that its master still has: its queues, each of some files, are made again.
 fn truncate_deletion(config: &StoreConfig) -> Result<Vec<Point>, Violation> {
     let before = async |stage: &Stage| {
-        stage.put(0..30).await;
+        stage.put(0..60).await;
         stage.delete_topic().await;
-        stage.put(40..43).await;
+        stage.put(70..73).await;
         stage.pass(100).await;
     };
     filmed(config, before, async |stage| {
         let end = stage.knowledge.learn(|known| {
-            let end = known.appended.keys().nth(20).copied();
+            let end = known.appended.keys().nth(50).copied();
             known.cutting = end;
             end.unwrap_or_default()
         });

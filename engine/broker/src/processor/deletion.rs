@@ -45,7 +45,9 @@ pub(super) fn delete_topic(
 
 async fn delete_topic_of(context: &BrokerContext, topic: &str) -> Result<(), ProcessError> {
     let had_queues = !context.store.consume_queues().queue_ids(topic).is_empty();
-    if context.topics.select_topic_config(topic).is_none() && !had_queues {
+    // What was deleted, and may not have come to the slaves, is deleted again.
+    let was_deleted = context.store.was_deleted(topic);
+    if context.topics.select_topic_config(topic).is_none() && !had_queues && !was_deleted {
         return Ok(());
     }
     if !context.store.is_writeable() {

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mq_protocol::message_codec::RecordView;
+use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
 use mq_protocol::topic_deletion::is_topic_deletion;
 
 use super::{DispatchProgress, ReputMessageService};
@@ -72,11 +72,15 @@ impl ReputMessageService {
     }
 
     /// Removes the queues of the topic, durably, and goes on behind the record, unless somebody cut the log
-    /// there meanwhile.
+    /// there meanwhile. The record is synced before: whoever forgets it must have the queues.
     pub(super) async fn carry_out(&self, deletion: &Deletion) -> io::Result<()> {
         let marking = self.marking.lock().await;
-        if self.progress().reput_from_offset != deletion.phy_offset {
+        if self.progress().reput_from_offset != deletion.phy_offset || !self.stands(deletion) {
             return Ok(());
+        }
+        if self.log.flushed_offset() < deletion.end {
+            self.log.commit(0);
+            self.log.flush(0).await.map_err(io::Error::other)?;
         }
         self.remove_queues_marked(&deletion.topic).await?;
         {
@@ -97,6 +101,17 @@ impl ReputMessageService {
         self.deletion_passed.notify_waiters();
         self.dispatched.notify_one();
         Ok(())
+    }
+
+    /// Whether the log still says so.
+    fn stands(&self, deletion: &Deletion) -> bool {
+        let Some(data) = self.log.data(deletion.phy_offset) else { return false };
+        match check_record(&data, &RecordRules::own(deletion.phy_offset)) {
+            RecordCheck::Valid(record) => {
+                Self::deletion(&record, deletion.phy_offset).as_ref() == Some(deletion)
+            }
+            _ => false,
+        }
     }
 
     fn remember(&self, topic: &str) {

@@ -2,14 +2,19 @@
 
 use mq_env::BoxFuture;
 use mq_env::probe::Event;
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::MessageStore;
+use crate::consume_queue::ConsumeQueue;
+use crate::dispatch::DispatchProgress;
 use crate::durable_mark::Mark;
 use crate::error::StoreError;
 use crate::index_service::IndexMark;
 use crate::plant::{Plant, planted_on_this_thread};
+use crate::topic_queue_table::TopicQueueTable;
 
 impl MessageStore {
     /// Ends the log at `phy_offset`, a record's start, and the ConsumeQueues with it. When this
@@ -62,9 +67,13 @@ impl MessageStore {
         let walked = self.dispatcher.has_carried_out(phy_offset);
         let revives = walked.map_err(StoreError::io("look for topics that were deleted"))?;
         if revives {
-            let forgotten = self.marks.durable.forget_logics().await;
+            let forgotten = self.marks.durable.forget_logics_above(min_offset).await;
             forgotten.map_err(StoreError::io("lower the durable watermark"))?;
         }
+        let recounted = match revives {
+            true => Some(self.recount(min_offset..phy_offset).await?),
+            false => None,
+        };
         let index_mark = self.index.mark_below(phy_offset, self.marks.durable.mark().index);
         let lowered = self.marks.durable.lower(phy_offset, index_mark).await;
         lowered.map_err(StoreError::io("lower the durable watermark"))?;
@@ -80,12 +89,12 @@ impl MessageStore {
             } else {
                 self.queues.truncate(if keeps_all { u64::MAX } else { phy_offset })
             };
-            let dispatched_to = if revives { min_offset } else { phy_offset };
-            progress.reput_from_offset = progress.reput_from_offset.min(dispatched_to);
-            let mut table = self.queues.topic_queue_table();
-            let counted = self.dispatcher.count_undispatched(*progress, &mut table);
-            put.reset(table);
-            (cut, cuts, index_change, counted)
+            progress.reput_from_offset = progress.reput_from_offset.min(phy_offset);
+            let counted = match recounted {
+                Some(table) => Ok(table),
+                None => self.count_on(*progress),
+            };
+            (cut, cuts, index_change, counted.map(|table| put.reset(table)))
         });
         counted.map_err(StoreError::io("count queue offsets"))?;
         self.assert_ends_at(phy_offset);
@@ -93,8 +102,34 @@ impl MessageStore {
         self.log.settle(cut).await?;
         self.queues.settle(cuts).await?;
         self.index.settle(index_change).await.map_err(StoreError::io("truncate the index"))?;
+        if revives {
+            // Not before the files of the old queues are gone: the new ones have the same names.
+            self.dispatcher.go_back_to(min_offset);
+        }
         self.env.probe.emit(&Event::Truncated { from, to: phy_offset, reason });
         Ok(())
+    }
+
+    /// The queue offsets behind what is dispatched and what is not yet.
+    fn count_on(&self, progress: DispatchProgress) -> io::Result<TopicQueueTable> {
+        let mut table = self.queues.topic_queue_table();
+        self.dispatcher.count_undispatched(progress, &mut table)?;
+        Ok(table)
+    }
+
+    /// The queue offsets behind a range of the log, as all queues are to be made from it again. A queue of which it
+    /// has nothing keeps its end.
+    async fn recount(&self, range: Range<u64>) -> Result<TopicQueueTable, StoreError> {
+        let keeps_end = |it: &ConsumeQueue| (1..=range.start).contains(&it.max_physic_offset());
+        let mut table = TopicQueueTable::default();
+        let counted = self.dispatcher.count_range(range.clone(), &mut table).await;
+        counted.map_err(StoreError::io("count queue offsets"))?;
+        for queue in self.queues.all().iter().filter(|it| keeps_end(it)) {
+            if !table.knows(queue.topic(), queue.queue_id()) {
+                table.set(queue.topic(), queue.queue_id(), queue.max_offset_in_queue());
+            }
+        }
+        Ok(table)
     }
 
     /// Nothing of this store speaks of bytes from `phy_offset` on.
