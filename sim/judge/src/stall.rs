@@ -112,7 +112,8 @@ fn explain(
         Some(Role::NameServer) => true,
         None => false,
     };
-    let felt = timeline.troubles.iter().filter(|it| it.concerns(is_concerned));
+    let felt = timeline.troubles.iter().filter(|it| it.strikes(&queue.topic));
+    let felt = felt.filter(|it| it.concerns(is_concerned));
     let felt =
         felt.filter(|it| it.from_us < time.end && it.until_us.saturating_add(1) > time.start);
     let felt: Vec<&Trouble> = felt.filter(|it| it.what != What::Came { first: true }).collect();
@@ -234,12 +235,19 @@ mod tests {
             from_us: 12 * S,
             until_us: 39 * S,
             ordinal: 7,
+            topic: None,
         };
-        timeline.troubles = vec![paused("c"), paused("b")];
+        let deleted = |topic: &str| {
+            let (what, topic) = (What::Deleted, Some(topic.into()));
+            Trouble { what, topic, from_us: 11 * S, ordinal: 6, ..paused("a") }
+        };
+        timeline.nodes.push(node("a", Role::Broker("a".into())));
+        timeline.troubles = vec![paused("c"), paused("b"), deleted("T2"), deleted("T")];
         let found = stalls(&history([40, 12], Some("c")), &timeline, 99 * S);
         let texts: Vec<String> =
             found[0].links.iter().map(|it| format!("{} {}", it.source, it.text)).collect();
-        assert_eq!(texts, ["c has the queue", "c is paused until 39.000 s"]);
-        assert_eq!((found[0].links[1].ordinal, &*found[0].reason), (7, "c had it"));
+        let deleted = "a has a topic deleted until 39.000 s";
+        assert_eq!(texts, ["c has the queue", deleted, "c is paused until 39.000 s"]);
+        assert_eq!((found[0].links[2].ordinal, &*found[0].reason), (7, "c had it"));
     }
 }

@@ -83,9 +83,17 @@ pub struct Trouble {
     pub until_us: u64,
     /// Ordinal of the trace event of its beginning.
     pub ordinal: u64,
+    /// The only topic that it struck; `None`: it struck all.
+    pub topic: Option<Arc<str>>,
 }
 
 impl Trouble {
+    /// Whether it struck a topic.
+    #[must_use]
+    pub fn strikes(&self, topic: &str) -> bool {
+        self.topic.as_ref().is_none_or(|it| **it == *topic)
+    }
+
     /// Whether it struck what concerns `is_concerned`; of a link, at both ends.
     pub fn concerns(&self, is_concerned: impl Fn(&str) -> bool) -> bool {
         self.sides.iter().all(|side| side.iter().any(|name| is_concerned(name)))
@@ -152,6 +160,7 @@ impl Timeline {
                 from_us: it.at_us,
                 until_us: it.ended_us,
                 ordinal: it.ordinal,
+                topic: Some(Arc::clone(&it.topic)),
             });
         }
     }
@@ -214,7 +223,7 @@ impl Timeline {
         let until_us = if life.coming.is_some() { u64::MAX } else { at_us };
         let sides = vec![vec![Arc::clone(&record.source)]];
         let (from_us, ordinal) = (at_us, record.ordinal);
-        self.troubles.push(Trouble { what, sides, from_us, until_us, ordinal });
+        self.troubles.push(Trouble { what, sides, from_us, until_us, ordinal, topic: None });
     }
 
     fn fault(&mut self, fault: &FaultSummary, ordinal: u64) {
@@ -247,8 +256,10 @@ impl Timeline {
             }
             *lives = lives.iter().flat_map(|life| without(life, from_us..until_us)).collect();
         }
-        let troubles =
-            struck.into_iter().map(|sides| Trouble { what, sides, from_us, until_us, ordinal });
+        let troubles = struck.into_iter().map(|sides| {
+            let topic = None;
+            Trouble { what, sides, from_us, until_us, ordinal, topic }
+        });
         self.troubles.extend(troubles);
     }
 }

@@ -132,8 +132,8 @@ struct Due {
     is_delayed: bool,
 }
 
-/// By consumer and broker group.
-type CalmTimes = BTreeMap<(Arc<str>, Arc<str>), Calm>;
+/// By consumer, broker group and topic.
+type CalmTimes = BTreeMap<(Arc<str>, Arc<str>, Arc<str>), Calm>;
 
 struct Judge<'a> {
     history: &'a History,
@@ -232,7 +232,7 @@ impl<'a> Judge<'a> {
         let taken = self.taken.get(&(&**consumer, queue))?;
         let (_, taken_us) = taken.iter().rfind(|(taken, _)| taken < ordinal)?;
         let waits = ready_us.max(*taken_us)..*at_us;
-        let calm = self.calm(consumer, &queue.group);
+        let calm = self.calm(consumer, queue);
         // The cheapest question first: most of what comes late has a fault for a reason.
         let is_excused = calm.lasting(waits.clone(), lag_us).is_none();
         if is_excused || !self.is_first(delivery) {
@@ -279,9 +279,10 @@ impl<'a> Judge<'a> {
         pairs.filter(is_busy).collect()
     }
 
-    /// When nothing was in the way of a consumer and the brokers of a group.
-    fn calm(&self, consumer: &Arc<str>, group: &Arc<str>) -> Calm {
-        let key = (Arc::clone(consumer), Arc::clone(group));
+    /// When nothing was in the way of a consumer, of the brokers of a queue, and of its topic there.
+    fn calm(&self, consumer: &Arc<str>, queue: &QueueKey) -> Calm {
+        let QueueKey { group, topic, .. } = queue;
+        let key = (Arc::clone(consumer), Arc::clone(group), Arc::clone(topic));
         let mut known = self.calm.borrow_mut();
         let calm = known.entry(key).or_insert_with(|| {
             let is_concerned = |name: &str| match self.timeline.role(name) {
@@ -292,11 +293,14 @@ impl<'a> Judge<'a> {
             };
             let troubles = self.timeline.troubles.iter().filter(|it| it.concerns(is_concerned));
             let felt = troubles.filter(|it| it.what != What::Came { first: true });
-            let spans = felt.map(|it| {
+            let (own, others): (Vec<_>, Vec<_>) = felt.partition(|it| it.strikes(topic));
+            let spans = own.iter().map(|it| {
                 let (from_us, until_us) = (it.from_us, it.until_us);
                 Span { from_us, until_us, recovery_us: RECOVERY_US }
             });
-            Calm::beside(spans.collect())
+            // Whoever deletes another topic dispatches nothing meanwhile, and that leaves nothing behind.
+            let at_work = others.iter().map(|it| it.from_us..it.until_us);
+            Calm::beside(spans.collect()).outside(at_work)
         });
         calm.clone()
     }

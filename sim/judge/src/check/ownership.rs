@@ -166,7 +166,6 @@ impl<'a> GroupJudge<'a> {
         pace: Pace,
     ) -> Self {
         let timeline = &facts.timeline;
-        let troubles = pace.spans(timeline, name);
         let is_member = |role: &Role| matches!(role, Role::Member(group) if group == name);
         let members = timeline.nodes.iter().filter(|node| is_member(&node.role));
         let lives = members.flat_map(|node| timeline.lives_of(&node.name));
@@ -180,8 +179,9 @@ impl<'a> GroupJudge<'a> {
         }
         let calm = first_signs.into_iter().map(|(topic, signs)| {
             let news = signs.into_iter().filter(|at_us| *at_us > together_us);
-            let news = news.map(|at_us| pace.new_queue(at_us));
-            (topic, Calm::beside(troubles.iter().copied().chain(news).collect()))
+            let mut spans = pace.spans(timeline, name, topic);
+            spans.extend(news.map(|at_us| pace.new_queue(at_us)));
+            (topic, Calm::beside(spans))
         });
         GroupJudge { facts, name, calm: calm.collect(), deserted, pace }
     }
@@ -330,8 +330,8 @@ impl<'a> GroupJudge<'a> {
         let keeps = |name: &str| {
             timeline.role(name).is_some_and(|it| *it == Role::Broker(Arc::clone(&queue.group)))
         };
-        let troubles =
-            timeline.troubles.iter().filter(|it| it.what.is_turn() && it.concerns(keeps));
+        let troubles = timeline.troubles.iter().filter(|it| it.strikes(&queue.topic));
+        let troubles = troubles.filter(|it| it.what.is_turn() && it.concerns(keeps));
         let mut turns: BTreeSet<u64> = BTreeSet::new();
         let mut outdated: Vec<Range<u64>> = Vec::new();
         for it in troubles {

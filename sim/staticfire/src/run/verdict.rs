@@ -52,7 +52,7 @@ pub(super) fn judge(
             let rotten = facts::rotten_records(&story, trace);
             let again = appended_again(plan);
             let mut losses = Losses::default();
-            let mut not_owed = BTreeSet::new();
+            let (mut not_owed, mut deleted) = (BTreeSet::new(), BTreeSet::new());
             let excuses = facts::excuses(&story, trace);
             let delivered = facts::Delivered::of(&story, &excuses);
             for group in &story.groups {
@@ -72,13 +72,18 @@ pub(super) fn judge(
                 shortfalls.extend(deleted::told(&group.name, &judged.losses));
                 fates.extend(explain::chains(&story, group, trace, &judged.losses));
                 losses.add(judged.losses);
-                let is_free = |it: &&AckedMessage| !it.owed || it.deleted;
-                not_owed.extend(acked.iter().filter(is_free).map(|it| it.number));
+                let numbers = |of: fn(&AckedMessage) -> bool| {
+                    acked.iter().filter(move |it| of(it)).map(|it| it.number)
+                };
+                not_owed.extend(numbers(|it| !it.owed));
+                deleted.extend(numbers(|it| it.deleted));
                 let deletions = deleted::facts(&story, group, trace);
                 violations.extend(deletions::check(&story.history, &deletions));
             }
             let (given_back, waiting) =
-                redelivered::check(plan, &story, &delivered, &rotten, &not_owed);
+                redelivered::check(plan, &story, &delivered, &rotten, &not_owed, &deleted);
+            // In the queues of their topics neither is owed.
+            not_owed.append(&mut deleted);
             violations.extend(given_back.violations);
             shortfalls.extend(waiting);
             let facts_of_twice = || duplicated::facts(plan, &story, trace, &rotten);

@@ -46,8 +46,15 @@ struct Facts {
 
 impl Facts {
     fn trouble(&mut self, what: What, who: &str, from_us: u64, until_us: u64) {
-        let sides = vec![vec![who.into()]];
-        self.timeline.troubles.push(Trouble { what, sides, from_us, until_us, ordinal: 0 });
+        let (sides, ordinal, topic) = (vec![vec![who.into()]], 0, None);
+        let trouble = Trouble { what, sides, from_us, until_us, ordinal, topic };
+        self.timeline.troubles.push(trouble);
+    }
+
+    /// An operator had a topic deleted.
+    fn deletion(&mut self, topic: &str, from_us: u64, until_us: u64) {
+        self.trouble(What::Deleted, "a", from_us, until_us);
+        self.timeline.troubles.last_mut().unwrap().topic = Some(topic.into());
     }
 }
 
@@ -118,6 +125,29 @@ fn troubles_excuse_for_as_long_as_they_are_felt() {
     assert_eq!(found(&late, strangers).len(), 1);
     let first = |facts: &mut Facts| facts.trouble(What::Came { first: true }, "a", 0, S);
     assert_eq!(found(&late, first).len(), 1);
+}
+
+#[test]
+fn a_deletion_is_felt_in_no_other_topic() {
+    let late = [(0, 200 * S, 205 * S)];
+    let deleted = |topic: &'static str, from_us: u64, until_us: u64| {
+        found(&late, move |facts| facts.deletion(topic, from_us, until_us)).len()
+    };
+    assert_eq!(deleted("T", 190 * S, 191 * S), 0);
+    for other in ["T2", "%RETRY%g"] {
+        assert_eq!(deleted(other, 190 * S, 191 * S), 1);
+        assert_eq!(deleted(other, 199 * S, 205 * S), 0, "the log is not dispatched meanwhile");
+        assert_eq!(deleted(other, 199 * S, 201 * S), 1, "and is at once when that is over");
+    }
+    // What is delayed counts where it is to be had.
+    let delayed = |topic: &'static str| {
+        let doctor = move |facts: &mut Facts| {
+            facts.pace.topics.insert("T".into(), Some(Some(2)));
+            facts.deletion(topic, 190 * S, 191 * S);
+        };
+        found(&[(0, 200 * S, 209 * S)], doctor).len()
+    };
+    assert_eq!((delayed("T"), delayed("SCHEDULE_TOPIC_XXXX")), (0, 1));
 }
 
 #[test]

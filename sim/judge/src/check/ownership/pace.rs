@@ -70,14 +70,15 @@ impl Pace {
         Some(Pace { base_us, seen_us, route_us: ROUTE_POLL_US + work_us, lock_us })
     }
 
-    /// What is in the way of `group`, and for how long.
-    pub(super) fn spans(&self, timeline: &Timeline, group: &Arc<str>) -> Vec<Span> {
+    /// What is in the way of `group` when it shares out `topic`, and for how long.
+    pub(super) fn spans(&self, timeline: &Timeline, group: &Arc<str>, topic: &str) -> Vec<Span> {
         let is_concerned = |name: &str| match timeline.role(name) {
             Some(Role::Member(of)) => of == group,
             Some(_) => true,
             None => false,
         };
-        let troubles = timeline.troubles.iter().filter(|it| it.concerns(is_concerned));
+        let troubles = timeline.troubles.iter().filter(|it| it.strikes(topic));
+        let troubles = troubles.filter(|it| it.concerns(is_concerned));
         let spans = troubles.flat_map(|it| {
             let role = it.sides[0].iter().find_map(|name| timeline.role(name));
             let span = |from_us, until_us, recovery_us| Span { from_us, until_us, recovery_us };

@@ -32,7 +32,8 @@ fn history(steps: &[Step]) -> History {
 
 fn trouble(what: What, who: &str, from_s: u64, until_s: u64) -> Trouble {
     let until_us = until_s.saturating_mul(S);
-    Trouble { what, sides: vec![vec![who.into()]], from_us: from_s * S, until_us, ordinal: 0 }
+    let (sides, from_us) = (vec![vec![who.into()]], from_s * S);
+    Trouble { what, sides, from_us, until_us, ordinal: 0, topic: None }
 }
 
 /// Two members that live from the first second on, judged up to the 1,000th.
@@ -278,30 +279,63 @@ fn a_queue_that_is_taken_by_an_old_route_is_not_waited_for() {
     assert_eq!(found(105, Some(110)), 1, "a broker took what was sent to it");
 }
 
-#[test]
-fn a_topic_that_was_deleted_is_nobodys_until_it_is_there_again() {
-    let deletion = |at_s: u64| TopicDeletion {
-        topic: "T".into(),
+/// What is found where an operator had a topic deleted, and somebody sent to `T` once more.
+fn found_beside_deletion(
+    topic: &str,
+    deleted_s: u64,
+    steps: &[Step],
+    acked_s: Option<u64>,
+) -> Judged {
+    let (mut history, mut facts) = (history(steps), facts());
+    history.deletions.push(TopicDeletion {
+        topic: topic.into(),
         group: "a".into(),
         asked: 1,
         is_confirmed: true,
-        at_us: at_s * S,
+        at_us: deleted_s * S,
         ordinal: 0,
-        ended_us: at_s * S,
+        ended_us: deleted_s * S,
         ended: 0,
-    };
+    });
+    facts.timeline.add_deletions(&history.deletions);
+    let at_us = acked_s.map(|it| it * S);
+    history.sends.extend(at_us.map(|ended_us| SendOp { ended_us, ..a_send(2, 1) }));
+    judge(&history, &facts)
+}
+
+#[test]
+fn a_topic_that_was_deleted_is_nobodys_until_it_is_there_again() {
     let steps = [("c", 1, true), ("c", 100, false)];
     let found = |steps: &[Step], deleted_s: u64, acked_s: Option<u64>| {
-        let (mut history, mut facts) = (history(steps), facts());
-        history.deletions.push(deletion(deleted_s));
-        facts.timeline.add_deletions(&history.deletions);
-        let at_us = acked_s.map(|it| it * S);
-        history.sends.extend(at_us.map(|ended_us| SendOp { ended_us, ..a_send(2, 1) }));
-        judge(&history, &facts).violations.len()
+        found_beside_deletion("T", deleted_s, steps, acked_s).violations.len()
     };
     assert_eq!(found(&steps, 90, None), 0);
     assert_eq!(found(&steps, 90, Some(600)), 1, "it is there again");
     assert_eq!(found(&steps, 901, None), 1, "it had been there for long");
     // Who takes a queue meanwhile goes by an old route.
     assert_eq!(found(&[("c", 1, true), ("c", 300, true), ("c", 310, false)], 90, None), 0);
+}
+
+#[test]
+fn a_deletion_is_felt_in_no_other_topic() {
+    let given_up = [("c", 2, true), ("c", 100, false)];
+    let found = |topic: &str, steps: &[Step]| found_beside_deletion(topic, 90, steps, None);
+    for other in ["T2", "%RETRY%g"] {
+        let text = &found(other, &given_up).violations[0].text;
+        assert!(text.contains("nobody of g has it since 100.000 s, and at 121."), "{text}");
+    }
+    // A route that a member goes by is as old as before.
+    let mut steps = history(&[("c", 95, true), ("c", 100, false)]);
+    steps.sends.clear();
+    let mut facts = facts();
+    for (topic, count) in [("T2", 1), ("T", 0)] {
+        facts.timeline.troubles.truncate(2);
+        let deletion = trouble(What::Deleted, "a", 90, 90);
+        facts.timeline.troubles.push(Trouble { topic: Some(topic.into()), ..deletion });
+        assert_eq!(judge(&steps, &facts).violations.len(), count, "{topic}");
+    }
+    // Nor does anybody take a queue from another for that.
+    let moved = [("c", 2, true), ("c", 100, false), ("d", 100, true)];
+    assert_eq!(found("T2", &moved).needless_moves, 1);
+    assert_eq!(found("T", &moved).needless_moves, 0);
 }

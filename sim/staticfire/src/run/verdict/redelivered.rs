@@ -15,13 +15,15 @@ use crate::run::Story;
 use crate::run::report::{Finding, Verdict};
 use crate::run::settle::Absence;
 
-/// Judges what never came again.
+/// Judges what never came again. Of messages the numbers: `not_owed` are those that no log owes, `deleted` those that
+/// lay in a topic that an operator had deleted.
 pub(super) fn check(
     plan: &Plan,
     story: &Story,
     delivered: &Delivered,
     rotten: &RottenRecords,
     not_owed: &BTreeSet<u32>,
+    deleted: &BTreeSet<u32>,
 ) -> (Judged, Vec<Finding>) {
     let mut waiting: BTreeMap<(Name, Name), u32> = BTreeMap::new();
     let mut awaited = Vec::new();
@@ -32,13 +34,17 @@ pub(super) fn check(
             *waiting.entry(place).or_default() += 1;
             continue;
         }
+        let copies = message.copies();
+        // Whatever was stored of it since lies in other topics, and is owed as ever.
+        let went_with_topic = copies.is_empty() && deleted.contains(&last.number);
         // What nobody acknowledged may be gone, and its redelivery with it.
-        let is_excused = not_owed.contains(&last.number)
+        let is_excused = went_with_topic
+            || not_owed.contains(&last.number)
             || !known.contains(&last.number)
             || delivered.may_pass_by(&last.consumer_group, last.number)
             || message.is_reset_over(delivered)
             || message.groups().iter().any(|group| rotten.are_in(group));
-        awaited.push(Awaited { last, copies: message.copies(), is_excused });
+        awaited.push(Awaited { last, copies, is_excused });
     }
     let times_max = plan.workloads.iter().flat_map(|work| work.all_consumer_groups());
     let times_max = times_max.map(|it| (Name::from(it.name), it.max_reconsume_times));

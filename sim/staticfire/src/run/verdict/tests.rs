@@ -1,26 +1,24 @@
 //! Doctored stories: what the verdict takes from the clients' history and from the ledger, and what it must
 //! not take for an excuse.
 
-use mq_protocol::ack_rule::{AckRule, Held};
 use staticfire_judge::history::{
     Delivery, History, Outcome, Place, QueueKey, QueueReading, SendOp, message_key,
 };
 use staticfire_judge::ledger::custody::Moment;
-use staticfire_judge::ledger::{
-    BrokerEntry, Ledger, LogView, Processes, Retention, StoreDirs, Turn,
-};
-use staticfire_world::clock::{SimClock, WorldTime};
-use staticfire_world::disk::{SimDisk, SimDiskConfig};
-use staticfire_world::trace::TraceEvent;
+use staticfire_judge::ledger::{Ledger, Turn};
+use staticfire_world::clock::WorldTime;
 
 use super::*;
 use crate::run::{CutOff, GroupStory, settle::Absence, watching::Watched};
 
 mod again;
+mod brokers;
 mod deletions;
 mod kinds;
 mod resets;
 mod trail;
+
+use brokers::{Nobody, owing};
 
 const TOPIC: &str = "Orders";
 const AUDIT: &str = "audit";
@@ -134,52 +132,6 @@ fn complaint(promise: &str, doctor: impl FnOnce(&mut Story)) -> String {
 
 fn reading(story: &mut Story) -> &mut QueueReading {
     story.history.read_back.get_mut(&queue(0)).unwrap()
-}
-
-/// Nobody runs.
-struct Nobody;
-
-impl Processes for Nobody {
-    fn is_running(&self, _process: &str) -> bool {
-        false
-    }
-
-    fn paused_us(&self, _process: &str) -> u64 {
-        0
-    }
-}
-
-/// A ledger of brokers whose disks are empty, to which `a` said PUT_OK of every message of the story.
-fn owing(names: &[&str]) -> Ledger {
-    let time = WorldTime::default();
-    let trace = Trace::new(time.clone());
-    let ledger = Ledger::watching(&trace);
-    for name in names {
-        let clock = std::sync::Arc::new(SimClock::new(time.clone(), 0, 0));
-        let rng = mq_env::rng::Rng::from_seed(1);
-        let dirs = StoreDirs {
-            commit_log: "/store/commitlog".into(),
-            commit_log_file_bytes: 1 << 16,
-            consume_queue: "/store/consumequeue".into(),
-            consume_queue_file_bytes: 400,
-            delay_levels_ms: Vec::new(),
-        };
-        let entry = BrokerEntry {
-            group: "a".into(),
-            view: LogView::new(SimDisk::new(SimDiskConfig::default(), clock, rng), dirs),
-            master: *name == "a",
-            acks: AckRule { own: Held::PageCache, other_copies: 0 },
-            uncommitted_ms_max: None,
-            retention: Retention::default(),
-        };
-        ledger.set_broker(name, entry);
-    }
-    for number in 0..3 {
-        let (phy_offset, end_offset) = (Some(number * 100), Some(number * 100 + 100));
-        let acked = TraceEvent::PutDone { phy_offset, end_offset, status: "PUT_OK".into() };
-        trace.record(&trace.name("a"), 1, acked);
-    }
-    ledger
 }
 
 /// The last message is on no disk, and nobody was given it.

@@ -4,6 +4,7 @@ use staticfire_judge::check::replicas::{IndexedRecord, Unit};
 use staticfire_judge::history::{DELETION_NUMBER, TopicDeletion};
 use staticfire_judge::ledger::FoundRecord;
 
+use super::brokers::owing_again;
 use super::*;
 
 fn record(phy_offset: u64, number: u32) -> FoundRecord {
@@ -103,4 +104,32 @@ fn what_was_deleted_and_is_there_again_is_found() {
         story.groups[0].deleted = DeletedInLog::default();
     });
     assert!(text.contains("3 of 3 messages are there again"), "{text}");
+}
+
+/// What consumers gave back lies in other topics, and stays.
+#[test]
+fn a_redelivery_outlives_the_topic_of_its_message() {
+    let text = |ledger: fn() -> Ledger, again: Option<u64>| {
+        told(|story| {
+            lose(story, 0..3);
+            story.ledger = ledger();
+            delete(story, 300);
+            story.history.given_back.push(super::again::failure(1));
+            story.history.deliveries.extend(again.map(|ordinal| {
+                let mut again = Delivery { ordinal, ..delivery(GROUP, 1, 0) };
+                again.queue.topic = "%RETRY%orders".into();
+                again
+            }));
+        })
+    };
+    let deleted = "shown: messages of a deleted with their topic: 3";
+    assert_eq!(text(|| owing(&["a"]), None), deleted, "it went before it was stored again");
+    let stored_again = || owing_again(1, GROUP);
+    let lost = text(stored_again, None);
+    let wanted = "message 1, given back by orders, never came again, and nothing took it";
+    assert!(lost.contains(wanted), "{lost}");
+    assert_eq!(text(stored_again, Some(200)), deleted);
+    // What was stored of another message, or for another group, is none of it.
+    assert_eq!(text(|| owing_again(2, GROUP), None), deleted);
+    assert_eq!(text(|| owing_again(1, AUDIT), None), deleted);
 }
