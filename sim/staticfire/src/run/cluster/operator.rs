@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use mq_env::Env;
 use mq_protocol::body::offset_table::ResetOffsetBody;
+use mq_protocol::body::topic_config::{TopicConfig, TopicConfigSerializeWrapper};
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::from_slice;
 use mq_protocol::header::admin::CreateTopicRequestHeader;
@@ -78,9 +79,17 @@ impl Cluster {
         }
         let masters = self.masters_with(topic);
         let name = topic.to_owned();
+        let may_be_there = self.deleted_topics.borrow().contains(topic);
         let made = self.errand(move |env| async move {
             let client = new_client(&env);
-            let making = masters.iter().map(|(_, to)| create_topic(&client, to, &name, queues));
+            let making = masters.iter().map(async |(_, to)| {
+                // Whoever sends by an old route brings it back, with queues that nobody may take away then.
+                let present = match may_be_there {
+                    true => queues_at(&client, to, &name).await,
+                    false => 0,
+                };
+                create_topic(&client, to, &name, queues.max(present)).await
+            });
             let made = join_all(making).await;
             client.shutdown().await;
             made
@@ -379,6 +388,15 @@ pub(in crate::run) async fn create_topic(
     let header = CreateTopicRequestHeader::new(topic, i32::try_from(queues).unwrap_or(i32::MAX));
     let request = || RemotingCommand::request(RequestCode::UPDATE_AND_CREATE_TOPIC, &header);
     insist(client, address, &format!("topic {topic}"), request).await
+}
+
+/// How many queues a broker has of a topic, as far as it says so.
+async fn queues_at(client: &RemotingClient, address: &str, topic: &str) -> u32 {
+    let request = RemotingCommand::request(RequestCode::GET_ALL_TOPIC_CONFIG, &());
+    let Ok(response) = client.invoke(address, request, ANSWER_TIMEOUT).await else { return 0 };
+    let Ok(table) = from_slice::<TopicConfigSerializeWrapper>(&response.body) else { return 0 };
+    let nums = |it: &TopicConfig| it.read_queue_nums.max(it.write_queue_nums);
+    table.topic_config_table.get(topic).map_or(0, nums).try_into().unwrap_or_default()
 }
 
 /// Sends a request for `what` until the broker is up and carries it out.
