@@ -336,7 +336,7 @@ fn clients_of_dledger_are_answered_at_the_peer_port() {
     });
 }
 
-fn client(world: &WorldHandle) -> RemotingClient {
+pub(super) fn client(world: &WorldHandle) -> RemotingClient {
     let machine = world.add_machine("client", Default::default());
     let process =
         machine.add_process("client", async |context: staticfire_world::world::ProcessContext| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mq_dledger_log::{ReadError, Synced};
+use mq_dledger_log::{ReadError, StoredTerm, Synced};
 use mq_protocol::dledger_entry::{EntryHead, entry_blank};
 use mq_protocol::message_codec::patch_phy_offset;
 use staticfire_world::disk::{FlushErrorMode, FlushFault};
@@ -97,6 +97,68 @@ fn a_follower_has_entries_where_their_leader_has_them_or_not_at_all() {
         assert_eq!((log.end_index(), log.entry(1).unwrap().head.pos), (1, DATA_FILE as i64));
     })
     .unwrap();
+}
+
+#[test]
+fn it_is_known_before_whether_entries_can_lie_where_their_leader_has_them() {
+    live(&disk(), &config(), async |opened| {
+        let log = &opened.log;
+        append(log, 1, 0..3);
+        let size = record(7).len() as u64 + 48;
+        let file = DATA_FILE as u64;
+        let check = |first, is_anew, pos: &[u64]| {
+            let head =
+                |(index, pos): (i64, &u64)| EntryHead::new(index, 2, *pos as i64, size as i32 - 48);
+            let heads: Vec<_> = (first..).zip(pos).map(head).collect();
+            log.check_places(first, is_anew, &heads).map_err(|error| error.to_string())
+        };
+        let end = log.end_pos();
+        let cut_at = log.end_of(0).unwrap();
+        let possible = [
+            (3, false, vec![end, end + size]),
+            (3, false, vec![end, file, file + size]),
+            (1, false, vec![cut_at, cut_at + size]),
+            (0, false, vec![3 * file]),
+            (9, true, vec![5 * file, 5 * file + size]),
+            (3, false, vec![]),
+        ];
+        for (first, is_anew, pos) in possible {
+            assert_eq!(check(first, is_anew, &pos), Ok(()), "{first} at {pos:?}");
+        }
+        let impossible = [
+            (3, false, vec![end + 8], "here it would follow"),
+            (3, false, vec![2 * file], "here it would follow"),
+            (3, false, vec![end, end + size + 8], "here it would follow"),
+            (1, false, vec![end], "here it would follow"),
+            (0, false, vec![8], "no file begins there"),
+            (9, true, vec![5 * file + 8], "no file begins there"),
+            (9, false, vec![end], "entry 8 is not there"),
+        ];
+        for (first, is_anew, pos, why) in impossible {
+            let said = check(first, is_anew, &pos).unwrap_err();
+            assert!(said.contains(why), "{first} at {pos:?}: {said}");
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_start_that_its_caller_refuses_changes_nothing() {
+    let disk = disk();
+    live(&disk, &config(), async |opened| append(&opened.log, 1, 0..3)).unwrap();
+    run(async {
+        let handle = disk.handle("node");
+        let epoch = handle.epoch();
+        let before = disk.image().digest();
+        let may_open = |term: Option<&StoredTerm>, has_entries| {
+            assert!(term.is_none() && has_entries);
+            Err(LogError::Poisoned)
+        };
+        let refused = DLedgerLog::open_if(&env(handle, 1), config(), may_open).await;
+        assert!(matches!(refused, Err(LogError::Poisoned)));
+        assert_eq!(disk.image().digest(), before);
+        disk.process_died(epoch);
+    });
 }
 
 #[test]

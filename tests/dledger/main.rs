@@ -4,6 +4,7 @@
 mod crash;
 mod golden;
 mod group;
+mod held_up;
 mod log;
 mod rig;
 

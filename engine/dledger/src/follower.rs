@@ -21,8 +21,7 @@ use crate::upstream::UpstreamSwitch;
 impl DLedgerCore {
     /// Becomes a follower of the leader of the present term.
     pub(crate) fn become_follower(&mut self, leader: NodeId) {
-        let matched_index =
-            if self.log.end_term() == self.hard.term { self.log.end_index() } else { NO_INDEX };
+        let matched_index = self.proven_index(self.hard.term);
         let following = Following { leader, matched_index, waiting: Vec::new(), take: None };
         self.change_role(RoleState::Follower(following));
     }
@@ -34,7 +33,7 @@ impl DLedgerCore {
         if !self.follow(from) {
             return self.refuse_push(from, request, ResponseCode::InconsistentLeader);
         }
-        if !self.is_sound(request) {
+        if !self.is_sound(self.hard.term, request) {
             return self.refuse_push(from, request, ResponseCode::InconsistentState);
         }
         let following = self.role.following();
@@ -60,11 +59,10 @@ impl DLedgerCore {
         }
     }
 
-    /// Whether a leader of this term can have such entries: their terms do not fall, and none is larger than its own.
-    fn is_sound(&self, request: &PushRequest) -> bool {
+    /// Whether a leader of that term can have such entries: their terms do not fall, and none is larger than its own.
+    pub(crate) fn is_sound(&self, term: Term, request: &PushRequest) -> bool {
         let terms = || request.entries.iter().map(|entry| entry.term);
-        let are_sorted =
-            terms().is_sorted() && terms().all(|term| (0..=self.hard.term).contains(&term));
+        let are_sorted = terms().is_sorted() && terms().all(|it| (0..=term).contains(&it));
         are_sorted && (NO_INDEX..=LARGEST).contains(&request.first_index)
     }
 
@@ -140,7 +138,7 @@ impl DLedgerCore {
 
     /// Whether nothing of this log below the index can be the leader's: its log begins there. Java does not say where it
     /// begins, and sends such a push, of an entry that was not found to be equal, in no other case.
-    fn is_leaders_begin(&self, request: &PushRequest) -> bool {
+    pub(crate) fn is_leaders_begin(&self, request: &PushRequest) -> bool {
         let index = request.first_index;
         match request.ledger_begin_index {
             Some(begin) => index == begin,
@@ -206,6 +204,11 @@ impl DLedgerCore {
         self.command(Command::Append { first_index, entries, source });
     }
 
+    /// Up to where the log is that of the leader of `term` whatever he says: an entry of his proves what is before it.
+    pub(crate) fn proven_index(&self, term: Term) -> LedgerIndex {
+        if self.log.end_term() == term { self.log.end_index() } else { NO_INDEX }
+    }
+
     pub(crate) fn matched_index(&self) -> LedgerIndex {
         self.role.following().map_or(NO_INDEX, |following| following.matched_index)
     }
@@ -265,7 +268,7 @@ impl DLedgerCore {
     }
 }
 
-fn entry_at(request: &PushRequest, index: LedgerIndex) -> Option<EntryMeta> {
+pub(crate) fn entry_at(request: &PushRequest, index: LedgerIndex) -> Option<EntryMeta> {
     let at = usize::try_from(index - request.first_index).ok()?;
     request.entries.get(at).copied()
 }

@@ -6,7 +6,8 @@
 //! `message` (what nodes say), `event` (what a host says and does), `log_view` (which term stands where), `core` (the state
 //! machine and what its parts share), `role` (what a node keeps while it is something), `durable` (nothing is said
 //! before term and vote are on disk), `election`, `leader` (heartbeats, commit rule, proposals), `push` (how a leader makes
-//! a peer's log its own), `follower` (what becomes of a push), `transfer` (handing over), `blank` (a node that lost its disk).
+//! a peer's log its own), `follower` (what becomes of a push), `landing` (where its
+//! entries would be written), `transfer` (handing over), `blank` (a node that lost its disk).
 //!
 //! # What the host does
 //! Carry commands out in their order; put bodies of entries into pushes and take them out; map numbers to names, and refuse
@@ -52,11 +53,13 @@ mod election;
 mod leader;
 mod push;
 mod follower;
+mod landing;
 mod transfer;
 mod blank;
 
 pub use crate::core::{DLedgerCore, Recovered};
 pub use event::{Command, EntrySource, Event, Finding};
+pub use landing::Landing;
 pub use log_view::LogView;
 pub use message::{
     Body, LeadershipTransfer, Message, PushRequest, PushResponse, PushType, ResponseCode,

@@ -10,6 +10,7 @@ use mq_protocol::dledger_entry::{
 };
 use mq_protocol::message_codec::{PHY_OFFSET_POSITION, patch_phy_offset};
 
+use crate::cut::NO_FILE;
 use crate::error::LogError;
 use crate::log::{DLedgerLog, Ends, index_offset};
 
@@ -115,21 +116,57 @@ impl DLedgerLog {
             let reason = format!("it does not continue entry {end_index} of term {end_term}");
             return Err(refused(reason));
         }
+        let place = self.place_of(&ends, head)?;
+        self.write(&ends, &place, head, body)
+    }
+
+    /// Asks whether whole entries of another leader, one behind the other from `first` on, can be appended where he has them:
+    /// behind the entry before `first`, or at the start of a file where there is none, or none is kept (`is_anew`).
+    ///
+    /// # Errors
+    /// [`LogError::Entry`] for the first one that would not be.
+    pub fn check_places<'a>(
+        &self,
+        first: i64,
+        is_anew: bool,
+        heads: impl IntoIterator<Item = &'a EntryHead>,
+    ) -> Result<(), LogError> {
+        let mut ends = *self.ends();
+        let mut heads = heads.into_iter().peekable();
+        let Some(pos) = heads.peek().map(|head| head.pos) else { return Ok(()) };
+        let refused = |reason: String| LogError::Entry { index: first, pos, reason };
+        let has_none_before = is_anew || first == ends.begin_index;
+        ends.end_pos = if has_none_before {
+            let is_start = |pos: &u64| pos.is_multiple_of(self.config.data_file_bytes as u64);
+            u64::try_from(pos).ok().filter(is_start).ok_or_else(|| refused(NO_FILE.to_owned()))?
+        } else {
+            self.end_of(first - 1).map_err(|error| refused(error.to_string()))?
+        };
+        for head in heads {
+            self.place_of(&ends, head)?;
+            ends.end_pos = (head.pos + i64::from(head.size)) as u64;
+        }
+        Ok(())
+    }
+
+    /// Where an entry of another leader goes that lies right behind `ends`.
+    fn place_of(&self, ends: &Ends, head: &EntryHead) -> Result<Place, LogError> {
+        let size = usize::try_from(head.size).unwrap_or(usize::MAX);
         self.check_size(head.index, size)?;
-        let fits = matches!(self.next_place(&ends, size), Place::Here);
-        let place = match u64::try_from(head.pos) {
-            Ok(pos) if fits && pos == ends.end_pos => Place::Here,
-            Ok(pos) if pos == self.next_file(&ends) && !self.is_at_file_start(&ends) => {
-                Place::NextFile
+        let fits = matches!(self.next_place(ends, size), Place::Here);
+        match u64::try_from(head.pos) {
+            Ok(pos) if fits && pos == ends.end_pos => Ok(Place::Here),
+            Ok(pos) if pos == self.next_file(ends) && !self.is_at_file_start(ends) => {
+                Ok(Place::NextFile)
             }
             _ => {
                 let end_pos = ends.end_pos;
-                return Err(refused(format!(
+                let reason = format!(
                     "here it would follow offset {end_pos}; mappedFileSizeCommitLog must be the same on all peers"
-                )));
+                );
+                Err(LogError::Entry { index: head.index, pos: head.pos, reason })
             }
-        };
-        self.write(&ends, &place, head, body)
+        }
     }
 
     /// Writes entry and record, and ends the log with them.

@@ -8,6 +8,10 @@ use crate::log::{DLedgerLog, Ends, index_offset};
 use crate::settle::Synced;
 use crate::small_files::Checkpoint;
 
+/// Why a log cannot begin somewhere.
+pub(crate) const NO_FILE: &str =
+    "no file begins there; mappedFileSizeCommitLog must be the same on all peers";
+
 impl DLedgerLog {
     /// Ends the log with the entry `keep_through`, durably; `generation` names it from now on. What of it is synced.
     ///
@@ -52,9 +56,7 @@ impl DLedgerLog {
             Err(LogError::Entry {
                 index: begin_index,
                 pos: begin_pos as i64,
-                reason:
-                    "no file begins there; mappedFileSizeCommitLog must be the same on all peers"
-                        .to_owned(),
+                reason: NO_FILE.to_owned(),
             })
         };
         self.poison_unless_full(reset)?;

@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub check_point_interval_ms: u64,
     /// Bytes of proposals that wait for the core; more are refused as LEADER_PENDING_FULL.
     pub max_queued_bytes: usize,
+    /// Bytes of pushed entries that wait for the core; more are refused as PUSH_REQUEST_IS_FULL.
+    pub max_received_bytes: usize,
     /// The node was a member before, and its disk is gone: with an empty directory it does not vote before it has caught up.
     pub has_lost_its_disk: bool,
     /// The address that the entries of a leader state as their `storeHost`.
@@ -77,6 +79,7 @@ impl NodeConfig {
             flush_file_interval_ms: 10,
             check_point_interval_ms: 3_000,
             max_queued_bytes: 64 << 20,
+            max_received_bytes: 64 << 20,
             has_lost_its_disk: false,
             store_host: SocketAddr::from(([127, 0, 0, 1], 10_911)),
         })

@@ -1,15 +1,17 @@
 //! [`Host`]: the one task that owns the core. It shows it what happened, and carries out what it says, in that order.
 
+mod writes;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mq_dledger::{
-    Command, DLedgerCore, EntryMeta, EntrySource, Event, Finding, HardState, LedgerIndex, Message,
-    NodeId, ResponseCode, Role, Term,
+    Body, Command, DLedgerCore, EntryMeta, Event, Finding, Landing, LedgerIndex, Message, NodeId,
+    ResponseCode, Role, Term,
 };
-use mq_dledger_log::{DLedgerLog, LogError, StoredTerm, Synced, body_trouble};
+use mq_dledger_log::{DLedgerLog, LogError, Synced, body_trouble};
 use mq_protocol::body::dledger::DLedgerEntryBody;
 use mq_protocol::dledger_entry::ENTRY_HEADER_BYTES;
 use mq_remoting::Responder;
@@ -18,14 +20,10 @@ use tokio::time::Instant;
 
 use crate::answers::Answers;
 use crate::error::{AppendError, NodeError};
-use crate::no_op::no_op_body;
 use crate::node::Shared;
 use crate::peers::Peers;
-use crate::proposals::{Proposal, Proposals};
+use crate::proposals::{Proposal, Proposals, QueuedBytes};
 use crate::wire::{self, PushedEntry};
-
-/// Pause before something is tried again for which the disk had no room.
-const ROOM_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a node is, for who registers and serves by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +50,13 @@ pub struct Committed {
 /// What the host is told.
 pub(crate) enum Input {
     /// A request of a peer, with the entries of a push, or an answer.
-    Received { message: Message, entries: Vec<PushedEntry>, responder: Option<Responder> },
+    Received {
+        message: Message,
+        entries: Vec<PushedEntry>,
+        responder: Option<Responder>,
+        /// Entries count as queued until they were taken.
+        queued: Option<QueuedBytes>,
+    },
     /// A client's entries.
     Propose(Proposal),
     /// The log was synced.
@@ -121,8 +125,9 @@ impl Host {
 
     async fn take_in(&mut self, input: Input) {
         match input {
-            Input::Received { message, entries, responder } => {
+            Input::Received { message, entries, responder, queued } => {
                 self.received(message, entries, responder).await;
+                drop(queued);
             }
             Input::Propose(proposal) => self.propose(proposal).await,
             Input::Synced(Synced { generation, index }) => {
@@ -144,7 +149,7 @@ impl Host {
         entries: Vec<PushedEntry>,
         responder: Option<Responder>,
     ) {
-        if let Err(reason) = self.may_take(&entries) {
+        if let Err(reason) = self.may_take(&message, &entries) {
             // Not answered: the leader pushes again.
             if let Some(more) = self.shared.refused_log.pass() {
                 tracing::error!(reason, more, "pushed entries are not taken");
@@ -159,16 +164,29 @@ impl Host {
         self.pushed = Vec::new();
     }
 
-    /// Whether there is room for entries, and they are what a start would take for entries.
-    fn may_take(&self, entries: &[PushedEntry]) -> Result<(), String> {
+    /// Whether there is room for entries, they are what a start would take for entries, and lie where they can: what the core
+    /// has taken must be written.
+    fn may_take(&self, message: &Message, entries: &[PushedEntry]) -> Result<(), String> {
         for PushedEntry { head, body } in entries {
             let phy_offset = head.pos + ENTRY_HEADER_BYTES as i64;
             if let Some(trouble) = body_trouble(body, Some(phy_offset)) {
                 return Err(format!("entry {} is no message: {trouble}", head.index));
             }
         }
+        self.can_lie_there(message, entries).map_err(|error| error.to_string())?;
         let sizes = entries.iter().map(|entry| entry.head.size as usize);
         self.log().make_room(sizes).map_err(|error| error.to_string())
+    }
+
+    fn can_lie_there(&self, message: &Message, entries: &[PushedEntry]) -> Result<(), LogError> {
+        let Body::PushRequest(push) = &message.body else { return Ok(()) };
+        let (first, is_anew) = match self.core.landing(message.term, push) {
+            Landing::Nowhere => return Ok(()),
+            Landing::At(index) => (index, false),
+            Landing::Anew(index) => (index, true),
+        };
+        let new = entries.iter().map(|entry| &entry.head).filter(|head| head.index >= first);
+        self.log().check_places(first, is_anew, new)
     }
 
     async fn propose(&mut self, proposal: Proposal) {
@@ -256,128 +274,13 @@ impl Host {
 
     /// The entries of a push, as the log has them.
     fn entries_of(&self, message: &Message) -> Result<Vec<DLedgerEntryBody>, NodeError> {
-        let mq_dledger::Body::PushRequest(push) = &message.body else { return Ok(Vec::new()) };
+        let Body::PushRequest(push) = &message.body else { return Ok(Vec::new()) };
         let read = |(index, meta): (LedgerIndex, &EntryMeta)| {
             let entry = self.log().entry(index)?;
             assert_eq!(entry.head.term, meta.term, "core and log agree on entry {index}");
             Ok(wire::entry_body(&entry))
         };
         (push.first_index..).zip(&push.entries).map(read).collect()
-    }
-
-    async fn persist(&mut self, state: HardState) {
-        let members = &self.shared.members;
-        let stored = StoredTerm {
-            term: state.term,
-            vote_leader: state.voted_for.map(|id| members.name_of(id).to_owned()),
-            is_blank: state.is_blank,
-        };
-        loop {
-            match self.log().persist_term(&stored).await {
-                Ok(()) => return self.events.push_back(Event::TermAndVotePersisted(state)),
-                Err(error) if self.waits_for_room(&error).await => {}
-                Err(error) => return self.disk_failed(&error),
-            }
-        }
-    }
-
-    async fn append(&mut self, first: LedgerIndex, entries: &[EntryMeta], source: EntrySource) {
-        let appended = match source {
-            EntrySource::Proposal(id) => match self.proposals.take(id) {
-                Some(proposal) => self.append_proposal(proposal, entries),
-                None => return,
-            },
-            EntrySource::NoOp => {
-                let now_ms = self.shared.env.clock.now_millis();
-                let mut body = no_op_body(self.shared.config.store_host, now_ms);
-                let term = entries.first().map_or(0, |entry| entry.term);
-                self.log().append_as_leader(term, &mut body).map(|_| ())
-            }
-            EntrySource::Push => self.append_pushed(first, entries.len()).await,
-        };
-        match appended {
-            Ok(()) => {
-                let index = first + entries.len() as LedgerIndex - 1;
-                assert_eq!(self.log().end_index(), index, "core and log agree on the end");
-                let generation = self.core.log().generation();
-                self.events.push_back(Event::Written { generation, index });
-            }
-            Err(error) => self.disk_failed(&error),
-        }
-    }
-
-    fn append_proposal(
-        &mut self,
-        proposal: Proposal,
-        entries: &[EntryMeta],
-    ) -> Result<(), LogError> {
-        let Proposal { mut bodies, done, queued } = proposal;
-        let mut appended = Vec::with_capacity(bodies.len());
-        for (body, entry) in bodies.iter_mut().zip(entries) {
-            match self.log().append_as_leader(entry.term, body) {
-                Ok(at) => appended.push(at),
-                Err(error) => {
-                    let _ = done.send(Err(AppendError::DiskError));
-                    return Err(error);
-                }
-            }
-        }
-        drop(queued);
-        self.proposals.wait(appended, done);
-        Ok(())
-    }
-
-    async fn append_pushed(&mut self, first: LedgerIndex, count: usize) -> Result<(), LogError> {
-        let pushed = std::mem::take(&mut self.pushed);
-        let new = pushed.iter().filter(|entry| entry.head.index >= first).take(count);
-        for entry in new {
-            let (log, pos) = (self.log(), entry.head.pos as u64);
-            if log.is_empty() && log.end_pos() != pos {
-                // The log of a node that knew nothing begins where its leader's does.
-                let generation = self.core.log().generation();
-                log.reset(entry.head.index, pos, generation).await?;
-            }
-            self.log().append_as_follower(&entry.head, &entry.body)?;
-        }
-        self.pushed = pushed;
-        Ok(())
-    }
-
-    async fn truncate(&mut self, keep_through: LedgerIndex, is_emptied: bool, generation: u64) {
-        let begin_pos = self.pushed.iter().find(|entry| entry.head.index == keep_through + 1);
-        let begin_pos = begin_pos.map_or(0, |entry| entry.head.pos as u64);
-        tracing::warn!(keep_through, is_emptied, "the log is cut, as its leader says");
-        loop {
-            let cut = if is_emptied {
-                self.log().reset(keep_through + 1, begin_pos, generation).await
-            } else {
-                self.log().truncate(keep_through, generation).await
-            };
-            match cut {
-                // A sync that went before the cut is told for the log of then.
-                Ok(Synced { generation, index }) => {
-                    return self.events.push_back(Event::Synced { generation, index });
-                }
-                Err(error) if self.waits_for_room(&error).await => {}
-                Err(error) => return self.disk_failed(&error),
-            }
-        }
-    }
-
-    /// Whether something that cannot be left undone is to be tried again, because the disk was full. The node is silent
-    /// meanwhile.
-    async fn waits_for_room(&self, error: &LogError) -> bool {
-        let tasks = &self.shared.env.tasks;
-        if !error.is_disk_full() || tasks.is_cancelled() {
-            return false;
-        }
-        if let Some(more) = self.shared.refused_log.pass() {
-            tracing::error!(%error, more, "the node waits for room on its disk");
-        }
-        mq_env::select! {
-            () = tasks.cancelled() => false,
-            () = tokio::time::sleep(ROOM_PAUSE) => true,
-        }
     }
 
     fn committed(&mut self, index: LedgerIndex) {
@@ -401,11 +304,6 @@ impl Host {
         };
         self.proposals.fail(&error);
         self.shared.status.set(Status { role, term, leader_id, is_ready: false });
-    }
-
-    fn disk_failed(&mut self, error: &LogError) {
-        tracing::error!(%error, "the disk has failed; the node says nothing before its next start");
-        self.events.push_back(Event::DiskFailed);
     }
 
     fn rejected(&self, code: ResponseCode) -> AppendError {

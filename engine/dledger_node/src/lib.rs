@@ -10,7 +10,7 @@
 //! | `wire` | the core's messages as JSON bodies, and back |
 //! | `no_op` | the entry that a new leader writes |
 //! | `answers` | requests that wait for what the core answers |
-//! | `host` | the one task that owns the core: events in, commands carried out |
+//! | `host` | the one task that owns the core: events in, commands carried out; `host/writes`: what is written |
 //! | `proposals` | what clients wait for |
 //! | `flush` | syncs, and the checkpoint |
 //! | `peers` | what is sent to the others, and their answers |

@@ -26,6 +26,7 @@ use crate::no_op::no_op_body;
 use crate::peers::Peers;
 use crate::proposals::{Proposal, QueuedBytes};
 use crate::server::processors;
+use crate::wire::PushedEntry;
 
 /// What the host may be told before it looks.
 const INBOX_MAX: usize = 8_192;
@@ -55,11 +56,18 @@ pub(crate) struct Shared {
     pub(crate) checkpoint_wanted: Notify,
     pub(crate) refused_log: LogLimit,
     queued_bytes: Arc<AtomicUsize>,
+    received_bytes: Arc<AtomicUsize>,
 }
 
 impl Shared {
     pub(crate) fn rpc_timeout(&self) -> Duration {
         Duration::from_millis(self.config.rpc_timeout_ms)
+    }
+
+    /// Counts entries of a push until they were taken; `None` when too many wait.
+    pub(crate) fn enter_pushed(&self, entries: &[PushedEntry]) -> Option<QueuedBytes> {
+        let bytes = entries.iter().map(|entry| entry.body.len() + ENTRY_HEADER_BYTES).sum();
+        QueuedBytes::enter(&self.received_bytes, bytes, self.config.max_received_bytes)
     }
 
     /// See [`DLedgerNode::append`].
@@ -102,7 +110,10 @@ impl DLedgerNode {
         let env = Env { tasks: env.tasks.child(), ..env };
         let members = Members::of(&config);
         let port = port_of(members.addr_of(members.self_id))?;
-        let opened = DLedgerLog::open(&env, config.log.clone()).await?;
+        let may_open = |term: Option<&StoredTerm>, has_entries| {
+            hard_state_of(&config, &members, term, has_entries).map(|_| ())
+        };
+        let opened = DLedgerLog::open_if(&env, config.log.clone(), may_open).await?;
         let core = core_of(&env, &mut config, &members, &opened).await?;
         let OpenedLog { log, committed_index, .. } = opened;
         let pos = if committed_index < log.begin_index() {
@@ -128,6 +139,7 @@ impl DLedgerNode {
             checkpoint_wanted: Notify::new(),
             refused_log: LogLimit::new(LOG_INTERVAL),
             queued_bytes: Arc::default(),
+            received_bytes: Arc::default(),
         });
         let (host, inbox) = mpsc::channel(INBOX_MAX);
         let server = listen(&env, &shared, &host, port).await?;
@@ -243,7 +255,13 @@ async fn core_of(
     members: &Members,
     opened: &OpenedLog,
 ) -> Result<DLedgerCore, NodeError> {
-    let hard_state = hard_state_of(config, members, opened).await?;
+    let has_entries = !opened.log.is_empty();
+    let hard_state = hard_state_of(config, members, opened.term.as_ref(), has_entries)?;
+    if opened.term.is_none() && hard_state.is_blank {
+        // Should it be started again before it has caught up, it is still the same.
+        let blank = StoredTerm { is_blank: true, ..StoredTerm::default() };
+        opened.log.persist_term(&blank).await?;
+    }
     let no_op = no_op_body(config.store_host, 0).len() + ENTRY_HEADER_BYTES;
     config.settings.no_op_size_bytes = no_op as u32;
     let recovered =
@@ -252,32 +270,27 @@ async fn core_of(
     Ok(DLedgerCore::new(Arc::new(config.settings.clone()), rng, recovered, 0))
 }
 
-async fn hard_state_of(
+/// Term and vote, as `currterm` has them.
+fn hard_state_of(
     config: &NodeConfig,
     members: &Members,
-    opened: &OpenedLog,
+    term: Option<&StoredTerm>,
+    has_entries: bool,
 ) -> Result<HardState, NodeError> {
-    let Some(StoredTerm { term, vote_leader, is_blank }) = &opened.term else {
-        if !opened.log.is_empty() {
-            let dir = config.log.dir.display();
+    let dir = config.log.dir.display();
+    let Some(StoredTerm { term, vote_leader, is_blank }) = term else {
+        if has_entries {
             let what = format!(
                 "{dir} has entries but no currterm: the node has forgotten its vote; put the file back, or move the \
                  directory away and start the node as one that lost its disk"
             );
             return Err(NodeError::Config(what));
         }
-        if !config.has_lost_its_disk {
-            return Ok(HardState::NEW);
-        }
-        // Should it be started again before it has caught up, it is still the same.
-        let blank = StoredTerm { is_blank: true, ..StoredTerm::default() };
-        opened.log.persist_term(&blank).await?;
-        return Ok(HardState { is_blank: true, ..HardState::NEW });
+        return Ok(HardState { is_blank: config.has_lost_its_disk, ..HardState::NEW });
     };
     let voted_for = match vote_leader {
         None => None,
         Some(name) => Some(members.id_of(name).ok_or_else(|| {
-            let dir = config.log.dir.display();
             NodeError::Config(format!(
                 "{dir}: currterm names {name}, who is not among the dLegerPeers"
             ))

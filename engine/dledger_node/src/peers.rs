@@ -88,7 +88,8 @@ impl Link {
                 Some(answered) = in_flight.next(), if !in_flight.is_empty() => answered,
             };
             let Some(message) = self.answered(&request, answer) else { continue };
-            let input = Input::Received { message, entries: Vec::new(), responder: None };
+            let (entries, responder, queued) = (Vec::new(), None, None);
+            let input = Input::Received { message, entries, responder, queued };
             if host.send(input).await.is_err() {
                 return;
             }

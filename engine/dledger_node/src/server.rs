@@ -53,10 +53,15 @@ impl RequestProcessor for OfPeers {
                 Err(Refused::Code(code)) => return Ok(wire::refusal(code).into()),
                 Err(Refused::Json(error)) => return Err(ProcessError::system(error.to_string())),
             };
+        let is_full = || Ok(wire::refusal(DLedgerResponseCode::PUSH_REQUEST_IS_FULL).into());
+        let queued = self.shared.enter_pushed(&entries);
+        if queued.is_none() && !entries.is_empty() {
+            return is_full();
+        }
         let responder = Some(channel.responder(&request));
-        match self.host.try_send(Input::Received { message, entries, responder }) {
+        match self.host.try_send(Input::Received { message, entries, responder, queued }) {
             Ok(()) => Ok(ProcessOutcome::Silent),
-            Err(_) => Ok(wire::refusal(DLedgerResponseCode::PUSH_REQUEST_IS_FULL).into()),
+            Err(_) => is_full(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mq_env::rng::Rng;
 
 use super::invariants::{History, Invariant, Violation};
+use super::landings::{check_landing, landing_of};
 use crate::{
     Body, Command, DLedgerCore, EntryMeta, EntrySource, Event, Finding, HardState, LedgerIndex,
     LogView, Message, NO_INDEX, NodeId, ProposalId, PushType, Recovered, ResponseCode, Role,
@@ -220,7 +221,9 @@ impl Cluster {
                 _ => 0,
             };
             let node = self.node_mut(id);
+            let landing = landing_of(&node.core, &event);
             let commands = node.core.step(event, node.now_ms);
+            check_landing(landing, &commands);
             for command in commands {
                 self.obey(id, command, first_index, bodies, &mut events);
             }
