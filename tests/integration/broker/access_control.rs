@@ -383,7 +383,7 @@ fn an_operator_waits_for_files_that_are_being_written() {
             tokio::time::sleep(Duration::from_millis(300)).await;
             guarded.write(DEFAULT_FILE, &whole).await;
         };
-        let (refused, ()) = futures::join!(create(), finish);
+        let (refused, ()) = futures::future::join(create(), finish).await;
         let why = "the files of accounts are being written; ask again once that is done".to_owned();
         let failed = ResponseCode::UPDATE_AND_CREATE_ACL_CONFIG_FAILED;
         assert_eq!(refused, (failed, why));
