@@ -2,15 +2,20 @@
 //!
 //! | request | asks for |
 //! |---|---|
-//! | sends (10, 310, 320) | PUB on the topic; SUB for the group of a retry topic |
+//! | sends (10, 310, 320), replies (324, 325) | PUB on the topic; SUB for the group of a retry topic |
+//! | replies (324, 325) to the cluster's own reply topic | nothing |
 //! | pulls (11, 361) | SUB on the topic and for the group |
 //! | query by key (12) | SUB on the topic |
 //! | offsets of groups (14, 15) | SUB on the topic and for the group |
 //! | heartbeat (34) | SUB for each group and on each topic that it wants |
-//! | 35, 36, 38, locks (41, 42), reset (222) | SUB for the group |
+//! | 35, 36, 38, locks (41, 42), what clients are asked (307, 309) | SUB for the group |
+//! | reset (222), offsets of clients (223) | SUB on the topic and for the group |
 //!
-//! 4.9 does not ask anything of 14, 41, 42, 222, 320 and 361, and takes the group of a send to a retry topic from another field,
-//! in which the sender may name any group of its own.
+//! What a request names is read here as its processor reads it. Of what it names by a position in the log (33, 36, 309) the
+//! broker asks once it has found it: [`AclRules::check_read`](crate::AclRules::check_read).
+//!
+//! 4.9 does not ask anything of 14, 41, 42, 222, 223, 307, 309, 320, 324, 325 and 361, and takes the group of a send to a retry
+//! topic from another field, in which the sender may name any group of its own.
 
 use std::borrow::Cow;
 
@@ -18,6 +23,7 @@ use mq_protocol::body::heartbeat::HeartbeatData;
 use mq_protocol::body::lock::LockBatchRequestBody;
 use mq_protocol::codes::RequestCode as Code;
 use mq_protocol::fastjson::{Json, from_slice};
+use mq_protocol::header::send_message::SendMessageRequestHeader;
 use mq_protocol::message::{RETRY_GROUP_TOPIC_PREFIX, retry_topic};
 use mq_protocol::remoting_command::RemotingCommand;
 
@@ -58,16 +64,25 @@ pub(crate) fn needs_admin(code: i32) -> bool {
     )
 }
 
-/// Everything that `request` asks for. What it does not name asks for nothing: nobody will answer it either.
+/// Everything that `request` asks for. What it does not name asks for nothing: nobody will answer it either. Replies to
+/// `reply_topic` are everybody's.
 ///
 /// # Errors
 /// A body that cannot be read.
-pub(crate) fn needed(request: &RemotingCommand) -> Result<Vec<Needed<'_>>, String> {
+pub(crate) fn needed<'a>(
+    request: &'a RemotingCommand,
+    reply_topic: Option<&str>,
+) -> Result<Vec<Needed<'a>>, String> {
     let mut all = All(Vec::new());
     let field = |name| request.ext_fields.get(name);
+    let sent_to = || SendMessageRequestHeader::topic_of(&request.ext_fields);
     match request.code {
-        Code::SEND_MESSAGE => all.send(field("topic")),
-        Code::SEND_MESSAGE_V2 | Code::SEND_BATCH_MESSAGE => all.send(field("b")),
+        Code::SEND_MESSAGE | Code::SEND_MESSAGE_V2 | Code::SEND_BATCH_MESSAGE => {
+            all.send(sent_to())
+        }
+        Code::SEND_REPLY_MESSAGE | Code::SEND_REPLY_MESSAGE_V2 => {
+            all.send(sent_to().filter(|topic| reply_topic != Some(*topic)))
+        }
         Code::PULL_MESSAGE
         | Code::LITE_PULL_MESSAGE
         | Code::QUERY_CONSUMER_OFFSET
@@ -77,13 +92,14 @@ pub(crate) fn needed(request: &RemotingCommand) -> Result<Vec<Needed<'_>>, Strin
         }
         Code::QUERY_MESSAGE => all.topic(field("topic")),
         Code::CONSUMER_SEND_MSG_BACK => all.group(field("group")),
-        Code::INVOKE_BROKER_TO_RESET_OFFSET => {
+        Code::INVOKE_BROKER_TO_RESET_OFFSET | Code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
             all.topic(field("topic"));
             all.group(field("group"));
         }
-        Code::UNREGISTER_CLIENT | Code::GET_CONSUMER_LIST_BY_GROUP => {
-            all.group(field("consumerGroup"))
-        }
+        Code::UNREGISTER_CLIENT
+        | Code::GET_CONSUMER_LIST_BY_GROUP
+        | Code::GET_CONSUMER_RUNNING_INFO
+        | Code::CONSUME_MESSAGE_DIRECTLY => all.group(field("consumerGroup")),
         Code::LOCK_BATCH_MQ | Code::UNLOCK_BATCH_MQ => {
             let body: LockBatchRequestBody = body(request)?;
             all.group(Some(&body.consumer_group));

@@ -1,11 +1,13 @@
 //! [`AclRules`]: several files together, and whether a request passes them (RocketMQ 4.9
 //! `PlainPermissionManager.validate`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use mq_protocol::acl::{ACCESS_KEY, SIGNATURE, is_signed_by};
+use mq_protocol::message::reply_topic;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::topic_validator::RMQ_SYS_TRACE_TOPIC;
 
@@ -48,6 +50,8 @@ pub enum AclDenied {
 pub struct AclRules {
     global_white_addrs: Vec<RemoteAddresses>,
     accounts: BTreeMap<String, Account>,
+    /// To where everybody may reply.
+    reply_topic: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -74,6 +78,12 @@ impl AclRules {
         rules
     }
 
+    /// The same rules for a broker of `cluster`: to its own reply topic everybody may reply.
+    #[must_use]
+    pub fn of_cluster(self, cluster: &str) -> Self {
+        AclRules { reply_topic: Some(reply_topic(cluster)), ..self }
+    }
+
     /// What is taken otherwise than it may be meant, in sentences.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -91,25 +101,49 @@ impl AclRules {
     /// # Errors
     /// Why not.
     pub fn check(&self, request: &RemotingCommand, addr: IpAddr) -> Result<(), AclDenied> {
+        let Some(account) = self.asking(request, addr)? else { return Ok(()) };
+        if needs_admin(request.code) && !account.is_admin {
+            let (code, access_key) = (request.code, account.access_key.clone());
+            return Err(AclDenied::NotAdmin { code, access_key });
+        }
+        let needed = needed(request, self.reply_topic.as_deref()).map_err(AclDenied::Unreadable)?;
+        needed.iter().try_for_each(|needed| account.check(needed))
+    }
+
+    /// Whether who sent `request` from `addr` may read a message of `topic`, which the request names by where it lies.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_read(
+        &self,
+        request: &RemotingCommand,
+        addr: IpAddr,
+        topic: &str,
+    ) -> Result<(), AclDenied> {
+        let Some(account) = self.asking(request, addr)? else { return Ok(()) };
+        account.check(&Needed { resource: Cow::Borrowed(topic), permission: Permission::SUB })
+    }
+
+    /// Who sent `request`, proven; nobody in particular where the address stands for everything.
+    fn asking(
+        &self,
+        request: &RemotingCommand,
+        addr: IpAddr,
+    ) -> Result<Option<&Account>, AclDenied> {
         if self.global_white_addrs.iter().any(|addrs| addrs.contain(addr)) {
-            return Ok(());
+            return Ok(None);
         }
         let access_key = request.ext_fields.get(ACCESS_KEY).ok_or(AclDenied::NoAccessKey)?;
         let account = self.accounts.get(access_key);
         let account = account.ok_or_else(|| AclDenied::NoAccount(access_key.to_owned()))?;
         if account.white.contain(addr) {
-            return Ok(());
+            return Ok(None);
         }
         let signature = request.ext_fields.get(SIGNATURE).unwrap_or_default();
         if !is_signed_by(request, &account.secret_key, signature) {
             return Err(AclDenied::Signature(access_key.to_owned()));
         }
-        if needs_admin(request.code) && !account.is_admin {
-            let (code, access_key) = (request.code, access_key.to_owned());
-            return Err(AclDenied::NotAdmin { code, access_key });
-        }
-        let needed = needed(request).map_err(AclDenied::Unreadable)?;
-        needed.iter().try_for_each(|needed| account.check(needed))
+        Ok(Some(account))
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mq_acl::change::{check_account, split};
-use mq_acl::{AclFile, AclRules, FILE_BYTES_MAX};
+use mq_acl::{AclDenied, AclFile, AclRules, FILE_BYTES_MAX};
 use mq_env::Env;
 use mq_env::disk::Disk;
 use mq_env::disk::replaced_file::replace_file;
@@ -44,6 +44,7 @@ type Contents = Vec<(PathBuf, Vec<u8>)>;
 pub(crate) struct AclService {
     env: Env,
     paths: Paths,
+    cluster: String,
     loaded: Mutex<Arc<Loaded>>,
     /// One at a time reads the files to change them or to follow them.
     watched: tokio::sync::Mutex<Watched>,
@@ -95,11 +96,13 @@ impl AclService {
         let paths =
             Paths { default_file: home.join(&config.acl_plain_file), dir: home.join("conf/acl") };
         let contents = paths.read(&*env.disk).map_err(refused)?;
-        let loaded = Loaded::new(contents, now_ms(&*env.clock)).map_err(refused)?;
+        let cluster = config.broker_cluster_name.clone();
+        let loaded = Loaded::new(contents, &cluster, now_ms(&*env.clock)).map_err(refused)?;
         loaded.say("read");
         Ok(Some(AclService {
             env: env.clone(),
             paths,
+            cluster,
             loaded: Mutex::new(Arc::new(loaded)),
             watched: tokio::sync::Mutex::default(),
             refused_log: log_limit(),
@@ -144,9 +147,13 @@ impl AclService {
             // As it was before this look, so that nothing is said twice.
             return watched.complaint.clone().map_or(Ok(None), Err);
         }
-        let loaded = Loaded::new(contents.clone(), now_ms(&*self.env.clock));
+        let loaded = self.load_from(contents.clone(), now_ms(&*self.env.clock));
         watched.candidate = Some(contents).filter(|_| loaded.is_err());
         loaded.map(Some)
+    }
+
+    fn load_from(&self, contents: Contents, now_ms: i64) -> Result<Loaded, String> {
+        Loaded::new(contents, &self.cluster, now_ms)
     }
 
     fn loaded(&self) -> Arc<Loaded> {
@@ -163,18 +170,26 @@ impl AclService {
     ) -> Result<(), String> {
         check_account(asked)?;
         let access_key = asked.access_key.as_deref().unwrap_or_default();
-        let pick = |loaded: &Loaded| loaded.file_of(access_key).or(Some(loaded.default_file()));
-        let changed = self.change(pick, |file, now_ms| Some(file.with_account(asked, now_ms)));
+        let changed = self.change(|loaded, now_ms| {
+            let index = loaded.file_of(access_key).unwrap_or(loaded.default_file());
+            vec![(index, loaded.file(index).with_account(asked, now_ms))]
+        });
         changed.await.map(drop)
     }
 
-    /// Removes an account (51); whether there was one.
+    /// Removes an account (51) from every file that has it; whether there was one.
     ///
     /// # Errors
     /// A sentence.
     pub(crate) async fn delete_account(&self, access_key: &str) -> Result<bool, String> {
-        let pick = |loaded: &Loaded| loaded.file_of(access_key);
-        self.change(pick, |file, now_ms| file.without_account(access_key, now_ms)).await
+        let changed = self.change(|loaded, now_ms| {
+            let without = |index: usize| {
+                Some((index, loaded.file(index).without_account(access_key, now_ms)?))
+            };
+            // The one that counts goes last: should a write fail, no other one takes its place.
+            (0..loaded.files.len()).rev().filter_map(without).collect()
+        });
+        changed.await
     }
 
     /// Replaces the addresses that need no signature in one of the files (53), the default one if none is named; whether
@@ -191,39 +206,58 @@ impl AclService {
             None => Some(loaded.default_file()),
             Some(path) => loaded.files.iter().position(|(there, _)| there == Path::new(path)),
         };
-        let changed =
-            self.change(pick, |file, now_ms| {
-                Some(file.with_global_white_addrs(
-                    split(addrs).filter(|it| !it.trim().is_empty()),
-                    now_ms,
-                ))
-            });
+        let changed = self.change(|loaded, now_ms| {
+            let addrs = split(addrs).filter(|it| !it.trim().is_empty());
+            let with = |index| (index, loaded.file(index).with_global_white_addrs(addrs, now_ms));
+            pick(loaded).map(with).into_iter().collect()
+        });
         changed.await
     }
 
-    /// Writes a file anew. What an operator wrote by hand a moment ago is not lost by it.
+    /// Writes files anew, in the order in which `edit` names them with their texts; whether there were any. What an operator
+    /// wrote by hand a moment ago is not lost by it.
     async fn change(
         &self,
-        pick: impl FnOnce(&Loaded) -> Option<usize>,
-        edit: impl FnOnce(&AclFile, i64) -> Option<String>,
+        edit: impl FnOnce(&Loaded, i64) -> Vec<(usize, String)>,
     ) -> Result<bool, String> {
         let mut watched = self.watched.lock().await;
+        let mut contents = self.read_at_rest().await?;
         let now_ms = now_ms(&*self.env.clock);
-        let mut contents = self.paths.read(&*self.env.disk)?;
-        let present = Loaded::new(contents.clone(), now_ms)?;
-        let Some(index) = pick(&present) else { return Ok(false) };
-        let (path, file) = &present.files[index];
-        let Some(text) = edit(file, now_ms) else { return Ok(false) };
-        contents[index].1 = text.into_bytes();
-        let changed = Loaded::new(contents, now_ms)?;
-        // Renamed over the old one: a copy of that would keep secrets that nobody looks after.
-        let written =
-            replace_file(&*self.env.disk, path, |_| false, &changed.contents[index].1).await;
-        written.map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        let edits = edit(&self.load_from(contents.clone(), now_ms)?, now_ms);
+        if edits.is_empty() {
+            return Ok(false);
+        }
+        let indices: Vec<usize> = edits.iter().map(|(index, _)| *index).collect();
+        for (index, text) in edits {
+            contents[index].1 = text.into_bytes();
+        }
+        let changed = self.load_from(contents, now_ms)?;
+        for index in indices {
+            let (path, content) = &changed.contents[index];
+            // Renamed over the old one: a copy of that would keep secrets that nobody looks after.
+            let written = replace_file(&*self.env.disk, path, |_| false, content).await;
+            written.map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        }
         changed.say("changed");
         watched.candidate = None;
         *lock(&self.loaded) = Arc::new(changed);
         Ok(true)
+    }
+
+    /// The files as they are. Who finds them other than they were loaded may have met them half written, and looks again.
+    ///
+    /// # Errors
+    /// What cannot be read, and files that are being written.
+    async fn read_at_rest(&self) -> Result<Contents, String> {
+        let contents = self.paths.read(&*self.env.disk)?;
+        if contents == self.loaded().contents {
+            return Ok(contents);
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        if self.paths.read(&*self.env.disk)? == contents {
+            return Ok(contents);
+        }
+        Err("the files of accounts are being written; ask again once that is done".to_owned())
     }
 
     /// The version of the default file, and of each (52).
@@ -248,29 +282,53 @@ impl AclService {
     }
 }
 
+impl AclService {
+    /// Whether who sent `request`, which passed already, may read a message of `topic` as well.
+    ///
+    /// # Errors
+    /// The refusal, as it goes to the sender.
+    pub(crate) fn check_read(
+        &self,
+        channel: &Channel,
+        request: &RemotingCommand,
+        topic: &str,
+    ) -> Result<(), ProcessError> {
+        let checked = self.loaded().rules.check_read(request, channel.peer_addr().ip(), topic);
+        checked.map_err(|denied| self.refused(channel, request, &denied))
+    }
+
+    /// What 4.9 says, and a line in the log.
+    fn refused(
+        &self,
+        channel: &Channel,
+        request: &RemotingCommand,
+        denied: &AclDenied,
+    ) -> ProcessError {
+        let denied = denied.to_string();
+        if let Some(more) = self.refused_log.pass() {
+            let shown: String = denied.escape_debug().take(SHOWN_CHARS_MAX).collect();
+            let code = request.code;
+            let name = RequestCode::name(code).unwrap_or("an unknown request");
+            tracing::warn!(
+                "refused {name} ({code}) of {}: {shown} ({more} more since the last line like this)",
+                channel.remote_addr()
+            );
+        }
+        ProcessError::system(format!("org.apache.rocketmq.acl.common.AclException: {denied}"))
+    }
+}
+
 impl RequestGuard for AclService {
     fn admit(&self, channel: &Channel, request: &RemotingCommand) -> Result<(), ProcessError> {
         let checked = self.loaded().rules.check(request, channel.peer_addr().ip());
-        checked.map_err(|denied| {
-            let denied = denied.to_string();
-            if let Some(more) = self.refused_log.pass() {
-                let shown: String = denied.escape_debug().take(SHOWN_CHARS_MAX).collect();
-                let code = request.code;
-                let name = RequestCode::name(code).unwrap_or("an unknown request");
-                tracing::warn!(
-                    "refused {name} ({code}) of {}: {shown} ({more} more since the last line like this)",
-                    channel.remote_addr()
-                );
-            }
-            ProcessError::system(format!("org.apache.rocketmq.acl.common.AclException: {denied}"))
-        })
+        checked.map_err(|denied| self.refused(channel, request, &denied))
     }
 }
 
 impl Loaded {
     /// # Errors
     /// A sentence that names file and line.
-    fn new(contents: Contents, now_ms: i64) -> Result<Self, String> {
+    fn new(contents: Contents, cluster: &str, now_ms: i64) -> Result<Self, String> {
         let mut files = Vec::with_capacity(contents.len());
         let mut versions = BTreeMap::new();
         for (path, content) in &contents {
@@ -283,6 +341,7 @@ impl Loaded {
         let named: Vec<(String, &AclFile)> =
             files.iter().map(|(path, file)| (shown(path), file)).collect();
         let rules = AclRules::new(named.iter().map(|(path, file)| (path.as_str(), *file)));
+        let rules = rules.of_cluster(cluster);
         Ok(Loaded { contents, files, versions, rules })
     }
 
@@ -299,6 +358,10 @@ impl Loaded {
         self.files
             .iter()
             .position(|(_, file)| file.accounts().any(|it| it.access_key == access_key))
+    }
+
+    fn file(&self, index: usize) -> &AclFile {
+        &self.files[index].1
     }
 
     fn default_file(&self) -> usize {

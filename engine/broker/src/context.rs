@@ -10,7 +10,9 @@ use mq_env::probe::Event;
 use mq_protocol::body::heartbeat::ConsumerData;
 use mq_protocol::codes::ResponseCode;
 use mq_protocol::message::{MessageQueue, retry_topic};
-use mq_remoting::{ChannelId, LogLimit, ProcessError};
+use mq_protocol::message_codec::decode_record;
+use mq_protocol::remoting_command::RemotingCommand;
+use mq_remoting::{Channel, ChannelId, LogLimit, ProcessError};
 use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, UpstreamSwitch};
 use mq_store::ha::HaService;
@@ -120,6 +122,22 @@ impl BrokerContext {
     /// Whether this broker copies a master.
     pub(crate) fn is_slave(&self) -> bool {
         self.role() == BrokerRole::Slave
+    }
+
+    /// Whether who sent `request` may read `record`, which it named by where that lies: a topic was not asked for before.
+    ///
+    /// # Errors
+    /// A refusal of access control; a record that cannot be read.
+    pub(crate) fn check_read(
+        &self,
+        channel: &Channel,
+        request: &RemotingCommand,
+        record: &[u8],
+    ) -> Result<(), ProcessError> {
+        match &self.acl {
+            Some(acl) => acl.check_read(channel, request, &decode_record(record)?.topic()),
+            None => Ok(()),
+        }
     }
 
     /// Queue offset behind the newest visible message; 0 where there is no such queue.

@@ -93,7 +93,8 @@ pub trait Disk: Send + Sync {
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()>;
 
     /// Creates `path` without a byte and with the access rights of `model`, before what nobody else may read is
-    /// written to it. A disk without access rights, as the simulated one is, does nothing.
+    /// written to it; its owner may write it even if `model` is for reading only. A disk without access rights, as the
+    /// simulated one is, does nothing.
     ///
     /// # Errors
     /// What the operating system says.

@@ -212,4 +212,29 @@ mod tests {
         assert_eq!(SendMessageRequestHeader::decode(&long).as_ref(), Ok(&header));
         assert_eq!(SendMessageRequestHeader::decode(&short), Ok(header));
     }
+
+    #[test]
+    fn the_topic_that_is_asked_for_is_the_one_that_is_decoded() {
+        let header = SendMessageRequestHeader { producer_group: "P".into(), ..Default::default() };
+        for code in [RequestCode::SEND_MESSAGE, RequestCode::SEND_MESSAGE_V2] {
+            for (long, short, wanted) in [
+                (Some("L"), Some("S"), Some("L")),
+                (Some("L"), None, Some("L")),
+                (None, Some("S"), Some("S")),
+                (None, None, None),
+            ] {
+                let mut fields = ExtFields::absent();
+                header.encode_for(code, &mut fields);
+                for (name, topic) in [("topic", long), ("b", short)] {
+                    fields.remove(name);
+                    if let Some(topic) = topic {
+                        fields.insert(name, topic);
+                    }
+                }
+                let decoded = SendMessageRequestHeader::decode(&fields).ok().map(|it| it.topic);
+                assert_eq!(decoded.as_deref(), wanted, "{code} {long:?} {short:?}");
+                assert_eq!(SendMessageRequestHeader::topic_of(&fields), wanted);
+            }
+        }
+    }
 }

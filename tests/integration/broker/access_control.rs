@@ -1,5 +1,7 @@
 //! Access control over the wire: who gets in, what of the files counts when, and what operators change.
 
+mod topics;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -356,5 +358,59 @@ fn without_access_control_its_requests_are_answered_all_the_same() {
             codes.push(response.code);
         }
         assert_eq!(codes, [209, 210, 1, 211, 1]);
+    });
+}
+
+/// What an operator changes while somebody writes a file by hand takes no half of it for the whole.
+#[test]
+fn an_operator_waits_for_files_that_are_being_written() {
+    World::test(13, async |world| {
+        let guarded = Guarded::started(Cluster::new(world), RECORDED).await;
+        let asked = CreateAccessConfigRequestHeader {
+            access_key: Some("newKey1".to_owned()),
+            secret_key: Some("12345678".to_owned()),
+            topic_perms: Some("TopicX=PUB".to_owned()),
+            ..CreateAccessConfigRequestHeader::default()
+        };
+        let create = || {
+            let code = RequestCode::UPDATE_AND_CREATE_ACL_CONFIG;
+            guarded.said(by_admin(RemotingCommand::request(code, &asked)))
+        };
+        let whole = format!("{RECORDED}- accessKey: byhand1\n  secretKey: 12345678\n");
+        let half = whole.split("- accessKey: byhand1").next().unwrap().to_owned() + "note: half\n";
+        guarded.write(DEFAULT_FILE, &half).await;
+        let finish = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            guarded.write(DEFAULT_FILE, &whole).await;
+        };
+        let (refused, ()) = futures::future::join(create(), finish).await;
+        let why = "the files of accounts are being written; ask again once that is done".to_owned();
+        let failed = ResponseCode::UPDATE_AND_CREATE_ACL_CONFIG_FAILED;
+        assert_eq!(refused, (failed, why));
+        let there = guarded.hand.disk.read(Path::new(DEFAULT_FILE)).unwrap();
+        assert_eq!(String::from_utf8(there).unwrap(), whole);
+        assert_eq!(create().await, (ResponseCode::SUCCESS, String::new()), "at rest by now");
+        let there = guarded.hand.disk.read(Path::new(DEFAULT_FILE)).unwrap();
+        let there = String::from_utf8(there).unwrap();
+        assert!(there.contains("byhand1") && there.contains("newKey1"), "{there}");
+    });
+}
+
+#[test]
+fn a_deleted_account_is_in_no_file_any_more() {
+    World::test(14, async |world| {
+        let one = account("RocketMQ", "AclTopic");
+        let files = [(DEFAULT_FILE, RECORDED), ("/mq/conf/acl/one.yml", &*one)];
+        let cluster = Cluster::new(world);
+        let guarded = Guarded::new(cluster, BrokerRole::AsyncMaster, &files).await;
+        guarded.broker.start().await;
+        assert!(guarded.sends("RocketMQ", "AclTopic").await);
+        let header = DeleteAccessConfigRequestHeader { access_key: "RocketMQ".to_owned() };
+        let delete = by_admin(RemotingCommand::request(RequestCode::DELETE_ACL_CONFIG, &header));
+        assert_eq!(guarded.said(delete).await, (ResponseCode::SUCCESS, String::new()));
+        assert!(!guarded.sends("RocketMQ", "AclTopic").await, "no second one takes its place");
+        guarded.cluster.power_cycle(&guarded.broker);
+        guarded.broker.start().await;
+        assert!(!guarded.sends("RocketMQ", "AclTopic").await);
     });
 }

@@ -18,7 +18,7 @@ const ELSEWHERE: &str = "192.168.0.1";
 
 fn rules() -> AclRules {
     let file = AclFile::parse(RULES.as_bytes()).expect("rules");
-    AclRules::new([("plain_acl.yml", &file)])
+    AclRules::new([("plain_acl.yml", &file)]).of_cluster("C")
 }
 
 fn request(code: i32, fields: &[(&str, &str)]) -> RemotingCommand {
@@ -103,7 +103,8 @@ fn an_administrator_with_permissions_has_these() {
 
 #[test]
 fn sends_ask_for_their_topic() {
-    for (code, name) in [(10, "topic"), (310, "b"), (320, "b")] {
+    let codes = [(10, "topic"), (310, "b"), (320, "b"), (324, "topic"), (325, "b")];
+    for (code, name) in codes {
         let send = |topic| said_of(request(code, &[(name, topic)]));
         assert_eq!((send("pub"), send("both")), (String::new(), String::new()));
         assert_eq!(send("sub"), "No default permission for topic:sub");
@@ -113,7 +114,53 @@ fn sends_ask_for_their_topic() {
         // Whatever group the sender names: it is the topic's that counts.
         let borrowed = request(code, &[(name, "%RETRY%denied"), ("group", "any"), ("a", "any")]);
         assert_eq!(said_of(borrowed), "No default permission for group:denied");
+        // Decoding does not look at the code: the long name counts, in whatever order both are there.
+        for both in [[("topic", "sub"), ("b", "pub")], [("b", "pub"), ("topic", "sub")]] {
+            assert_eq!(said_of(request(code, &both)), "No default permission for topic:sub");
+        }
+        assert_eq!(said_of(request(code, &[("topic", "pub"), ("b", "sub")])), "");
+        for other in ["topic", "b"] {
+            let denied = said_of(request(code, &[(other, "sub")]));
+            assert_eq!(denied, "No default permission for topic:sub", "{code} {other}");
+        }
     }
+}
+
+#[test]
+fn replies_to_the_clusters_own_topic_are_everybodys() {
+    let own = |code, name| said_of(request(code, &[(name, "C_REPLY_TOPIC")]));
+    for (code, name) in [(324, "topic"), (325, "b"), (324, "b"), (325, "topic")] {
+        assert_eq!(own(code, name), "");
+        let another = said_of(request(code, &[(name, "D_REPLY_TOPIC")]));
+        assert_eq!(another, "No default permission for topic:D_REPLY_TOPIC");
+        let hidden = said_of(request(code, &[("b", "C_REPLY_TOPIC"), ("topic", "sub")]));
+        assert_eq!(hidden, "No default permission for topic:sub");
+    }
+    assert_eq!(own(310, "b"), "No default permission for topic:C_REPLY_TOPIC", "no reply");
+}
+
+#[test]
+fn what_lies_somewhere_is_read_by_its_topic() {
+    let view = || request(Code::VIEW_MESSAGE_BY_ID, &[("offset", "0")]);
+    let read = |request: &RemotingCommand, addr: &str, topic: &str| {
+        let checked = rules().check_read(request, addr.parse().expect("an address"), topic);
+        checked.err().map_or_else(String::new, |denied| denied.to_string())
+    };
+    let signed_view = signed(view(), "RocketMQ", "12345678");
+    for topic in ["sub", "both", "%RETRY%any"] {
+        assert_eq!(read(&signed_view, ELSEWHERE, topic), "", "{topic}");
+    }
+    for topic in ["pub", "other", "%DLQ%any", "RMQ_SYS_TRACE_TOPIC"] {
+        let denied = read(&signed_view, ELSEWHERE, topic);
+        assert_eq!(denied, format!("No default permission for topic:{topic}"));
+    }
+    let denied = read(&signed_view, ELSEWHERE, "%RETRY%denied");
+    assert_eq!(denied, "No default permission for group:denied");
+    assert_eq!(read(&signed(view(), "admin12", "12345678"), ELSEWHERE, "other"), "");
+    assert_eq!(read(&view(), "10.0.0.9", "other"), "", "as its address stands for anything");
+    assert_eq!(read(&view(), ELSEWHERE, "sub"), "No accessKey is configured");
+    let wrong = read(&signed(view(), "RocketMQ", "87654321"), ELSEWHERE, "sub");
+    assert_eq!(wrong, "Check signature failed for accessKey=RocketMQ");
 }
 
 #[test]
@@ -126,12 +173,16 @@ fn what_consumers_do_asks_for_topic_and_group() {
         assert_eq!(pull("sub", "denied"), "No default permission for group:denied");
     }
     assert_eq!(said_of(request(12, &[("topic", "pub")])), "No default permission for topic:pub");
-    for (code, name) in
-        [(35, "consumerGroup"), (38, "consumerGroup"), (36, "group"), (222, "group")]
+    let by_consumer_group = [35, 38, 307, 309].map(|code| (code, "consumerGroup"));
+    for (code, name) in by_consumer_group.into_iter().chain([36, 222, 223].map(|it| (it, "group")))
     {
         assert_eq!(said_of(request(code, &[(name, "any")])), "");
         let denied = said_of(request(code, &[(name, "denied")]));
         assert_eq!(denied, "No default permission for group:denied", "{code}");
+    }
+    for code in [222, 223] {
+        let denied = said_of(request(code, &[("topic", "pub"), ("group", "any")]));
+        assert_eq!(denied, "No default permission for topic:pub", "{code}");
     }
     assert_eq!(said_of(request(35, &[("producerGroup", "denied")])), "");
 }

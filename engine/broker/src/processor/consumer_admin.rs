@@ -145,14 +145,16 @@ impl ConsumerAdminProcessor {
     }
 
     /// Has a client consume a message of this broker, out of turn.
-    fn consume_directly(&self, mut request: RemotingCommand) -> ProcessResult {
+    fn consume_directly(&self, channel: &Channel, mut request: RemotingCommand) -> ProcessResult {
         let header: ConsumeMessageDirectlyResultRequestHeader = request.header()?;
         let msg_id = header.msg_id.as_deref().unwrap_or_default();
         let id: OffsetMessageId = msg_id.parse()?;
         let found = u64::try_from(id.phy_offset).ok();
         let found = found.and_then(|offset| self.context.store.look_message_by_offset(offset));
         let remark = || format!("can not find message by the offset, {}", id.phy_offset);
-        request.body = Bytes::from_owner(found.ok_or_else(|| ProcessError::system(remark()))?);
+        let record = Bytes::from_owner(found.ok_or_else(|| ProcessError::system(remark()))?);
+        self.context.check_read(channel, &request, &record)?;
+        request.body = record;
         request.ext_fields.insert("brokerName", &self.context.config.broker_name);
         let client_id = header.client_id.unwrap_or_default();
         self.call_consumer(request, header.consumer_group, client_id)
@@ -189,7 +191,7 @@ impl ConsumerAdminProcessor {
 }
 
 impl RequestProcessor for ConsumerAdminProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         match request.code {
             RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => {
                 let for_cpp = request.language == LanguageCode::Cpp;
@@ -198,7 +200,7 @@ impl RequestProcessor for ConsumerAdminProcessor {
             RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
                 self.consumer_status(request.header()?)
             }
-            RequestCode::CONSUME_MESSAGE_DIRECTLY => self.consume_directly(request),
+            RequestCode::CONSUME_MESSAGE_DIRECTLY => self.consume_directly(channel, request),
             _ => {
                 let header: GetConsumerRunningInfoRequestHeader = request.header()?;
                 self.call_consumer(request, header.consumer_group, header.client_id)

@@ -37,14 +37,14 @@ impl ConsumerSendBackProcessor {
 }
 
 impl RequestProcessor for ConsumerSendBackProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         if let Some(rejection) = reject_request(&self.context) {
             return Ok(rejection.into());
         }
         let header: ConsumerSendMsgBackRequestHeader = request.header()?;
-        let context = Arc::clone(&self.context);
+        let (context, channel) = (Arc::clone(&self.context), channel.clone());
         Ok(ProcessOutcome::later(async move {
-            send_back(&context, &header, request.version).await.map(Some)
+            send_back(&context, &channel, &request, &header).await.map(Some)
         }))
     }
 }
@@ -58,8 +58,9 @@ struct Target {
 
 async fn send_back(
     context: &Arc<BrokerContext>,
+    channel: &Channel,
+    request: &RemotingCommand,
     header: &ConsumerSendMsgBackRequestHeader,
-    client_version: i32,
 ) -> Result<RemotingCommand, ProcessError> {
     let success = || RemotingCommand::response(ResponseCode::SUCCESS, None);
     let log = context.store.commit_log();
@@ -86,9 +87,11 @@ async fn send_back(
         .and_then(|offset| context.store.look_message_by_offset(offset));
     let not_found = || format!("look message by offset failed, {}", header.offset);
     let record = Bytes::from_owner(record.ok_or_else(|| ProcessError::system(not_found()))?);
+    // Whatever topic the consumer names (`originTopic`, which not all clients send): the copy is one of this record.
+    context.check_read(channel, request, &record)?;
     let view = decode_record(&record)?;
 
-    let named_limit = header.max_reconsume_times.filter(|_| client_version >= MqVersion::V3_4_9);
+    let named_limit = header.max_reconsume_times.filter(|_| request.version >= MqVersion::V3_4_9);
     let limit = named_limit.unwrap_or(group.retry_max_times);
     let config = context.store.config();
     if config.planted(Plant::GivenBackAndForgotten) && view.queue_offset() % 2 == 1 {

@@ -52,21 +52,23 @@ impl QueryMessageProcessor {
         Ok(response.with_header(&response_header).with_body(Bytes::from(body)).into())
     }
 
-    fn view_message(&self, header: &ViewMessageRequestHeader) -> ProcessResult {
+    fn view_message(&self, channel: &Channel, request: &RemotingCommand) -> ProcessResult {
+        let header: ViewMessageRequestHeader = request.header()?;
         let found = u64::try_from(header.offset)
             .ok()
             .and_then(|offset| self.context.store.look_message_by_offset(offset));
         let remark = || format!("can not find message by the offset, {}", header.offset);
         let record = found.ok_or_else(|| ProcessError::system(remark()))?;
+        self.context.check_read(channel, request, record.as_ref())?;
         let response = RemotingCommand::response(ResponseCode::SUCCESS, None);
         Ok(response.with_body(Bytes::from_owner(record)).into())
     }
 }
 
 impl RequestProcessor for QueryMessageProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         if request.code == RequestCode::VIEW_MESSAGE_BY_ID {
-            return self.view_message(&request.header()?);
+            return self.view_message(channel, &request);
         }
         self.query_message(&request)
     }

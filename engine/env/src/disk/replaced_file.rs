@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use super::Disk;
 use crate::plant::{Plant, planted_on_this_thread};
 
-/// Replaces `path` by `content`, with the access rights that it has; the version before stays as `<path>.bak` if `is_sound` says so. One writer
-/// per path at a time.
+/// Replaces `path` by `content`, with the access rights that it has, and by its owner to be written; the version before stays
+/// as `<path>.bak` if `is_sound` says so. One writer per path at a time.
 ///
 /// # Errors
 /// What the disk says; the old version is then still in place, under its name or as `.bak`.

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -24,6 +24,9 @@ const STAT_BLOCK_BYTES: u64 = 512;
 
 /// Bytes written at once where reserving means writing zeros.
 const ZEROS_BYTES: usize = 1 << 20;
+
+/// The bit of a file's mode by which its owner may write it.
+const OWNER_WRITES: u32 = 0o200;
 
 /// The machine's files.
 pub(crate) struct OsDisk;
@@ -94,7 +97,9 @@ impl Disk for OsDisk {
     }
 
     fn create_like(&self, model: &Path, path: &Path) -> io::Result<()> {
-        let permissions = fs::metadata(model)?.permissions();
+        let mut permissions = fs::metadata(model)?.permissions();
+        // What is written is written by its path, now and should this process die before.
+        permissions.set_mode(permissions.mode() | OWNER_WRITES);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.set_permissions(permissions)

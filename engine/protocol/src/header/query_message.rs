@@ -1,6 +1,6 @@
 //! Looking messages up by key (12) and by position (33), and units of a queue (321).
 
-/// Ext field of QUERY_MESSAGE: "true" when the key is a `UNIQ_KEY`.
+/// Ext field of QUERY_MESSAGE: "true" when the key is a `UNIQ_KEY`. 4.9's clients sign it, and its servers leave it out.
 pub const UNIQUE_KEY_QUERY: &str = "_UNIQUE_KEY_QUERY";
 
 custom_header! {

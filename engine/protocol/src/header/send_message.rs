@@ -62,6 +62,12 @@ const BATCH: Name = Name { v2: "m", v1: "batch" };
 const BROKER_NAME: Name = Name { v2: "n", v1: "bname" };
 
 impl SendMessageRequestHeader {
+    /// The topic of a send with these fields, whatever its code: who guards a topic has to see the one that decoding takes.
+    #[must_use]
+    pub fn topic_of(fields: &ExtFields) -> Option<&str> {
+        fields.get(TOPIC.v1).or_else(|| fields.get(TOPIC.v2))
+    }
+
     /// Adds the fields under the names that belong to request code `code`.
     pub fn encode_for(&self, code: i32, fields: &mut ExtFields) {
         let is_v1 = matches!(code, RequestCode::SEND_MESSAGE | RequestCode::SEND_REPLY_MESSAGE);
@@ -94,7 +100,7 @@ impl CustomHeader for SendMessageRequestHeader {
         let names = Names { fields, is_v1: fields.get(TOPIC.v1).is_some() };
         Ok(SendMessageRequestHeader {
             producer_group: names.read(PRODUCER_GROUP)?,
-            topic: names.read(TOPIC)?,
+            topic: Self::topic_of(fields).ok_or(HeaderError::Missing(TOPIC.v2))?.to_owned(),
             default_topic: names.read(DEFAULT_TOPIC)?,
             default_topic_queue_nums: names.read(DEFAULT_TOPIC_QUEUE_NUMS)?,
             queue_id: names.read(QUEUE_ID)?,
