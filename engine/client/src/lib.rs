@@ -6,7 +6,7 @@
 //! | `route`, `name_servers`, `unique_id` | what a client knows of the cluster, whom it asks, its message ids |
 //! | [`api`] | the requests as functions, [`SendResult`], [`PullResult`] |
 //! | [`client_config`], [`namespace`] | [`ClientConfig`]; names that tenants of a cluster have for themselves |
-//! | [`instance`], `remoting_processor`, `rpc_hooks` | [`ClientInstance`]: connections and services shared by producers and consumers; what brokers ask it; what it adds to its requests |
+//! | [`instance`], `heartbeat`, `remoting_processor`, `rpc_hooks` | [`ClientInstance`]: connections and services shared by producers and consumers; what it tells brokers of itself; what they ask it; what it adds to its requests |
 //! | [`producer`], `latency_fault` | [`Producer`]; which brokers it leaves alone |
 //! | [`message_batch`], [`selector`] | several messages in one request; queues by the sender's choice |
 //! | [`request_reply`] | messages that are answered |
