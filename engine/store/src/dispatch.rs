@@ -13,7 +13,7 @@ mod deletion;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub(crate) struct ReputMessageService {
     listener: OnceLock<MessageArrivingListener>,
     /// Woken when units were added: the ConsumeQueue flush service waits on it.
     dispatched: Notify,
+    /// Whether the store is open: no start syncs its log beside.
+    runs: AtomicBool,
     /// Woken when there is more to dispatch although the log has not grown.
     went_back: Notify,
     durable: Arc<DurableMark>,
@@ -123,6 +125,7 @@ impl ReputMessageService {
             progress: Mutex::default(),
             listener: OnceLock::new(),
             dispatched: Notify::new(),
+            runs: AtomicBool::new(false),
             went_back: Notify::new(),
             durable,
             marking: Arc::default(),
@@ -249,6 +252,7 @@ impl ReputMessageService {
 
     /// Dispatches as the log grows, until the group is cancelled.
     pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup) {
+        self.runs.store(true, Ordering::Release);
         let mut growth = self.growth();
         loop {
             growth.see();

@@ -74,13 +74,14 @@ impl ReputMessageService {
     /// Removes the queues of the topic, durably, and goes on behind the record, unless somebody cut the log
     /// there meanwhile. The record is synced before: whoever forgets it must have the queues.
     pub(super) async fn carry_out(&self, deletion: &Deletion) -> io::Result<()> {
+        self.synced(deletion.end).await?;
         let marking = self.marking.lock().await;
-        if self.progress().reput_from_offset != deletion.phy_offset || !self.stands(deletion) {
+        // Cut since, and maybe there again: the next turn looks anew.
+        if self.progress().reput_from_offset != deletion.phy_offset
+            || self.log.flushed_offset() < deletion.end
+            || !self.stands(deletion)
+        {
             return Ok(());
-        }
-        if self.log.flushed_offset() < deletion.end {
-            self.log.commit(0);
-            self.log.flush(0).await.map_err(io::Error::other)?;
         }
         self.remove_queues_marked(&deletion.topic).await?;
         {
@@ -100,6 +101,22 @@ impl ReputMessageService {
         tracing::info!(topic = deletion.topic, "the queues of a deleted topic are removed");
         self.deletion_passed.notify_waiters();
         self.dispatched.notify_one();
+        Ok(())
+    }
+
+    /// Resolves once the log is synced up to `end`, or ends before it. A start syncs what it found in a way of its own.
+    async fn synced(&self, end: u64) -> io::Result<()> {
+        if self.log.flushed_offset() >= end {
+            return Ok(());
+        }
+        if self.runs.load(Ordering::Acquire) {
+            self.log.commit(0);
+            return self.log.flush(0).await.map_err(io::Error::other);
+        }
+        let mut flushed = self.log.watch_flushed_offset();
+        while flushed.see() < end {
+            flushed.changed().await;
+        }
         Ok(())
     }
 

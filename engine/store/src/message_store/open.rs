@@ -174,10 +174,9 @@ impl MessageStore {
         if !matches!(from, RecoverFrom::AbortedJava { .. }) {
             self.set_mark(Mark { log_end: unsure.start, ..mark }).await?;
         }
-        // In this order: queues go only where the log says so durably.
-        self.log.sync_unsure(unsure).await?;
+        let synced = self.log.sync_unsure(unsure);
+        tokio::try_join!(synced, self.make_visible(index_cut, reput_from, end))?;
         assert_eq!(self.log.flushed_offset(), end, "a start syncs what it found");
-        self.make_visible(index_cut, reput_from, end).await?;
         // Where queues went, the sum of their ends is another one.
         let units = mark.units.filter(|_| self.dispatcher.topics_deleted() == 0);
         let mark = Mark { units, ..mark };
