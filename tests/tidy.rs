@@ -178,7 +178,7 @@ fn crates_know_only_those_below() {
             &["mq-acl", "mq-env", "mq-filter", "mq-protocol", "mq-remoting", "mq-store"],
         ),
         ("engine/tls", &["mq-env", "mq-protocol", "mq-remoting"]),
-        // Nobody depends on these: neither the simulator nor its first build knows of TLS.
+        // Only tests depend on these: neither the simulator nor its first build knows of TLS.
         (
             "engine/servers",
             &["mq-broker", "mq-env", "mq-namesrv", "mq-protocol", "mq-store", "mq-tls"],

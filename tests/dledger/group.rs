@@ -132,8 +132,7 @@ fn a_follower_that_was_away_changes_nobody_s_term() {
         rig.append(20).await;
         let leader = rig.leader().unwrap().running().unwrap();
         let term = leader.status().get().term;
-        let away =
-            rig.nodes.iter().find(|it| it.status_is(|it| it.role == Role::Follower)).unwrap();
+        let away = rig.follower();
         let cut = world.isolate(away.machine.id());
         rig.append(20).await;
         sleep_ms(60_000).await;
@@ -169,8 +168,7 @@ fn a_node_that_lost_its_disk_is_refilled_and_votes_again() {
     World::test(7, async |world| {
         let rig = Rig::start(&world, 3, as_it_is);
         rig.append(150).await;
-        let lost =
-            rig.nodes.iter().find(|it| it.status_is(|it| it.role == Role::Follower)).unwrap();
+        let lost = rig.follower();
         lost.machine.destroy_disk();
         rig.append(30).await;
         lost.config.borrow_mut().has_lost_its_disk = true;
@@ -198,7 +196,7 @@ fn a_leader_hands_over_when_it_is_told_to() {
         let rig = Rig::start(&world, 3, as_it_is);
         rig.append(10).await;
         let old = rig.leader().unwrap().running().unwrap();
-        let to = rig.nodes.iter().find(|it| it.status_is(|it| it.role == Role::Follower)).unwrap();
+        let to = rig.follower();
         let to_id = to.running().unwrap().self_id().to_owned();
         old.transfer_leadership(&to_id).await.unwrap();
         rig.eventually("it leads", || to.status_is(|status| status.is_ready)).await;
@@ -213,8 +211,7 @@ fn a_full_disk_refuses_and_holds_up_nobody_else() {
     World::test(9, async |world| {
         let rig = Rig::start(&world, 3, as_it_is);
         rig.append(10).await;
-        let follower =
-            rig.nodes.iter().find(|it| it.status_is(|it| it.role == Role::Follower)).unwrap();
+        let follower = rig.follower();
         assert!(follower.machine.disk().fill(0));
         rig.append(500).await;
         let (ends, end) =
@@ -263,8 +260,7 @@ fn a_follower_that_is_behind_what_has_expired_begins_where_the_leader_does() {
     World::test(10, async |world| {
         let rig = Rig::start(&world, 3, as_it_is);
         rig.append(20).await;
-        let away =
-            rig.nodes.iter().find(|it| it.status_is(|it| it.role == Role::Follower)).unwrap();
+        let away = rig.follower();
         away.process.kill();
         rig.append(500).await;
         for node in rig.nodes.iter().filter_map(Node::running) {

@@ -92,17 +92,13 @@ impl Liar {
     }
 }
 
-fn follower(rig: &Rig) -> &Node {
-    rig.nodes.iter().find(|it| it.status_is(|it| it.role == Role::Follower)).unwrap()
-}
-
 #[test]
 fn entries_that_cannot_lie_where_they_say_are_not_taken_and_end_no_node() {
     World::test(13, async |world| {
         let rig = Rig::start(&world, 3, |_| ());
         rig.append(20).await;
         rig.converge().await;
-        let follower = follower(&rig);
+        let follower = rig.follower();
         let liar = Liar::between(&world, &rig, follower);
         let log = follower.running().unwrap().log().clone();
         let (end, pos) = (log.end_index(), log.end_pos());
@@ -129,7 +125,7 @@ fn pushes_that_wait_for_the_core_have_an_end_in_bytes() {
         let rig = Rig::start(&world, 3, |config| config.max_received_bytes = 500);
         rig.append(20).await;
         rig.converge().await;
-        let follower = follower(&rig);
+        let follower = rig.follower();
         let mut liar = Liar::between(&world, &rig, follower);
         let end = follower.running().unwrap().log().end_index();
         // It waits for room for the new term.

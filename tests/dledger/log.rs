@@ -152,7 +152,7 @@ fn a_start_that_its_caller_refuses_changes_nothing() {
         let before = disk.image().digest();
         let may_open = |term: Option<&StoredTerm>, has_entries| {
             assert!(term.is_none() && has_entries);
-            Err(LogError::Poisoned)
+            Err::<(), _>(LogError::Poisoned)
         };
         let refused = DLedgerLog::open_if(&env(handle, 1), config(), may_open).await;
         assert!(matches!(refused, Err(LogError::Poisoned)));

@@ -89,6 +89,12 @@ impl Rig {
             .max_by_key(|it| it.running().map(|node| node.status().get().term))
     }
 
+    /// A node that follows.
+    pub(super) fn follower(&self) -> &Node {
+        let follows = |it: &&Node| it.status_is(|status| status.role == Role::Follower);
+        self.nodes.iter().find(follows).unwrap()
+    }
+
     pub(super) async fn wait_for_leader(&self) -> &Node {
         self.eventually("somebody leads", || self.leader().is_some()).await;
         self.leader().unwrap()

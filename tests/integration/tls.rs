@@ -221,13 +221,11 @@ fn certificates_are_held_against_what_is_trusted() {
         }
         // A certificate may be trusted for itself, whatever it says that it is.
         let itself = Authority::new();
+        let (other, other_env) = machine(&world, "other");
         let pair = (itself.pem(), itself.0.key().serialize_pem());
-        let pair = write_pair(&server_env, "itself", &pair);
-        let (_serving, addr) = {
-            let (other, other_env) = machine(&world, "other");
-            write_pair(&other_env, "itself", &(itself.pem(), itself.0.key().serialize_pem()));
-            serve(&other, &other_env, TlsSettings { server: Some(pair), ..enforcing() }).await
-        };
+        let pair = write_pair(&other_env, "itself", &pair);
+        let (_serving, addr) =
+            serve(&other, &other_env, TlsSettings { server: Some(pair), ..enforcing() }).await;
         write(&client, "/itself.pem", &itself.pem());
         assert_eq!(echo(&client, by(Some("/itself.pem"), None), &addr, 9).await, Ok(()));
     });

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use mq_protocol::codes::{RequestCode as Code, ResponseCode};
 use mq_protocol::header::log_prefix::CHECK_LOG_PREFIX;
 use mq_protocol::remoting_command::RemotingCommand;
+use mq_protocol::topic_validator::validate_topic;
 use mq_remoting::{ProcessError, ProcessorTable};
 
 use crate::context::BrokerContext;
@@ -107,8 +108,22 @@ pub(crate) fn tables(
     [main, fast]
 }
 
-/// What 4.9 says to whoever would change a slave's tables.
-const NOT_FROM_SLAVE: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";
+/// Refuses whoever would change a slave's tables.
+fn check_master(context: &BrokerContext) -> Result<(), ProcessError> {
+    const NOT_FROM_SLAVE: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";
+    if context.is_slave() { Err(ProcessError::system(NOT_FROM_SLAVE)) } else { Ok(()) }
+}
+
+/// Refuses whoever would change a topic on a slave, or one that is nobody's.
+fn check_topic_changes(context: &BrokerContext, topic: &str) -> Result<(), ProcessError> {
+    check_master(context)?;
+    validate_topic(topic).map_err(ProcessError::system)?;
+    if context.topics.is_system_topic(topic) {
+        let remark = format!("The topic[{topic}] is conflict with system topic.");
+        return Err(ProcessError::system(remark));
+    }
+    Ok(())
+}
 
 /// A refusal of a request whose response has a header class: the ext fields are there, but empty.
 fn refuse(code: i32, remark: impl Into<String>) -> RemotingCommand {

@@ -184,9 +184,7 @@ impl DLedgerLog {
         bytes.extend_from_slice(body);
         let at = file.append(&bytes).map(|at| file.file_from_offset() + at as u64);
         assert_eq!(at, Some(head.pos as u64), "the entry is where it says");
-        let at = index_file.append(&head.index_record().encode());
-        let at = at.map(|at| index_file.file_from_offset() + at as u64);
-        assert_eq!(at, Some(index_offset(head.index)), "and its record where it is looked for");
+        append_record(&index_file, head);
         let mut ends = self.ends();
         ends.end_index = head.index;
         ends.end_term = head.term;
@@ -263,9 +261,13 @@ impl DLedgerLog {
     /// Adds the record of an entry that is there, as the next of the index.
     pub(crate) fn index_again(&self, head: &EntryHead) -> Result<(), LogError> {
         let file = self.index_file(head.index)?;
-        let at = file.append(&head.index_record().encode());
-        let at = at.map(|at| file.file_from_offset() + at as u64);
-        assert_eq!(at, Some(index_offset(head.index)), "records lie behind one another");
+        append_record(&file, head);
         Ok(())
     }
+}
+
+fn append_record(file: &MappedFile, head: &EntryHead) {
+    let at = file.append(&head.index_record().encode());
+    let at = at.map(|at| file.file_from_offset() + at as u64);
+    assert_eq!(at, Some(index_offset(head.index)), "a record is where it is looked for");
 }

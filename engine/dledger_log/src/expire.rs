@@ -45,8 +45,7 @@ impl DLedgerLog {
         if removed {
             self.begin_with(begin_index, next_pos);
         }
-        self.data.remove_retired(false).await.map_err(failed())?;
-        self.index.remove_retired(false).await.map_err(failed())?;
+        self.remove_retired_settling().await?;
         Ok(removed.then_some(begin_index))
     }
 
@@ -77,6 +76,11 @@ impl DLedgerLog {
             return Ok(());
         }
         let _settling = self.settling.lock().await;
+        self.remove_retired_settling().await
+    }
+
+    /// Nobody else may settle meanwhile.
+    async fn remove_retired_settling(&self) -> Result<(), LogError> {
         for queue in [&self.data, &self.index] {
             let removed = queue.remove_retired(false).await;
             let retired = removed

@@ -50,25 +50,26 @@ impl DLedgerLog {
     /// # Errors
     /// Why a start is refused, before anything is changed: see [`LogError`]. Then what the disk says.
     pub async fn open(env: &Env, config: LogConfig) -> Result<OpenedLog, LogError> {
-        DLedgerLog::open_if(env, config, |_, _| Ok(())).await
+        let (opened, ()) = DLedgerLog::open_if(env, config, |_, _| Ok::<_, LogError>(())).await?;
+        Ok(opened)
     }
 
     /// As [`DLedgerLog::open`], unless `may_open` says no to `currterm`, and to whether there are entries: nothing is changed
-    /// then.
+    /// then. What it says otherwise is returned as well.
     ///
     /// # Errors
     /// As for `open`, and what `may_open` says.
-    pub async fn open_if<E: From<LogError>>(
+    pub async fn open_if<T, E: From<LogError>>(
         env: &Env,
         config: LogConfig,
-        may_open: impl FnOnce(Option<&StoredTerm>, bool) -> Result<(), E>,
-    ) -> Result<OpenedLog, E> {
+        may_open: impl FnOnce(Option<&StoredTerm>, bool) -> Result<T, E>,
+    ) -> Result<(OpenedLog, T), E> {
         let disk = &env.disk;
         let term = StoredTerm::load(&**disk, &config.dir)?;
         let checkpoint = Checkpoint::load(&**disk, &config.dir)?;
         let log = DLedgerLog::closed(env, config, checkpoint.unwrap_or(Checkpoint::NEW));
         let looked = log.look(checkpoint.and_then(|it| it.durable.zip(Some(it.end_index))))?;
-        may_open(term.as_ref(), !looked.ends.is_empty())?;
+        let said = may_open(term.as_ref(), !looked.ends.is_empty())?;
         log.settle_dirs().await.map_err(LogError::io("make the node's directory durable"))?;
         let end_reason = looked.walked.stop.1.clone();
         let dropped_bytes = log.recover(looked).await?;
@@ -85,7 +86,8 @@ impl DLedgerLog {
             end_reason,
             "DLedger log recovered"
         );
-        Ok(OpenedLog { log: Arc::new(log), term, committed_index, dropped_bytes, end_reason })
+        let log = Arc::new(log);
+        Ok((OpenedLog { log, term, committed_index, dropped_bytes, end_reason }, said))
     }
 
     fn closed(env: &Env, config: LogConfig, checkpoint: Checkpoint) -> Self {

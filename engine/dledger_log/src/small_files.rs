@@ -7,7 +7,7 @@
 //!
 //! Java ignores what it does not know, and drops it when it writes the file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mq_env::disk::Disk;
 use mq_env::disk::replaced_file::{Copies, Copy, load_file, read_copies, replace_file};
@@ -59,10 +59,7 @@ impl StoredTerm {
 
     /// Replaces the file durably.
     pub(crate) async fn store(&self, disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-        let path = dir.join(CURR_TERM);
-        let is_sound = |content: &[u8]| Self::parse(content).is_ok();
-        let stored = replace_file(disk, &path, is_sound, self.text().as_bytes()).await;
-        stored.map_err(LogError::io(format!("write {}", path.display())))
+        replace(disk, &dir.join(CURR_TERM), |it| Self::parse(it).is_ok(), &self.text()).await
     }
 
     fn parse(content: &[u8]) -> Result<Self, String> {
@@ -109,7 +106,7 @@ impl Checkpoint {
 
     /// What the file in `dir` says; `None` when there was none yet.
     pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, LogError> {
-        load_file(disk, &path(dir), Self::parse).map_err(|damaged| LogError::SmallFile {
+        load_file(disk, &dir.join(CHECKPOINT), Self::parse).map_err(|damaged| LogError::SmallFile {
             file: damaged.path,
             reason: damaged.reason,
             advice: "put the file back, or move it away to have the log recovered by DLedger's rules, which may drop \
@@ -119,10 +116,7 @@ impl Checkpoint {
 
     /// Replaces the file durably.
     pub(crate) async fn store(&self, disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-        let path = path(dir);
-        let is_sound = |content: &[u8]| Self::parse(content).is_ok();
-        let stored = replace_file(disk, &path, is_sound, self.text().as_bytes()).await;
-        stored.map_err(LogError::io(format!("write {}", path.display())))
+        replace(disk, &dir.join(CHECKPOINT), |it| Self::parse(it).is_ok(), &self.text()).await
     }
 
     fn parse(content: &[u8]) -> Result<Self, String> {
@@ -147,8 +141,14 @@ impl Checkpoint {
     }
 }
 
-fn path(dir: &Path) -> PathBuf {
-    dir.join(CHECKPOINT)
+async fn replace(
+    disk: &dyn Disk,
+    path: &Path,
+    is_sound: impl Fn(&[u8]) -> bool + Send,
+    text: &str,
+) -> Result<(), LogError> {
+    let replaced = replace_file(disk, path, is_sound, text.as_bytes()).await;
+    replaced.map_err(LogError::io(format!("write {}", path.display())))
 }
 
 fn number(properties: &PropertiesFile, key: &str) -> Result<Option<i64>, String> {

@@ -111,10 +111,10 @@ impl DLedgerNode {
         let members = Members::of(&config);
         let port = port_of(members.addr_of(members.self_id))?;
         let may_open = |term: Option<&StoredTerm>, has_entries| {
-            hard_state_of(&config, &members, term, has_entries).map(|_| ())
+            hard_state_of(&config, &members, term, has_entries)
         };
-        let opened = DLedgerLog::open_if(&env, config.log.clone(), may_open).await?;
-        let core = core_of(&env, &mut config, &members, &opened).await?;
+        let (opened, hard_state) = DLedgerLog::open_if(&env, config.log.clone(), may_open).await?;
+        let core = core_of(&env, &mut config, hard_state, &opened).await?;
         let OpenedLog { log, committed_index, .. } = opened;
         let pos = if committed_index < log.begin_index() {
             log.begin_pos()
@@ -252,11 +252,9 @@ fn port_of(addr: &str) -> Result<u16, NodeError> {
 async fn core_of(
     env: &Env,
     config: &mut NodeConfig,
-    members: &Members,
+    hard_state: HardState,
     opened: &OpenedLog,
 ) -> Result<DLedgerCore, NodeError> {
-    let has_entries = !opened.log.is_empty();
-    let hard_state = hard_state_of(config, members, opened.term.as_ref(), has_entries)?;
     if opened.term.is_none() && hard_state.is_blank {
         // Should it be started again before it has caught up, it is still the same.
         let blank = StoredTerm { is_blank: true, ..StoredTerm::default() };

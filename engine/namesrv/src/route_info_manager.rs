@@ -67,6 +67,13 @@ struct BrokerLiveInfo {
     has_lost_topic: bool,
 }
 
+impl BrokerLiveInfo {
+    /// Whether tables of that version are entered anew.
+    fn differs_from(&self, data_version: DataVersion) -> bool {
+        self.has_lost_topic || self.data_version != data_version
+    }
+}
+
 impl RouteInfoManager {
     /// Empty tables that grow up to `limits`.
     #[must_use]
@@ -156,7 +163,7 @@ impl RouteInfoManager {
         now: Instant,
     ) -> (bool, Option<DataVersion>) {
         let Some(live) = self.broker_live_table.get_mut(broker_addr) else { return (true, None) };
-        let changed = live.has_lost_topic || live.data_version != data_version;
+        let changed = live.differs_from(data_version);
         if !changed {
             live.last_update = now;
         }
@@ -361,7 +368,7 @@ impl RouteInfoManager {
 
     fn is_changed(&self, broker_addr: &str, data_version: DataVersion) -> bool {
         let live = self.broker_live_table.get(broker_addr);
-        live.is_none_or(|live| live.has_lost_topic || live.data_version != data_version)
+        live.is_none_or(|live| live.differs_from(data_version))
     }
 
     fn put_queue_data(&mut self, broker_name: &str, topic: &TopicConfig) {

@@ -170,14 +170,7 @@ impl ReputMessageService {
     /// When an index file cannot be created.
     pub(crate) async fn index_up_to(&self, end: u64) -> io::Result<()> {
         let from = self.index.indexed_to().max(self.log.min_offset());
-        let mut progress = DispatchProgress { reput_from_offset: from, store_timestamp_ms: 0 };
-        let mut add = |record: &RecordView<'_>, at| {
-            self.index.put_record(record, at).map(ControlFlow::Continue)
-        };
-        while self.walk_on(&mut progress, end, &mut add)? {
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        self.walk_range(from..end, |record, at| self.index.put_record(record, at)).await
     }
 
     /// Has `table` go on behind the records that are not dispatched yet.
@@ -206,18 +199,26 @@ impl ReputMessageService {
         range: Range<u64>,
         table: &mut TopicQueueTable,
     ) -> io::Result<()> {
+        let count = |record: &RecordView<'_>, _| {
+            count_record(record, table);
+            Ok(())
+        };
+        self.walk_range(range, count).await
+    }
+
+    /// Shows the records of a range; others get their turns meanwhile.
+    async fn walk_range(
+        &self,
+        range: Range<u64>,
+        mut visit: impl FnMut(&RecordView<'_>, u64) -> io::Result<()> + Send,
+    ) -> io::Result<()> {
         let mut progress =
             DispatchProgress { reput_from_offset: range.start, store_timestamp_ms: 0 };
-        loop {
-            let mut count = |record: &RecordView<'_>, _| {
-                count_record(record, table);
-                Ok(ControlFlow::Continue(()))
-            };
-            if !self.walk_on(&mut progress, range.end, &mut count)? {
-                return Ok(());
-            }
+        let mut visit = |record: &RecordView<'_>, at| visit(record, at).map(ControlFlow::Continue);
+        while self.walk_on(&mut progress, range.end, &mut visit)? {
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     /// Dispatches what there is now.

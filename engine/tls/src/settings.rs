@@ -60,7 +60,7 @@ pub struct TlsSettings {
     pub server: Option<KeyPair>,
     /// `tls.server.need.client.auth`.
     pub client_auth: ClientAuth,
-    /// `tls.server.trustCertPath`: roots of clients, or their certificates.
+    /// `tls.server.trustCertPath`: roots of clients.
     pub server_trust: Option<PathBuf>,
     /// `tls.enable`, `useTLS`: connections to others are encrypted. As in 4.9 those of a server that enforces are.
     pub client_enable: bool,
@@ -301,14 +301,12 @@ impl Lines {
     /// Who asks for certificates holds them against something: 4.9 does so with `tls.server.authClient` alone.
     fn client_auth(&self) -> Result<ClientAuth, TlsError> {
         let asks = self.get("tls.server.need.client.auth");
-        let auth = match asks.map(Line::value) {
-            None | Some("none") => ClientAuth::None,
-            Some("optional") => ClientAuth::Optional,
-            Some("require") => ClientAuth::Require,
-            Some(_) => {
-                let refused =
-                    asks.map(|it| it.refused("is no way to ask; allowed: none, optional, require"));
-                return Err(refused.expect("there is a value"));
+        let auth = match asks.map(|line| (line, line.value())) {
+            None | Some((_, "none")) => ClientAuth::None,
+            Some((_, "optional")) => ClientAuth::Optional,
+            Some((_, "require")) => ClientAuth::Require,
+            Some((line, _)) => {
+                return Err(line.refused("is no way to ask; allowed: none, optional, require"));
             }
         };
         let checks = self.truth("tls.server.authClient")?.unwrap_or(false);
@@ -333,23 +331,16 @@ impl Lines {
     }
 
     fn client_trust(&self) -> Result<Option<PathBuf>, TlsError> {
-        let trust = self.path("tls.client.trustCertPath");
-        match (self.truth("tls.client.authServer")?.unwrap_or(false), &trust) {
-            (true, None) => {
-                let line = self.get("tls.client.authServer");
-                let refused = line.map(|line| {
-                    line.refused("needs tls.client.trustCertPath: certificates of the machine are not looked for")
-                });
-                Err(refused.expect("it is true"))
+        let checks = self.truth("tls.client.authServer")?.unwrap_or(false);
+        let asks = self.get("tls.client.authServer").filter(|_| checks);
+        match (asks, self.get("tls.client.trustCertPath")) {
+            (Some(line), None) => Err(line.refused(
+                "needs tls.client.trustCertPath: certificates of the machine are not looked for",
+            )),
+            (None, Some(line)) => {
+                Err(line.refused("has no effect: set tls.client.authServer=true as well"))
             }
-            (false, Some(_)) => {
-                let line = self.get("tls.client.trustCertPath");
-                let refused = line.map(|line| {
-                    line.refused("has no effect: set tls.client.authServer=true as well")
-                });
-                Err(refused.expect("it has a value"))
-            }
-            _ => Ok(trust),
+            (_, trust) => Ok(trust.map(|line| PathBuf::from(line.value()))),
         }
     }
 }

@@ -331,6 +331,12 @@ impl History {
         self.deliveries.iter().filter(|it| !self.cut_short.contains(&it.ordinal))
     }
 
+    /// The deliveries whose listeners ended well.
+    pub fn consumed(&self) -> impl Iterator<Item = &Delivery> {
+        let failed: BTreeSet<u64> = self.given_back.iter().map(|it| it.delivered).collect();
+        self.ended().filter(move |it| !failed.contains(&it.ordinal))
+    }
+
     /// Adds to [`group_offsets`](History::group_offsets).
     pub fn note_group_offset(&mut self, place: GroupQueue, offset: GroupOffset) {
         let offsets = self.group_offsets.entry(place).or_default();

@@ -17,12 +17,12 @@ use mq_protocol::header::offset::{
     SearchOffsetRequestHeader,
 };
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_protocol::topic_validator::{is_legal_group, validate_topic};
+use mq_protocol::topic_validator::is_legal_group;
 use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
 use super::consume_stats::get_consume_stats;
-use super::{NOT_FROM_SLAVE, created_by_java, deletion};
+use super::{check_master, check_topic_changes, created_by_java, deletion};
 use crate::context::BrokerContext;
 use crate::registration;
 
@@ -38,14 +38,7 @@ impl AdminBrokerProcessor {
 
     fn create_topic(&self, header: &CreateTopicRequestHeader) -> ProcessResult {
         let context = Arc::clone(&self.context);
-        if context.is_slave() {
-            return Err(ProcessError::system(NOT_FROM_SLAVE));
-        }
-        validate_topic(&header.topic).map_err(ProcessError::system)?;
-        if context.topics.is_system_topic(&header.topic) {
-            let remark = format!("The topic[{}] is conflict with system topic.", header.topic);
-            return Err(ProcessError::system(remark));
-        }
+        check_topic_changes(&context, &header.topic)?;
         let filter_type = &header.topic_filter_type;
         let topic_filter_type = TopicFilterType::from_name(filter_type)
             .ok_or_else(|| ProcessError::system(format!("no TopicFilterType {filter_type}")))?;
@@ -68,9 +61,7 @@ impl AdminBrokerProcessor {
 
     fn update_group(&self, request: &RemotingCommand) -> ProcessResult {
         let context = Arc::clone(&self.context);
-        if context.is_slave() {
-            return Err(ProcessError::system(NOT_FROM_SLAVE));
-        }
+        check_master(&context)?;
         let config: SubscriptionGroupConfig = from_slice(&request.body)
             .map_err(|error| ProcessError::system(format!("the group cannot be read: {error}")))?;
         if !is_legal_group(&config.group_name) {

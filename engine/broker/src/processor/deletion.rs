@@ -15,12 +15,11 @@ use mq_protocol::codes::ResponseCode;
 use mq_protocol::header::admin::DeleteSubscriptionGroupRequestHeader;
 use mq_protocol::header::namesrv::DeleteTopicRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_protocol::topic_validator::validate_topic;
 use mq_remoting::{ProcessError, ProcessOutcome, ProcessResult};
 use mq_store::PutMessageStatus;
 
-use super::NOT_FROM_SLAVE;
 use super::send_result::service_not_available;
+use super::{check_master, check_topic_changes};
 use crate::context::BrokerContext;
 
 /// Answers 215.
@@ -28,14 +27,7 @@ pub(super) fn delete_topic(
     context: &Arc<BrokerContext>,
     header: DeleteTopicRequestHeader,
 ) -> ProcessResult {
-    if context.is_slave() {
-        return Err(ProcessError::system(NOT_FROM_SLAVE));
-    }
-    validate_topic(&header.topic).map_err(ProcessError::system)?;
-    if context.topics.is_system_topic(&header.topic) {
-        let remark = format!("The topic[{}] is conflict with system topic.", header.topic);
-        return Err(ProcessError::system(remark));
-    }
+    check_topic_changes(context, &header.topic)?;
     let (context, topic) = (Arc::clone(context), header.topic);
     Ok(ProcessOutcome::later(async move {
         delete_topic_of(&context, &topic).await?;
@@ -80,9 +72,7 @@ pub(super) fn delete_group(
     context: &Arc<BrokerContext>,
     header: DeleteSubscriptionGroupRequestHeader,
 ) -> ProcessResult {
-    if context.is_slave() {
-        return Err(ProcessError::system(NOT_FROM_SLAVE));
-    }
+    check_master(context)?;
     let context = Arc::clone(context);
     Ok(ProcessOutcome::later(async move {
         context.groups.delete_group_config(&header.group_name).await?;

@@ -92,7 +92,8 @@ impl Limits {
     ) -> Vec<String> {
         let mut added = Vec::new();
         for (topic, nums) in queues {
-            let config = match table.topics.get(topic) {
+            let present = table.topics.get(topic);
+            let config = match present {
                 Some(present) => TopicConfig {
                     read_queue_nums: present.read_queue_nums.max(*nums),
                     write_queue_nums: present.write_queue_nums.max(*nums),
@@ -100,7 +101,7 @@ impl Limits {
                 },
                 None => TopicConfig::new(topic, *nums, PermName::READ_WRITE),
             };
-            let changes = table.topics.get(topic).is_none_or(|present| **present != config);
+            let changes = present.is_none_or(|present| **present != config);
             // A table that is full, or a directory that is no topic, is no reason not to start.
             if changes && self.check(table, &config).is_ok() {
                 table.put(config);

@@ -1,10 +1,6 @@
 //! `mqbroker`: the broker as a program.
-//!
-//! Exit codes: 0 stopped in order, 1 the machine does not let it run (a store that is damaged or in use,
-//! a port that is taken), 64 bad input, 70 a fault of its own. What ends it is one sentence on standard
-//! error.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +9,7 @@ use mq_broker::config::{BrokerConfig, ConfigFinding, ConfigFindingKind, LocalDef
 use mq_broker::{BrokerController, BrokerError};
 use mq_env::Env;
 use mq_protocol::properties_file::PropertiesFile;
+use mq_servers::{Failure, StopSignals, arguments, exit_code, log_to_stderr};
 use mq_store::StoreError;
 use mq_store::config::StoreConfig;
 use mq_tls::TlsSettings;
@@ -38,41 +35,14 @@ struct Args {
     print_important: bool,
 }
 
-/// Why the program ends, in a sentence.
-struct Failure {
-    code: u8,
-    sentence: String,
-}
-
-impl Failure {
-    const MACHINE: u8 = 1;
-    const INPUT: u8 = 64;
-    const OWN_FAULT: u8 = 70;
-
-    fn new(code: u8, sentence: impl Into<String>) -> Self {
-        Failure { code, sentence: sentence.into() }
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args: Args = match arguments() {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are no errors. Nobody is left to hear of a closed pipe.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Failure::INPUT } else { 0 });
-        }
+        Err(code) => return code,
     };
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_ansi(is_terminal).with_writer(std::io::stderr).init();
-    match run(&args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, sentence }) => {
-            let _ = writeln!(std::io::stderr(), "mqbroker: {sentence}");
-            ExitCode::from(code)
-        }
-    }
+    log_to_stderr();
+    exit_code("mqbroker", run(&args).await)
 }
 
 async fn run(args: &Args) -> Result<(), Failure> {
@@ -93,10 +63,7 @@ async fn run(args: &Args) -> Result<(), Failure> {
     let broker = broker.map_err(|error| why_not_started(error, &root))?;
     let (name, addr) = (&broker.config().broker_name, broker.broker_addr());
     tracing::info!("The broker[{name}, {addr}] boot success");
-    let asked = stop_asked().await;
-    asked.map_err(|error| {
-        Failure::new(Failure::OWN_FAULT, format!("signals cannot be waited for: {error}"))
-    })?;
+    StopSignals::new()?.asked().await;
     tracing::info!("The broker[{name}, {addr}] is stopping");
     broker.shutdown().await;
     Ok(())
@@ -232,15 +199,6 @@ fn total_memory_bytes(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kilobytes << 10)
-}
-
-/// Resolves on ctrl-c and SIGTERM.
-async fn stop_asked() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    mq_env::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use mq_protocol::message_codec::{RecordCheck, RecordRules, RecordView, check_record};
 use mq_protocol::topic_deletion::is_topic_deletion;
 
-use super::{DispatchProgress, ReputMessageService};
+use super::ReputMessageService;
 use crate::sync::lock;
 
 /// So many names of deleted topics are remembered.
@@ -151,19 +151,18 @@ impl ReputMessageService {
         self.queues.remove_topic(topic).await
     }
 
-    /// Whether what is dispatched of the log from `phy_offset` on deleted a topic.
+    /// Whether what is dispatched of the log from `phy_offset` on deleted a topic. Nobody may mark meanwhile, so that
+    /// no other deletion is carried out.
     ///
     /// # Errors
     /// None that a walk without writing could meet.
-    pub(crate) fn has_carried_out(&self, phy_offset: u64) -> io::Result<bool> {
-        let end = self.progress().reput_from_offset;
-        let from = DispatchProgress { reput_from_offset: phy_offset, store_timestamp_ms: 0 };
-        let (mut progress, mut found) = (from, false);
-        let mut look = |record: &RecordView<'_>, _| {
+    pub(crate) async fn has_carried_out(&self, phy_offset: u64) -> io::Result<bool> {
+        let mut found = false;
+        let look = |record: &RecordView<'_>, _| {
             found |= is_topic_deletion(record);
-            Ok(std::ops::ControlFlow::Continue(()))
+            Ok(())
         };
-        while self.walk_on(&mut progress, end, &mut look)? {}
+        self.walk_range(phy_offset..self.progress().reput_from_offset, look).await?;
         Ok(found)
     }
 }

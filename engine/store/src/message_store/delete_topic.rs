@@ -19,7 +19,6 @@ use crate::dispatch::TopicDeletedListener;
 use crate::message_inner::MessageInner;
 use crate::plant::Plant;
 use crate::put_result::PutMessageStatus;
-use crate::record::EncodedRecords;
 
 /// A disk that does not come to it within this time is given up on.
 const CARRIED_OUT_WITHIN: Duration = Duration::from_secs(30);
@@ -97,14 +96,6 @@ impl MessageStore {
             prepared_transaction_offset: 0,
             wait_store_ok: true,
         };
-        let appended = self.check_store().and_then(|role| {
-            check_topic(topic)?;
-            EncodedRecords::with_reused(|records| {
-                records.encode(&message).map_err(|_| PutMessageStatus::MessageIllegal)?;
-                self.log.append(&message, records)
-            })
-            .map(|appended| (appended, role))
-        });
-        self.answer(true, appended)
+        self.put_record(&message, || check_topic(topic))
     }
 }

@@ -62,34 +62,49 @@ impl MessageStore {
     /// As [`MessageStore::put_message`], but under the message's own topic whatever its delay level: for
     /// a delayed message that is due.
     pub fn put_due_message(&self, message: &MessageInner) -> PutFuture {
-        let appended = self.check_store().and_then(|role| {
-            check_message(self, message)?;
-            EncodedRecords::with_reused(|records| {
-                records.encode(message).map_err(|_| PutMessageStatus::MessageIllegal)?;
-                self.log.append(message, records)
-            })
-            .map(|appended| (appended, role))
-        });
-        self.answer(message.wait_store_ok, appended)
+        self.put_record(message, || check_message(self, message))
     }
 
     /// Stores a batch: its body holds the messages, which become one record each, behind one
     /// another and all or none (RocketMQ 4.9 `asyncPutMessages`).
     pub fn put_messages(&self, batch: &MessageInner) -> PutFuture {
-        let appended = self.check_store().and_then(|role| {
+        self.put_records(batch, |records| {
             check_batch(self, batch)?;
-            EncodedRecords::with_reused(|records| {
-                self.encode_batch(batch, records)?;
-                self.log.append(batch, records)
-            })
-            .map(|appended| (appended, role))
+            self.encode_batch(batch, records)
+        })
+    }
+
+    /// Stores what is one record, if the store takes puts and `check` has nothing against it.
+    pub(super) fn put_record(
+        &self,
+        message: &MessageInner,
+        check: impl FnOnce() -> Result<(), PutMessageStatus>,
+    ) -> PutFuture {
+        self.put_records(message, |records| {
+            check()?;
+            records.encode(message).map_err(|_| PutMessageStatus::MessageIllegal)
+        })
+    }
+
+    /// Stores the records that `encode` makes of a message, if the store takes puts.
+    fn put_records(
+        &self,
+        message: &MessageInner,
+        encode: impl FnOnce(&mut EncodedRecords) -> Result<(), PutMessageStatus>,
+    ) -> PutFuture {
+        let appended = self.check_store().and_then(|role| {
+            let appended = EncodedRecords::with_reused(|records| {
+                encode(records)?;
+                self.log.append(message, records)
+            })?;
+            Ok((appended, role))
         });
-        self.answer(batch.wait_store_ok, appended)
+        self.answer(message.wait_store_ok, appended)
     }
 
     /// Whether the store takes puts at the moment, and as what: the answer keeps what was in force when
     /// the put came, whatever the store becomes meanwhile.
-    pub(super) fn check_store(&self) -> Result<BrokerRole, PutMessageStatus> {
+    fn check_store(&self) -> Result<BrokerRole, PutMessageStatus> {
         let role = self.role.get();
         if role == BrokerRole::Slave || !self.flags.is_writeable() {
             return Err(PutMessageStatus::ServiceNotAvailable);
@@ -132,7 +147,7 @@ impl MessageStore {
     }
 
     /// Registers the waits of a stored message and combines their outcomes.
-    pub(super) fn answer(
+    fn answer(
         &self,
         wait: bool,
         appended: Result<(AppendMessageResult, BrokerRole), PutMessageStatus>,

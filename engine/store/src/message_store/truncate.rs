@@ -64,7 +64,7 @@ impl MessageStore {
         }
         let _flushing_queues = self.queues.lock_flushing().await;
         let _flushing_index = self.index.lock_flushing().await;
-        let walked = self.dispatcher.has_carried_out(phy_offset);
+        let walked = self.dispatcher.has_carried_out(phy_offset).await;
         let revives = walked.map_err(StoreError::io("look for topics that were deleted"))?;
         if revives {
             let forgotten = self.marks.durable.forget_logics_above(min_offset).await;

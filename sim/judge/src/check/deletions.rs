@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Checker, Violation};
-use crate::history::{Delivery, History, Outcome, TopicDeletion};
+use crate::history::{Delivery, History, TopicDeletion};
 
 /// A place in the present log of a broker group where a topic was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,15 +104,13 @@ fn came_again(history: &History, facts: &Facts, order: &TopicDeletion) -> Vec<Vi
         return Vec::new();
     }
     // Where no log says so, it is known of what had been acknowledged before.
-    let lay_there: BTreeMap<u32, u64> = history
-        .sends
-        .iter()
-        .filter(|send| send.outcome == Outcome::Acked && send.ended_us < order.at_us)
-        .filter_map(|send| Some((send.number, send.place.as_ref()?.phy_offset)))
-        .collect();
+    let known = match record {
+        Some(_) => BTreeMap::new(),
+        None => lay_there(history, order),
+    };
     let is_deleted = |it: &&Delivery| match record {
         Some(record) => it.phy_offset < record.phy_offset,
-        None => it.number.is_some_and(|number| lay_there.get(&number) == Some(&it.phy_offset)),
+        None => it.number.is_some_and(|number| known.get(&number) == Some(&it.phy_offset)),
     };
     let queues = history.read_back.iter();
     let queues = queues.filter(|(it, _)| it.group == order.group && it.topic == order.topic);
@@ -131,6 +129,12 @@ fn came_again(history: &History, facts: &Facts, order: &TopicDeletion) -> Vec<Vi
         Some(first.number.map_or(found.clone(), |number| found.of(number)))
     });
     first.collect()
+}
+
+/// The places of messages that were acknowledged before a deletion was asked for.
+fn lay_there(history: &History, order: &TopicDeletion) -> BTreeMap<u32, u64> {
+    let before = history.acked().filter(|send| send.ended_us < order.at_us);
+    before.filter_map(|send| Some((send.number, send.place.as_ref()?.phy_offset))).collect()
 }
 
 #[cfg(test)]

@@ -28,12 +28,10 @@ fn again(history: &History) -> Vec<Violation> {
 
 /// Messages that the kit kept away, although nothing had come of them: to brokers they are consumed.
 fn missing(history: &History) -> Vec<Violation> {
-    let failed: BTreeSet<u64> = history.given_back.iter().map(|it| it.delivered).collect();
-    let consumed = history.ended().filter(|it| {
-        history.behind_kit.contains(&it.consumer_group) && !failed.contains(&it.ordinal)
-    });
+    let behind_kit =
+        history.consumed().filter(|it| history.behind_kit.contains(&it.consumer_group));
     let mut told: BTreeSet<(&str, u32)> = BTreeSet::new();
-    let without = consumed.filter(|it| {
+    let without = behind_kit.filter(|it| {
         let Some(number) = it.number else { return false };
         let effect = (Arc::clone(&it.consumer_group), number);
         !history.effects.contains_key(&effect) && told.insert((&it.consumer_group, number))

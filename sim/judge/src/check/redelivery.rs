@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::bound::Promise;
 use super::{Checker, Violation};
-use crate::history::{GivenBack, History};
+use crate::history::{Delivery, GivenBack, History};
 
 /// A message that a group gave back and never got again, and what is known of it.
 #[derive(Clone, Debug)]
@@ -51,22 +51,25 @@ pub fn awaited(history: &History) -> Vec<&GivenBack> {
     for given in &history.given_back {
         last.insert((&given.consumer_group, given.number), given);
     }
-    let failed: BTreeSet<u64> = history.given_back.iter().map(|it| it.delivered).collect();
-    let is_consumed =
-        |ordinal: u64| !failed.contains(&ordinal) && !history.cut_short.contains(&ordinal);
     for delivery in &history.deliveries {
-        let Some(number) = delivery.number else { continue };
-        let place = (&*delivery.consumer_group, number);
-        let is_later = |given: &&GivenBack| given.ordinal < delivery.ordinal;
-        if last.get(&place).is_some_and(|it| is_later(it) || is_consumed(delivery.ordinal)) {
+        let Some(place) = place_of(delivery) else { continue };
+        if last.get(&place).is_some_and(|it| it.ordinal < delivery.ordinal) {
             last.remove(&place);
         }
+    }
+    for place in history.consumed().filter_map(place_of) {
+        last.remove(&place);
     }
     let dead = dead_letters(history);
     let is_dead = |it: &&GivenBack| {
         dead.get(&*it.consumer_group).is_some_and(|dead| dead.contains(&it.number))
     };
     last.into_values().filter(|it| !is_dead(it)).collect()
+}
+
+/// What was delivered to which group.
+fn place_of(delivery: &Delivery) -> Option<(&str, u32)> {
+    Some((&delivery.consumer_group, delivery.number?))
 }
 
 /// The dead letters that the fresh group found, by consumer group.

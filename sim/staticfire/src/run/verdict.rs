@@ -26,6 +26,7 @@ use super::{GroupStory, RunOutcome, Story, Told};
 use crate::plan::{Action, Plan};
 use crate::run::cluster::Cluster;
 use crate::run::report::{Finding, RunReport, SCHEMA_VERSION, Verdict};
+use deleted::Deleted;
 pub(super) use deleted::DeletedInLog;
 
 /// Judges a run.
@@ -56,8 +57,10 @@ pub(super) fn judge(
             let excuses = facts::excuses(&story, trace);
             let delivered = facts::Delivered::of(&story, &excuses);
             for group in &story.groups {
+                let deletions = deleted::facts(&story, group, trace);
+                let away = Deleted::of(&story, group, &deletions);
                 let acked =
-                    facts::acked_messages(&story, group, &delivered, &rotten, &again, trace);
+                    facts::acked_messages(&story, group, &delivered, &rotten, &again, &away);
                 let judged = acked_durable::check(&acked_durable::Facts {
                     acked: &acked,
                     promise: plan.check.promise,
@@ -77,7 +80,6 @@ pub(super) fn judge(
                 };
                 not_owed.extend(numbers(|it| !it.owed));
                 deleted.extend(numbers(|it| it.deleted));
-                let deletions = deleted::facts(&story, group, trace);
                 violations.extend(deletions::check(&story.history, &deletions));
             }
             let (given_back, waiting) =

@@ -54,8 +54,7 @@ pub(super) struct Deleted<'a> {
 }
 
 impl<'a> Deleted<'a> {
-    pub(super) fn of(story: &Story, group: &'a GroupStory, trace: &Trace) -> Self {
-        let facts = facts(story, group, trace);
+    pub(super) fn of(story: &Story, group: &'a GroupStory, facts: &Facts) -> Self {
         let lawful = facts.lawful(&story.history).into_iter();
         let places: Vec<(Name, u64)> =
             lawful.map(|it| (Name::clone(&it.topic), it.phy_offset)).collect();

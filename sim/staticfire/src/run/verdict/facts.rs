@@ -176,10 +176,9 @@ pub(super) fn acked_messages(
     delivered: &Delivered,
     rotten: &RottenRecords,
     appended_again: &BTreeSet<&str>,
-    trace: &Trace,
+    deleted: &Deleted<'_>,
 ) -> Vec<AckedMessage> {
     let history = &story.history;
-    let deleted = Deleted::of(story, group, trace);
     let here = |name: &str| name == group.name;
     let queues =
         history.read_back.iter().filter(|(queue, _)| here(&queue.group) && queue.is_of_topic());

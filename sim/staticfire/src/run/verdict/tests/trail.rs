@@ -1,10 +1,10 @@
 //! What is said of a message that did not come: every word of it is a fact of the history.
 
 use staticfire_judge::history::{GroupOffset, LocalTransaction, OffsetStep, PullOffset};
+use staticfire_world::trace::Name;
 
 use super::super::trail;
 use super::*;
-use staticfire_world::trace::Name;
 
 /// How the group came past offset 1 of queue 0.
 fn past(doctor: impl FnOnce(&mut History)) -> String {
