@@ -8,6 +8,9 @@
 //! 2. Then it follows, and is refilled. It votes again once its log equals its leader's, durably, up to where the leader
 //!    has said since that its log ends: whatever it had acknowledged is below. The term of that leader counts as voted in.
 //!
+//! Where every other one says that it has never seen a term, no leader was ever chosen: nobody counts on anything, and the
+//! group is a new one. So whoever finds its disk empty may start as blank, and a new group begins once all are there.
+//!
 //! Within the failures that a group survives this waits for nobody in vain: with another member gone for good,
 //! too few remember. An operator who knows better starts it as not blank.
 //!
@@ -24,15 +27,18 @@ use crate::types::{LedgerIndex, NodeId, Term};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Blank {
     heard: BTreeSet<NodeId>,
+    /// Somebody knows of a term.
+    is_group_old: bool,
     /// How far its log must reach, by the leader of that term.
     target: Option<(Term, LedgerIndex)>,
 }
 
 impl DLedgerCore {
     /// Enters that a member told its term.
-    pub(crate) fn hear_term_of(&mut self, from: NodeId) {
+    pub(crate) fn hear_term_of(&mut self, from: NodeId, term: Term) {
         if let Some(blank) = &mut self.blank {
             blank.heard.insert(from);
+            blank.is_group_old |= term > 0;
         }
     }
 
@@ -71,6 +77,14 @@ impl DLedgerCore {
 
     /// Takes part again once it may.
     pub(crate) fn end_blankness(&mut self) {
+        let is_old = self.blank.as_ref().is_none_or(|blank| blank.is_group_old);
+        if !is_old && self.hard.term == 0 && !self.has_forgotten_its_term() {
+            assert!(self.log.is_empty(), "entries are of a term");
+            self.hard.is_blank = false;
+            self.blank = None;
+            self.persist();
+            return;
+        }
         let Some((term, index)) = self.blank.as_ref().and_then(|blank| blank.target) else {
             return;
         };

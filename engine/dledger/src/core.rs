@@ -194,7 +194,7 @@ impl DLedgerCore {
             return;
         }
         if message.is_of_its_term() {
-            self.hear_term_of(from);
+            self.hear_term_of(from, message.term);
             if message.term > self.hard.term && !self.learn_term(&message) {
                 return;
             }

@@ -90,7 +90,7 @@ impl DLedgerLog {
         let index = ends.end_index + 1;
         self.check_size(index, size)?;
         let place = self.next_place(&ends, size);
-        let pos = self.pos_of(&ends, &place);
+        let pos = self.next_pos(&ends, size);
         if body.len() >= PHY_OFFSET_POSITION + 8 {
             patch_phy_offset(body, pos as i64 + ENTRY_HEADER_BYTES as i64);
         }
@@ -208,8 +208,9 @@ impl DLedgerLog {
         if (size + ENTRY_BLANK_BYTES) as u64 <= room { Place::Here } else { Place::NextFile }
     }
 
-    fn pos_of(&self, ends: &Ends, place: &Place) -> u64 {
-        match place {
+    /// Where an entry of that size goes.
+    pub(crate) fn next_pos(&self, ends: &Ends, size: usize) -> u64 {
+        match self.next_place(ends, size) {
             Place::Here => ends.end_pos,
             Place::NextFile => self.next_file(ends),
         }

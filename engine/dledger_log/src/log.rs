@@ -17,7 +17,7 @@ use crate::small_files::{Checkpoint, StoredTerm};
 pub struct DLedgerLog {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) config: LogConfig,
-    pub(crate) data: MappedFileQueue,
+    pub(crate) data: Arc<MappedFileQueue>,
     pub(crate) index: MappedFileQueue,
     pub(crate) ends: Mutex<Ends>,
     /// Held by whoever syncs, cuts, removes files or writes the checkpoint: what it says now.
@@ -149,6 +149,31 @@ impl DLedgerLog {
     #[must_use]
     pub fn select(&self, pos: u64, len: usize) -> Option<SelectedBuffer> {
         self.data.select(pos, len).filter(|_| pos + len as u64 <= self.end_pos())
+    }
+
+    /// The data files, for who reads messages without asking for entries. What lies in them behind the committed end may be
+    /// cut.
+    #[must_use]
+    pub fn data(&self) -> &Arc<MappedFileQueue> {
+        &self.data
+    }
+
+    /// Where the last entry ends that is known to be synced.
+    #[must_use]
+    pub fn synced_pos(&self) -> u64 {
+        let ends = *self.ends();
+        if ends.synced_index < ends.begin_index {
+            return ends.begin_pos;
+        }
+        // One that was cut meanwhile is not there any more.
+        self.end_of(ends.synced_index).unwrap_or(ends.begin_pos)
+    }
+
+    /// The physical offset that the message of the next entry will have, if its record is so long.
+    #[must_use]
+    pub fn next_phy_offset(&self, body_len: usize) -> u64 {
+        let ends = *self.ends();
+        self.next_pos(&ends, ENTRY_HEADER_BYTES + body_len) + ENTRY_HEADER_BYTES as u64
     }
 
     /// What the consensus core knows of a log.

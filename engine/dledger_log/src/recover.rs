@@ -95,7 +95,7 @@ impl DLedgerLog {
             |dir, bytes| MappedFileQueue::new(Arc::clone(&env.disk), &config.root, dir, bytes);
         DLedgerLog {
             disk: Arc::clone(&env.disk),
-            data: queue(config.data_dir.clone(), config.data_file_bytes),
+            data: Arc::new(queue(config.data_dir.clone(), config.data_file_bytes)),
             // Mostly holes: 160 MiB hold the records of five million entries.
             index: queue(config.dir.join("index"), config.index_file_bytes).with_sparse_files(),
             config,

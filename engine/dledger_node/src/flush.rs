@@ -26,6 +26,7 @@ pub(crate) async fn run(shared: Arc<Shared>, host: mpsc::Sender<Input>) {
     while !tasks.is_cancelled() {
         let log = &shared.log;
         if log.is_poisoned() {
+            shared.tell_durable();
             // The host may be gone already.
             let _ = host.send(Input::DiskFailed).await;
             return;
@@ -39,6 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>, host: mpsc::Sender<Input>) {
         }
         if told != log.synced() {
             told = log.synced();
+            shared.tell_durable();
             // Without a host nobody asks any more.
             let _ = host.send(Input::Synced(told)).await;
             if let Err(error) = log.allocate_ahead().await {

@@ -47,6 +47,15 @@ pub struct Committed {
     pub pos: u64,
 }
 
+/// How far the log survives a power loss here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// Where the last synced entry ends.
+    pub pos: u64,
+    /// Nothing more will be: a sync has failed.
+    pub is_poisoned: bool,
+}
+
 /// What the host is told.
 pub(crate) enum Input {
     /// A request of a peer, with the entries of a push, or an answer.
@@ -193,6 +202,10 @@ impl Host {
         if proposal.done.is_closed() {
             return;
         }
+        if proposal.term.is_some_and(|term| term != self.core.term()) {
+            let _ = proposal.done.send(Err(self.not_leader()));
+            return;
+        }
         let size = |body: &Vec<u8>| body.len() + ENTRY_HEADER_BYTES;
         let sizes: Vec<usize> = proposal.bodies.iter().map(size).collect();
         if self.core.role() == Role::Leader
@@ -311,10 +324,13 @@ impl Host {
             ResponseCode::LeaderTransferring => AppendError::LeaderTransferring,
             ResponseCode::LeaderPendingFull => AppendError::PendingFull,
             ResponseCode::DiskError => AppendError::DiskError,
-            _ => AppendError::NotLeader {
-                leader_id: self.shared.status.read(|status| status.leader_id.clone()),
-            },
+            _ => self.not_leader(),
         }
+    }
+
+    fn not_leader(&self) -> AppendError {
+        let leader_id = self.shared.status.read(|status| status.leader_id.clone());
+        AppendError::NotLeader { leader_id }
     }
 
     fn log(&self) -> &Arc<DLedgerLog> {

@@ -41,5 +41,6 @@ mod node;
 
 pub use config::{NodeConfig, PeerConfig, parse_peers};
 pub use error::{AppendError, NodeError};
-pub use host::{Committed, Status};
+pub use host::{Committed, Durable, Status};
 pub use node::DLedgerNode;
+pub use proposals::{OnAppend, PendingAppend};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mq_dledger::{DLedgerCore, HardState, Recovered, Role};
+use mq_dledger::{DLedgerCore, HardState, Recovered, Role, Term};
 use mq_dledger_log::{Appended, DLedgerLog, OpenedLog, StoredTerm, body_trouble};
 use mq_env::Env;
 use mq_env::net::any_addr;
@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use crate::config::NodeConfig;
 use crate::error::{AppendError, NodeError};
 use crate::flush;
-use crate::host::{Committed, Host, Input, Status};
+use crate::host::{Committed, Durable, Host, Input, Status};
 use crate::members::Members;
 use crate::no_op::no_op_body;
 use crate::peers::Peers;
-use crate::proposals::{Proposal, QueuedBytes};
+use crate::proposals::{OnAppend, PendingAppend, Proposal, QueuedBytes};
 use crate::server::processors;
 use crate::wire::PushedEntry;
 
@@ -51,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<DLedgerLog>,
     pub(crate) status: Watched<Status>,
     pub(crate) committed: Watched<Committed>,
+    pub(crate) durable: Watched<Durable>,
     /// What a checkpoint may keep.
     pub(crate) durable_committed: AtomicI64,
     pub(crate) checkpoint_wanted: Notify,
@@ -70,12 +71,14 @@ impl Shared {
         QueuedBytes::enter(&self.received_bytes, bytes, self.config.max_received_bytes)
     }
 
-    /// See [`DLedgerNode::append`].
-    pub(crate) async fn append(
+    /// See [`DLedgerNode::propose`].
+    pub(crate) fn propose(
         &self,
         host: &mpsc::Sender<Input>,
         bodies: Vec<Vec<u8>>,
-    ) -> Result<Vec<Appended>, AppendError> {
+        term: Option<Term>,
+        on_append: Option<OnAppend>,
+    ) -> Result<PendingAppend, AppendError> {
         if bodies.is_empty() {
             return Err(AppendError::Illegal("no entry is no proposal".to_owned()));
         }
@@ -87,17 +90,21 @@ impl Shared {
         let queued = QueuedBytes::enter(&self.queued_bytes, bytes, config.max_queued_bytes);
         let queued = queued.ok_or(AppendError::PendingFull)?;
         let (done, outcome) = oneshot::channel();
-        let input = Input::Propose(Proposal { bodies, done, queued });
+        let input = Input::Propose(Proposal { bodies, term, on_append, done, queued });
         host.try_send(input).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AppendError::PendingFull,
             mpsc::error::TrySendError::Closed(_) => AppendError::Ended,
         })?;
-        let wait_ms = config.max_wait_ack_time_ms;
-        match tokio::time::timeout(Duration::from_millis(wait_ms), outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(AppendError::Ended),
-            Err(_) => Err(AppendError::QuorumTimeout(wait_ms)),
-        }
+        Ok(PendingAppend { outcome, wait_ms: config.max_wait_ack_time_ms })
+    }
+
+    /// Tells who watches up to where the log is durable here.
+    pub(crate) fn tell_durable(&self) {
+        let log = &self.log;
+        // Looked at under the lock: whoever comes last tells what is so then.
+        self.durable.modify(|durable| {
+            *durable = Durable { pos: log.synced_pos(), is_poisoned: log.is_poisoned() };
+        });
     }
 }
 
@@ -121,6 +128,7 @@ impl DLedgerNode {
         } else {
             log.end_of(committed_index)?
         };
+        let durable = Durable { pos: log.synced_pos(), is_poisoned: false };
         let client = RemotingClient::new(
             env.clone(),
             RemotingClientConfig::default(),
@@ -135,6 +143,7 @@ impl DLedgerNode {
             log,
             status: Watched::new(role),
             committed: Watched::new(Committed { index: committed_index, pos }),
+            durable: Watched::new(durable),
             durable_committed: AtomicI64::new(committed_index),
             checkpoint_wanted: Notify::new(),
             refused_log: LogLimit::new(LOG_INTERVAL),
@@ -163,7 +172,21 @@ impl DLedgerNode {
     /// # Errors
     /// See [`AppendError`].
     pub async fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<Appended>, AppendError> {
-        self.shared.append(&self.host, bodies).await
+        self.shared.propose(&self.host, bodies, None, None)?.committed().await
+    }
+
+    /// As [`DLedgerNode::append`], in that term and no other. Who proposes one thing after the other has them in the log in
+    /// that order.
+    ///
+    /// # Errors
+    /// What is refused at once; see [`AppendError`].
+    pub fn propose(
+        &self,
+        term: Term,
+        bodies: Vec<Vec<u8>>,
+        on_append: OnAppend,
+    ) -> Result<PendingAppend, AppendError> {
+        self.shared.propose(&self.host, bodies, Some(term), Some(on_append))
     }
 
     /// What the node is; watched by who registers and serves by it.
@@ -176,6 +199,12 @@ impl DLedgerNode {
     #[must_use]
     pub fn committed(&self) -> &Watched<Committed> {
         &self.shared.committed
+    }
+
+    /// Up to where the log is synced here; watched by who writes down what is durable.
+    #[must_use]
+    pub fn durable(&self) -> &Watched<Durable> {
+        &self.shared.durable
     }
 
     /// The log, to read from.

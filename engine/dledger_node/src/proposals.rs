@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use mq_dledger::{LedgerIndex, ProposalId};
+use mq_dledger::{LedgerIndex, ProposalId, Term};
 use mq_dledger_log::Appended;
 use tokio::sync::oneshot;
 
@@ -13,11 +14,39 @@ use crate::error::AppendError;
 /// What a client is told in the end.
 pub(crate) type Outcome = Result<Vec<Appended>, AppendError>;
 
+/// Told of each record of a proposal, with its physical offset, right before it is written: it may fill in what is only known
+/// then. What it was told of is in the leader's log, unless that has failed.
+pub type OnAppend = Box<dyn FnMut(&mut [u8], u64) + Send + Sync>;
+
 /// Entries that are to be appended one behind the other.
 pub(crate) struct Proposal {
     pub(crate) bodies: Vec<Vec<u8>>,
+    /// In no other term.
+    pub(crate) term: Option<Term>,
+    pub(crate) on_append: Option<OnAppend>,
     pub(crate) done: oneshot::Sender<Outcome>,
     pub(crate) queued: QueuedBytes,
+}
+
+/// Entries on their way: with the node, or refused.
+pub struct PendingAppend {
+    pub(crate) outcome: oneshot::Receiver<Outcome>,
+    pub(crate) wait_ms: u64,
+}
+
+impl PendingAppend {
+    /// Waits until they are committed.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn committed(self) -> Result<Vec<Appended>, AppendError> {
+        let wait_ms = self.wait_ms;
+        match tokio::time::timeout(Duration::from_millis(wait_ms), self.outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(AppendError::Ended),
+            Err(_) => Err(AppendError::QuorumTimeout(wait_ms)),
+        }
+    }
 }
 
 /// Bytes that count as queued until this is dropped.

@@ -137,7 +137,11 @@ impl OfClients {
     fn append_later(&self, asked: DLedgerBody, request: DLedgerAppendRequest) -> ProcessOutcome {
         let (shared, host) = (Arc::clone(&self.shared), self.host.clone());
         ProcessOutcome::later(async move {
-            let appended = shared.append(&host, vec![request.body.0.to_vec()]).await;
+            let bodies = vec![request.body.0.to_vec()];
+            let appended = match shared.propose(&host, bodies, None, None) {
+                Ok(pending) => pending.committed().await,
+                Err(error) => Err(error),
+            };
             let status = shared.status.get();
             let at = appended.as_ref().ok().and_then(|appended| appended.first());
             let code =

@@ -8,13 +8,14 @@
 //! A failed sync is final: the log is *poisoned*, `flushed_offset` never moves again in this
 //! process, and the store refuses writes. `append` holds the put path, `flush`, `commit` and `allocate`
 //! the services, `expire` what removes the oldest files, `recover` the start-up with `log_bytes` and
-//! `walk`, `replica` what replication needs.
+//! `walk`, `replica` what replication needs, `consensus` a log that a DLedger group keeps.
 //!
 //! Java origin: `CommitLog` of RocketMQ 4.9.
 
 mod allocate;
 mod append;
 mod commit;
+mod consensus;
 mod expire;
 mod flush;
 pub(crate) mod log_bytes;
@@ -52,6 +53,7 @@ use commit::Transient;
 pub(crate) use allocate::AllocateMappedFileService;
 pub(crate) use append::counts_in_queue;
 pub(crate) use commit::CommitRealTimeService;
+pub use consensus::{ConsensusEnds, ConsensusLog, OnAppend};
 pub(crate) use expire::OldestFile;
 pub(crate) use flush::{FlushRealTimeService, GroupCommitService};
 pub(crate) use recover::{LookedLog, RecoveredLog};
@@ -63,7 +65,11 @@ pub struct CommitLog {
     config: Arc<StoreConfig>,
     flags: Arc<RunningFlags>,
     role: RoleWatch,
-    queue: MappedFileQueue,
+    queue: Arc<MappedFileQueue>,
+    /// Who keeps the files, if this store does not.
+    pub(crate) consensus: Option<Arc<dyn ConsensusLog>>,
+    /// Held by whoever follows it.
+    following: Mutex<()>,
     pub(crate) damage: Damage,
     pub(crate) put_side: PutSide,
     max_offset: LogEnd,
@@ -121,19 +127,24 @@ impl CommitLog {
         config: Arc<StoreConfig>,
         flags: Arc<RunningFlags>,
         role: RoleWatch,
+        consensus: Option<Arc<dyn ConsensusLog>>,
     ) -> Self {
         let flush_errors_as_done = config.upstream(UpstreamSwitch::FlushErrorCountsAsDone)
             || config.planted(Plant::SyncedOnFlushError);
-        let transient = Transient::of(&config);
-        let queue = MappedFileQueue::new(
-            Arc::clone(&env.disk),
-            &config.store_path_root_dir,
-            config.commit_log_dir(),
-            config.mapped_file_size_commit_log,
-        )
-        .with_flush_errors_as_done(flush_errors_as_done)
-        .with_transient_store_pool(transient.as_ref().map(|it| Arc::clone(&it.pool)));
-        queue.lend_buffers(role.is_master());
+        let transient = Transient::of(&config).filter(|_| consensus.is_none());
+        let own_queue = || {
+            let queue = MappedFileQueue::new(
+                Arc::clone(&env.disk),
+                &config.store_path_root_dir,
+                config.commit_log_dir(),
+                config.mapped_file_size_commit_log,
+            )
+            .with_flush_errors_as_done(flush_errors_as_done)
+            .with_transient_store_pool(transient.as_ref().map(|it| Arc::clone(&it.pool)));
+            queue.lend_buffers(role.is_master());
+            Arc::new(queue)
+        };
+        let queue = consensus.as_ref().map_or_else(own_queue, |it| Arc::clone(it.data()));
         let damaged = config.store_path_root_dir.join("damaged.json");
         CommitLog {
             damage: Damage::new(Arc::clone(&env.disk), damaged),
@@ -142,6 +153,8 @@ impl CommitLog {
             flags,
             role,
             queue,
+            consensus,
+            following: Mutex::default(),
             put_side: PutSide::default(),
             max_offset: LogEnd::default(),
             flushed_offset: LogEnd::default(),
@@ -204,7 +217,13 @@ impl CommitLog {
     /// the end, or below the start (RocketMQ 4.9 `CommitLog.getData`).
     #[must_use]
     pub fn data(&self, phy_offset: u64) -> Option<SelectedBuffer> {
-        self.queue.select_from(phy_offset)
+        let data = self.queue.select_from(phy_offset)?;
+        if !self.is_agreed() {
+            return Some(data);
+        }
+        // What is not committed may be cut.
+        let readable = self.max_offset().checked_sub(phy_offset).filter(|it| *it > 0)?;
+        Some(data.truncated(usize::try_from(readable).unwrap_or(usize::MAX)))
     }
 
     /// Damaged ranges that recovery passed over. Readers leave them out.
@@ -216,7 +235,9 @@ impl CommitLog {
     /// The `size` bytes at `phy_offset`, if they are readable and lie in one file.
     #[must_use]
     pub fn message(&self, phy_offset: u64, size: usize) -> Option<SelectedBuffer> {
-        self.queue.select(phy_offset, size)
+        let message = self.queue.select(phy_offset, size)?;
+        let is_readable = !self.is_agreed() || phy_offset + size as u64 <= self.max_offset();
+        is_readable.then_some(message)
     }
 
     /// Whether a sync failed: nothing is written any more, and the flushed end is final.
@@ -227,6 +248,7 @@ impl CommitLog {
 
     /// Whether a blank lies at `phy_offset` and reaches to the end of its file.
     pub(crate) fn is_blank(&self, phy_offset: u64) -> bool {
+        assert!(!self.is_agreed(), "entries have another blank");
         let Some(file) = self.queue.find(phy_offset) else { return false };
         let rest = file.raw(self.queue.position(phy_offset)..file.file_size());
         let found = check_record(rest, &RecordRules::upstream(false));
@@ -239,11 +261,11 @@ impl CommitLog {
         if phy_offset <= self.min_offset() || phy_offset >= self.max_offset() {
             return true;
         }
-        let is_whole = |found: RecordCheck<'_>| {
+        let is_whole = self.data(phy_offset).is_some_and(|data| {
+            let (_, found) = self.check_at(&data, phy_offset);
             matches!(found, RecordCheck::Valid(_) | RecordCheck::Blank { .. })
-        };
-        let found = self.checked(phy_offset, &RecordRules::own(phy_offset), is_whole);
-        found.unwrap_or(false) || self.damage.end_of(phy_offset).is_some()
+        });
+        is_whole || self.damage.end_of(phy_offset).is_some()
     }
 
     /// Whether the record that begins at `phy_offset`, if one does, fails its checks, and no start knows of
@@ -293,6 +315,9 @@ impl CommitLog {
     /// [`StoreError::Poisoned`] after a failed sync, [`StoreError::Flush`] for the one that fails. One
     /// that could not be attempted poisons nothing.
     pub(crate) async fn flush(&self, least_pages: usize) -> Result<(), StoreError> {
+        if let Some(consensus) = &self.consensus {
+            return self.sync_agreed(&**consensus).await;
+        }
         let _flushing = self.flushing.lock().await;
         if self.is_poisoned() {
             return Err(StoreError::Poisoned);

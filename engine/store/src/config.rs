@@ -63,6 +63,29 @@ impl BrokerRole {
     }
 }
 
+/// The group that keeps a store's log, as its file names it (`enableDLegerCommitLog`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DLedgerConfig {
+    /// `dLegerGroup`.
+    pub group: String,
+    /// `dLegerPeers`, as it is written.
+    pub peers: String,
+    /// `dLegerSelfId`.
+    pub self_id: String,
+    /// `preferredLeaderId`, several split by `;`.
+    pub preferred_leader_ids: Vec<String>,
+    /// `storePathDLedgerCommitLog`.
+    pub store_path: Option<PathBuf>,
+}
+
+impl DLedgerConfig {
+    /// The node's directory in a store.
+    #[must_use]
+    pub fn dir_name(&self) -> String {
+        format!("dledger-{}", self.self_id)
+    }
+}
+
 /// Settings of one store. Times in milliseconds, sizes in bytes, as in RocketMQ.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -78,6 +101,8 @@ pub struct StoreConfig {
     pub flush_disk_type: FlushDiskType,
     /// `brokerRole`: what a store begins as ([`crate::role::RoleWatch`]).
     pub broker_role: BrokerRole,
+    /// Set by `enableDLegerCommitLog`: the log is a consensus group's, and the role follows it.
+    pub dledger: Option<DLedgerConfig>,
     /// `flushIntervalCommitLog`.
     pub flush_interval_commit_log_ms: u64,
     /// `flushCommitLogTimed`: the real-time flush sleeps its interval and ignores wake-ups.
@@ -204,6 +229,7 @@ impl StoreConfig {
             mapped_file_size_consume_queue: 300_000 * 20,
             flush_disk_type: FlushDiskType::AsyncFlush,
             broker_role: BrokerRole::AsyncMaster,
+            dledger: None,
             flush_interval_commit_log_ms: 500,
             flush_commit_log_timed: true,
             flush_commit_log_least_pages: 4,
@@ -314,6 +340,10 @@ impl StoreConfig {
     /// The CommitLog's directory.
     #[must_use]
     pub fn commit_log_dir(&self) -> PathBuf {
+        if let Some(dledger) = &self.dledger {
+            let in_node = || self.store_path_root_dir.join(dledger.dir_name()).join("data");
+            return dledger.store_path.clone().unwrap_or_else(in_node);
+        }
         self.store_path_commit_log
             .clone()
             .unwrap_or_else(|| self.store_path_root_dir.join("commitlog"))

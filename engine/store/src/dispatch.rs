@@ -22,9 +22,7 @@ use mq_env::task::TaskGroup;
 use mq_mapped_file::SelectedBuffer;
 use mq_protocol::consume_queue_unit::ConsumeQueueUnit;
 use mq_protocol::message::{MessageConst, PropertiesView, tags_code};
-use mq_protocol::message_codec::{
-    RecordCheck, RecordError, RecordRules, RecordView, TornReason, check_record, decode_record,
-};
+use mq_protocol::message_codec::{RecordCheck, RecordError, RecordView, TornReason, decode_record};
 use mq_protocol::topic_deletion::is_topic_deletion;
 use tokio::sync::Notify;
 
@@ -316,7 +314,7 @@ impl ReputMessageService {
             let before = dispatched;
             let mut deletion = None;
             let mut dispatch = |record: &RecordView<'_>, phy_offset| {
-                deletion = Self::deletion(record, phy_offset);
+                deletion = self.deletion(record, phy_offset);
                 match deletion {
                     Some(_) => Ok(ControlFlow::Break(())),
                     None => self.dispatch_record(record, phy_offset).map(ControlFlow::Continue),
@@ -362,18 +360,17 @@ impl ReputMessageService {
         assert_eq!(data.start_offset(), progress.reput_from_offset, "records are shown in order");
         while position < data.len() && *dispatched < RECORDS_PER_TURN {
             let phy_offset = data.start_offset() + position as u64;
-            match check_record(&data[position..], &RecordRules::own(phy_offset)) {
+            let (lead, found) = self.log.check_at(&data[position..], phy_offset);
+            match found {
                 RecordCheck::Valid(record) => {
-                    assert!(
-                        record.size() > 0 && position + record.size() <= data.len(),
-                        "a whole one"
-                    );
-                    if visit(&record, phy_offset)?.is_break() {
+                    let size = lead + record.size();
+                    assert!(record.size() > 0 && position + size <= data.len(), "a whole one");
+                    if visit(&record, phy_offset + lead as u64)?.is_break() {
                         return Ok(());
                     }
-                    position += record.size();
+                    position += size;
                     progress.store_timestamp_ms = record.store_timestamp() as u64;
-                    progress.reput_from_offset = phy_offset + record.size() as u64;
+                    progress.reput_from_offset = phy_offset + size as u64;
                     *dispatched += 1;
                 }
                 RecordCheck::Blank { .. } => {
@@ -391,8 +388,8 @@ impl ReputMessageService {
                 // What lies at another place than it says was sound in everything that the walk of a
                 // start asks: it alone is left out.
                 RecordCheck::Torn(TornReason::PhyOffset(_)) => {
-                    let record = decode_record(&data[position..]);
-                    let size = record.map_or(0, |record| record.size());
+                    let record = decode_record(&data[position + lead..]);
+                    let size = record.map_or(0, |record| lead + record.size());
                     assert!(size > 0, "what is elsewhere than it says is a record");
                     tracing::error!(phy_offset, "a record elsewhere than it says is left out");
                     position += size;

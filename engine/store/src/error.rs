@@ -41,11 +41,21 @@ pub enum StoreError {
     },
     /// The directory holds the log of DLedger mode.
     #[error(
-        "{} is the log of DLedger mode, which this engine does not start; move it away only if what it \
-         holds may be lost",
+        "{} is the log of DLedger mode: start this broker with enableDLegerCommitLog=true and the dLegerSelfId of \
+         that directory, or move it away if what it holds may be lost",
         .0.display()
     )]
     Dledger(PathBuf),
+    /// The directory holds a log of its own, and DLedger mode is asked for.
+    #[error(
+        "{} is the log of a broker without DLedger, which a DLedger group cannot go on with here; move it away only if \
+         what it holds may be lost",
+        .0.display()
+    )]
+    OwnLog(PathBuf),
+    /// The group's log does not open.
+    #[error("{0}")]
+    Consensus(String),
     /// Nothing sound is left of a table.
     #[error(transparent)]
     Metadata(#[from] MetadataError),

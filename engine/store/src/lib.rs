@@ -54,7 +54,7 @@ mod sync;
 mod tick_grid;
 mod topic_queue_table;
 
-pub use commit_log::CommitLog;
+pub use commit_log::{CommitLog, ConsensusEnds, ConsensusLog, OnAppend};
 pub use consume_queue::ConsumeQueue;
 pub use consume_queue_store::ConsumeQueueStore;
 pub use damage::DamagedRange;
@@ -65,7 +65,9 @@ pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter, Properti
 pub use index_service::{IndexMark, QueryOffsetResult};
 pub use log_end::LogEndWatch;
 pub use message_inner::MessageInner;
-pub use message_store::{MessageStore, PutFuture, QueryMessageResult, WaitingPut};
+pub use message_store::{
+    MessageStore, OpenConsensusLog, PutFuture, QueryMessageResult, WaitingPut,
+};
 pub use mq_mapped_file::SelectedBuffer;
 pub use put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
 pub use recovery::{DroppedRecord, RecoveryReport};

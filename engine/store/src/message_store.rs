@@ -25,7 +25,7 @@ use mq_env::disk::FileLock;
 use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
 
-use crate::commit_log::{CommitLog, GroupCommitService};
+use crate::commit_log::{CommitLog, ConsensusLog, GroupCommitService};
 use crate::config::StoreConfig;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::dispatch::{MessageArrivingListener, ReputMessageService};
@@ -39,6 +39,10 @@ use crate::retention::CleanService;
 use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
 use crate::sync::lock;
+
+/// Opens the log of a consensus group.
+pub type OpenConsensusLog =
+    Box<dyn FnOnce() -> BoxFuture<'static, Result<Arc<dyn ConsensusLog>, StoreError>> + Send>;
 
 /// The store of one broker.
 pub struct MessageStore {
@@ -75,7 +79,24 @@ impl MessageStore {
         config: Arc<StoreConfig>,
     ) -> BoxFuture<'static, Result<Arc<Self>, StoreError>> {
         let role = RoleWatch::new(config.broker_role);
-        Box::pin(open::open(env, config, role))
+        Box::pin(open::open(env, config, role, None))
+    }
+
+    /// As [`MessageStore::open_as`], with the log of a consensus group: `open_log` opens it once the directory is
+    /// locked, and the store ends it.
+    ///
+    /// # Errors
+    /// As there, and what keeps the group's log from being opened.
+    ///
+    /// # Panics
+    /// When the settings name no group.
+    pub fn open_agreed(
+        env: Env,
+        config: Arc<StoreConfig>,
+        role: RoleWatch,
+        open_log: OpenConsensusLog,
+    ) -> BoxFuture<'static, Result<Arc<Self>, StoreError>> {
+        Box::pin(open::open(env, config, role, Some(open_log)))
     }
 
     /// As [`MessageStore::open`], for those who need to follow the role before the store is open. From
@@ -88,7 +109,7 @@ impl MessageStore {
         config: Arc<StoreConfig>,
         role: RoleWatch,
     ) -> BoxFuture<'static, Result<Arc<Self>, StoreError>> {
-        Box::pin(open::open(env, config, role))
+        Box::pin(open::open(env, config, role, None))
     }
 
     /// The settings.
@@ -202,8 +223,12 @@ impl MessageStore {
         let is_dispatched = self.dispatcher.catch_up().await.is_ok();
         self.marks.write_watermark().await;
         self.marks.flush_finally().await;
+        let is_ended = match &self.log.consensus {
+            Some(consensus) => consensus.shutdown().await,
+            None => true,
+        };
         let is_suspect = self.queues.is_suspect() || self.index.is_suspect();
-        let is_clean = is_flushed && is_dispatched && !is_suspect;
+        let is_clean = is_flushed && is_dispatched && is_ended && !is_suspect;
         if is_clean && let Err(error) = self.remove_abort_file().await {
             tracing::warn!(%error, "the abort file stays");
         }

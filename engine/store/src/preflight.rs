@@ -11,7 +11,7 @@ use mq_protocol::consume_queue_unit::CQ_STORE_UNIT_BYTES;
 
 use crate::checkpoint::CheckpointTimes;
 use crate::commit_log::RecoverFrom;
-use crate::config::StoreConfig;
+use crate::config::{DLedgerConfig, StoreConfig};
 use crate::consume_queue::sound_units;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::damage::Damage;
@@ -48,7 +48,7 @@ impl Preflight {
     /// Why a start is refused.
     pub(crate) fn look(disk: &Arc<dyn Disk>, config: &StoreConfig) -> Result<Self, StoreError> {
         let root = &config.store_path_root_dir;
-        refuse_dledger(&**disk, root)?;
+        refuse_other_log(&**disk, config)?;
         let was_aborted = disk.stat(&root.join("abort")).is_ok();
         let mark = match mark_state(&small_file(&**disk, root, "durable")?) {
             MarkState::Marked(mark) => Some(mark),
@@ -73,7 +73,10 @@ impl Preflight {
         let from = RecoverFrom::of(mark, was_aborted, || claimed, times.min_timestamp_ms());
         let known = Known { durable_end: Some(from.files_end()), is_salvage: config.salvage };
         let (dir, size) = (config.commit_log_dir(), config.mapped_file_size_commit_log);
-        let log = MappedFileQueue::new(Arc::clone(disk), root, dir, size).plan_load(known)?;
+        let log = match &config.dledger {
+            Some(_) => LoadPlan::default(),
+            None => MappedFileQueue::new(Arc::clone(disk), root, dir, size).plan_load(known)?,
+        };
         list(&**disk, &root.join("index"))?;
         Ok(Preflight { was_aborted, from, log, queues })
     }
@@ -95,9 +98,20 @@ pub(crate) fn is_dledger(name: &str) -> bool {
     name.starts_with("dledger-")
 }
 
-fn refuse_dledger(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
-    let found = list(disk, root)?.into_iter().find(|(name, is_dir)| *is_dir && is_dledger(name));
-    found.map_or(Ok(()), |(name, _)| Err(StoreError::Dledger(root.join(name))))
+/// A store has one log: that of the mode in which it is started.
+fn refuse_other_log(disk: &dyn Disk, config: &StoreConfig) -> Result<(), StoreError> {
+    let root = &config.store_path_root_dir;
+    let own = config.dledger.as_ref().map(DLedgerConfig::dir_name);
+    let is_other = |name: &str| is_dledger(name) && own.as_deref() != Some(name);
+    let found = list(disk, root)?.into_iter().find(|(name, is_dir)| *is_dir && is_other(name));
+    if let Some((name, _)) = found {
+        return Err(StoreError::Dledger(root.join(name)));
+    }
+    let dir = config.store_path_commit_log.clone().unwrap_or_else(|| root.join("commitlog"));
+    if own.is_some() && !list(disk, &dir)?.is_empty() {
+        return Err(StoreError::OwnLog(dir));
+    }
+    Ok(())
 }
 
 /// A file of one page; empty if it is missing.

@@ -254,7 +254,10 @@ impl CleanService {
     }
 
     fn is_expired(&self, file: &OldestFile) -> bool {
-        self.is_older(file, self.config.file_reserved_time_hours)
+        // DLedger keeps its files for an hour more.
+        let reserved_hours = self.config.file_reserved_time_hours;
+        let reserved_hours = reserved_hours.saturating_add(u64::from(self.log.is_agreed()));
+        self.is_older(file, reserved_hours)
             && (self.is_older(file, self.config.dead_letter_reserved_time_hours)
                 || !self.queues.begin_within(DLQ_GROUP_TOPIC_PREFIX, file.from..file.end))
     }

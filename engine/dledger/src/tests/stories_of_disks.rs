@@ -1,5 +1,6 @@
 //! A node that lost its disk: what it must not do, and how it becomes one like the others again.
 
+use super::cluster::Cluster;
 use super::invariants::Invariant;
 use super::stories::led_by;
 use super::stories_of_loss::{elect_alone, only_between};
@@ -125,5 +126,24 @@ fn a_wiped_node_believes_no_leader_before_it_has_heard_everybody() {
     cluster.pass(30_000);
     assert!(cluster.nodes.iter().all(|node| node.disk.log.bodies().contains(&body)));
     assert!(!cluster.node(B).core.is_blank());
+    cluster.assert_sound();
+}
+
+#[test]
+fn a_new_group_whose_nodes_start_as_blank_begins_once_all_are_there() {
+    let mut cluster = Cluster::three(&[]);
+    for id in [A, B, C] {
+        cluster.wipe(id);
+    }
+    for id in [A, B] {
+        cluster.start(id, -1);
+    }
+    cluster.pass(60_000);
+    assert_eq!(cluster.leader(), None, "C may know what was agreed upon");
+    cluster.start(C, -1);
+    assert!(cluster.pass_until(20_000, |it| it.leader().is_some()), "nobody knows of a term");
+    cluster.pass(20_000);
+    assert!([A, B, C].iter().all(|id| !cluster.node(*id).core.is_blank()));
+    cluster.propose(cluster.leader().expect("it leads still"));
     cluster.assert_sound();
 }

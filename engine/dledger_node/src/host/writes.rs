@@ -80,9 +80,13 @@ impl Host {
         proposal: Proposal,
         entries: &[EntryMeta],
     ) -> Result<(), LogError> {
-        let Proposal { mut bodies, done, queued } = proposal;
+        let Proposal { mut bodies, mut on_append, done, queued, .. } = proposal;
         let mut appended = Vec::with_capacity(bodies.len());
         for (body, entry) in bodies.iter_mut().zip(entries) {
+            if let Some(on_append) = &mut on_append {
+                let phy_offset = self.log().next_phy_offset(body.len());
+                on_append(body, phy_offset);
+            }
             match self.log().append_as_leader(entry.term, body) {
                 Ok(at) => appended.push(at),
                 Err(error) => {
@@ -147,6 +151,7 @@ impl Host {
             match cut {
                 // A sync that went before the cut is told for the log of then.
                 Ok(Synced { generation, index }) => {
+                    self.shared.tell_durable();
                     return self.events.push_back(Event::Synced { generation, index });
                 }
                 Err(error) if self.waits_for_room(&error).await => {}

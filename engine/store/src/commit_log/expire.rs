@@ -35,6 +35,9 @@ impl CommitLog {
     /// Takes the oldest file out of the log and removes it from the directory, durably, unless
     /// somebody reads it: then it stays there until [`CommitLog::remove_retired`].
     pub(crate) async fn delete_oldest(&self, oldest: &OldestFile) -> io::Result<Retired> {
+        if let Some(consensus) = &self.consensus {
+            return self.expire_agreed(&**consensus, oldest).await;
+        }
         let _flushing = self.lock_flushing().await;
         // A slave's log may have been cut since its marks were read.
         if oldest.end <= self.flushed_offset() && self.queue.retire_first(oldest.from) {
@@ -51,6 +54,9 @@ impl CommitLog {
 
     /// Removes such files; `force` waits for nobody.
     pub(crate) async fn remove_retired(&self, force: bool) -> io::Result<Retired> {
+        if self.is_agreed() {
+            return Ok(Retired::Pinned);
+        }
         let _flushing = self.lock_flushing().await;
         self.queue.remove_retired(force).await
     }

@@ -24,6 +24,8 @@ pub type TopicDeletedListener = Arc<dyn Fn(&str) + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Deletion {
     topic: String,
+    /// Where dispatching stands before it.
+    from: u64,
     phy_offset: u64,
     end: u64,
 }
@@ -63,9 +65,10 @@ impl ReputMessageService {
     }
 
     /// What `record` deletes.
-    pub(super) fn deletion(record: &RecordView<'_>, phy_offset: u64) -> Option<Deletion> {
+    pub(super) fn deletion(&self, record: &RecordView<'_>, phy_offset: u64) -> Option<Deletion> {
         is_topic_deletion(record).then(|| Deletion {
             topic: record.topic().into_owned(),
+            from: phy_offset - self.log.lead_bytes() as u64,
             phy_offset,
             end: phy_offset + record.size() as u64,
         })
@@ -77,7 +80,7 @@ impl ReputMessageService {
         self.synced(deletion.end).await?;
         let marking = self.marking.lock().await;
         // Cut since, and maybe there again: the next turn looks anew.
-        if self.progress().reput_from_offset != deletion.phy_offset
+        if self.progress().reput_from_offset != deletion.from
             || self.log.flushed_offset() < deletion.end
             || !self.stands(deletion)
         {
@@ -86,10 +89,7 @@ impl ReputMessageService {
         self.remove_queues_marked(&deletion.topic).await?;
         {
             let mut progress = lock(&self.progress);
-            assert_eq!(
-                progress.reput_from_offset, deletion.phy_offset,
-                "nobody moved it meanwhile"
-            );
+            assert_eq!(progress.reput_from_offset, deletion.from, "nobody moved it meanwhile");
             progress.reput_from_offset = deletion.end;
         }
         drop(marking);
@@ -125,7 +125,7 @@ impl ReputMessageService {
         let Some(data) = self.log.data(deletion.phy_offset) else { return false };
         match check_record(&data, &RecordRules::own(deletion.phy_offset)) {
             RecordCheck::Valid(record) => {
-                Self::deletion(&record, deletion.phy_offset).as_ref() == Some(deletion)
+                self.deletion(&record, deletion.phy_offset).as_ref() == Some(deletion)
             }
             _ => false,
         }

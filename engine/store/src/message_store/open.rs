@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use mq_env::Env;
 use mq_env::disk::{Disk, FileLock};
 
-use super::{MessageStore, abort_file};
+use super::{MessageStore, OpenConsensusLog, abort_file};
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{
-    AllocateMappedFileService, CommitLog, CommitRealTimeService, FlushRealTimeService,
-    GroupCommitService, LookedLog, RecoverFrom, RecoveredLog,
+    AllocateMappedFileService, CommitLog, CommitRealTimeService, ConsensusLog,
+    FlushRealTimeService, GroupCommitService, LookedLog, RecoverFrom, RecoveredLog,
 };
 use crate::config::{BrokerRole, FlushDiskType, StoreConfig};
 use crate::consume_queue_store::ConsumeQueueStore;
@@ -33,17 +33,47 @@ pub(super) async fn open(
     env: Env,
     config: Arc<StoreConfig>,
     role: RoleWatch,
+    open_log: Option<OpenConsensusLog>,
 ) -> Result<Arc<MessageStore>, StoreError> {
+    assert_eq!(
+        config.dledger.is_some(),
+        open_log.is_some(),
+        "a group's log is opened by who knows the group"
+    );
     let file_lock = lock_root(&env, &config).await?;
     let found = Preflight::look(&env.disk, &config)?;
+    let consensus = match open_log {
+        Some(open_log) => Some(open_log().await?),
+        None => None,
+    };
+    let opened = open_with(env, config, role, file_lock, &found, consensus.clone()).await;
+    if opened.is_err()
+        && let Some(consensus) = consensus
+    {
+        consensus.shutdown().await;
+    }
+    opened
+}
+
+async fn open_with(
+    env: Env,
+    config: Arc<StoreConfig>,
+    role: RoleWatch,
+    file_lock: FileLock,
+    found: &Preflight,
+    consensus: Option<Arc<dyn ConsensusLog>>,
+) -> Result<Arc<MessageStore>, StoreError> {
     let flags = Arc::new(RunningFlags::default());
-    let log = Arc::new(CommitLog::new(
+    let is_agreed = consensus.is_some();
+    let log = CommitLog::new(
         env.clone(),
         Arc::clone(&config),
         Arc::clone(&flags),
         role.clone(),
-    ));
-    let looked = log.look(&found)?;
+        consensus,
+    );
+    let log = Arc::new(log);
+    let looked = if is_agreed { None } else { Some(log.look(found)?) };
     // Whatever refuses a start has done so: from here on files change.
     let root = &config.store_path_root_dir;
     write_once(&*env.disk, &root.join("lock"), b"lock")
@@ -53,7 +83,7 @@ pub(super) async fn open(
     let (durable, _) = DurableMark::open(Arc::clone(&env.disk), &root.join("durable"))
         .map_err(StoreError::io("open the durable watermark"))?;
     let store = build(env, log, flags, role, checkpoint, durable, file_lock);
-    store.recover(&found, looked).await?;
+    store.recover(found, looked).await?;
     store.mark_running().await?;
     store.start_services();
     Ok(Arc::new(store))
@@ -138,15 +168,25 @@ fn build(
 
 impl MessageStore {
     /// Brings log, queues and marks to one state, everything of it durable or dirty.
-    async fn recover(&self, found: &Preflight, looked: LookedLog) -> Result<(), StoreError> {
+    async fn recover(
+        &self,
+        found: &Preflight,
+        looked: Option<LookedLog>,
+    ) -> Result<(), StoreError> {
         let (from, was_aborted) = (found.from, found.was_aborted);
         self.queues.load(&found.queues)?;
         assert_eq!(self.queues.all().len(), found.queues.len(), "each queue was looked at");
-        let RecoveredLog { walked_from, unsure, mut report } = self.log.recover(looked).await?;
+        let recovered = match looked {
+            Some(looked) => self.log.recover(looked).await?,
+            None => self.log.begin_agreed(),
+        };
+        let RecoveredLog { walked_from, unsure, mut report } = recovered;
         let end = self.log.max_offset();
         // Units above are not known to be durable: they are made again.
         let trusted_units = match from {
             RecoverFrom::Durable(mark) => mark.logics_end.min(end),
+            // Nothing says up to where a group's queues were complete.
+            _ if self.log.is_agreed() => 0,
             RecoverFrom::CleanJava { .. } => end,
             RecoverFrom::AbortedJava { .. } => walked_from.min(end),
         };
@@ -174,7 +214,9 @@ impl MessageStore {
         if !matches!(from, RecoverFrom::AbortedJava { .. }) {
             self.set_mark(Mark { log_end: unsure.start, ..mark }).await?;
         }
-        let synced = self.log.sync_unsure(unsure);
+        let synced = async {
+            if self.log.is_agreed() { Ok(()) } else { self.log.sync_unsure(unsure).await }
+        };
         tokio::try_join!(synced, self.make_visible(index_cut, reput_from, end))?;
         assert_eq!(self.log.flushed_offset(), end, "a start syncs what it found");
         // Where queues went, the sum of their ends is another one.
@@ -287,6 +329,23 @@ impl MessageStore {
 
     fn start_services(&self) {
         let tasks = &self.tasks;
+        if self.log.is_agreed() {
+            tasks.spawn("consensus log", Arc::clone(&self.log).run_following(tasks.clone()));
+        } else {
+            self.start_log_services();
+        }
+        tasks.spawn("reput", Arc::clone(&self.dispatcher).run(tasks.clone()));
+        tasks.spawn("watermark", Arc::clone(&self.marks).run_watermark(tasks.clone()));
+        let marks = Arc::clone(&self.marks);
+        tasks.spawn("flush-consume-queue", marks.run_flush_consume_queue(tasks.clone()));
+        tasks.spawn("clean", Arc::clone(&self.cleaner).run(tasks.clone()));
+        if self.config.message_index_enable {
+            tasks.spawn("flush-index", Arc::clone(&self.marks).run_flush_index(tasks.clone()));
+        }
+    }
+
+    fn start_log_services(&self) {
+        let tasks = &self.tasks;
         match self.config.flush_disk_type {
             FlushDiskType::SyncFlush => {
                 let service = Arc::clone(&self.group_commit);
@@ -303,14 +362,6 @@ impl MessageStore {
         }
         let allocator = AllocateMappedFileService::new(Arc::clone(&self.log));
         tasks.spawn("allocate-mapped-file", allocator.run(tasks.clone()));
-        tasks.spawn("reput", Arc::clone(&self.dispatcher).run(tasks.clone()));
-        tasks.spawn("watermark", Arc::clone(&self.marks).run_watermark(tasks.clone()));
-        let marks = Arc::clone(&self.marks);
-        tasks.spawn("flush-consume-queue", marks.run_flush_consume_queue(tasks.clone()));
-        tasks.spawn("clean", Arc::clone(&self.cleaner).run(tasks.clone()));
-        if self.config.message_index_enable {
-            tasks.spawn("flush-index", Arc::clone(&self.marks).run_flush_index(tasks.clone()));
-        }
     }
 
     /// The table as it should be, unless the plant puts back what it was when this store last

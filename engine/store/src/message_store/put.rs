@@ -31,12 +31,17 @@ pub type PutFuture = Either<Ready<PutMessageResult>, WaitingPut>;
 
 /// A stored message whose status is still to come.
 pub struct WaitingPut {
-    /// Until the status is told.
-    append: Option<AppendMessageResult>,
-    status: BoxFuture<'static, PutMessageStatus>,
-    /// The status if nobody waits for it any more.
-    given_up: PutMessageStatus,
+    outcome: BoxFuture<'static, PutMessageResult>,
+    /// The outcome if nobody waits for it any more.
+    given_up: PutMessageResult,
     probe: Probe,
+}
+
+/// What the log made of a put.
+enum Put {
+    Appended(AppendMessageResult),
+    /// Asked of the group that keeps the log.
+    Proposed(BoxFuture<'static, PutMessageResult>),
 }
 
 /// What is still to come of a stored message's status.
@@ -92,14 +97,29 @@ impl MessageStore {
         message: &MessageInner,
         encode: impl FnOnce(&mut EncodedRecords) -> Result<(), PutMessageStatus>,
     ) -> PutFuture {
-        let appended = self.check_store().and_then(|role| {
-            let appended = EncodedRecords::with_reused(|records| {
-                encode(records)?;
-                self.log.append(message, records)
-            })?;
-            Ok((appended, role))
+        let role = match self.check_store() {
+            Ok(role) => role,
+            Err(status) => return self.answer(false, Err(status)),
+        };
+        let put = EncodedRecords::with_reused(|records| {
+            encode(records)?;
+            match &self.log.consensus {
+                Some(consensus) => {
+                    Ok(Put::Proposed(self.log.propose(&**consensus, message, records)))
+                }
+                None => self.log.append(message, records).map(Put::Appended),
+            }
         });
-        self.answer(message.wait_store_ok, appended)
+        match put {
+            Ok(Put::Appended(appended)) => self.answer(message.wait_store_ok, Ok((appended, role))),
+            Ok(Put::Proposed(outcome)) => Either::Right(WaitingPut {
+                outcome,
+                // As if no quorum had come to it in time.
+                given_up: PutMessageResult::refused(PutMessageStatus::OsPageCacheBusy),
+                probe: self.env.probe.clone(),
+            }),
+            Err(status) => self.answer(false, Err(status)),
+        }
     }
 
     /// Whether the store takes puts at the moment, and as what: the answer keeps what was in force when
@@ -168,10 +188,13 @@ impl MessageStore {
             report_done(&self.env.probe, status, Some(&appended));
             return Either::Left(ready(PutMessageResult { status, append: Some(appended) }));
         }
+        let stored = |status: PutMessageStatus, appended| {
+            assert!(status.is_stored(), "what was appended is stored: {status:?}");
+            PutMessageResult { status, append: Some(appended) }
+        };
         Either::Right(WaitingPut {
-            append: Some(appended),
-            given_up: outstanding.given_up(),
-            status: Box::pin(outstanding.status()),
+            given_up: stored(outstanding.given_up(), appended.clone()),
+            outcome: Box::pin(async move { stored(outstanding.status().await, appended) }),
             probe: self.env.probe.clone(),
         })
     }
@@ -200,16 +223,9 @@ impl MessageStore {
 impl WaitingPut {
     /// Waits no longer: as if the time had been over. The message stays stored.
     #[must_use]
-    pub fn give_up(mut self) -> PutMessageResult {
-        self.done(self.given_up)
-    }
-
-    fn done(&mut self, status: PutMessageStatus) -> PutMessageResult {
-        let append = self.append.take();
-        assert!(append.is_some(), "a put is answered once");
-        assert!(status.is_stored(), "what was appended is stored: {status:?}");
-        report_done(&self.probe, status, append.as_ref());
-        PutMessageResult { status, append }
+    pub fn give_up(self) -> PutMessageResult {
+        report_done(&self.probe, self.given_up.status, self.given_up.append.as_ref());
+        self.given_up
     }
 }
 
@@ -217,7 +233,11 @@ impl Future for WaitingPut {
     type Output = PutMessageResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PutMessageResult> {
-        self.status.as_mut().poll(cx).map(|status| self.done(status))
+        let outcome = self.outcome.as_mut().poll(cx);
+        if let Poll::Ready(result) = &outcome {
+            report_done(&self.probe, result.status, result.append.as_ref());
+        }
+        outcome
     }
 }
 
