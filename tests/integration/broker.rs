@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 mod consume_stats;
 mod delays;
 mod deleting;
+mod dledger;
 mod groups;
 mod in_order;
 mod life;

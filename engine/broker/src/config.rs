@@ -7,8 +7,9 @@
 //! a [`ConfigFinding`] per mistake, with its line, what is allowed, and what 4.9 would do.
 //!
 //! Modules in reading order: `key` (what a row of the table is), `keys` (the table of all keys),
-//! `limits`, `finding`, `parse` (one value), `rules` (several keys of one file together).
+//! `limits`, `finding`, `parse` (one value), `rules` (several keys of one file together), `dledger` (those of a group).
 
+mod dledger;
 mod finding;
 mod key;
 mod keys;
@@ -48,7 +49,7 @@ pub struct BrokerConfig {
     pub broker_cluster_name: String,
     /// `brokerName`: master and slaves of one group share it.
     pub broker_name: String,
-    /// `brokerId`: 0 is the master.
+    /// `brokerId`: 0 is the master. In DLedger mode that of the broker while it follows, by its `dLegerSelfId`.
     pub broker_id: u64,
     /// `brokerIP1`: the advertised address; the machine's when absent.
     pub broker_ip1: Option<String>,

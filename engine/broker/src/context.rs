@@ -28,6 +28,7 @@ use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::delay_offset_manager::DelayOffsetManager;
+use crate::dledger_commit_log::DLedgerCommitLog;
 use crate::limits::LimitReached;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
@@ -51,6 +52,8 @@ pub(crate) struct BrokerContext {
     pub(crate) acl: Option<Arc<AclService>>,
     pub(crate) store: Arc<MessageStore>,
     pub(crate) ha: Arc<HaService>,
+    /// In DLedger mode the group's log, which decides about the role.
+    pub(crate) dledger: Option<Arc<DLedgerCommitLog>>,
     pub(crate) topics: TopicConfigManager,
     pub(crate) groups: SubscriptionGroupManager,
     pub(crate) offsets: Arc<ConsumerOffsetManager>,
@@ -117,6 +120,14 @@ impl BrokerContext {
     /// The role.
     pub(crate) fn role(&self) -> BrokerRole {
         self.store.role().get()
+    }
+
+    /// Whether this broker copies a master, and has one to copy.
+    pub(crate) fn is_following(&self) -> bool {
+        match &self.dledger {
+            Some(dledger) => self.is_slave() && dledger.is_following(),
+            None => self.ha.is_following(),
+        }
     }
 
     /// Whether this broker copies a master.

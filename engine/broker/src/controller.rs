@@ -1,6 +1,6 @@
 //! [`BrokerController`]: a broker in operation (RocketMQ 4.9 `BrokerController`).
 //!
-//! `role` makes a master a slave, or the other way round, meanwhile.
+//! `role` makes a master a slave, or the other way round, meanwhile; `dledger_role_change` as the group elects.
 //!
 //! Start: the accounts of the access control, topics, groups and offsets are read; the store opens and recovers; a master asks the
 //! slaves for consumer offsets; both client ports are listened on; replication starts; the broker
@@ -11,6 +11,7 @@
 //! written; the store makes everything durable; last, when nothing depends on a name server's answer any
 //! more, the broker takes itself out of the routes.
 
+mod dledger_role_change;
 mod role;
 
 use std::io;
@@ -41,6 +42,7 @@ use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::context::BrokerContext;
 use crate::delay_offset_manager::DelayOffsetManager;
+use crate::dledger_commit_log::{DLedgerCommitLog, open_log};
 use crate::error::BrokerError;
 use crate::held_pulls::Arrived;
 use crate::limits::log_limit;
@@ -183,13 +185,18 @@ async fn start(
     }
     store_config.ha_listen_port = port + 1;
     let acl = AclService::load(&env, &config)?.map(Arc::new);
+    if store_config.dledger.is_some() {
+        // Until the group has elected this one.
+        store_config.broker_role = BrokerRole::Slave;
+    }
     let role = RoleWatch::new(store_config.broker_role);
     let topics = TopicConfigManager::load(&env, &config, &store_config, &role)?;
     let groups = SubscriptionGroupManager::load(&env, &config, &store_config, &role)?;
     let offsets = Arc::new(ConsumerOffsetManager::load(&env, &config, &store_config)?);
     let delay_offsets = Arc::new(DelayOffsetManager::load(&env, &store_config)?);
     let transaction_questions = TransactionQuestions::load(&env, &store_config)?;
-    let store = MessageStore::open_as(env.clone(), Arc::new(store_config), role).await?;
+    let store_host = SocketAddr::new(store_ip(&env, &config), port);
+    let (store, dledger) = open_store(&env, Arc::new(store_config), role, store_host).await?;
     settle_tables(&env, &store).await;
 
     let outer_api = Arc::new(BrokerOuterApi::new(
@@ -210,13 +217,14 @@ async fn start(
     let limits = config.limits.clone();
     let work_queues = WorkQueues::new(&config);
     let context = Arc::new(BrokerContext {
-        store_host: SocketAddr::new(store_ip(&env, &config), port),
+        store_host,
         queue_rng: Mutex::new(env.rng.stream("broker.queue")),
         env,
         config,
         acl,
         store,
         ha,
+        dledger,
         topics,
         groups,
         offsets,
@@ -248,6 +256,21 @@ async fn start(
             Err(error)
         }
     }
+}
+
+/// The store, and the group's log if it is one's.
+async fn open_store(
+    env: &Env,
+    config: Arc<StoreConfig>,
+    role: RoleWatch,
+    store_host: SocketAddr,
+) -> Result<(Arc<MessageStore>, Option<Arc<DLedgerCommitLog>>), BrokerError> {
+    let Some(dledger) = config.dledger.clone() else {
+        return Ok((MessageStore::open_as(env.clone(), config, role).await?, None));
+    };
+    let (open, node) = open_log(replication_env(env), &config, &dledger, store_host);
+    let store = MessageStore::open_agreed(env.clone(), config, role, open).await?;
+    Ok((store, node.get().cloned()))
 }
 
 /// As in 4.9 replication is not encrypted, whatever clients' connections are.
@@ -286,8 +309,10 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     let pulls = Arc::new(PullMessageProcessor::new(Arc::clone(context)));
     let housekeeping = Arc::new(ClientHousekeepingService::new(Arc::clone(context)));
     let server = listen(context, &pulls, &housekeeping).await?;
-    let ha_started = context.ha.start().await;
-    if let Err(source) = ha_started {
+    // A group replicates by its own port.
+    if context.dledger.is_none()
+        && let Err(source) = context.ha.start().await
+    {
         server.shutdown().await;
         let port = context.store.config().ha_listen_port;
         return Err(BrokerError::Listen { port, purpose: "replication (listenPort + 1)", source });
@@ -302,7 +327,13 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     context.env.probe.emit(&Event::Life { what: "serving" });
     let context = Arc::clone(context);
     let role_services = tokio::sync::Mutex::new(role_services);
-    Ok(Arc::new(BrokerController { context, server, tasks, role_services, schedule }))
+    let controller = Arc::new(BrokerController { context, server, tasks, role_services, schedule });
+    if let Some(dledger) = controller.context.dledger.clone() {
+        let (weak, ended) = (Arc::downgrade(&controller), controller.tasks.clone());
+        let following = dledger_role_change::run(weak, dledger, ended);
+        controller.tasks.spawn("dledger role change", following);
+    }
+    Ok(controller)
 }
 
 async fn listen(

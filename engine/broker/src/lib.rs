@@ -18,6 +18,7 @@
 //!   `rebalance_lock_manager` who of them may consume in order;
 //! - `acl_service` who may ask for what, over the files of accounts;
 //! - `pull_request_hold` over `held_pulls`: long polling;
+//! - `dledger_commit_log` a DLedger node as the store's log;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
 //!
@@ -83,6 +84,8 @@ mod outer_api;
 mod registration;
 
 mod slave_synchronize;
+
+mod dledger_commit_log;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

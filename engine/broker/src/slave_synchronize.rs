@@ -72,7 +72,7 @@ impl SlaveSynchronize {
         loop {
             let next = Instant::now() + INTERVAL;
             let master = lock(&self.context.master_addr).clone();
-            if let Some(master) = master.filter(|_| self.context.ha.is_following())
+            if let Some(master) = master.filter(|_| self.context.is_following())
                 && let Err(error) = self.copy_from(&master).await
             {
                 tracing::warn!(master, %error, "the master's tables are not copied");
@@ -92,7 +92,12 @@ impl SlaveSynchronize {
         let delay_offsets = api.all_delay_offset(master).await?;
         let log_end = api.commit_log_max_offset(master).await?;
         let groups = api.all_subscription_group_config(master).await?;
-        if !context.ha.confirm_master().await? {
+        // Whom a group follows has every committed entry.
+        let is_confirmed = match &context.dledger {
+            Some(_) => context.is_following(),
+            None => context.ha.confirm_master().await?,
+        };
+        if !is_confirmed {
             return Err(SyncError::OtherLog);
         }
         let queues = context.store.consume_queues();

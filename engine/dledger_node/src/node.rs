@@ -189,6 +189,16 @@ impl DLedgerNode {
         self.shared.propose(&self.host, bodies, Some(term), Some(on_append))
     }
 
+    /// Syncs what was appended before the call.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn sync(&self) -> Result<(), NodeError> {
+        let synced = self.shared.log.sync().await;
+        self.shared.tell_durable();
+        Ok(synced.map(|_| ())?)
+    }
+
     /// What the node is; watched by who registers and serves by it.
     #[must_use]
     pub fn status(&self) -> &Watched<Status> {

@@ -62,6 +62,8 @@ pub enum ConfigFindingKind {
     TransientPool,
     /// Clients may not send, or may not read.
     KeptOut,
+    /// The keys of DLedger mode do not name a member of a group.
+    DLedger,
 }
 
 /// One thing to say about one line.

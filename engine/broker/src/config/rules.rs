@@ -7,7 +7,7 @@ use mq_store::config::{BrokerRole, FlushDiskType};
 
 use crate::config::finding::{ConfigFinding, ConfigFindingKind, Severity};
 use crate::config::key::{Instead, KeyStatus};
-use crate::config::{Settings, keys};
+use crate::config::{Settings, dledger, keys};
 
 /// Checks a file whose values are in `settings`.
 pub(super) fn check(
@@ -24,11 +24,12 @@ pub(super) fn check(
     findings.extend(ha_listen_port(file, settings));
     findings.extend(transient_pool(file, settings));
     findings.extend(permission(file, settings));
-    findings.extend(dledger(file));
+    findings.extend(dledger::check(file, settings));
     // Without access control nothing is read there.
     let home = file.get("rocketmqHome").map(|entry| entry.value.trim_end());
     settings.broker.rocketmq_home = home.filter(|it| !it.is_empty()).map(PathBuf::from);
-    if !has_error(findings, &["brokerRole", "brokerId", "enableDLegerCommitLog"]) {
+    let is_dledger = enabled(file, "enableDLegerCommitLog").is_some();
+    if !is_dledger && !has_error(findings, &["brokerRole", "brokerId"]) {
         findings.extend(role_and_id(file, settings));
     }
 }
@@ -129,24 +130,7 @@ fn permission(file: &PropertiesFile, settings: &Settings) -> Option<ConfigFindin
     Some(ConfigFinding::new(Severity::Warning, kind, entry, text).allowed("6 for both"))
 }
 
-fn dledger(file: &PropertiesFile) -> Vec<ConfigFinding> {
-    if let Some(entry) = enabled(file, "enableDLegerCommitLog") {
-        let text = "enableDLegerCommitLog = true: a DLedger CommitLog is not supported yet";
-        let kind = ConfigFindingKind::NotSupported;
-        let finding = ConfigFinding::new(Severity::Error, kind, entry, text);
-        return vec![finding.allowed("false, with brokerRole and brokerId for each broker")];
-    }
-    ["dLegerGroup", "dLegerPeers", "dLegerSelfId", "preferredLeaderId", "storePathDLedgerCommitLog"]
-        .into_iter()
-        .filter_map(|key| file.get(key))
-        .map(|entry| {
-            let text = format!("{} is read only with enableDLegerCommitLog=true", entry.key);
-            ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnreadKey, entry, text)
-        })
-        .collect()
-}
-
-fn enabled<'a>(file: &'a PropertiesFile, key: &str) -> Option<&'a PropertyEntry> {
+pub(super) fn enabled<'a>(file: &'a PropertiesFile, key: &str) -> Option<&'a PropertyEntry> {
     file.get(key).filter(|entry| entry.value.trim_end().eq_ignore_ascii_case("true"))
 }
 

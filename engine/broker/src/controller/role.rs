@@ -35,7 +35,7 @@ impl BrokerController {
         Box::pin(async move { controller.change(role, broker_id).await })
     }
 
-    async fn change(&self, role: BrokerRole, broker_id: u64) -> Result<(), RoleError> {
+    pub(super) async fn change(&self, role: BrokerRole, broker_id: u64) -> Result<(), RoleError> {
         if (role == BrokerRole::Slave) != (broker_id > 0) {
             return Err(RoleError::BrokerId { role: role.name(), broker_id });
         }

@@ -1,0 +1,186 @@
+//! [`DLedgerCommitLog`]: a DLedger node as the log of the store (RocketMQ 4.9 `DLedgerCommitLog`).
+//!
+//! Records are proposed in the term in which this broker became master, and in no other: whoever led meanwhile has given
+//! queue offsets that this store does not know of before it becomes master again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use mq_dledger::{NodeId, Role, Term};
+use mq_dledger_log::LogConfig;
+use mq_dledger_node::{
+    AppendError, DLedgerNode, NodeConfig, NodeError, PendingAppend, parse_peers,
+};
+use mq_env::{BoxFuture, Env};
+use mq_mapped_file::MappedFileQueue;
+use mq_store::config::{DLedgerConfig, FlushDiskType, StoreConfig};
+use mq_store::{
+    ConsensusEnds, ConsensusLog, OnAppend, OpenConsensusLog, PutMessageStatus, StoreError,
+};
+
+/// No term is served in.
+const NO_TERM: Term = -1;
+
+/// The node, and in which term this broker serves.
+pub(crate) struct DLedgerCommitLog {
+    node: DLedgerNode,
+    serving_term: AtomicI64,
+}
+
+/// Where a node is put once it has started.
+pub(crate) type NodeSlot = Arc<OnceLock<Arc<DLedgerCommitLog>>>;
+
+impl DLedgerCommitLog {
+    /// The node.
+    pub(crate) fn node(&self) -> &DLedgerNode {
+        &self.node
+    }
+
+    /// Has puts proposed in that term, or refused.
+    pub(crate) fn serve_in(&self, term: Option<Term>) {
+        self.serving_term.store(term.unwrap_or(NO_TERM), Ordering::Release);
+    }
+
+    /// Whether this node follows a leader.
+    pub(crate) fn is_following(&self) -> bool {
+        self.node.status().read(|status| status.role == Role::Follower)
+    }
+
+    fn pending(
+        &self,
+        records: Vec<Vec<u8>>,
+        on_append: OnAppend,
+    ) -> Result<PendingAppend, AppendError> {
+        match self.serving_term.load(Ordering::Acquire) {
+            NO_TERM => Err(AppendError::NotLeader { leader_id: None }),
+            term => self.node.propose(term, records, on_append),
+        }
+    }
+}
+
+impl ConsensusLog for DLedgerCommitLog {
+    fn data(&self) -> &Arc<MappedFileQueue> {
+        self.node.log().data()
+    }
+
+    fn ends(&self) -> ConsensusEnds {
+        let committed = self.node.committed().read(|it| it.pos);
+        let durable = self.node.durable().get();
+        ConsensusEnds { committed, durable: durable.pos, is_poisoned: durable.is_poisoned }
+    }
+
+    fn moved_from(&self, seen: ConsensusEnds) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            mq_env::select! {
+                _ = self.node.committed().wait_for(|it| it.pos != seen.committed) => {}
+                _ = self.node.durable().wait_for(|it| {
+                    (it.pos, it.is_poisoned) != (seen.durable, seen.is_poisoned)
+                }) => {}
+            }
+        })
+    }
+
+    fn propose(
+        &self,
+        records: Vec<Vec<u8>>,
+        on_append: OnAppend,
+    ) -> BoxFuture<'static, Result<(), PutMessageStatus>> {
+        match self.pending(records, on_append) {
+            Ok(pending) => Box::pin(async move {
+                pending.committed().await.map(|_| ()).map_err(|error| status_of(&error))
+            }),
+            Err(error) => Box::pin(std::future::ready(Err(status_of(&error)))),
+        }
+    }
+
+    fn sync(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async { self.node.sync().await.is_ok() })
+    }
+
+    fn expire_oldest(&self, modified_before_ms: u64) -> BoxFuture<'_, io::Result<bool>> {
+        Box::pin(async move {
+            let begins = self.node.expire_oldest(modified_before_ms).await;
+            Ok(begins.map_err(io::Error::other)?.is_some())
+        })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async {
+            let ended = self.node.shutdown().await;
+            if let Err(error) = &ended {
+                tracing::error!(%error, "the DLedger log is not closed in order");
+            }
+            ended.is_ok()
+        })
+    }
+}
+
+/// What a producer is told (RocketMQ 4.9 `DLedgerCommitLog.asyncPutMessage`).
+fn status_of(error: &AppendError) -> PutMessageStatus {
+    match error {
+        AppendError::NotLeader { .. } | AppendError::DiskFull => {
+            PutMessageStatus::ServiceNotAvailable
+        }
+        AppendError::QuorumTimeout(_) | AppendError::PendingFull => {
+            PutMessageStatus::OsPageCacheBusy
+        }
+        AppendError::Illegal(_) => PutMessageStatus::MessageIllegal,
+        AppendError::LeaderTransferring
+        | AppendError::DiskError
+        | AppendError::TermChanged
+        | AppendError::Ended => PutMessageStatus::UnknownError,
+    }
+}
+
+/// How the node of a broker is started, and where it is to be found then.
+pub(crate) fn open_log(
+    env: Env,
+    store_config: &StoreConfig,
+    dledger: &DLedgerConfig,
+    store_host: SocketAddr,
+) -> (OpenConsensusLog, NodeSlot) {
+    let slot = NodeSlot::default();
+    let filled = Arc::clone(&slot);
+    let node_config = node_config(store_config, dledger, store_host);
+    let open: OpenConsensusLog = Box::new(move || {
+        Box::pin(async move {
+            let refused = |error: NodeError| StoreError::Consensus(error.to_string());
+            let node = DLedgerNode::start(env, node_config.map_err(refused)?).await;
+            let node = node.map_err(refused)?;
+            let log = DLedgerCommitLog { node, serving_term: AtomicI64::new(NO_TERM) };
+            let log = filled.get_or_init(|| Arc::new(log));
+            Ok(Arc::clone(log) as Arc<dyn ConsensusLog>)
+        })
+    });
+    (open, slot)
+}
+
+fn node_config(
+    store_config: &StoreConfig,
+    dledger: &DLedgerConfig,
+    store_host: SocketAddr,
+) -> Result<NodeConfig, NodeError> {
+    let root = &store_config.store_path_root_dir;
+    let log = LogConfig {
+        data_dir: store_config.commit_log_dir(),
+        data_file_bytes: store_config.mapped_file_size_commit_log,
+        ..LogConfig::of_node(root, &dledger.self_id)
+    };
+    let peers = parse_peers(&dledger.peers)?;
+    let mut node = NodeConfig::new(&dledger.group, peers, &dledger.self_id, log)?;
+    node.settings.is_sync_flush = store_config.flush_disk_type == FlushDiskType::SyncFlush;
+    let number = |id: &String| {
+        let number = node.peers.iter().position(|peer| peer.id == *id);
+        let number = number.and_then(|number| u16::try_from(number).ok()).map(NodeId);
+        let unknown = || format!("preferredLeaderId={id} is not among the dLegerPeers");
+        number.ok_or_else(|| NodeError::Config(unknown()))
+    };
+    node.settings.preferred_leader_ids =
+        dledger.preferred_leader_ids.iter().map(number).collect::<Result<_, _>>()?;
+    // An empty directory may be that of a member whose disk is gone. A new group finds out that it is one.
+    node.has_lost_its_disk = true;
+    node.store_host = store_host;
+    Ok(node)
+}
