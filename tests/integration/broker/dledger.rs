@@ -119,7 +119,7 @@ fn a_batch_is_one_thing_in_the_log_of_a_group() {
         let producer = Producer::new(&client, ProducerConfig::new("P"));
         let batch =
             ["one", "two", "three"].map(|body| Message::new(TOPIC, body.as_bytes().to_vec()));
-        let queue = MessageQueue::new(TOPIC, "a", 0);
+        let queue = MessageQueue { topic: TOPIC.into(), broker_name: "a".into(), queue_id: 0 };
         let result = producer.send_batch_to(batch.to_vec(), &queue).await.unwrap();
         assert_eq!((result.send_status, result.queue_offset), (SendStatus::SendOk, 1));
         assert_eq!(result.offset_msg_id.split(',').count(), 3, "{}", result.offset_msg_id);
