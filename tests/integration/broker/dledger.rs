@@ -16,10 +16,10 @@ use super::cluster::{
 };
 use super::offsets::{commit, query};
 
-const TOPIC: &str = "T";
+pub(super) const TOPIC: &str = "T";
 
 /// A group of three brokers, started.
-async fn group(
+pub(super) async fn group(
     cluster: &Cluster,
     edit: impl Fn(&mut BrokerConfig, &mut StoreConfig),
 ) -> [Broker; 3] {
