@@ -37,6 +37,7 @@ use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
 use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::registration::{self, NewTopics};
+use crate::replicated_tables::ReplicatedTables;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::{FoundTopic, GroupTopic, TopicConfigManager, TopicError};
 use crate::transaction_ends::TransactionEnds;
@@ -54,6 +55,7 @@ pub(crate) struct BrokerContext {
     pub(crate) ha: Arc<HaService>,
     /// In DLedger mode the group's log, which decides about the role.
     pub(crate) dledger: Option<Arc<DLedgerCommitLog>>,
+    pub(crate) tables: ReplicatedTables,
     pub(crate) topics: TopicConfigManager,
     pub(crate) groups: SubscriptionGroupManager,
     pub(crate) offsets: Arc<ConsumerOffsetManager>,

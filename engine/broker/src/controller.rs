@@ -54,6 +54,7 @@ use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
 use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::registration::{NewTopics, RegistrationService, register_new_topics};
+use crate::replicated_tables::ReplicatedTables;
 use crate::schedule_message_service::ScheduleMessageService;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
@@ -159,6 +160,8 @@ impl BrokerController {
         {
             tracing::error!(%error, "consumer offsets cannot be written");
         }
+        // Whoever leads next goes on with them.
+        context.tables.write(context).await;
         // A delivery has to be durable before the file may speak of it.
         context.store.flush().await;
         if !planted_on_this_thread(Plant::DelayCursorNotWrittenAtTheEnd)
@@ -225,6 +228,7 @@ async fn start(
         store,
         ha,
         dledger,
+        tables: ReplicatedTables::default(),
         topics,
         groups,
         offsets,

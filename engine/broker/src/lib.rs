@@ -18,7 +18,7 @@
 //!   `rebalance_lock_manager` who of them may consume in order;
 //! - `acl_service` who may ask for what, over the files of accounts;
 //! - `pull_request_hold` over `held_pulls`: long polling;
-//! - `dledger_commit_log` a DLedger node as the store's log;
+//! - `dledger_commit_log` a DLedger node as the store's log, `replicated_tables` what else a group agrees on;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
 //!
@@ -86,6 +86,7 @@ mod registration;
 mod slave_synchronize;
 
 mod dledger_commit_log;
+mod replicated_tables;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

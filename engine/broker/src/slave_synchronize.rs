@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::context::BrokerContext;
 use crate::lock;
 use crate::outer_api::OuterError;
+use crate::replicated_tables::ReplicatedTables;
 
 /// Time from the start to the first copy.
 const FIRST_DELAY: Duration = Duration::from_secs(3);
@@ -72,7 +73,8 @@ impl SlaveSynchronize {
         loop {
             let next = Instant::now() + INTERVAL;
             let master = lock(&self.context.master_addr).clone();
-            if let Some(master) = master.filter(|_| self.context.is_following())
+            let asks = self.context.is_following() && !ReplicatedTables::are_there(&self.context);
+            if let Some(master) = master.filter(|_| asks)
                 && let Err(error) = self.copy_from(&master).await
             {
                 tracing::warn!(master, %error, "the master's tables are not copied");

@@ -64,6 +64,8 @@ switches! {
     UncommittedUnread = "uncommitted-unread",
     /// A starting master asks no slave for consumer offsets, and a slave takes its master's as they are.
     OffsetsNotMerged = "offsets-not-merged",
+    /// In DLedger mode slaves ask their master for its tables every ten seconds, and a new master's are as old.
+    TablesBySlaveSync = "tables-by-slave-sync",
     /// A client: the copy of a message that no broker takes back is a dead letter one redelivery too early.
     EarlyDeadLetters = "early-dead-letters",
     /// A client: whatever a broker refuses to say of an offset means that there is none.

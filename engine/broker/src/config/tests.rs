@@ -245,12 +245,37 @@ fn role_and_id_agree() {
 }
 
 #[test]
-fn dledger_is_refused_by_name() {
+fn dledger_mode_needs_a_group_and_one_of_its_members() {
+    let on = "brokerName=a\nenableDLegerCommitLog=true\ndLegerGroup=a\n";
+    let peers = "dLegerPeers=n0-h:40911;n1-h:40912;n2-h:40913\n";
     check(
-        "enableDLegerCommitLog=true\ndLegerGroup=a\nbrokerId=1",
-        "error:1 enableDLegerCommitLog = true: a DLedger CommitLog is not supported yet | allowed: false, with brokerRole and brokerId for each broker",
+        "enableDLegerCommitLog=true\nbrokerId=1",
+        "error:1 enableDLegerCommitLog needs dLegerGroup | allowed: the brokerName",
     );
+    check(
+        &format!("{on}dLegerSelfId=n0"),
+        "error:2 enableDLegerCommitLog needs dLegerPeers | allowed: n0-host:port;n1-host:port;n2-host:port, the same on every member",
+    );
+    check(
+        &format!("{on}dLegerPeers=n0-h\ndLegerSelfId=n0"),
+        "error:4 dLegerPeers: \"n0-h\" has no port; peers are written n0-host:port;n1-host:port | allowed: n0-host:port;n1-host:port;n2-host:port, the same on every member",
+    );
+    check(
+        &format!("{on}{peers}dLegerSelfId=n3"),
+        "error:5 dLegerSelfId=n3 is not among the dLegerPeers | allowed: one of the ids in dLegerPeers",
+    );
+    check(
+        &format!("{on}{peers}dLegerSelfId=n1\npreferredLeaderId=n0;n7"),
+        "error:6 preferredLeaderId=n7 is not among the dLegerPeers | allowed: one of the ids in dLegerPeers",
+    );
+    check(&format!("{on}{peers}dLegerSelfId=n1\npreferredLeaderId=n0;n2\nbrokerRole=SLAVE"), "");
     check("enableDLegerCommitLog=false", "");
+    let text = format!("{on}{peers}dLegerSelfId=n1");
+    let file = PropertiesFile::parse(text.as_bytes()).unwrap();
+    let (broker, store, _) = BrokerConfig::parse(&file, &local());
+    let dledger = store.dledger.unwrap();
+    assert_eq!((&*dledger.group, &*dledger.self_id, broker.broker_id), ("a", "n1", 2));
+    assert_eq!(store.broker_role, BrokerRole::Slave, "until the group has elected it");
 }
 
 #[test]

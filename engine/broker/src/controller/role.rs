@@ -13,6 +13,7 @@ use super::BrokerController;
 use crate::context::BrokerContext;
 use crate::error::RoleError;
 use crate::lock;
+use crate::replicated_tables::{ReplicatedTables, TABLES_TOPIC};
 use crate::schedule_message_service::ScheduleMessageService;
 use crate::slave_synchronize::SlaveSynchronize;
 use crate::transaction_check_service::TransactionalMessageCheckService;
@@ -70,7 +71,7 @@ pub(super) async fn master_starts(context: &BrokerContext) {
         };
         context.topics.queue_nums_told(topic, &queues.queue_ids(topic), last_stored_ms)
     };
-    let topics = queues.topics().into_iter();
+    let topics = queues.topics().into_iter().filter(|topic| topic != TABLES_TOPIC);
     let topics: BTreeMap<String, i32> =
         topics.filter_map(|topic| queue_nums(&topic).map(|nums| (topic, nums))).collect();
     let made = context.topics.make_for_queues(&topics).await;
@@ -84,6 +85,8 @@ async fn prepare(context: Arc<BrokerContext>, role: BrokerRole, broker_id: u64) 
     context.outer_api.set_broker_id(broker_id);
     if role != BrokerRole::Slave {
         context.transaction_ends.reset();
+        context.tables.take_over(&context).await;
+        context.tables.begin_as_master().await;
         master_starts(&context).await;
         return;
     }
@@ -101,6 +104,10 @@ pub(super) fn start_role_services(
     schedule: &Arc<ScheduleMessageService>,
 ) -> TaskGroup {
     let services = tasks.child();
+    if ReplicatedTables::are_in_use(context) {
+        let replicating = ReplicatedTables::run(Arc::clone(context));
+        services.spawn_until_cancelled("replicated tables", replicating);
+    }
     if context.is_slave() {
         let synchronize = SlaveSynchronize::new(Arc::clone(context));
         services.spawn_until_cancelled("slave synchronize", synchronize.run());

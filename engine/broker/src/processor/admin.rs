@@ -54,6 +54,7 @@ impl AdminBrokerProcessor {
         Ok(ProcessOutcome::later(async move {
             let topic = config.topic_name.clone();
             context.topics.update_topic_config(config).await?;
+            context.tables.write(&context).await;
             registration::register_topic(&context, &topic).await;
             Ok(Some(created_by_java(ResponseCode::SUCCESS)))
         }))
@@ -70,6 +71,7 @@ impl AdminBrokerProcessor {
         }
         Ok(ProcessOutcome::later(async move {
             context.groups.update_group(config).await?;
+            context.tables.write(&context).await;
             Ok(Some(RemotingCommand::response(ResponseCode::SUCCESS, None)))
         }))
     }

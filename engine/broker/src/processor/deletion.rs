@@ -31,6 +31,7 @@ pub(super) fn delete_topic(
     let (context, topic) = (Arc::clone(context), header.topic);
     Ok(ProcessOutcome::later(async move {
         delete_topic_of(&context, &topic).await?;
+        context.tables.write(&context).await;
         Ok(Some(RemotingCommand::response(ResponseCode::SUCCESS, None)))
     }))
 }

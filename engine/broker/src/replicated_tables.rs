@@ -1,0 +1,207 @@
+//! [`ReplicatedTables`]: in DLedger mode the master's tables are in the group's log, so that whoever leads next has what a majority
+//! has.
+//!
+//! Topics, consumer groups, consumer offsets and delay offsets, as they are asked for by slaves, become messages of a topic of the
+//! system, a queue for each table; the last message of a queue is the table. A master writes a table that has changed once a second
+//! at most, and less often the larger it is; what an operator changes it writes before it answers. Whoever follows takes the tables
+//! over as they come, and a new master does before it takes puts. RocketMQ 4.9 has slaves ask for them every ten seconds
+//! (`slave_synchronize`), so that a new master's are up to ten seconds old: the switch `tables-by-slave-sync`, and what is done
+//! with a Java leader, who writes no such messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mq_protocol::fastjson::{Json, from_slice};
+use mq_protocol::message_codec::decode_record;
+use mq_store::config::UpstreamSwitch;
+use mq_store::{MessageInner, MessageStore, PutMessageStatus};
+
+use crate::context::BrokerContext;
+
+/// Nobody sends to it, and no client reads it.
+pub(crate) const TABLES_TOPIC: &str = "rmq_sys_dledger_tables";
+
+/// How often a master looks for changes, and a slave for tables.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many bytes of tables a second are written at most, but one table.
+const BYTES_PER_SECOND: u64 = 1 << 20;
+
+/// Which table; its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    Topics,
+    Groups,
+    ConsumerOffsets,
+    DelayOffsets,
+}
+
+impl Table {
+    /// In the order in which they are taken over: offsets are of topics and groups.
+    const ALL: [Table; 4] =
+        [Table::Topics, Table::Groups, Table::ConsumerOffsets, Table::DelayOffsets];
+
+    fn queue_id(self) -> u32 {
+        self as u32
+    }
+}
+
+/// What of the tables is in the log.
+#[derive(Default)]
+pub(crate) struct ReplicatedTables {
+    state: tokio::sync::Mutex<[Known; Table::ALL.len()]>,
+}
+
+/// The last message of a table that this broker wrote or took over.
+#[derive(Default)]
+struct Known {
+    /// End of the queue then.
+    end: u64,
+    content: Bytes,
+}
+
+impl ReplicatedTables {
+    /// Whether the tables of this broker come from the group's log.
+    pub(crate) fn are_in_use(context: &BrokerContext) -> bool {
+        let is_switched_off = context.store.config().upstream(UpstreamSwitch::TablesBySlaveSync);
+        context.dledger.is_some() && !is_switched_off
+    }
+
+    /// Whether somebody who led has written tables.
+    pub(crate) fn are_there(context: &BrokerContext) -> bool {
+        ReplicatedTables::are_in_use(context)
+            && context.store.max_offset_in_queue(TABLES_TOPIC, Table::Topics.queue_id()) > 0
+    }
+
+    /// Writes the tables that have changed; how many bytes. What is refused is written the next time.
+    pub(crate) async fn write(&self, context: &BrokerContext) -> u64 {
+        if !ReplicatedTables::are_in_use(context) || context.is_slave() {
+            return 0;
+        }
+        let mut state = self.state.lock().await;
+        let mut written_bytes = 0;
+        for (table, known) in Table::ALL.into_iter().zip(state.iter_mut()) {
+            let content = content(context, table);
+            if content == known.content || content.len() > context.store.config().max_message_size {
+                continue;
+            }
+            let put = context.store.put_message(&message(context, table, content.clone())).await;
+            if put.status != PutMessageStatus::PutOk {
+                tracing::warn!(?table, status = put.status.name(), "a table is not replicated yet");
+                break;
+            }
+            written_bytes += content.len() as u64;
+            let end = put.append.map_or(known.end, |append| append.queue_offset + 1);
+            *known = Known { end, content };
+        }
+        written_bytes
+    }
+
+    /// Takes over the tables that others have written since the last time.
+    pub(crate) async fn take_over(&self, context: &BrokerContext) {
+        if !ReplicatedTables::are_in_use(context) {
+            return;
+        }
+        let mut state = self.state.lock().await;
+        for (table, known) in Table::ALL.into_iter().zip(state.iter_mut()) {
+            let end = context.store.max_offset_in_queue(TABLES_TOPIC, table.queue_id());
+            if end <= known.end {
+                continue;
+            }
+            let Some(content) = last(&context.store, table, end) else { continue };
+            match adopt(context, table, &content).await {
+                Ok(()) => *known = Known { end, content },
+                Err(error) => tracing::error!(?table, error, "a table cannot be taken over"),
+            }
+        }
+    }
+
+    /// Forgets what it wrote: a new master writes all its tables.
+    pub(crate) async fn begin_as_master(&self) {
+        for known in self.state.lock().await.iter_mut() {
+            known.content = Bytes::new();
+        }
+    }
+
+    /// Writes and takes over, as long as the role stays.
+    pub(crate) async fn run(context: Arc<BrokerContext>) {
+        let tables = &context.tables;
+        loop {
+            let written_bytes = if context.is_slave() {
+                tables.take_over(&context).await;
+                0
+            } else {
+                tables.write(&context).await
+            };
+            let pause = Duration::from_millis(written_bytes * 1_000 / BYTES_PER_SECOND);
+            tokio::time::sleep(INTERVAL.max(pause)).await;
+        }
+    }
+}
+
+fn content(context: &BrokerContext, table: Table) -> Bytes {
+    match table {
+        Table::Topics => context.topics.content(),
+        Table::Groups => context.groups.content(),
+        Table::ConsumerOffsets => context.offsets.content(),
+        Table::DelayOffsets => mq_protocol::fastjson::to_bytes(&context.delay_offsets.wrapper()),
+    }
+}
+
+fn message(context: &BrokerContext, table: Table, body: Bytes) -> MessageInner {
+    MessageInner {
+        topic: TABLES_TOPIC.to_owned(),
+        queue_id: table.queue_id(),
+        flag: 0,
+        sys_flag: 0,
+        body,
+        properties: String::new(),
+        born_timestamp_ms: context.env.clock.now_millis() as i64,
+        born_host: context.store_host,
+        store_host: context.store_host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        wait_store_ok: true,
+    }
+}
+
+/// The body of the last message of a table's queue, which ends at `end`.
+fn last(store: &MessageStore, table: Table, end: u64) -> Option<Bytes> {
+    let queue = store.consume_queues().find(TABLES_TOPIC, table.queue_id())?;
+    let unit = queue.unit(end.checked_sub(1)?)?;
+    let record = store.look_message_by_offset(unit.phy_offset as u64)?;
+    Some(Bytes::copy_from_slice(decode_record(&record).ok()?.body()))
+}
+
+async fn adopt(context: &BrokerContext, table: Table, content: &[u8]) -> Result<(), String> {
+    match table {
+        Table::Topics => {
+            let queues = context.store.consume_queues();
+            let has_queues = |topic: &str| !queues.queue_ids(topic).is_empty();
+            let adopted = context.topics.adopt(read(content)?, has_queues).await;
+            adopted.map(drop).map_err(|error| error.to_string())
+        }
+        Table::Groups => {
+            let wrapper = read(content)?;
+            let gone = context.groups.missing_in(&wrapper);
+            let adopted = context.groups.adopt(wrapper, |_| false).await;
+            adopted.map_err(|error| error.to_string())?;
+            // Deleted on the master with what they had committed.
+            gone.iter().for_each(|group| context.offsets.remove_group(group));
+            Ok(())
+        }
+        Table::ConsumerOffsets => {
+            context.offsets.overwrite(read(content)?);
+            Ok(())
+        }
+        Table::DelayOffsets => {
+            let adopted = context.delay_offsets.adopt(read(content)?).await;
+            adopted.map_err(|error| error.to_string())
+        }
+    }
+}
+
+fn read<T: Json>(content: &[u8]) -> Result<T, String> {
+    from_slice(content).map_err(|error| error.to_string())
+}
