@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "figures are read by people")]
 
 mod dledger;
+mod dledger_brokers;
 mod figures;
 mod full_disk;
 mod groups;
