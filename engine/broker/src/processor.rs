@@ -4,6 +4,7 @@
 
 mod acl_config;
 mod admin;
+mod broker_config;
 mod client_manage;
 mod consume_stats;
 mod consumer_admin;
@@ -17,6 +18,7 @@ mod pull_result;
 mod query_message;
 mod queue_lock;
 mod reply_message;
+mod runtime_info;
 mod send_message;
 mod send_result;
 

@@ -10,6 +10,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use mq_env::Env;
@@ -77,7 +78,7 @@ pub(crate) enum TopicError {
 pub(crate) struct TopicConfigManager {
     clock: Arc<dyn Clock>,
     limits: Limits,
-    auto_create_topic_enable: bool,
+    auto_create_topic_enable: AtomicBool,
     /// A slave's own additions do not count as a version: its master's table replaces them.
     role: RoleWatch,
     /// Topics of this broker's own that belong to the system.
@@ -111,7 +112,7 @@ impl TopicConfigManager {
         Ok(TopicConfigManager {
             clock: Arc::clone(&env.clock),
             limits: Limits::of(config),
-            auto_create_topic_enable: config.auto_create_topic_enable,
+            auto_create_topic_enable: AtomicBool::new(config.auto_create_topic_enable),
             role: role.clone(),
             own_system_topics,
             table: PersistedTable::new(Arc::clone(&env.disk), path, TopicTable::encode, table),
@@ -184,7 +185,9 @@ impl TopicConfigManager {
         client_default_topic_queue_nums: i32,
         topic_sys_flag: i32,
     ) -> Result<Option<FoundTopic>, TopicError> {
-        if default_topic == AUTO_CREATE_TOPIC_KEY_TOPIC && !self.auto_create_topic_enable {
+        if default_topic == AUTO_CREATE_TOPIC_KEY_TOPIC
+            && !self.auto_create_topic_enable.load(Ordering::Relaxed)
+        {
             return Ok(self.existing(topic));
         }
         let now_ms = now_ms(&*self.clock);
@@ -277,6 +280,42 @@ impl TopicConfigManager {
         let updated = self.table.update::<TopicError>(|table| {
             self.limits.check(table, &config)?;
             table.put(config);
+            table.data_version.next(now_ms);
+            Ok(true)
+        });
+        updated.await.map(drop)
+    }
+
+    /// Follows `autoCreateTopicEnable`. The pattern that such topics are made after comes with it; it stays where it is
+    /// switched off, as there it is not asked for.
+    ///
+    /// # Errors
+    /// When the table cannot be written; nothing is changed then.
+    pub(crate) async fn set_auto_create(&self, config: &BrokerConfig) -> io::Result<()> {
+        if config.auto_create_topic_enable {
+            let now_ms = now_ms(&*self.clock);
+            let pattern = auto_create_pattern(config);
+            let updated = self.table.update::<io::Error>(|table| {
+                let is_missing = !table.topics.contains_key(&pattern.topic_name);
+                if is_missing {
+                    table.put(pattern);
+                    table.data_version.next(now_ms);
+                }
+                Ok(is_missing)
+            });
+            updated.await?;
+        }
+        self.auto_create_topic_enable.store(config.auto_create_topic_enable, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Has name servers and slaves take the table for a newer one: its permissions are read otherwise from now on.
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn next_data_version(&self) -> io::Result<()> {
+        let now_ms = now_ms(&*self.clock);
+        let updated = self.table.update::<io::Error>(|table| {
             table.data_version.next(now_ms);
             Ok(true)
         });
@@ -435,12 +474,18 @@ impl GroupTopic {
     }
 }
 
+const INHERITED: i32 = PermName::READ_WRITE | PermName::INHERIT;
+
+/// What topics are made after that producers need.
+fn auto_create_pattern(config: &BrokerConfig) -> TopicConfig {
+    let queue_nums = config.default_topic_queue_nums as i32;
+    TopicConfig::new(AUTO_CREATE_TOPIC_KEY_TOPIC, queue_nums, INHERITED)
+}
+
 /// What every broker has from its start.
 fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
     const READ_WRITE: i32 = PermName::READ_WRITE;
-    const INHERITED: i32 = PermName::READ_WRITE | PermName::INHERIT;
     let perm_if = |is_enabled| if is_enabled { INHERITED } else { PermName::INHERIT };
-    let default_queue_nums = config.default_topic_queue_nums as i32;
     let cluster = &config.broker_cluster_name;
     let mut topics = vec![
         TopicConfig::new(RMQ_SYS_SELF_TEST_TOPIC, 1, READ_WRITE),
@@ -452,8 +497,7 @@ fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
         TopicConfig::new(reply_topic(cluster), 1, READ_WRITE),
     ];
     if config.auto_create_topic_enable {
-        let key = AUTO_CREATE_TOPIC_KEY_TOPIC;
-        topics.push(TopicConfig::new(key, default_queue_nums, INHERITED));
+        topics.push(auto_create_pattern(config));
     }
     if config.trace_topic_enable {
         topics.push(TopicConfig::new(&config.msg_trace_topic_name, 1, READ_WRITE));

@@ -32,18 +32,21 @@ use crate::dispatch::{MessageArrivingListener, ReputMessageService};
 use crate::durable_mark::Mark;
 use crate::error::StoreError;
 use crate::index_service::IndexService;
+use crate::live::Live;
 use crate::marks::Marks;
 use crate::recovery::RecoveryReport;
 use crate::replica_gate::{ReplicaGate, ReplicaWait};
 use crate::retention::CleanService;
 use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
+use crate::stats::StoreStats;
 use crate::sync::lock;
 
 /// The store of one broker.
 pub struct MessageStore {
     env: Env,
     config: Arc<StoreConfig>,
+    live: Arc<Live<StoreConfig>>,
     pub(crate) tasks: TaskGroup,
     flags: Arc<RunningFlags>,
     role: RoleWatch,
@@ -59,6 +62,7 @@ pub struct MessageStore {
     pub(crate) marks: Arc<Marks>,
     cleaner: Arc<CleanService>,
     replica_gate: ReplicaGate,
+    stats: Arc<StoreStats>,
     file_lock: Mutex<Option<FileLock>>,
     recovery: OnceLock<RecoveryReport>,
 }
@@ -91,7 +95,20 @@ impl MessageStore {
         Box::pin(open::open(env, config, role))
     }
 
-    /// The settings.
+    /// The settings in force: see [`MessageStore::set_live_config`].
+    #[must_use]
+    pub fn live_config(&self) -> Arc<StoreConfig> {
+        self.live.get()
+    }
+
+    /// Takes over what of `config` may change while the store runs: what it says of retention and of disk usage, of the
+    /// sizes of messages and of what one read hands out. The rest is obeyed as it was when the store was opened.
+    pub fn set_live_config(&self, config: StoreConfig) {
+        self.live.set(Arc::new(config));
+        self.cleaner.look_again();
+    }
+
+    /// The settings that the store was opened with.
     #[must_use]
     pub fn config(&self) -> &Arc<StoreConfig> {
         &self.config
@@ -113,6 +130,12 @@ impl MessageStore {
     #[must_use]
     pub fn consume_queues(&self) -> &Arc<ConsumeQueueStore> {
         &self.queues
+    }
+
+    /// What was put and read since the store was opened.
+    #[must_use]
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
     }
 
     /// Lets replication answer the puts of a SYNC_MASTER. Without it they are answered

@@ -38,6 +38,7 @@ use crate::commit_log::{CommitLog, OldestFile};
 use crate::config::StoreConfig;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::index_service::IndexService;
+use crate::live::Live;
 use crate::marks::Marks;
 use crate::plant::{Plant, planted_on_this_thread};
 use crate::running_flags::{Refusal, RunningFlags};
@@ -59,13 +60,12 @@ const HOUR_MS: u64 = 3_600_000;
 /// Removes files. [`CleanService::run`] is its only task.
 pub(crate) struct CleanService {
     env: Env,
-    config: Arc<StoreConfig>,
+    config: Arc<Live<StoreConfig>>,
     flags: Arc<RunningFlags>,
     log: Arc<CommitLog>,
     queues: Arc<ConsumeQueueStore>,
     index: Arc<IndexService>,
     marks: Arc<Marks>,
-    delete_when: DeleteWhen,
     manual_passes: AtomicU32,
     wanted: Notify,
 }
@@ -89,12 +89,11 @@ struct Hanging {
 impl CleanService {
     pub(crate) fn new(
         env: Env,
-        config: Arc<StoreConfig>,
+        config: Arc<Live<StoreConfig>>,
         flags: Arc<RunningFlags>,
         marks: Arc<Marks>,
     ) -> Self {
         CleanService {
-            delete_when: DeleteWhen::parse(&config.delete_when),
             env,
             config,
             flags,
@@ -111,6 +110,11 @@ impl CleanService {
     /// `executeDeleteFilesManually`).
     pub(crate) fn delete_manually(&self) {
         self.manual_passes.store(MANUAL_PASSES, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
+
+    /// Has the next pass done now: the settings are others.
+    pub(crate) fn look_again(&self) {
         self.wanted.notify_one();
     }
 
@@ -135,7 +139,7 @@ impl CleanService {
 
     /// Sees how full the disk is, and refuses writes or takes them again.
     fn look_at_disk(&self) -> DiskUsage {
-        let usage = DiskUsage::of(&*self.env.disk, &self.config);
+        let usage = DiskUsage::of(&*self.env.disk, &self.config.get());
         let used_percent = usage.worst();
         let changed = if usage.is_full() {
             self.flags.set(Refusal::DiskFull)
@@ -166,15 +170,20 @@ impl CleanService {
     /// When to look again.
     fn next_pass(&self, progress: &Progress, usage: &DiskUsage) -> Instant {
         let now = Instant::now();
-        let interval = Duration::from_millis(self.config.clean_resource_interval_ms.max(1));
+        let interval = Duration::from_millis(self.config.get().clean_resource_interval_ms.max(1));
         let is_busy = usage.is_near()
             || self.manual_passes.load(Ordering::Relaxed) > 0
-            || self.delete_when.is_time(&*self.env.clock) && self.may_expire();
+            || self.is_time() && self.may_expire();
         let due = now + if is_busy { interval } else { interval * QUIET_FACTOR };
-        let redelete = Duration::from_millis(self.config.redelete_hanged_file_interval_ms);
+        let redelete = Duration::from_millis(self.config.get().redelete_hanged_file_interval_ms);
         let hanging_due = progress.hanging.as_ref().map(|hanging| hanging.tried + redelete);
         let first_pass = Some(progress.started + FIRST_PASS_AFTER).filter(|first| *first > now);
         [hanging_due, first_pass].into_iter().flatten().fold(due, Instant::min)
+    }
+
+    /// Whether it is an hour at which expired files go.
+    fn is_time(&self) -> bool {
+        DeleteWhen::parse(&self.config.get().delete_when).is_time(&*self.env.clock)
     }
 
     /// Whether there is a file that could go for its age.
@@ -192,7 +201,7 @@ impl CleanService {
         tasks: &TaskGroup,
     ) {
         self.retry_hanging(progress).await;
-        if is_manual || usage.is_over() || self.delete_when.is_time(&*self.env.clock) {
+        if is_manual || usage.is_over() || self.is_time() {
             self.delete_log_files(progress, tasks).await;
         }
         let min_offset = self.log.min_offset();
@@ -213,14 +222,16 @@ impl CleanService {
             let is_one_more = nth == 1 && planted_on_this_thread(Plant::ExpiresOneMore);
             let reason = if self.is_expired(&oldest) || is_one_more {
                 "older than fileReservedTime"
-            } else if self.config.clean_file_forcibly_enable && self.look_at_disk().is_forced() {
+            } else if self.config.get().clean_file_forcibly_enable
+                && self.look_at_disk().is_forced()
+            {
                 "more is used than diskSpaceCleanForciblyRatio"
             } else {
                 return;
             };
             let removed = self.log.delete_oldest(&oldest).await;
             self.note(progress, removed, oldest, reason, None);
-            let pause = self.config.delete_commit_log_files_interval_ms;
+            let pause = self.config.get().delete_commit_log_files_interval_ms;
             if self.pause(pause, tasks).await.is_err() {
                 return;
             }
@@ -254,8 +265,8 @@ impl CleanService {
     }
 
     fn is_expired(&self, file: &OldestFile) -> bool {
-        self.is_older(file, self.config.file_reserved_time_hours)
-            && (self.is_older(file, self.config.dead_letter_reserved_time_hours)
+        self.is_older(file, self.config.get().file_reserved_time_hours)
+            && (self.is_older(file, self.config.get().dead_letter_reserved_time_hours)
                 || !self.queues.begin_within(DLQ_GROUP_TOPIC_PREFIX, file.from..file.end))
     }
 
@@ -270,12 +281,13 @@ impl CleanService {
         if !self.log.has_retired() {
             return; // The log began anew meanwhile.
         }
-        let redelete = Duration::from_millis(self.config.redelete_hanged_file_interval_ms);
+        let redelete = Duration::from_millis(self.config.get().redelete_hanged_file_interval_ms);
         if hanging.tried.elapsed() < redelete {
             progress.hanging = Some(hanging);
             return;
         }
-        let patience = Duration::from_millis(self.config.destroy_mapped_file_interval_forcibly_ms);
+        let patience =
+            Duration::from_millis(self.config.get().destroy_mapped_file_interval_forcibly_ms);
         let removed = self.log.remove_retired(hanging.since.elapsed() >= patience).await;
         self.note(progress, removed, hanging.file, hanging.reason, Some(hanging.since));
     }
@@ -311,7 +323,7 @@ impl CleanService {
     ) -> io::Result<()> {
         const REASON: &str = "its messages have expired";
         for queue in self.queues.all() {
-            if !self.config.planted(Plant::QueueMinimumNotMoved) {
+            if !self.config.get().planted(Plant::QueueMinimumNotMoved) {
                 queue.correct_min_offset(min_phy_offset);
             }
             let expired = {
@@ -329,7 +341,7 @@ impl CleanService {
             for file in &expired {
                 self.report(&file.display().to_string(), REASON);
             }
-            let pause = self.config.delete_consume_queue_files_interval_ms;
+            let pause = self.config.get().delete_consume_queue_files_interval_ms;
             if !expired.is_empty() && self.pause(pause, tasks).await.is_err() {
                 return Ok(());
             }

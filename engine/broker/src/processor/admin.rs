@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
-use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_config::{TopicConfig, TopicFilterType};
-use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
+use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::{Json, from_slice, to_bytes};
-use mq_protocol::header::admin::{CreateTopicRequestHeader, GetBrokerConfigResponseHeader};
+use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::header::offset::{
     GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader, QueueRequestHeader,
     SearchOffsetRequestHeader,
@@ -21,7 +20,9 @@ use mq_protocol::topic_validator::is_legal_group;
 use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
+use super::broker_config::{get_broker_config, update_broker_config};
 use super::consume_stats::get_consume_stats;
+use super::runtime_info::runtime_info;
 use super::{check_master, check_topic_changes, created_by_java, deletion};
 use crate::context::BrokerContext;
 use crate::registration;
@@ -101,66 +102,6 @@ impl AdminBrokerProcessor {
         let timestamp = earliest.map_or(-1, |timestamp_ms| timestamp_ms as i64);
         RemotingCommand::success(&GetEarliestMsgStoretimeResponseHeader { timestamp })
     }
-
-    /// The keys that tell brokers of a cluster apart; the whole list comes with the tools.
-    fn broker_config(&self) -> RemotingCommand {
-        let (config, store) = (&self.context.config, self.context.store.config());
-        let body = format!(
-            "brokerClusterName={}\nbrokerName={}\nbrokerId={}\nbrokerRole={}\nflushDiskType={}\n\
-             listenPort={}\nhaListenPort={}\nnamesrvAddr={}\nbrokerPermission={}\n\
-             storePathRootDir={}\n",
-            config.broker_cluster_name,
-            config.broker_name,
-            self.context.outer_api.broker_id(),
-            self.context.role().name(),
-            store.flush_disk_type.name(),
-            config.listen_port,
-            store.ha_listen_port,
-            config.namesrv_addrs.join(";"),
-            config.broker_permission,
-            store.store_path_root_dir.display(),
-        );
-        let version = to_bytes(&self.context.topics.data_version());
-        let version = String::from_utf8_lossy(&version).into_owned();
-        RemotingCommand::success(&GetBrokerConfigResponseHeader { version }).with_body(body)
-    }
-
-    /// What a cluster list shows; what is not counted yet reads as nothing.
-    fn runtime_info(&self) -> RemotingCommand {
-        let store = &self.context.store;
-        let log = store.commit_log();
-        let mut body = KvTable::default();
-        let mut put = |key: &str, value: String| body.table.insert(key.to_owned(), value);
-        put("brokerVersionDesc", MqVersion::CURRENT_NAME.to_owned());
-        put("brokerVersion", MqVersion::CURRENT.to_string());
-        put("commitLogMinOffset", log.min_offset().to_string());
-        put("commitLogMaxOffset", log.max_offset().to_string());
-        put("dispatchBehindBytes", store.dispatch_behind_bytes().to_string());
-        let buffers = log.remain_transient_store_buffer_numbs();
-        put("remainTransientStoreBufferNumbs", buffers.to_string());
-        if let Some(bytes) = log.remain_how_many_data_to_commit() {
-            put("remainHowManyDataToCommit", human_readable(bytes));
-        }
-        for key in ["putTps", "getFoundTps", "getMissTps", "getTotalTps", "getTransferedTps"] {
-            put(key, "0.0 0.0 0.0".to_owned());
-        }
-        for day in ["YesterdayMorning", "TodayMorning", "TodayNow"] {
-            put(&format!("msgPutTotal{day}"), "0".to_owned());
-            put(&format!("msgGetTotal{day}"), "0".to_owned());
-        }
-        RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(&body))
-    }
-}
-
-/// Bytes as RocketMQ 4.9 shows them (`MixAll.humanReadableByteCount`): `17 B`, `1.5 KiB`.
-fn human_readable(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1_024 {
-        return format!("{bytes} B");
-    }
-    let power = bytes.ilog2() / 10;
-    let count = bytes as f64 / (1_u64 << (10 * power)) as f64;
-    format!("{count:.1} {}", UNITS[power as usize - 1])
 }
 
 impl RequestProcessor for AdminBrokerProcessor {
@@ -188,8 +129,9 @@ impl RequestProcessor for AdminBrokerProcessor {
                 context.store.execute_delete_files_manually();
                 RemotingCommand::response(ResponseCode::SUCCESS, None)
             }
-            RequestCode::GET_BROKER_CONFIG => self.broker_config(),
-            RequestCode::GET_BROKER_RUNTIME_INFO => self.runtime_info(),
+            RequestCode::GET_BROKER_CONFIG => get_broker_config(context),
+            RequestCode::UPDATE_BROKER_CONFIG => return update_broker_config(context, &request),
+            RequestCode::GET_BROKER_RUNTIME_INFO => table(&runtime_info(context)),
             code => return Err(not_supported(code)),
         };
         Ok(response.into())

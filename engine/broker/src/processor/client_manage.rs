@@ -78,7 +78,7 @@ impl ClientManageProcessor {
     fn check_client_config(&self, body: &CheckClientRequestBody) -> ProcessResult {
         let subscription = &body.subscription_data;
         if !subscription.is_tag_type() {
-            if !self.context.config.enable_property_filter {
+            if !self.context.live().enable_property_filter {
                 let expression_type = subscription.expression_type.as_deref().unwrap_or_default();
                 return Err(no_property_filter(expression_type));
             }

@@ -11,7 +11,7 @@ use crate::consumer_manager::FoundSubscription;
 use crate::context::BrokerContext;
 
 /// Every queue of the group's topics, or of the one that the header names, with the ends of both. A topic to which a
-/// live group does not subscribe is left out. Nothing is counted here yet, so that the rate is 0.
+/// live group does not subscribe is left out.
 pub(super) fn get_consume_stats(
     context: &BrokerContext,
     header: &GetConsumeStatsRequestHeader,
@@ -34,6 +34,7 @@ pub(super) fn get_consume_stats(
             let queue = MessageQueue { topic: topic.clone(), broker_name, queue_id };
             stats.offset_table.insert(queue, progress(context, group, &topic, queue_id));
         }
+        stats.consume_tps += context.stats.tps_group_get_nums(group, &topic);
     }
     RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(&stats))
 }

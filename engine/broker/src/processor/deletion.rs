@@ -76,6 +76,7 @@ pub(super) fn delete_group(
     let context = Arc::clone(context);
     Ok(ProcessOutcome::later(async move {
         context.groups.delete_group_config(&header.group_name).await?;
+        context.stats.group_deleted(&header.group_name);
         if header.remove_offset {
             context.offsets.remove_group(&header.group_name);
             context.offsets.persist().await?;

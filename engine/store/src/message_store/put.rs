@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::Either;
@@ -13,6 +14,7 @@ use mq_protocol::message_codec::{decode_batch, join_batch_properties};
 use mq_protocol::sys_flag::MessageSysFlag;
 use mq_protocol::topic_deletion::says_deletion;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::MessageStore;
 use crate::config::BrokerRole;
@@ -22,6 +24,7 @@ use crate::message_inner::MessageInner;
 use crate::plant::Plant;
 use crate::put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
 use crate::record::EncodedRecords;
+use crate::stats::StoreStats;
 
 /// What a record may have beyond `maxMessageSize` for everything that is not its body.
 const RECORD_OVERHEAD_MAX: usize = 64 << 10;
@@ -37,6 +40,8 @@ pub struct WaitingPut {
     /// The status if nobody waits for it any more.
     given_up: PutMessageStatus,
     probe: Probe,
+    stats: Arc<StoreStats>,
+    begun: Instant,
 }
 
 /// What is still to come of a stored message's status.
@@ -54,7 +59,7 @@ impl MessageStore {
             None => self.put_due_message(message),
             Some(delayed) => match check_message(self, message) {
                 Ok(()) => self.put_due_message(&delayed),
-                Err(status) => self.answer(false, Err(status)),
+                Err(status) => self.answer(Instant::now(), false, Err(status)),
             },
         }
     }
@@ -92,6 +97,7 @@ impl MessageStore {
         message: &MessageInner,
         encode: impl FnOnce(&mut EncodedRecords) -> Result<(), PutMessageStatus>,
     ) -> PutFuture {
+        let begun = Instant::now();
         let appended = self.check_store().and_then(|role| {
             let appended = EncodedRecords::with_reused(|records| {
                 encode(records)?;
@@ -99,7 +105,7 @@ impl MessageStore {
             })?;
             Ok((appended, role))
         });
-        self.answer(message.wait_store_ok, appended)
+        self.answer(begun, message.wait_store_ok, appended)
     }
 
     /// Whether the store takes puts at the moment, and as what: the answer keeps what was in force when
@@ -124,47 +130,48 @@ impl MessageStore {
         if entries.is_empty() {
             return Err(PutMessageStatus::MessageIllegal);
         }
+        let body_size_max = self.live.get().max_message_size;
         let mut properties = String::new();
         for entry in &entries {
             properties.clear();
             join_batch_properties(entry.properties, &batch.properties, &mut properties);
             check_properties(&properties)?;
-            if entry.body.len() > self.config.max_message_size {
+            if entry.body.len() > body_size_max {
                 return Err(PutMessageStatus::MessageIllegal);
             }
             let encoded = records.encode_entry(batch, entry, &properties);
             encoded.map_err(|_| PutMessageStatus::MessageIllegal)?;
             // Every entry repeats topic and properties of the batch: seen before it takes memory.
-            if records.bytes().len() > self.record_size_max() {
+            if records.bytes().len() > body_size_max + RECORD_OVERHEAD_MAX {
                 return Err(PutMessageStatus::MessageIllegal);
             }
         }
         Ok(())
     }
 
-    fn record_size_max(&self) -> usize {
-        self.config.max_message_size + RECORD_OVERHEAD_MAX
-    }
-
     /// Registers the waits of a stored message and combines their outcomes.
     fn answer(
         &self,
+        begun: Instant,
         wait: bool,
         appended: Result<(AppendMessageResult, BrokerRole), PutMessageStatus>,
     ) -> PutFuture {
         let (appended, role) = match appended {
             Ok(appended) => appended,
             Err(status) => {
+                self.stats.answered(begun, status);
                 report_done(&self.env.probe, status, None);
                 return Either::Left(ready(PutMessageResult::refused(status)));
             }
         };
         assert!(role != BrokerRole::Slave, "a slave takes no puts");
         assert!(appended.wrote_bytes > 0, "what was appended has an end behind its begin");
+        self.stats.stored(appended.message_count() as u64, u64::from(appended.wrote_bytes));
         let rule = self.planted_rule(self.config.ack_rule(role, wait));
         let outstanding = self.outstanding(rule, appended.end_offset());
         if outstanding.is_nothing() {
             let status = PutMessageStatus::PutOk;
+            self.stats.answered(begun, status);
             report_done(&self.env.probe, status, Some(&appended));
             return Either::Left(ready(PutMessageResult { status, append: Some(appended) }));
         }
@@ -173,6 +180,8 @@ impl MessageStore {
             given_up: outstanding.given_up(),
             status: Box::pin(outstanding.status()),
             probe: self.env.probe.clone(),
+            stats: Arc::clone(&self.stats),
+            begun,
         })
     }
 
@@ -208,6 +217,7 @@ impl WaitingPut {
         let append = self.append.take();
         assert!(append.is_some(), "a put is answered once");
         assert!(status.is_stored(), "what was appended is stored: {status:?}");
+        self.stats.answered(self.begun, status);
         report_done(&self.probe, status, append.as_ref());
         PutMessageResult { status, append }
     }
@@ -265,7 +275,8 @@ fn check_message(store: &MessageStore, message: &MessageInner) -> Result<(), Put
     check_topic(&message.topic)?;
     check_properties(&message.properties)?;
     let record_size = message.body.len() + message.properties.len() + message.topic.len();
-    if message.body.len() > store.config.max_message_size || record_size > store.record_size_max() {
+    let body_size_max = store.live.get().max_message_size;
+    if message.body.len() > body_size_max || record_size > body_size_max + RECORD_OVERHEAD_MAX {
         return Err(PutMessageStatus::MessageIllegal);
     }
     Ok(())
@@ -276,7 +287,7 @@ fn check_batch(store: &MessageStore, batch: &MessageInner) -> Result<(), PutMess
     check_properties(&batch.properties)?;
     let is_transaction = MessageSysFlag::transaction_type(batch.sys_flag) != 0;
     let is_delayed = delay_level(&batch.properties) > 0;
-    if is_transaction || is_delayed || batch.body.len() > store.config.max_message_size {
+    if is_transaction || is_delayed || batch.body.len() > store.live.get().max_message_size {
         return Err(PutMessageStatus::MessageIllegal);
     }
     Ok(())
