@@ -6,7 +6,7 @@
 //! offset may be committed is decided by the caller, who knows where the queue ends; how many there may be
 //! here. What brokers of the same group know is taken over all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -94,6 +94,68 @@ impl ConsumerOffsetManager {
         let state = lock(&self.state);
         let topics = state.offsets.iter().filter(|(_, groups)| groups.contains_key(group));
         topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// The groups that have offsets of the topic (RocketMQ 4.9 `whichGroupByTopic`).
+    pub(crate) fn groups_of(&self, topic: &str) -> Vec<String> {
+        let state = lock(&self.state);
+        state.offsets.get(topic).map(|groups| groups.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The group's offsets in a topic by queue.
+    pub(crate) fn offsets_of(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let state = lock(&self.state);
+        let groups = state.offsets.get(topic);
+        groups.and_then(|groups| groups.get(group)).cloned().unwrap_or_default()
+    }
+
+    /// The smallest offset of a topic's groups in each queue, without those of groups that are `left_out`, and those below
+    /// `queue_min` (RocketMQ 4.9 `queryMinOffsetInAllGroup`, which deletes the groups that it leaves out).
+    pub(crate) fn min_offsets(
+        &self,
+        topic: &str,
+        left_out: &BTreeSet<&str>,
+        queue_min: impl Fn(i32) -> i64,
+    ) -> BTreeMap<i32, i64> {
+        let mut smallest = BTreeMap::new();
+        let state = lock(&self.state);
+        let groups = state.offsets.get(topic).into_iter().flatten();
+        for (_, queues) in groups.filter(|(group, _)| !left_out.contains(group.as_str())) {
+            for (queue_id, offset) in queues {
+                if *offset >= queue_min(*queue_id) {
+                    let known = smallest.entry(*queue_id).or_insert(*offset);
+                    *known = (*known).min(*offset);
+                }
+            }
+        }
+        smallest
+    }
+
+    /// Gives a group another one's offsets in a topic, and no others there; nothing where that has none (RocketMQ 4.9
+    /// `cloneOffset`).
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn clone_offsets(
+        &self,
+        source: &str,
+        target: &str,
+        topic: &str,
+    ) -> Result<(), LimitReached> {
+        let mut state = lock(&self.state);
+        let State { offsets, count, .. } = &mut *state;
+        let Some(cloned) = offsets.get(topic).and_then(|groups| groups.get(source)).cloned() else {
+            return Ok(());
+        };
+        let before = queues_of(offsets, topic, target).len();
+        let after = *count - before + cloned.len();
+        if after > *count {
+            self.limit.check(after, "consumer offsets")?;
+        }
+        *queues_of(offsets, topic, target) = cloned;
+        *count = after;
+        self.note_change(&mut state);
+        Ok(())
     }
 
     /// Sets the group's offset in a queue. Smaller ones are accepted, as in RocketMQ.

@@ -109,6 +109,11 @@ impl SubscriptionGroupManager {
         self.table.read(|table| table.groups.get(group).cloned())
     }
 
+    /// Every group.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.table.read(|table| table.groups.keys().cloned().collect())
+    }
+
     /// Whether there is the group.
     pub(crate) fn contains(&self, group: &str) -> bool {
         self.table.read(|table| table.groups.contains_key(group))

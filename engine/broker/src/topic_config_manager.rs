@@ -24,7 +24,7 @@ use mq_protocol::message::reply_topic;
 use mq_protocol::sys_flag::PermName;
 use mq_protocol::topic_validator::{
     AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
-    RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, is_system_topic,
+    RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic,
 };
 use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
@@ -127,6 +127,12 @@ impl TopicConfigManager {
     /// Whether the topic belongs to the system.
     pub(crate) fn is_system_topic(&self, topic: &str) -> bool {
         is_system_topic(topic) || self.own_system_topics.contains(topic)
+    }
+
+    /// Every topic that belongs to the system, this broker's own included.
+    pub(crate) fn system_topics(&self) -> BTreeSet<String> {
+        let everywhere = SYSTEM_TOPICS.iter().map(|topic| (*topic).to_owned());
+        everywhere.chain(self.own_system_topics.iter().cloned()).collect()
     }
 
     /// The version of the table.

@@ -65,7 +65,7 @@ pub use dispatch::{MessageArrivingListener, TopicDeletedListener};
 pub use durable_mark::Mark;
 pub use error::StoreError;
 pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter, PropertiesFilter};
-pub use index_service::{IndexMark, QueryOffsetResult};
+pub use index_service::{IndexMark, QueryOffsetResult, human_time};
 pub use log_end::LogEndWatch;
 pub use message_inner::MessageInner;
 pub use message_store::{MessageStore, PutFuture, QueryMessageResult, WaitingPut};

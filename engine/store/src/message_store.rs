@@ -176,6 +176,13 @@ impl MessageStore {
         self.cleaner.delete_manually();
     }
 
+    /// Removes the files of queues and index whose messages have expired. Queues go on where they are, where RocketMQ 4.9
+    /// (`cleanExpiredConsumerQueue`) takes a queue of which nothing is left away, whose next message has queue offset 0 then,
+    /// behind what every group has consumed.
+    pub fn clean_expired_consume_queues(&self) {
+        self.cleaner.clean_queues();
+    }
+
     /// Up to where the CommitLog and the ConsumeQueues are written down as durable.
     #[must_use]
     pub fn durable_mark(&self) -> Mark {

@@ -23,7 +23,7 @@ mod disk_usage;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use mq_env::Env;
@@ -67,6 +67,7 @@ pub(crate) struct CleanService {
     index: Arc<IndexService>,
     marks: Arc<Marks>,
     manual_passes: AtomicU32,
+    queues_wanted: AtomicBool,
     wanted: Notify,
 }
 
@@ -102,6 +103,7 @@ impl CleanService {
             index: Arc::clone(&marks.index),
             marks,
             manual_passes: AtomicU32::new(0),
+            queues_wanted: AtomicBool::new(false),
             wanted: Notify::new(),
         }
     }
@@ -110,6 +112,12 @@ impl CleanService {
     /// `executeDeleteFilesManually`).
     pub(crate) fn delete_manually(&self) {
         self.manual_passes.store(MANUAL_PASSES, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
+
+    /// Has the files of queues and index removed that point at nothing any more, now and whatever the age of the store.
+    pub(crate) fn clean_queues(&self) {
+        self.queues_wanted.store(true, Ordering::Relaxed);
         self.wanted.notify_one();
     }
 
@@ -124,6 +132,9 @@ impl CleanService {
         loop {
             let mut usage = self.look_at_disk();
             let is_manual = self.take_manual_pass();
+            if self.queues_wanted.swap(false, Ordering::Relaxed) {
+                self.clean_behind(&mut progress, self.log.min_offset(), &tasks).await;
+            }
             if is_manual || progress.started.elapsed() >= FIRST_PASS_AFTER {
                 self.clean(&mut progress, &usage, is_manual, &tasks).await;
                 usage = self.look_at_disk();
@@ -206,10 +217,14 @@ impl CleanService {
         }
         let min_offset = self.log.min_offset();
         if min_offset > progress.cleaned_to {
-            match self.clean_queues_and_index(min_offset, tasks).await {
-                Ok(()) => progress.cleaned_to = min_offset,
-                Err(error) => tracing::warn!(%error, "queue or index files were not removed"),
-            }
+            self.clean_behind(progress, min_offset, tasks).await;
+        }
+    }
+
+    async fn clean_behind(&self, progress: &mut Progress, min_offset: u64, tasks: &TaskGroup) {
+        match self.clean_queues_and_index(min_offset, tasks).await {
+            Ok(()) => progress.cleaned_to = min_offset,
+            Err(error) => tracing::warn!(%error, "queue or index files were not removed"),
         }
     }
 

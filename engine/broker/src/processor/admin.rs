@@ -1,7 +1,6 @@
-//! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17, 215), groups (200, 207), offsets of
-//! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28, 208), the removal of
-//! expired files (329) (RocketMQ 4.9
-//! `AdminBrokerProcessor`).
+//! [`AdminBrokerProcessor`]: everything that no other processor answers (RocketMQ 4.9 `AdminBrokerProcessor`): topics (17,
+//! 215), groups (200, 207), offsets of queues (29 to 32), tables for slaves (21, 43, 45, 201), and through the modules beside
+//! this one what tools show and change.
 
 use std::sync::Arc;
 
@@ -21,9 +20,14 @@ use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
 use super::broker_config::{get_broker_config, update_broker_config};
-use super::consume_stats::get_consume_stats;
+use super::group_offsets::{clone_group_offset, correction_offsets};
+use super::half_message::resume_check;
+use super::query_consume_queue::query_consume_queue;
 use super::runtime_info::runtime_info;
-use super::{check_master, check_topic_changes, created_by_java, deletion};
+use super::{
+    check_master, check_topic_changes, cleaning, connections, consume_stats, created_by_java,
+    deletion, topic_stats,
+};
 use crate::context::BrokerContext;
 use crate::registration;
 
@@ -104,18 +108,37 @@ impl AdminBrokerProcessor {
     }
 }
 
-impl RequestProcessor for AdminBrokerProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+impl AdminBrokerProcessor {
+    /// Answers what changes something.
+    fn change(&self, request: &RemotingCommand) -> ProcessResult {
         let context = &self.context;
-        let response = match request.code {
-            RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
-            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return self.update_group(&request),
+        match request.code {
+            RequestCode::UPDATE_AND_CREATE_TOPIC => self.create_topic(&request.header()?),
+            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => self.update_group(request),
             RequestCode::DELETE_TOPIC_IN_BROKER => {
-                return deletion::delete_topic(context, request.header()?);
+                deletion::delete_topic(context, request.header()?)
             }
             RequestCode::DELETE_SUBSCRIPTIONGROUP => {
-                return deletion::delete_group(context, request.header()?);
+                deletion::delete_group(context, request.header()?)
             }
+            RequestCode::UPDATE_BROKER_CONFIG => update_broker_config(context, request),
+            RequestCode::CLONE_GROUP_OFFSET => clone_group_offset(context, request.header()?),
+            RequestCode::RESUME_CHECK_HALF_MESSAGE => resume_check(context, &request.header()?),
+            RequestCode::CLEAN_UNUSED_TOPIC => cleaning::clean_unused_topics(context),
+            RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE => {
+                Ok(cleaning::clean_expired_consume_queues(context).into())
+            }
+            RequestCode::DELETE_EXPIRED_COMMITLOG => {
+                Ok(cleaning::delete_expired_commit_log(context).into())
+            }
+            code => Err(not_supported(code)),
+        }
+    }
+
+    /// Answers what shows something; `None` for another request.
+    fn show(&self, request: &RemotingCommand) -> Result<Option<RemotingCommand>, ProcessError> {
+        let context = &self.context;
+        Ok(Some(match request.code {
             RequestCode::GET_ALL_TOPIC_CONFIG => content(context.topics.content()),
             RequestCode::GET_ALL_CONSUMER_OFFSET => content(context.offsets.content()),
             RequestCode::GET_ALL_DELAY_OFFSET => table(&context.delay_offsets.wrapper()),
@@ -124,17 +147,51 @@ impl RequestProcessor for AdminBrokerProcessor {
             RequestCode::GET_MAX_OFFSET => self.max_offset(&request.header()?),
             RequestCode::GET_MIN_OFFSET => self.min_offset(&request.header()?),
             RequestCode::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(&request.header()?),
-            RequestCode::GET_CONSUME_STATS => get_consume_stats(context, &request.header()?),
-            RequestCode::DELETE_EXPIRED_COMMITLOG => {
-                context.store.execute_delete_files_manually();
-                RemotingCommand::response(ResponseCode::SUCCESS, None)
-            }
             RequestCode::GET_BROKER_CONFIG => get_broker_config(context),
-            RequestCode::UPDATE_BROKER_CONFIG => return update_broker_config(context, &request),
             RequestCode::GET_BROKER_RUNTIME_INFO => table(&runtime_info(context)),
-            code => return Err(not_supported(code)),
-        };
-        Ok(response.into())
+            RequestCode::GET_CONSUME_STATS => {
+                table(&consume_stats::consume_stats(context, &request.header()?))
+            }
+            RequestCode::GET_BROKER_CONSUME_STATS => {
+                table(&consume_stats::broker_consume_stats(context, &request.header()?))
+            }
+            RequestCode::GET_TOPIC_STATS_INFO => {
+                table(&topic_stats::topic_stats(context, &request.header()?)?)
+            }
+            RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => {
+                table(&topic_stats::who_consumes(context, &request.header()?))
+            }
+            RequestCode::QUERY_CONSUME_TIME_SPAN => {
+                table(&topic_stats::time_span(context, &request.header()?)?)
+            }
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => {
+                table(&topic_stats::system_topics(context))
+            }
+            RequestCode::VIEW_BROKER_STATS_DATA => {
+                table(&topic_stats::view_stats(context, &request.header()?)?)
+            }
+            RequestCode::GET_CONSUMER_CONNECTION_LIST => {
+                table(&connections::consumer_connections(context, &request.header()?)?)
+            }
+            RequestCode::GET_PRODUCER_CONNECTION_LIST => {
+                table(&connections::producer_connections(context, &request.header()?)?)
+            }
+            RequestCode::GET_ALL_PRODUCER_INFO => table(&connections::all_producers(context)),
+            RequestCode::QUERY_CORRECTION_OFFSET => {
+                table(&correction_offsets(context, &request.header()?))
+            }
+            RequestCode::QUERY_CONSUME_QUEUE => query_consume_queue(context, &request.header()?)?,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl RequestProcessor for AdminBrokerProcessor {
+    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+        match self.show(&request)? {
+            Some(shown) => Ok(shown.into()),
+            None => self.change(&request),
+        }
     }
 }
 

@@ -39,6 +39,8 @@ impl ClientManageProcessor {
         let client = ClientChannelInfo {
             channel: channel.clone(),
             client_id: data.client_id.into(),
+            language: request.language,
+            version: request.version,
             last_update: Instant::now(),
         };
         let (consumers, producers) = (data.consumer_data_set, data.producer_data_set);

@@ -35,7 +35,14 @@ pub(super) fn delete_topic(
     }))
 }
 
-async fn delete_topic_of(context: &BrokerContext, topic: &str) -> Result<(), ProcessError> {
+/// Deletes a topic, if there is anything of it.
+///
+/// # Errors
+/// What kept it from being deleted, or its deletion from being durable.
+pub(super) async fn delete_topic_of(
+    context: &BrokerContext,
+    topic: &str,
+) -> Result<(), ProcessError> {
     let had_queues = !context.store.consume_queues().queue_ids(topic).is_empty();
     // What was deleted, and may not have come to the slaves, is deleted again.
     let was_deleted = context.store.was_deleted(topic);
