@@ -22,8 +22,6 @@
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
-//!
-//! Not here yet: most requests of tools.
 
 pub mod config;
 pub mod error;
