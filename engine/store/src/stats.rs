@@ -28,12 +28,10 @@ pub use mornings::DayTotals;
 pub use put_times::{PUT_TIME_NAMES, PutTimeCounts};
 pub use samples::Samples;
 
-/// Between two looks at the counters.
-const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
-/// Seconds of the longest window.
+/// Seconds of the longest window. Between two samples lies one.
 const WINDOW_SECONDS_MAX: u64 = 600;
 /// For so long put times are counted together.
-const PUT_TIME_WINDOW: Duration = Duration::from_secs(60);
+const PUT_TIME_WINDOW_SECONDS: u64 = 60;
 
 /// The counters of a store.
 pub struct StoreStats {
@@ -181,7 +179,8 @@ impl StoreStats {
     /// How many puts took how long in the minute that runs, in the order of [`PUT_TIME_NAMES`].
     #[must_use]
     pub fn put_time_counts(&self) -> PutTimeCounts {
-        lock(&self.puts).times.counts(self.put_time_window())
+        let mut puts = lock(&self.puts);
+        puts.times.counts(self.seconds() / PUT_TIME_WINDOW_SECONDS)
     }
 
     /// Milliseconds within which `share` of the puts of the last whole minute were answered.
@@ -189,15 +188,15 @@ impl StoreStats {
     pub fn put_latency_ms(&self, share: f64) -> f64 {
         let mut puts = lock(&self.puts);
         let longest_ms = puts.totals.entire_time_max_ms;
-        puts.times.latency_ms(self.put_time_window(), share, longest_ms)
+        puts.times.latency_ms(self.seconds() / PUT_TIME_WINDOW_SECONDS, share, longest_ms)
     }
 
-    /// Messages were stored.
-    pub(crate) fn stored(&self, messages: u64, bytes: u64) {
+    /// Messages were stored, when the wall clock said `now_ms`.
+    pub(crate) fn stored(&self, messages: u64, bytes: u64, now_ms: u64) {
         let mut puts = lock(&self.puts);
         let Puts { totals, samples, mornings, .. } = &mut *puts;
-        mornings.look(&*self.clock, totals.messages);
-        samples.note(self.tick(), totals.messages);
+        mornings.look(&*self.clock, now_ms, totals.messages);
+        samples.note(self.seconds(), totals.messages);
         totals.messages += messages;
         totals.bytes += bytes;
     }
@@ -213,19 +212,21 @@ impl StoreStats {
             return;
         }
         let mut puts = lock(&self.puts);
-        let took_ms = begun.elapsed().as_millis() as u64;
+        let now = Instant::now();
+        let took_ms = (now - begun).as_millis() as u64;
         puts.totals.failed += u64::from(!status.is_stored());
         puts.totals.entire_time_max_ms = puts.totals.entire_time_max_ms.max(took_ms);
-        puts.times.record(self.put_time_window(), took_ms);
+        puts.times.record((now - self.begun).as_secs() / PUT_TIME_WINDOW_SECONDS, took_ms);
     }
 
     /// A read is answered that came `begun`.
     pub(crate) fn read(&self, begun: Instant, result: &GetMessageResult) {
         let mut gets = lock(&self.gets);
-        let took_ms = begun.elapsed().as_millis() as u64;
+        let now = Instant::now();
+        let took_ms = (now - begun).as_millis() as u64;
         let Gets { totals, samples, mornings } = &mut *gets;
-        mornings.look(&*self.clock, totals.transferred);
-        samples.note(self.tick(), *totals);
+        mornings.look(&*self.clock, self.clock.now_millis(), totals.transferred);
+        samples.note((now - self.begun).as_secs(), *totals);
         let is_found = result.status == GetMessageStatus::Found;
         totals.found += u64::from(is_found);
         totals.missed += u64::from(!is_found);
@@ -234,18 +235,14 @@ impl StoreStats {
     }
 
     /// Number of the last sample that is due by now. Asked under a counter's lock, so that it does not go back.
-    fn tick(&self) -> u64 {
-        samples::tick(self.begun, SAMPLE_PERIOD)
-    }
-
-    fn put_time_window(&self) -> u64 {
-        samples::tick(self.begun, PUT_TIME_WINDOW)
+    fn seconds(&self) -> u64 {
+        self.begun.elapsed().as_secs()
     }
 
     /// The first and the last sample of a window. 4.9 takes its first one a second after the start.
     fn window(&self, seconds: u64) -> Option<(u64, u64)> {
         assert!(seconds <= WINDOW_SECONDS_MAX, "older samples are gone");
-        let last = self.tick();
+        let last = self.seconds();
         (last > seconds).then(|| (last - seconds, last))
     }
 }

@@ -126,7 +126,7 @@ fn a_broker_tells_what_it_does() {
             ("queryThreadPoolQueueCapacity", "20000"),
             ("EndTransactionThreadPoolQueueCapacity", "100000"),
             ("startAcceptSendRequestTimeStamp", "0"),
-            ("brokerVersionDesc", "V4_9_7"),
+            ("brokerVersionDesc", "V4_9_8"),
         ] {
             assert_eq!(info[key], value, "{key}");
         }

@@ -166,7 +166,8 @@ impl MessageStore {
         };
         assert!(role != BrokerRole::Slave, "a slave takes no puts");
         assert!(appended.wrote_bytes > 0, "what was appended has an end behind its begin");
-        self.stats.stored(appended.message_count() as u64, u64::from(appended.wrote_bytes));
+        let (count, bytes) = (appended.message_count() as u64, u64::from(appended.wrote_bytes));
+        self.stats.stored(count, bytes, appended.store_timestamp_ms);
         let rule = self.planted_rule(self.config.ack_rule(role, wait));
         let outstanding = self.outstanding(rule, appended.end_offset());
         if outstanding.is_nothing() {

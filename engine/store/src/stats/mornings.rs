@@ -35,10 +35,9 @@ impl Mornings {
         Mornings { day, look_again_ms: next_quarter_ms(now_ms), yesterday: 0, today: 0 }
     }
 
-    /// Something is about to be counted where the counter stands at `before`. A clock that is set back begins no day
-    /// twice.
-    pub(super) fn look(&mut self, clock: &dyn Clock, before: u64) {
-        let now_ms = clock.now_millis();
+    /// Something is about to be counted at `now_ms` where the counter stands at `before`. A clock that is set back begins
+    /// no day twice.
+    pub(super) fn look(&mut self, clock: &dyn Clock, now_ms: u64, before: u64) {
         if now_ms < self.look_again_ms {
             return;
         }
@@ -53,7 +52,7 @@ impl Mornings {
 
     /// Mornings and `now`.
     pub(super) fn totals(&mut self, clock: &dyn Clock, now: u64) -> DayTotals {
-        self.look(clock, now);
+        self.look(clock, clock.now_millis(), now);
         DayTotals { yesterday_morning: self.yesterday, today_morning: self.today, now }
     }
 }

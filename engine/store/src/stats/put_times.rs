@@ -53,8 +53,7 @@ impl PutTimes {
     pub(super) fn record(&mut self, window: u64, took_ms: u64) {
         self.roll(window);
         self.counts[CLASS_BEGINS_MS.partition_point(|begin_ms| *begin_ms <= took_ms)] += 1;
-        let class = fine_ends_ms().position(|end_ms| took_ms <= end_ms).unwrap_or(FINE_COUNT);
-        self.running.0[class] += 1;
+        self.running.0[fine_class(took_ms)] += 1;
     }
 
     /// The coarse distribution of window number `window`, which runs.
@@ -95,8 +94,23 @@ impl PutTimes {
     }
 }
 
+/// The fine class of a put.
+pub(super) fn fine_class(took_ms: u64) -> usize {
+    let (mut class, mut begin_ms) = (0, 0);
+    for (width_ms, count) in FINE {
+        let end_ms = begin_ms + width_ms * count as u64;
+        if took_ms <= end_ms {
+            // A class ends with its last millisecond.
+            return class + (took_ms - begin_ms).div_ceil(width_ms).max(1) as usize - 1;
+        }
+        class += count;
+        begin_ms = end_ms;
+    }
+    FINE_COUNT
+}
+
 /// Where the fine classes end, in milliseconds.
-fn fine_ends_ms() -> impl Iterator<Item = u64> {
+pub(super) fn fine_ends_ms() -> impl Iterator<Item = u64> {
     let widths = FINE.iter().flat_map(|(width_ms, count)| std::iter::repeat_n(*width_ms, *count));
     widths.scan(0, |end_ms, width_ms| {
         *end_ms += width_ms;

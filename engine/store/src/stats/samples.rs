@@ -1,9 +1,6 @@
 //! [`Samples`]: what a counter stood at when somebody should have looked at it.
 
 use std::collections::VecDeque;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 /// The samples of a counter that are due at regular ticks, without anybody who takes them.
 ///
@@ -15,12 +12,6 @@ pub struct Samples<T> {
     kept_ticks: u64,
     /// A tick, and what the counter stood at then and at all ticks since the entry before.
     past: VecDeque<(u64, T)>,
-}
-
-/// Number of the last tick that is due by now: they begin with 0 at `begun`.
-#[must_use]
-pub(super) fn tick(begun: Instant, period: Duration) -> u64 {
-    (begun.elapsed().as_nanos() / period.as_nanos()) as u64
 }
 
 impl<T: Copy> Samples<T> {

@@ -62,7 +62,7 @@ async fn windows_are_those_of_somebody_who_looks_every_second() {
         }
         // Most seconds pass without anything.
         if second % 7 == 0 || (second / 50) % 3 == 1 {
-            stats.stored(second % 5 + 1, 100);
+            stats.stored(second % 5 + 1, 100, MIDNIGHT_MS);
             total += second % 5 + 1;
         }
         pass(10).await;
@@ -102,15 +102,16 @@ async fn a_day_begins_at_local_midnight() {
         let expected = DayTotals { yesterday_morning, today_morning, now };
         assert_eq!(stats.put_days(), expected);
     };
-    stats.stored(5, 1);
+    let store = |messages| stats.stored(messages, 1, clock.now_millis());
+    store(5);
     days(0, 0, 5);
     to(2);
-    stats.stored(3, 1);
+    store(3);
     days(0, 5, 8);
     to(23);
     days(5, 8, 8);
     clock.0.fetch_sub(30 * HOUR_MS, Ordering::Relaxed);
-    stats.stored(1, 1);
+    store(1);
     days(5, 8, 9);
     // A day of which nobody saw anything.
     to(30 + 24 + 24);
@@ -147,4 +148,13 @@ async fn put_times_are_spread_over_their_classes() {
     assert_eq!(stats.put_latency_ms(1.0), 30_000.0, "no more than the longest");
     let totals = stats.put_totals();
     assert_eq!((totals.failed, totals.entire_time_max_ms), (1, 30_000));
+}
+
+#[test]
+fn every_put_time_has_the_class_that_it_ends_in() {
+    for took_ms in 0..12_000 {
+        let expected = put_times::fine_ends_ms().position(|end_ms| took_ms <= end_ms);
+        let count = put_times::fine_ends_ms().count();
+        assert_eq!(put_times::fine_class(took_ms), expected.unwrap_or(count), "{took_ms} ms");
+    }
 }
