@@ -5,6 +5,7 @@
 //! loss takes away cannot be read by anybody. How many topics and queues there may be is bounded, except
 //! for what a slave's master has.
 
+mod system_topics;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +21,8 @@ use mq_protocol::body::topic_config::{
     DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper,
 };
 use mq_protocol::fastjson::from_slice;
-use mq_protocol::message::reply_topic;
 use mq_protocol::sys_flag::PermName;
-use mq_protocol::topic_validator::{
-    AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
-    RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic,
-};
+use mq_protocol::topic_validator::{AUTO_CREATE_TOPIC_KEY_TOPIC, SYSTEM_TOPICS, is_system_topic};
 use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
 use mq_store::role::RoleWatch;
@@ -34,11 +31,8 @@ use crate::config::BrokerConfig;
 use crate::limits::LimitReached;
 use crate::now_ms;
 use crate::persisted_table::PersistedTable;
+use system_topics::{auto_create_pattern, system_topics};
 use table::{Limits, TopicTable};
-
-const SCHEDULE_TOPIC_QUEUE_NUMS: i32 = 18;
-const BENCHMARK_TOPIC_QUEUE_NUMS: i32 = 1024;
-const CLUSTER_TOPIC_QUEUE_NUMS: i32 = 16;
 
 /// A topic that was looked up, and whether that brought it into being: then name servers want to
 /// hear of it.
@@ -478,37 +472,6 @@ impl GroupTopic {
         config.topic_sys_flag = topic_sys_flag(false, self.is_unit);
         config
     }
-}
-
-const INHERITED: i32 = PermName::READ_WRITE | PermName::INHERIT;
-
-/// What topics are made after that producers need.
-fn auto_create_pattern(config: &BrokerConfig) -> TopicConfig {
-    let queue_nums = config.default_topic_queue_nums as i32;
-    TopicConfig::new(AUTO_CREATE_TOPIC_KEY_TOPIC, queue_nums, INHERITED)
-}
-
-/// What every broker has from its start.
-fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
-    const READ_WRITE: i32 = PermName::READ_WRITE;
-    let perm_if = |is_enabled| if is_enabled { INHERITED } else { PermName::INHERIT };
-    let cluster = &config.broker_cluster_name;
-    let mut topics = vec![
-        TopicConfig::new(RMQ_SYS_SELF_TEST_TOPIC, 1, READ_WRITE),
-        TopicConfig::new(RMQ_SYS_BENCHMARK_TOPIC, BENCHMARK_TOPIC_QUEUE_NUMS, READ_WRITE),
-        TopicConfig::new(cluster, CLUSTER_TOPIC_QUEUE_NUMS, perm_if(config.cluster_topic_enable)),
-        TopicConfig::new(&config.broker_name, 1, perm_if(config.broker_topic_enable)),
-        TopicConfig::new(RMQ_SYS_OFFSET_MOVED_EVENT, 1, READ_WRITE),
-        TopicConfig::new(RMQ_SYS_SCHEDULE_TOPIC, SCHEDULE_TOPIC_QUEUE_NUMS, READ_WRITE),
-        TopicConfig::new(reply_topic(cluster), 1, READ_WRITE),
-    ];
-    if config.auto_create_topic_enable {
-        topics.push(auto_create_pattern(config));
-    }
-    if config.trace_topic_enable {
-        topics.push(TopicConfig::new(&config.msg_trace_topic_name, 1, READ_WRITE));
-    }
-    topics
 }
 
 /// Unit bits of a topic (Java `TopicSysFlag.buildSysFlag`).
