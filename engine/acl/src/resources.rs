@@ -9,12 +9,13 @@
 //! | offsets of groups (14, 15) | SUB on the topic and for the group |
 //! | heartbeat (34) | SUB for each group and on each topic that it wants |
 //! | 35, 36, 38, locks (41, 42), what clients are asked (307, 309) | SUB for the group |
+//! | offsets for another group (314) | SUB on the topic, if one is named, and for both groups |
 //! | reset (222), offsets of clients (223) | SUB on the topic and for the group |
 //!
 //! What a request names is read here as its processor reads it. Of what it names by a position in the log (33, 36, 309) the
 //! broker asks once it has found it: [`AclRules::check_read`](crate::AclRules::check_read).
 //!
-//! 4.9 does not ask anything of 14, 41, 42, 222, 223, 307, 309, 320, 324, 325 and 361, and takes the group of a send to a retry
+//! 4.9 does not ask anything of 14, 41, 42, 222, 223, 307, 309, 314, 320, 324, 325 and 361, and takes the group of a send to a retry
 //! topic from another field, in which the sender may name any group of its own.
 
 use std::borrow::Cow;
@@ -61,6 +62,7 @@ pub(crate) fn needs_admin(code: i32) -> bool {
             | Code::CLEAN_EXPIRED_CONSUMEQUEUE
             | Code::CLEAN_UNUSED_TOPIC
             | Code::DELETE_EXPIRED_COMMITLOG
+            | Code::RESUME_CHECK_HALF_MESSAGE
     )
 }
 
@@ -95,6 +97,11 @@ pub(crate) fn needed<'a>(
         Code::INVOKE_BROKER_TO_RESET_OFFSET | Code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
             all.topic(field("topic"));
             all.group(field("group"));
+        }
+        Code::CLONE_GROUP_OFFSET => {
+            all.topic(field("topic").filter(|topic| !topic.trim().is_empty()));
+            all.group(field("srcGroup"));
+            all.group(field("destGroup"));
         }
         Code::UNREGISTER_CLIENT
         | Code::GET_CONSUMER_LIST_BY_GROUP

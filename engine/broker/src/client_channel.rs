@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mq_protocol::codes::LanguageCode;
 use mq_remoting::Channel;
 use tokio::time::Instant;
 
@@ -16,6 +17,10 @@ pub(crate) struct ClientChannelInfo {
     pub(crate) channel: Channel,
     /// What the client calls itself.
     pub(crate) client_id: Arc<str>,
+    /// Of its latest heartbeat.
+    pub(crate) language: LanguageCode,
+    /// The same.
+    pub(crate) version: i32,
     /// Its latest heartbeat.
     pub(crate) last_update: Instant,
 }
@@ -25,7 +30,7 @@ pub(crate) mod tests {
     use std::sync::Mutex;
 
     use mq_env::Env;
-    use mq_protocol::codes::RequestCode;
+    use mq_protocol::codes::{MqVersion, RequestCode};
     use mq_protocol::remoting_command::RemotingCommand;
     use mq_remoting::{
         ProcessOutcome, ProcessResult, ProcessorTable, RemotingClient, RemotingClientConfig,
@@ -87,9 +92,14 @@ pub(crate) mod tests {
             asked.push(recorder);
         }
         let channels = lock(&recorder.channels).clone();
-        let infos = channels.into_iter().zip(client_ids).map(|(channel, client_id)| {
-            ClientChannelInfo { channel, client_id: client_id.into(), last_update: Instant::now() }
-        });
+        let infos =
+            channels.into_iter().zip(client_ids).map(|(channel, client_id)| ClientChannelInfo {
+                channel,
+                client_id: client_id.into(),
+                language: LanguageCode::Java,
+                version: MqVersion::CURRENT,
+                last_update: Instant::now(),
+            });
         (Connections { _server: server, _clients: clients, asked }, infos.collect())
     }
 }

@@ -52,6 +52,11 @@ impl<G: Default> ClientGroups<G> {
         self.groups.get(group)
     }
 
+    /// Every group with its name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &ClientGroup<G>)> {
+        self.groups.iter().map(|(name, group)| (&**name, group))
+    }
+
     /// As [`ClientGroups::get`], to be changed.
     pub(crate) fn get_mut(&mut self, group: &str) -> Option<&mut ClientGroup<G>> {
         self.groups.get_mut(group)

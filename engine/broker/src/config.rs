@@ -7,13 +7,16 @@
 //! a [`ConfigFinding`] per mistake, with its line, what is allowed, and what 4.9 would do.
 //!
 //! Modules in reading order: `key` (what a row of the table is), `keys` (the table of all keys),
-//! `limits`, `finding`, `parse` (one value), `rules` (several keys of one file together), `dledger` (those of a group).
+//! `limits`, `finding`, `parse` (one value), `rules` (several keys of one file together), `dledger` (those of a group),
+//! `live` (what may change while the broker runs), `echo` (what it tells of its settings).
 
 mod dledger;
+mod echo;
 mod finding;
 mod key;
 mod keys;
 mod limits;
+mod live;
 mod parse;
 mod rules;
 
@@ -24,8 +27,10 @@ use mq_protocol::sys_flag::PermName;
 use mq_remoting::RemotingServerConfig;
 use mq_store::config::StoreConfig;
 
+pub(crate) use echo::RunningValues;
 pub use finding::{ConfigFinding, ConfigFindingKind, Severity};
 pub use limits::BrokerLimits;
+pub(crate) use live::{ChangeRefused, change};
 pub use parse::nearest;
 
 /// The port of a broker whose file names none.
@@ -137,6 +142,16 @@ pub struct BrokerConfig {
     /// `rocketmq.acl.plain.file`, below `rocketmqHome`. More files may be in `conf/acl`.
     pub acl_plain_file: PathBuf,
 
+    /// `configBlackList`: keys that nobody changes from afar, besides those that RocketMQ keeps to itself; split by `;`.
+    pub config_black_list: String,
+    /// The file that changes from afar are written to (RocketMQ 4.9 `brokerConfigPath`); without one they last until the
+    /// broker ends.
+    pub broker_config_path: Option<PathBuf>,
+    /// What was read: keys that are accepted and not used are told with these values.
+    pub file: PropertiesFile,
+    /// Keys that others obey, with the values in force, to be told with the rest.
+    pub values_besides: Vec<(&'static str, String)>,
+
     /// How much is kept for peers.
     pub limits: BrokerLimits,
 }
@@ -202,6 +217,10 @@ impl BrokerConfig {
             acl_enable: false,
             rocketmq_home: None,
             acl_plain_file: PathBuf::from("conf/plain_acl.yml"),
+            config_black_list: "configBlackList;brokerConfigPath".to_owned(),
+            broker_config_path: None,
+            file: PropertiesFile::default(),
+            values_besides: Vec::new(),
             limits: BrokerLimits::default(),
         }
     }
@@ -227,6 +246,7 @@ impl BrokerConfig {
         }
         settings.store.ha_listen_port = settings.broker.listen_port + 1;
         rules::check(file, &mut settings, &mut findings);
+        settings.broker.file = file.clone();
         findings.sort_by_key(|finding| finding.line.wrapping_sub(1));
         (settings.broker, settings.store, findings)
     }

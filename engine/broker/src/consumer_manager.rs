@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use mq_env::plant::{Plant, planted_on_this_thread};
-use mq_protocol::body::heartbeat::{ConsumerData, MessageModel, SubscriptionData};
+use mq_protocol::body::heartbeat::{
+    ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
+};
 use mq_protocol::codes::RequestCode;
 use mq_protocol::header::client::ConsumerGroupRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
@@ -48,7 +50,11 @@ struct State {
 #[derive(Default)]
 struct Known {
     message_model: MessageModel,
+    consume_type: ConsumeType,
+    consume_from_where: ConsumeFromWhere,
     subscriptions: Subscriptions,
+    /// As they were said, for those who ask.
+    said: BTreeMap<String, Arc<SubscriptionData>>,
     /// Those of them that are SQL92.
     expressions: Option<Arc<Expressions>>,
     /// What they count for.
@@ -57,6 +63,16 @@ struct Known {
 
 /// Subscriptions by topic.
 type Subscriptions = BTreeMap<String, Subscription>;
+
+/// A group that somebody is in.
+pub(crate) struct LiveGroup {
+    pub(crate) members: Vec<ClientChannelInfo>,
+    pub(crate) message_model: MessageModel,
+    pub(crate) consume_type: ConsumeType,
+    pub(crate) consume_from_where: ConsumeFromWhere,
+    /// By topic.
+    pub(crate) subscriptions: BTreeMap<String, Arc<SubscriptionData>>,
+}
 
 /// The members of a group whose membership changed.
 pub(crate) struct ChangedGroup {
@@ -124,6 +140,8 @@ impl ConsumerManager {
         }
         let Some(group) = state.groups.get_mut(name) else { return Ok(None) };
         group.known.message_model = consumer.message_model;
+        group.known.consume_type = consumer.consume_type;
+        group.known.consume_from_where = consumer.consume_from_where;
         let is_changed = group.known.update_subscriptions(said, newer, &topics);
         let changed = (is_new || is_changed).then(|| group.changed(name));
         let after = group.known.subscription_nums;
@@ -196,6 +214,39 @@ impl ConsumerManager {
         Some(channels.values().map(|client| client.client_id.to_string()).collect())
     }
 
+    /// What is known of a group and its members; `None` if nobody is there.
+    pub(crate) fn describe(&self, group: &str) -> Option<LiveGroup> {
+        let state = lock(&self.state);
+        let ClientGroup { channels, known } = state.groups.get(group)?;
+        Some(LiveGroup {
+            members: channels.values().cloned().collect(),
+            message_model: known.message_model,
+            consume_type: known.consume_type,
+            consume_from_where: known.consume_from_where,
+            subscriptions: known.said.clone(),
+        })
+    }
+
+    /// How a group says what it wants of `topic`, if somebody is there who wants anything.
+    pub(crate) fn said(&self, group: &str, topic: &str) -> Option<Arc<SubscriptionData>> {
+        lock(&self.state).groups.get(group)?.known.said.get(topic).cloned()
+    }
+
+    /// Whether a live group subscribes to other topics, but not to this one: what its offsets in it say is over.
+    pub(crate) fn has_left(&self, group: &str, topic: &str) -> bool {
+        let state = lock(&self.state);
+        let known = state.groups.get(group).map(|group| &group.known.subscriptions);
+        known.is_some_and(|known| !known.is_empty() && !known.contains_key(topic))
+    }
+
+    /// The live groups that subscribe to a topic.
+    pub(crate) fn groups_of_topic(&self, topic: &str) -> BTreeSet<String> {
+        let state = lock(&self.state);
+        let groups = state.groups.iter();
+        let subscribed = groups.filter(|(_, group)| group.known.subscriptions.contains_key(topic));
+        subscribed.map(|(name, _)| name.to_string()).collect()
+    }
+
     /// What the member of a group calls itself whose heartbeats come over a connection.
     pub(crate) fn client_id(&self, group: &str, channel: ChannelId) -> Option<Arc<str>> {
         let state = lock(&self.state);
@@ -252,15 +303,17 @@ impl Known {
                 {
                     *known = newer;
                 }
-                Some(_) => {}
+                Some(_) => continue,
                 None => {
                     self.subscriptions.insert(subscription.topic.clone(), newer);
                     is_changed = true;
                 }
             }
+            self.said.insert(subscription.topic.clone(), Arc::new(subscription.clone()));
         }
         let count_before = self.subscriptions.len();
         self.subscriptions.retain(|topic, _| topics.contains(topic.as_str()));
+        self.said.retain(|topic, _| topics.contains(topic.as_str()));
         self.subscription_nums = self.subscriptions.values().map(Subscription::count).sum();
         self.expressions = expressions_of(&self.subscriptions);
         is_changed || self.subscriptions.len() != count_before

@@ -13,16 +13,18 @@ use mq_protocol::message::{MessageQueue, retry_topic};
 use mq_protocol::message_codec::decode_record;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{Channel, ChannelId, LogLimit, ProcessError};
-use mq_store::MessageStore;
 use mq_store::config::{BrokerRole, UpstreamSwitch};
+use mq_store::delay_level::SCHEDULE_TOPIC;
 use mq_store::ha::HaService;
 use mq_store::plant::Plant;
+use mq_store::{MessageInner, MessageStore};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::acl_service::AclService;
+use crate::broker_stats_manager::BrokerStatsManager;
 use crate::client_channel::ClientChannelInfo;
 use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
@@ -30,6 +32,7 @@ use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::delay_offset_manager::DelayOffsetManager;
 use crate::dledger_commit_log::DLedgerCommitLog;
 use crate::limits::LimitReached;
+use crate::live_config::LiveConfig;
 use crate::lock;
 use crate::offset_guard::OffsetGuard;
 use crate::outer_api::BrokerOuterApi;
@@ -48,7 +51,10 @@ use crate::work_queue::WorkQueues;
 /// The parts of one broker.
 pub(crate) struct BrokerContext {
     pub(crate) env: Env,
+    /// What it was started with. Keys that may change meanwhile are read from `live`.
     pub(crate) config: BrokerConfig,
+    /// See [`BrokerContext::live`].
+    pub(crate) live_config: LiveConfig,
     /// Without it everybody may do everything.
     pub(crate) acl: Option<Arc<AclService>>,
     pub(crate) store: Arc<MessageStore>,
@@ -66,6 +72,8 @@ pub(crate) struct BrokerContext {
     pub(crate) pull_hold: Arc<PullRequestHoldService>,
     pub(crate) waiting_sends: WaitingSends,
     pub(crate) work_queues: WorkQueues,
+    /// What passed per topic, queue and group.
+    pub(crate) stats: Arc<BrokerStatsManager>,
     pub(crate) transaction_ends: TransactionEnds,
     pub(crate) transaction_questions: TransactionQuestions,
     pub(crate) outer_api: Arc<BrokerOuterApi>,
@@ -119,6 +127,11 @@ impl CommitRefused {
 }
 
 impl BrokerContext {
+    /// The settings in force.
+    pub(crate) fn live(&self) -> Arc<BrokerConfig> {
+        self.live_config.settings.get()
+    }
+
     /// The role.
     pub(crate) fn role(&self) -> BrokerRole {
         self.store.role().get()
@@ -257,6 +270,14 @@ impl BrokerContext {
         }
     }
 
+    /// Topic and queue under which a message is stored: a delayed one waits elsewhere for its turn.
+    pub(crate) fn stored_under<'a>(&self, message: &'a MessageInner) -> (&'a str, u32) {
+        match self.store.config().message_delay_level.queue_of(message) {
+            Some(queue_id) => (SCHEDULE_TOPIC, queue_id),
+            None => (&message.topic, message.queue_id),
+        }
+    }
+
     /// Draws one of `queue_nums` queues.
     pub(crate) fn random_queue_id(&self, queue_nums: i32) -> i32 {
         if queue_nums > 1 { lock(&self.queue_rng).random_range(0..queue_nums) } else { 0 }
@@ -352,7 +373,7 @@ impl BrokerContext {
         self.waiting_sends.channel_gone(channel);
         self.producers.do_channel_close(channel);
         for group in self.consumers.do_channel_close(channel) {
-            if self.config.notify_consumer_ids_changed_enable {
+            if self.live().notify_consumer_ids_changed_enable {
                 group.notify_consumer_ids_changed();
             }
         }

@@ -36,6 +36,7 @@ use mq_store::role::RoleWatch;
 use tokio::sync::Notify;
 
 use crate::acl_service::AclService;
+use crate::broker_stats_manager::BrokerStatsManager;
 use crate::client_housekeeping::ClientHousekeepingService;
 use crate::config::BrokerConfig;
 use crate::consumer_manager::ConsumerManager;
@@ -46,7 +47,9 @@ use crate::dledger_commit_log::{DLedgerCommitLog, open_log};
 use crate::error::BrokerError;
 use crate::held_pulls::Arrived;
 use crate::limits::log_limit;
+use crate::live_config::LiveConfig;
 use crate::lock;
+use crate::now_ms;
 use crate::offset_guard::OffsetGuard;
 use crate::outer_api::{BrokerIdentity, BrokerOuterApi, OuterError, join_addr};
 use crate::processor::{self, PullMessageProcessor};
@@ -219,9 +222,11 @@ async fn start(
 
     let limits = config.limits.clone();
     let work_queues = WorkQueues::new(&config);
+    let stats = Arc::new(BrokerStatsManager::new(&config.broker_cluster_name, &limits));
     let context = Arc::new(BrokerContext {
         store_host,
         queue_rng: Mutex::new(env.rng.stream("broker.queue")),
+        live_config: LiveConfig::new(&config, now_ms(&*env.clock)),
         env,
         config,
         acl,
@@ -239,6 +244,7 @@ async fn start(
         pull_hold: Arc::new(PullRequestHoldService::new(&limits)),
         waiting_sends: WaitingSends::new(&limits),
         work_queues,
+        stats,
         transaction_ends: TransactionEnds::default(),
         transaction_questions,
         outer_api,
@@ -306,8 +312,10 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
         },
     ));
     let (offsets, held) = (Arc::clone(&context.offsets), Arc::clone(&context.pull_hold));
+    let stats = Arc::clone(&context.stats);
     context.store.set_topic_deleted_listener(Arc::new(move |topic| {
         offsets.remove_topic(topic);
+        stats.topic_deleted(topic);
         held.topic_deleted(topic);
     }));
     let pulls = Arc::new(PullMessageProcessor::new(Arc::clone(context)));

@@ -3,7 +3,8 @@
 //! Modules in reading order:
 //!
 //! - [`config`] what a broker obeys, [`error`] why it does not start;
-//! - `controller` start and shutdown, `context` what everything shares, `limits` how much is kept;
+//! - `controller` start and shutdown, `context` what everything shares, `limits` how much is kept, `live_config` what
+//!   operators change meanwhile;
 //! - `processor` the requests it answers, `work_queue` those that wait for their turn, `waiting_sends` those that wait
 //!   for the store;
 //! - `topic_config_manager`, `subscription_group_manager` over `persisted_table`,
@@ -16,13 +17,12 @@
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
 //!   `client_housekeeping`: its clients; `subscription` what they want;
 //!   `rebalance_lock_manager` who of them may consume in order;
+//! - `broker_stats_manager` what passed per topic, queue and group;
 //! - `acl_service` who may ask for what, over the files of accounts;
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `dledger_commit_log` a DLedger node as the store's log, `replicated_tables` what else a group agrees on;
 //! - `outer_api` what it asks of others, `registration` at name servers, `slave_synchronize` from
 //!   its master.
-//!
-//! Not here yet: most requests of tools.
 
 pub mod config;
 pub mod error;
@@ -32,6 +32,8 @@ mod controller;
 mod context;
 
 mod limits;
+
+mod live_config;
 
 mod processor;
 
@@ -72,6 +74,8 @@ mod subscription;
 mod client_housekeeping;
 
 mod rebalance_lock_manager;
+
+mod broker_stats_manager;
 
 mod acl_service;
 

@@ -4,21 +4,29 @@
 
 mod acl_config;
 mod admin;
+mod broker_config;
+mod cleaning;
 mod client_manage;
+mod connections;
 mod consume_stats;
 mod consumer_admin;
 mod consumer_manage;
 mod consumer_send_back;
 mod deletion;
 mod end_transaction;
+mod group_offsets;
+mod half_message;
 mod log_prefix;
 mod pull_message;
 mod pull_result;
+mod query_consume_queue;
 mod query_message;
 mod queue_lock;
 mod reply_message;
+mod runtime_info;
 mod send_message;
 mod send_result;
+mod topic_stats;
 
 use std::sync::Arc;
 

@@ -82,6 +82,21 @@ impl ProducerManager {
         channels.find(|channel| !channel.is_closed() && channel.is_writable()).cloned()
     }
 
+    /// The members of a group; `None` if nobody is there.
+    pub(crate) fn members(&self, group: &str) -> Option<Vec<ClientChannelInfo>> {
+        let producers = lock(&self.producers);
+        Some(producers.groups.get(group)?.channels.values().cloned().collect())
+    }
+
+    /// Every group with its members.
+    pub(crate) fn table(&self) -> Vec<(String, Vec<ClientChannelInfo>)> {
+        let producers = lock(&self.producers);
+        let groups = producers.groups.iter();
+        groups
+            .map(|(name, group)| (name.to_owned(), group.channels.values().cloned().collect()))
+            .collect()
+    }
+
     /// Takes note of a producer's heartbeat. Returns whether it is new.
     ///
     /// # Errors

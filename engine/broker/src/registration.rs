@@ -49,16 +49,14 @@ impl RegistrationService {
 
     /// Registers after [`FIRST_PERIOD`] and then periodically.
     pub(crate) async fn run(mut self) {
-        let period = Duration::from_millis(self.context.config.register_name_server_period_ms);
         let mut next = Instant::now() + FIRST_PERIOD;
         while !planted_on_this_thread(Plant::RegistersOnce) {
             let is_urgent = self.due(next).await;
-            next = Instant::now() + period;
             let context = &self.context;
+            let config = context.live();
+            next = Instant::now() + Duration::from_millis(config.register_name_server_period_ms);
             let version = context.topics.data_version();
-            if is_urgent
-                || context.config.force_register
-                || context.outer_api.need_register(version).await
+            if is_urgent || config.force_register || context.outer_api.need_register(version).await
             {
                 self.register().await;
             }
@@ -176,7 +174,7 @@ pub(crate) fn register_oneway(context: &BrokerContext) {
 }
 
 fn register_body(context: &BrokerContext, only: Option<&str>) -> RegisterBrokerBody {
-    context.topics.register_body(context.config.broker_permission as i32, only)
+    context.topics.register_body(context.live().broker_permission as i32, only)
 }
 
 /// Follows what the name servers said. A master learns which topics are ordered (its slaves from

@@ -19,9 +19,10 @@ use mq_protocol::message_codec::decode_record;
 use mq_protocol::topic_validator::RMQ_SYS_TRANS_HALF_TOPIC;
 use mq_store::delay_level::SCHEDULE_TOPIC;
 use mq_store::plant::Plant;
-use mq_store::{ConsumeQueue, MessageInner};
+use mq_store::{ConsumeQueue, MessageInner, PutMessageResult};
 use tokio::sync::Notify;
 
+use crate::broker_stats_manager::{HandedOut, SCHEDULE_CONSUMER_GROUP};
 use crate::context::BrokerContext;
 use crate::lock;
 use crate::real_message::real_message;
@@ -133,6 +134,7 @@ impl ScheduleMessageService {
         let topic = &message.topic;
         self.context.make_readable(topic, message.queue_id).await;
         let put = self.context.store.put_due_message(&message).await;
+        self.count(queue.queue_id(), &message, &put);
         let Some(appended) = put.append else {
             let status = put.status.name();
             tracing::warn!(level, offset, topic, status, "delivery is tried again");
@@ -147,6 +149,16 @@ impl ScheduleMessageService {
         }
         self.context.delay_offsets.advance(level, offset + 1, appended.end_offset());
         None
+    }
+
+    /// A delivery is a read of the level's queue and a put.
+    fn count(&self, queue_id: u32, message: &MessageInner, put: &PutMessageResult) {
+        let Some(appended) = &put.append else { return };
+        let handed_out =
+            HandedOut { messages: 1, bytes: appended.wrote_bytes.into(), latency: Duration::ZERO };
+        let stats = &self.context.stats;
+        stats.get(SCHEDULE_CONSUMER_GROUP, SCHEDULE_TOPIC, queue_id, handed_out);
+        stats.put(&message.topic, message.queue_id, put);
     }
 
     /// How long a message of `level` that is due at `due_ms` has to wait.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use mq_env::Env;
@@ -56,7 +57,7 @@ impl NoGroup {
 pub(crate) struct SubscriptionGroupManager {
     clock: Arc<dyn Clock>,
     limit: Limit,
-    auto_create_subscription_group: bool,
+    auto_create_subscription_group: AtomicBool,
     /// A slave's own additions do not count as a version: its master's table replaces them.
     role: RoleWatch,
     table: PersistedTable<GroupTable>,
@@ -92,15 +93,25 @@ impl SubscriptionGroupManager {
         Ok(SubscriptionGroupManager {
             clock: Arc::clone(&env.clock),
             limit: Limit::new("maxSubscriptionGroupNums", config.limits.subscription_group_nums),
-            auto_create_subscription_group: config.auto_create_subscription_group,
+            auto_create_subscription_group: AtomicBool::new(config.auto_create_subscription_group),
             role: role.clone(),
             table: PersistedTable::new(Arc::clone(&env.disk), path, GroupTable::encode, table),
         })
     }
 
+    /// Follows `autoCreateSubscriptionGroup`.
+    pub(crate) fn set_auto_create(&self, is_enabled: bool) {
+        self.auto_create_subscription_group.store(is_enabled, Ordering::Relaxed);
+    }
+
     /// The group, if there is one.
     pub(crate) fn find(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
         self.table.read(|table| table.groups.get(group).cloned())
+    }
+
+    /// Every group.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.table.read(|table| table.groups.keys().cloned().collect())
     }
 
     /// Whether there is the group.
@@ -212,7 +223,8 @@ impl SubscriptionGroupManager {
     }
 
     fn may_create(&self, group: &str) -> bool {
-        (self.auto_create_subscription_group || group.starts_with(SYSTEM_GROUP_PREFIX))
+        (self.auto_create_subscription_group.load(Ordering::Relaxed)
+            || group.starts_with(SYSTEM_GROUP_PREFIX))
             && is_legal_group(group)
     }
 

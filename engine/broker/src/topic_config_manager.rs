@@ -5,11 +5,13 @@
 //! loss takes away cannot be read by anybody. How many topics and queues there may be is bounded, except
 //! for what a slave's master has.
 
+mod system_topics;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use mq_env::Env;
@@ -19,12 +21,8 @@ use mq_protocol::body::topic_config::{
     DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper,
 };
 use mq_protocol::fastjson::from_slice;
-use mq_protocol::message::reply_topic;
 use mq_protocol::sys_flag::PermName;
-use mq_protocol::topic_validator::{
-    AUTO_CREATE_TOPIC_KEY_TOPIC, RMQ_SYS_BENCHMARK_TOPIC, RMQ_SYS_OFFSET_MOVED_EVENT,
-    RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_SELF_TEST_TOPIC, is_system_topic,
-};
+use mq_protocol::topic_validator::{AUTO_CREATE_TOPIC_KEY_TOPIC, SYSTEM_TOPICS, is_system_topic};
 use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
 use mq_store::role::RoleWatch;
@@ -33,11 +31,8 @@ use crate::config::BrokerConfig;
 use crate::limits::LimitReached;
 use crate::now_ms;
 use crate::persisted_table::PersistedTable;
+use system_topics::{auto_create_pattern, system_topics};
 use table::{Limits, TopicTable};
-
-const SCHEDULE_TOPIC_QUEUE_NUMS: i32 = 18;
-const BENCHMARK_TOPIC_QUEUE_NUMS: i32 = 1024;
-const CLUSTER_TOPIC_QUEUE_NUMS: i32 = 16;
 
 /// A topic that was looked up, and whether that brought it into being: then name servers want to
 /// hear of it.
@@ -77,7 +72,7 @@ pub(crate) enum TopicError {
 pub(crate) struct TopicConfigManager {
     clock: Arc<dyn Clock>,
     limits: Limits,
-    auto_create_topic_enable: bool,
+    auto_create_topic_enable: AtomicBool,
     /// A slave's own additions do not count as a version: its master's table replaces them.
     role: RoleWatch,
     /// Topics of this broker's own that belong to the system.
@@ -111,7 +106,7 @@ impl TopicConfigManager {
         Ok(TopicConfigManager {
             clock: Arc::clone(&env.clock),
             limits: Limits::of(config),
-            auto_create_topic_enable: config.auto_create_topic_enable,
+            auto_create_topic_enable: AtomicBool::new(config.auto_create_topic_enable),
             role: role.clone(),
             own_system_topics,
             table: PersistedTable::new(Arc::clone(&env.disk), path, TopicTable::encode, table),
@@ -126,6 +121,12 @@ impl TopicConfigManager {
     /// Whether the topic belongs to the system.
     pub(crate) fn is_system_topic(&self, topic: &str) -> bool {
         is_system_topic(topic) || self.own_system_topics.contains(topic)
+    }
+
+    /// Every topic that belongs to the system, this broker's own included.
+    pub(crate) fn system_topics(&self) -> BTreeSet<String> {
+        let everywhere = SYSTEM_TOPICS.iter().map(|topic| (*topic).to_owned());
+        everywhere.chain(self.own_system_topics.iter().cloned()).collect()
     }
 
     /// The version of the table.
@@ -184,7 +185,9 @@ impl TopicConfigManager {
         client_default_topic_queue_nums: i32,
         topic_sys_flag: i32,
     ) -> Result<Option<FoundTopic>, TopicError> {
-        if default_topic == AUTO_CREATE_TOPIC_KEY_TOPIC && !self.auto_create_topic_enable {
+        if default_topic == AUTO_CREATE_TOPIC_KEY_TOPIC
+            && !self.auto_create_topic_enable.load(Ordering::Relaxed)
+        {
             return Ok(self.existing(topic));
         }
         let now_ms = now_ms(&*self.clock);
@@ -277,6 +280,42 @@ impl TopicConfigManager {
         let updated = self.table.update::<TopicError>(|table| {
             self.limits.check(table, &config)?;
             table.put(config);
+            table.data_version.next(now_ms);
+            Ok(true)
+        });
+        updated.await.map(drop)
+    }
+
+    /// Follows `autoCreateTopicEnable`. The pattern that such topics are made after comes with it; it stays where it is
+    /// switched off, as there it is not asked for.
+    ///
+    /// # Errors
+    /// When the table cannot be written; nothing is changed then.
+    pub(crate) async fn set_auto_create(&self, config: &BrokerConfig) -> io::Result<()> {
+        if config.auto_create_topic_enable {
+            let now_ms = now_ms(&*self.clock);
+            let pattern = auto_create_pattern(config);
+            let updated = self.table.update::<io::Error>(|table| {
+                let is_missing = !table.topics.contains_key(&pattern.topic_name);
+                if is_missing {
+                    table.put(pattern);
+                    table.data_version.next(now_ms);
+                }
+                Ok(is_missing)
+            });
+            updated.await?;
+        }
+        self.auto_create_topic_enable.store(config.auto_create_topic_enable, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Has name servers and slaves take the table for a newer one: its permissions are read otherwise from now on.
+    ///
+    /// # Errors
+    /// When the table cannot be written; it is then as before.
+    pub(crate) async fn next_data_version(&self) -> io::Result<()> {
+        let now_ms = now_ms(&*self.clock);
+        let updated = self.table.update::<io::Error>(|table| {
             table.data_version.next(now_ms);
             Ok(true)
         });
@@ -433,32 +472,6 @@ impl GroupTopic {
         config.topic_sys_flag = topic_sys_flag(false, self.is_unit);
         config
     }
-}
-
-/// What every broker has from its start.
-fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
-    const READ_WRITE: i32 = PermName::READ_WRITE;
-    const INHERITED: i32 = PermName::READ_WRITE | PermName::INHERIT;
-    let perm_if = |is_enabled| if is_enabled { INHERITED } else { PermName::INHERIT };
-    let default_queue_nums = config.default_topic_queue_nums as i32;
-    let cluster = &config.broker_cluster_name;
-    let mut topics = vec![
-        TopicConfig::new(RMQ_SYS_SELF_TEST_TOPIC, 1, READ_WRITE),
-        TopicConfig::new(RMQ_SYS_BENCHMARK_TOPIC, BENCHMARK_TOPIC_QUEUE_NUMS, READ_WRITE),
-        TopicConfig::new(cluster, CLUSTER_TOPIC_QUEUE_NUMS, perm_if(config.cluster_topic_enable)),
-        TopicConfig::new(&config.broker_name, 1, perm_if(config.broker_topic_enable)),
-        TopicConfig::new(RMQ_SYS_OFFSET_MOVED_EVENT, 1, READ_WRITE),
-        TopicConfig::new(RMQ_SYS_SCHEDULE_TOPIC, SCHEDULE_TOPIC_QUEUE_NUMS, READ_WRITE),
-        TopicConfig::new(reply_topic(cluster), 1, READ_WRITE),
-    ];
-    if config.auto_create_topic_enable {
-        let key = AUTO_CREATE_TOPIC_KEY_TOPIC;
-        topics.push(TopicConfig::new(key, default_queue_nums, INHERITED));
-    }
-    if config.trace_topic_enable {
-        topics.push(TopicConfig::new(&config.msg_trace_topic_name, 1, READ_WRITE));
-    }
-    topics
 }
 
 /// Unit bits of a topic (Java `TopicSysFlag.buildSysFlag`).

@@ -75,8 +75,8 @@ impl TransactionalMessageCheckService {
 
     /// Looks, again and again.
     pub(crate) async fn run(self) {
-        let interval_ms = self.context.config.transaction_check_interval_ms.max(1);
         loop {
+            let interval_ms = self.context.live().transaction_check_interval_ms.max(1);
             tokio::time::sleep(Duration::from_millis(interval_ms)).await;
             self.check().await;
         }
@@ -149,11 +149,12 @@ impl TransactionalMessageCheckService {
 
     fn patience(&self) -> Patience {
         let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-        let reserved_hours = ms(self.context.store.config().file_reserved_time_hours);
+        let config = self.context.live();
+        let reserved_hours = ms(self.context.store.live_config().file_reserved_time_hours);
         Patience {
-            immunity_ms: ms(self.context.config.transaction_timeout_ms),
+            immunity_ms: ms(config.transaction_timeout_ms),
             reserved_ms: reserved_hours.saturating_mul(HOUR_MS),
-            check_max: self.context.config.transaction_check_max,
+            check_max: config.transaction_check_max,
         }
     }
 

@@ -6,7 +6,8 @@
 //! a request that waits nothing is done yet: who waits for too long, or finds too many before it, is answered
 //! SYSTEM_BUSY, and nothing of it is stored. Whose turn has come is never refused for the time that it took.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use mq_protocol::codes::ResponseCode;
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::BrokerConfig;
+use crate::lock;
 
 /// Sends and give-backs that are under way at a time (`sendMessageThreadPoolNums` of four processors).
 const SEND_TURNS: usize = 4;
@@ -32,40 +34,93 @@ pub(crate) struct WorkQueues {
 
 impl WorkQueues {
     pub(crate) fn new(config: &BrokerConfig) -> Self {
-        let is_limited = config.broker_fast_failure_enable;
-        let wait_max = |ms| is_limited.then(|| Duration::from_millis(ms));
-        let capacity = config.send_thread_pool_queue_capacity;
-        let sends = wait_max(config.wait_time_in_send_queue_ms);
-        let sends = WorkQueue::new(SEND_TURNS, capacity, sends);
-        let capacity = config.end_transaction_pool_queue_capacity;
-        let ends = wait_max(config.wait_time_in_transaction_queue_ms);
-        let end_transactions = WorkQueue::new(END_TRANSACTION_TURNS, capacity, ends);
-        WorkQueues { sends, end_transactions }
+        let [sends, ends] = patience(config);
+        WorkQueues {
+            sends: WorkQueue::new(SEND_TURNS, sends),
+            end_transactions: WorkQueue::new(END_TRANSACTION_TURNS, ends),
+        }
     }
+
+    /// Follows changed settings. Who waits already waits as it was.
+    pub(crate) fn set_patience(&self, config: &BrokerConfig) {
+        let [sends, ends] = patience(config);
+        self.sends.set_patience(sends);
+        self.end_transactions.set_patience(ends);
+    }
+}
+
+/// Of sends and of ends of transactions.
+fn patience(config: &BrokerConfig) -> [Patience; 2] {
+    let is_limited = config.broker_fast_failure_enable;
+    let patience = |capacity, ms| {
+        let wait_max = is_limited.then(|| Duration::from_millis(ms));
+        Patience { capacity, wait_max }
+    };
+    [
+        patience(config.send_thread_pool_queue_capacity, config.wait_time_in_send_queue_ms),
+        patience(
+            config.end_transaction_pool_queue_capacity,
+            config.wait_time_in_transaction_queue_ms,
+        ),
+    ]
+}
+
+/// How many may wait, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) capacity: usize,
+    /// `None` for ever.
+    pub(crate) wait_max: Option<Duration>,
 }
 
 /// Requests of one kind.
 pub(crate) struct WorkQueue {
     turns: Semaphore,
-    /// How many may wait.
-    capacity: usize,
-    /// For how long; `None` for ever.
-    wait_max: Option<Duration>,
-    waiting: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+/// Who waits.
+struct Line {
+    patience: Patience,
+    next_number: u64,
+    /// Since when, by numbers in the order of their coming.
+    since: BTreeMap<u64, Instant>,
 }
 
 /// A request that waits.
 struct Waiting<'a> {
     queue: &'a WorkQueue,
+    number: u64,
     since: Instant,
+    wait_max: Option<Duration>,
 }
 
 impl WorkQueue {
-    /// A queue of which `turns` requests may be under way, and `capacity` wait, none longer than `wait_max`.
-    pub(crate) fn new(turns: usize, capacity: usize, wait_max: Option<Duration>) -> Self {
+    /// A queue of which `turns` requests may be under way, and others wait.
+    pub(crate) fn new(turns: usize, patience: Patience) -> Self {
         assert!(turns > 0, "nobody would ever have a turn");
-        let (turns, waiting) = (Semaphore::new(turns), AtomicUsize::new(0));
-        WorkQueue { turns, capacity, wait_max, waiting }
+        let line = Line { patience, next_number: 0, since: BTreeMap::new() };
+        WorkQueue { turns: Semaphore::new(turns), line: Mutex::new(line) }
+    }
+
+    fn set_patience(&self, patience: Patience) {
+        lock(&self.line).patience = patience;
+    }
+
+    /// How many may wait.
+    pub(crate) fn capacity(&self) -> usize {
+        lock(&self.line).patience.capacity
+    }
+
+    /// How many wait.
+    pub(crate) fn size(&self) -> usize {
+        lock(&self.line).since.len()
+    }
+
+    /// For how long the first of them has waited; zero if nobody waits.
+    pub(crate) fn head_wait(&self) -> Duration {
+        let line = lock(&self.line);
+        line.since.first_key_value().map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
     /// Waits for a turn, which lasts until the permit is dropped. Who had to wait is sent away as well if the store
@@ -81,7 +136,7 @@ impl WorkQueue {
             return Ok(turn);
         }
         let waiting = self.enter()?;
-        let turn = match self.wait_max {
+        let turn = match waiting.wait_max {
             Some(wait_max) => tokio::time::timeout(wait_max, self.turns.acquire()).await,
             None => Ok(self.turns.acquire().await),
         };
@@ -94,20 +149,23 @@ impl WorkQueue {
     }
 
     fn enter(&self) -> Result<Waiting<'_>, ProcessError> {
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Waiting { queue: self, since: Instant::now() };
-        if before >= self.capacity {
+        let mut line = lock(&self.line);
+        let Patience { capacity, wait_max } = line.patience;
+        if line.since.len() >= capacity {
             let remark = "[OVERLOAD]system busy, start flow control for a while";
             return Err(ProcessError::new(ResponseCode::SYSTEM_BUSY, remark));
         }
-        Ok(waiting)
+        let (number, since) = (line.next_number, Instant::now());
+        line.next_number += 1;
+        line.since.insert(number, since);
+        Ok(Waiting { queue: self, number, since, wait_max })
     }
 }
 
 impl Waiting<'_> {
     /// It goes, and the others stay.
     fn refused(self, why: &str) -> ProcessError {
-        let others = self.queue.waiting.load(Ordering::Relaxed).saturating_sub(1);
+        let others = self.queue.size().saturating_sub(1);
         let waited_ms = self.since.elapsed().as_millis();
         let remark = format!(
             "[{why}]broker busy, start flow control for a while, period in queue: {waited_ms}ms, \
@@ -119,7 +177,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.queue.line).since.remove(&self.number);
     }
 }
 
@@ -142,7 +200,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_goes_and_whose_turn_it_is_stays() {
-        let queue = WorkQueue::new(1, 10, Some(WAIT_MAX));
+        let queue = WorkQueue::new(1, Patience { capacity: 10, wait_max: Some(WAIT_MAX) });
         let turn = queue.turn(NOT_BUSY).await.unwrap();
         let mut second = pin!(queue.turn(NOT_BUSY));
         assert!(second.as_mut().now_or_never().is_none(), "somebody is under way");
@@ -150,22 +208,24 @@ mod tests {
         let mut third = pin!(queue.turn(NOT_BUSY));
         assert!(third.as_mut().now_or_never().is_none());
         tokio::time::advance(Duration::from_millis(60)).await;
+        assert_eq!((queue.size(), queue.head_wait()), (2, Duration::from_millis(210)));
         assert_eq!(
             remark(second.await),
             "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, \
              period in queue: 210ms, size of queue: 1"
         );
         drop(turn);
+        assert_eq!((queue.size(), queue.head_wait()), (1, Duration::from_millis(60)));
         let turn = third.await.unwrap();
         tokio::time::advance(2 * WAIT_MAX).await;
         drop(turn);
-        assert_eq!(queue.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!((queue.size(), queue.head_wait()), (0, Duration::ZERO));
         assert!(queue.turn(NOT_BUSY).now_or_never().unwrap().is_ok(), "nobody is there");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_and_a_busy_store_take_nobody() {
-        let queue = WorkQueue::new(1, 1, None);
+        let queue = WorkQueue::new(1, Patience { capacity: 1, wait_max: None });
         let turn = queue.turn(|| true).await.expect("who does not wait asks the store");
         let mut second = pin!(queue.turn(|| true));
         assert!(second.as_mut().now_or_never().is_none());

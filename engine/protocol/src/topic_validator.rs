@@ -30,7 +30,8 @@ pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 /// Longest name of a group.
 pub const GROUP_BYTES_MAX: usize = 255;
 
-const SYSTEM_TOPICS: [&str; 9] = [
+/// Topics that belong to the system on every broker.
+pub const SYSTEM_TOPICS: [&str; 9] = [
     AUTO_CREATE_TOPIC_KEY_TOPIC,
     RMQ_SYS_SCHEDULE_TOPIC,
     RMQ_SYS_BENCHMARK_TOPIC,

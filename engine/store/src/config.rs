@@ -11,6 +11,10 @@ pub use mq_protocol::upstream::UpstreamSwitch;
 use crate::delay_level::DelayLevels;
 use crate::index_layout::IndexLayout;
 
+/// The least default of [`StoreConfig::ha_max_diverged_bytes`]: a diverged tail of so many bytes is none that a power loss
+/// could not leave, however small the files are.
+const HA_MAX_DIVERGED_BYTES_LEAST: u64 = 64 << 20;
+
 /// When a put is acknowledged relative to the disk (`flushDiskType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlushDiskType {
@@ -335,6 +339,13 @@ impl StoreConfig {
     #[must_use]
     pub fn uncommitted_ms_max(&self) -> u64 {
         self.commit_commit_log_thorough_interval_ms + self.commit_interval_commit_log_ms.max(1)
+    }
+
+    /// [`StoreConfig::ha_max_diverged_bytes`], or its default.
+    #[must_use]
+    pub fn ha_max_diverged_bytes_in_force(&self) -> u64 {
+        let file_bytes = self.mapped_file_size_commit_log as u64;
+        self.ha_max_diverged_bytes.unwrap_or(file_bytes.max(HA_MAX_DIVERGED_BYTES_LEAST))
     }
 
     /// The CommitLog's directory.

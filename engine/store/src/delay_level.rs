@@ -58,19 +58,26 @@ impl DelayLevels {
         store_timestamp_ms.saturating_add(delay_ms.copied().unwrap_or(1_000))
     }
 
-    /// The message as it is stored until it is due, if it has a delay level: under
-    /// [`SCHEDULE_TOPIC`], in the level's queue, its own topic and queue in properties. Prepared and
+    /// The queue of [`SCHEDULE_TOPIC`] in which the message waits until it is due, if it has a delay level. Prepared and
     /// rolled-back messages of transactions are never due.
     #[must_use]
-    pub fn delayed(&self, message: &MessageInner) -> Option<MessageInner> {
+    pub fn queue_of(&self, message: &MessageInner) -> Option<u32> {
         let level = delay_level(&message.properties).min(self.max_level());
         let queue_id = u32::try_from(level).ok()?.checked_sub(1)?;
         if !counts_in_queue(message.sys_flag) {
             return None;
         }
         assert!((queue_id as usize) < self.max_level(), "each level has its queue: {queue_id}");
+        Some(queue_id)
+    }
+
+    /// The message as it is stored until it is due, if it has a delay level: under
+    /// [`SCHEDULE_TOPIC`], in the level's queue, its own topic and queue in properties.
+    #[must_use]
+    pub fn delayed(&self, message: &MessageInner) -> Option<MessageInner> {
+        let queue_id = self.queue_of(message)?;
         let mut properties = Properties::parse(&message.properties);
-        properties.insert_display(MessageConst::DELAY, level);
+        properties.insert_display(MessageConst::DELAY, queue_id + 1);
         properties.insert(MessageConst::REAL_TOPIC, &message.topic);
         properties.insert_display(MessageConst::REAL_QID, message.queue_id);
         Some(MessageInner {

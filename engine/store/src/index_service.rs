@@ -29,6 +29,7 @@ use crate::index_file::IndexFile;
 use crate::index_layout::{IndexHeader, IndexLayout, for_each_key_hash, key_hash};
 use crate::sync::lock;
 
+pub use name::human_time;
 pub(crate) use name::local_time;
 pub(crate) use recover::{IndexCut, TrustedIndex};
 

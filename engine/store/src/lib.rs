@@ -2,7 +2,7 @@
 //!
 //! Entry point: [`MessageStore::open`]. Modules in reading order:
 //!
-//! - [`config`], [`error`], `plant`: settings, failures, planted bugs;
+//! - [`config`], [`live`], [`error`], `plant`: settings, failures, planted bugs;
 //! - `message_inner`, `put_result`, `get_result`: what goes in and comes out;
 //! - `preflight`: what can refuse a start, looked at before anything is written;
 //! - `message_store`: the store itself: start-up, puts, reads, truncation, shutdown;
@@ -15,6 +15,7 @@
 //! - [`role`]: master or slave, and the change from one to the other;
 //! - `replica_gate`: where a SYNC_MASTER's puts wait for slaves; [`ha`]: replication;
 //! - [`metadata_file`]: small files that are replaced as a whole;
+//! - [`stats`]: what was put and read;
 //! - [`doctor`]: examines store directories for operators;
 //! - `log_end`, `running_flags`, `tick_grid`, `sync`, `big_endian`: small parts.
 
@@ -24,9 +25,11 @@ pub mod doctor;
 pub mod error;
 pub mod ha;
 pub mod index_layout;
+pub mod live;
 pub mod metadata_file;
 pub mod plant;
 pub mod role;
+pub mod stats;
 
 mod big_endian;
 mod checkpoint;
@@ -62,7 +65,7 @@ pub use dispatch::{MessageArrivingListener, TopicDeletedListener};
 pub use durable_mark::Mark;
 pub use error::StoreError;
 pub use get_result::{GetMessageResult, GetMessageStatus, MessageFilter, PropertiesFilter};
-pub use index_service::{IndexMark, QueryOffsetResult};
+pub use index_service::{IndexMark, QueryOffsetResult, human_time};
 pub use log_end::LogEndWatch;
 pub use message_inner::MessageInner;
 pub use message_store::{

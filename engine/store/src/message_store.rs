@@ -32,12 +32,14 @@ use crate::dispatch::{MessageArrivingListener, ReputMessageService};
 use crate::durable_mark::Mark;
 use crate::error::StoreError;
 use crate::index_service::IndexService;
+use crate::live::Live;
 use crate::marks::Marks;
 use crate::recovery::RecoveryReport;
 use crate::replica_gate::{ReplicaGate, ReplicaWait};
 use crate::retention::CleanService;
 use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
+use crate::stats::StoreStats;
 use crate::sync::lock;
 
 /// Opens the log of a consensus group.
@@ -48,6 +50,7 @@ pub type OpenConsensusLog =
 pub struct MessageStore {
     env: Env,
     config: Arc<StoreConfig>,
+    live: Arc<Live<StoreConfig>>,
     pub(crate) tasks: TaskGroup,
     flags: Arc<RunningFlags>,
     role: RoleWatch,
@@ -63,6 +66,7 @@ pub struct MessageStore {
     pub(crate) marks: Arc<Marks>,
     cleaner: Arc<CleanService>,
     replica_gate: ReplicaGate,
+    stats: Arc<StoreStats>,
     file_lock: Mutex<Option<FileLock>>,
     recovery: OnceLock<RecoveryReport>,
 }
@@ -112,7 +116,20 @@ impl MessageStore {
         Box::pin(open::open(env, config, role, None))
     }
 
-    /// The settings.
+    /// The settings in force: see [`MessageStore::set_live_config`].
+    #[must_use]
+    pub fn live_config(&self) -> Arc<StoreConfig> {
+        self.live.get()
+    }
+
+    /// Takes over what of `config` may change while the store runs: what it says of retention and of disk usage, of the
+    /// sizes of messages and of what one read hands out. The rest is obeyed as it was when the store was opened.
+    pub fn set_live_config(&self, config: StoreConfig) {
+        self.live.set(Arc::new(config));
+        self.cleaner.look_again();
+    }
+
+    /// The settings that the store was opened with.
     #[must_use]
     pub fn config(&self) -> &Arc<StoreConfig> {
         &self.config
@@ -134,6 +151,12 @@ impl MessageStore {
     #[must_use]
     pub fn consume_queues(&self) -> &Arc<ConsumeQueueStore> {
         &self.queues
+    }
+
+    /// What was put and read since the store was opened.
+    #[must_use]
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
     }
 
     /// Lets replication answer the puts of a SYNC_MASTER. Without it they are answered
@@ -172,6 +195,13 @@ impl MessageStore {
     /// Removes expired files whatever the hour is (RocketMQ 4.9 `executeDeleteFilesManually`).
     pub fn execute_delete_files_manually(&self) {
         self.cleaner.delete_manually();
+    }
+
+    /// Removes the files of queues and index whose messages have expired. Queues go on where they are, where RocketMQ 4.9
+    /// (`cleanExpiredConsumerQueue`) takes a queue of which nothing is left away, whose next message has queue offset 0 then,
+    /// behind what every group has consumed.
+    pub fn clean_expired_consume_queues(&self) {
+        self.cleaner.clean_queues();
     }
 
     /// Up to where the CommitLog and the ConsumeQueues are written down as durable.

@@ -23,7 +23,7 @@ mod disk_usage;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use mq_env::Env;
@@ -38,6 +38,7 @@ use crate::commit_log::{CommitLog, OldestFile};
 use crate::config::StoreConfig;
 use crate::consume_queue_store::ConsumeQueueStore;
 use crate::index_service::IndexService;
+use crate::live::Live;
 use crate::marks::Marks;
 use crate::plant::{Plant, planted_on_this_thread};
 use crate::running_flags::{Refusal, RunningFlags};
@@ -59,14 +60,14 @@ const HOUR_MS: u64 = 3_600_000;
 /// Removes files. [`CleanService::run`] is its only task.
 pub(crate) struct CleanService {
     env: Env,
-    config: Arc<StoreConfig>,
+    config: Arc<Live<StoreConfig>>,
     flags: Arc<RunningFlags>,
     log: Arc<CommitLog>,
     queues: Arc<ConsumeQueueStore>,
     index: Arc<IndexService>,
     marks: Arc<Marks>,
-    delete_when: DeleteWhen,
     manual_passes: AtomicU32,
+    queues_wanted: AtomicBool,
     wanted: Notify,
 }
 
@@ -89,12 +90,11 @@ struct Hanging {
 impl CleanService {
     pub(crate) fn new(
         env: Env,
-        config: Arc<StoreConfig>,
+        config: Arc<Live<StoreConfig>>,
         flags: Arc<RunningFlags>,
         marks: Arc<Marks>,
     ) -> Self {
         CleanService {
-            delete_when: DeleteWhen::parse(&config.delete_when),
             env,
             config,
             flags,
@@ -103,6 +103,7 @@ impl CleanService {
             index: Arc::clone(&marks.index),
             marks,
             manual_passes: AtomicU32::new(0),
+            queues_wanted: AtomicBool::new(false),
             wanted: Notify::new(),
         }
     }
@@ -114,12 +115,26 @@ impl CleanService {
         self.wanted.notify_one();
     }
 
+    /// Has the files of queues and index removed that point at nothing any more, now and whatever the age of the store.
+    pub(crate) fn clean_queues(&self) {
+        self.queues_wanted.store(true, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
+
+    /// Has the next pass done now: the settings are others.
+    pub(crate) fn look_again(&self) {
+        self.wanted.notify_one();
+    }
+
     /// Works until the group is cancelled.
     pub(crate) async fn run(self: Arc<Self>, tasks: TaskGroup) {
         let mut progress = Progress { started: Instant::now(), hanging: None, cleaned_to: 0 };
         loop {
             let mut usage = self.look_at_disk();
             let is_manual = self.take_manual_pass();
+            if self.queues_wanted.swap(false, Ordering::Relaxed) {
+                self.clean_behind(&mut progress, self.log.min_offset(), &tasks).await;
+            }
             if is_manual || progress.started.elapsed() >= FIRST_PASS_AFTER {
                 self.clean(&mut progress, &usage, is_manual, &tasks).await;
                 usage = self.look_at_disk();
@@ -135,7 +150,7 @@ impl CleanService {
 
     /// Sees how full the disk is, and refuses writes or takes them again.
     fn look_at_disk(&self) -> DiskUsage {
-        let usage = DiskUsage::of(&*self.env.disk, &self.config);
+        let usage = DiskUsage::of(&*self.env.disk, &self.config.get());
         let used_percent = usage.worst();
         let changed = if usage.is_full() {
             self.flags.set(Refusal::DiskFull)
@@ -166,15 +181,20 @@ impl CleanService {
     /// When to look again.
     fn next_pass(&self, progress: &Progress, usage: &DiskUsage) -> Instant {
         let now = Instant::now();
-        let interval = Duration::from_millis(self.config.clean_resource_interval_ms.max(1));
+        let interval = Duration::from_millis(self.config.get().clean_resource_interval_ms.max(1));
         let is_busy = usage.is_near()
             || self.manual_passes.load(Ordering::Relaxed) > 0
-            || self.delete_when.is_time(&*self.env.clock) && self.may_expire();
+            || self.is_time() && self.may_expire();
         let due = now + if is_busy { interval } else { interval * QUIET_FACTOR };
-        let redelete = Duration::from_millis(self.config.redelete_hanged_file_interval_ms);
+        let redelete = Duration::from_millis(self.config.get().redelete_hanged_file_interval_ms);
         let hanging_due = progress.hanging.as_ref().map(|hanging| hanging.tried + redelete);
         let first_pass = Some(progress.started + FIRST_PASS_AFTER).filter(|first| *first > now);
         [hanging_due, first_pass].into_iter().flatten().fold(due, Instant::min)
+    }
+
+    /// Whether it is an hour at which expired files go.
+    fn is_time(&self) -> bool {
+        DeleteWhen::parse(&self.config.get().delete_when).is_time(&*self.env.clock)
     }
 
     /// Whether there is a file that could go for its age.
@@ -192,15 +212,19 @@ impl CleanService {
         tasks: &TaskGroup,
     ) {
         self.retry_hanging(progress).await;
-        if is_manual || usage.is_over() || self.delete_when.is_time(&*self.env.clock) {
+        if is_manual || usage.is_over() || self.is_time() {
             self.delete_log_files(progress, tasks).await;
         }
         let min_offset = self.log.min_offset();
         if min_offset > progress.cleaned_to {
-            match self.clean_queues_and_index(min_offset, tasks).await {
-                Ok(()) => progress.cleaned_to = min_offset,
-                Err(error) => tracing::warn!(%error, "queue or index files were not removed"),
-            }
+            self.clean_behind(progress, min_offset, tasks).await;
+        }
+    }
+
+    async fn clean_behind(&self, progress: &mut Progress, min_offset: u64, tasks: &TaskGroup) {
+        match self.clean_queues_and_index(min_offset, tasks).await {
+            Ok(()) => progress.cleaned_to = min_offset,
+            Err(error) => tracing::warn!(%error, "queue or index files were not removed"),
         }
     }
 
@@ -213,14 +237,16 @@ impl CleanService {
             let is_one_more = nth == 1 && planted_on_this_thread(Plant::ExpiresOneMore);
             let reason = if self.is_expired(&oldest) || is_one_more {
                 "older than fileReservedTime"
-            } else if self.config.clean_file_forcibly_enable && self.look_at_disk().is_forced() {
+            } else if self.config.get().clean_file_forcibly_enable
+                && self.look_at_disk().is_forced()
+            {
                 "more is used than diskSpaceCleanForciblyRatio"
             } else {
                 return;
             };
             let removed = self.log.delete_oldest(&oldest).await;
             self.note(progress, removed, oldest, reason, None);
-            let pause = self.config.delete_commit_log_files_interval_ms;
+            let pause = self.config.get().delete_commit_log_files_interval_ms;
             if self.pause(pause, tasks).await.is_err() {
                 return;
             }
@@ -254,11 +280,12 @@ impl CleanService {
     }
 
     fn is_expired(&self, file: &OldestFile) -> bool {
+        let config = self.config.get();
         // DLedger keeps its files for an hour more.
-        let reserved_hours = self.config.file_reserved_time_hours;
+        let reserved_hours = config.file_reserved_time_hours;
         let reserved_hours = reserved_hours.saturating_add(u64::from(self.log.is_agreed()));
         self.is_older(file, reserved_hours)
-            && (self.is_older(file, self.config.dead_letter_reserved_time_hours)
+            && (self.is_older(file, config.dead_letter_reserved_time_hours)
                 || !self.queues.begin_within(DLQ_GROUP_TOPIC_PREFIX, file.from..file.end))
     }
 
@@ -273,12 +300,13 @@ impl CleanService {
         if !self.log.has_retired() {
             return; // The log began anew meanwhile.
         }
-        let redelete = Duration::from_millis(self.config.redelete_hanged_file_interval_ms);
+        let redelete = Duration::from_millis(self.config.get().redelete_hanged_file_interval_ms);
         if hanging.tried.elapsed() < redelete {
             progress.hanging = Some(hanging);
             return;
         }
-        let patience = Duration::from_millis(self.config.destroy_mapped_file_interval_forcibly_ms);
+        let patience =
+            Duration::from_millis(self.config.get().destroy_mapped_file_interval_forcibly_ms);
         let removed = self.log.remove_retired(hanging.since.elapsed() >= patience).await;
         self.note(progress, removed, hanging.file, hanging.reason, Some(hanging.since));
     }
@@ -314,7 +342,7 @@ impl CleanService {
     ) -> io::Result<()> {
         const REASON: &str = "its messages have expired";
         for queue in self.queues.all() {
-            if !self.config.planted(Plant::QueueMinimumNotMoved) {
+            if !self.config.get().planted(Plant::QueueMinimumNotMoved) {
                 queue.correct_min_offset(min_phy_offset);
             }
             let expired = {
@@ -332,7 +360,7 @@ impl CleanService {
             for file in &expired {
                 self.report(&file.display().to_string(), REASON);
             }
-            let pause = self.config.delete_consume_queue_files_interval_ms;
+            let pause = self.config.get().delete_consume_queue_files_interval_ms;
             if !expired.is_empty() && self.pause(pause, tasks).await.is_err() {
                 return Ok(());
             }

@@ -15,14 +15,8 @@ use super::cluster::{Broker, Cluster, heartbeat, new_client, pull_header, second
 use crate::vectors::fixture::{Row, rows};
 
 /// Requests of which the answer comes with later parts of the broker.
-const NOT_SERVED_YET: [i32; 6] = [
-    RequestCode::END_TRANSACTION,
-    RequestCode::GET_TOPIC_STATS_INFO,
-    RequestCode::GET_CONSUMER_CONNECTION_LIST,
-    RequestCode::GET_PRODUCER_CONNECTION_LIST,
-    RequestCode::VIEW_BROKER_STATS_DATA,
-    RequestCode::DELETE_TOPIC_IN_BROKER,
-];
+const NOT_SERVED_YET: [i32; 2] =
+    [RequestCode::END_TRANSACTION, RequestCode::DELETE_TOPIC_IN_BROKER];
 
 /// Requests and responses of one scenario's connections to brokers, in order.
 pub(super) fn exchanges(scenario: &str) -> Vec<(Row, RemotingCommand)> {

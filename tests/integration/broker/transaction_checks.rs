@@ -6,6 +6,7 @@ use mq_protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::transaction::{
     CheckTransactionStateRequestHeader, EndTransactionRequestHeader,
+    ResumeCheckHalfMessageRequestHeader,
 };
 use mq_protocol::message::MessageExt;
 use mq_protocol::message_codec::decode_message;
@@ -227,6 +228,62 @@ fn questions_are_counted_over_restarts() {
         assert_eq!(times, Some("3"), "the third and last question");
         assert_eq!(read(&cluster, &broker, CHECK_MAX_TOPIC, 0).await.len(), 1);
         assert_eq!(counts(&cluster, &broker).await, [0, 1, 1]);
+    });
+}
+
+/// What was given up is asked about once more, and ends as any other; what is not ended yet is asked about from the
+/// beginning, and what has ended stays so.
+#[test]
+fn an_operator_has_a_half_message_asked_about_again() {
+    World::test(8, async |world| {
+        let cluster = Cluster::new(world);
+        let broker = cluster
+            .master(|config, _| {
+                (config.transaction_check_interval_ms, config.transaction_check_max) = (10_000, 2);
+            })
+            .await;
+        let producer = Producer::new(&cluster, "p1");
+        let resume = async |topic: &str, nth: usize| {
+            let message = &read(&cluster, &broker, topic, 0).await[nth];
+            let msg_id = Some(message.offset_msg_id().to_string());
+            let header = ResumeCheckHalfMessageRequestHeader { msg_id };
+            let code = RequestCode::RESUME_CHECK_HALF_MESSAGE;
+            let reply = cluster.call(&broker.addr, code, &header).await;
+            (reply.code, reply.remark.unwrap_or_default())
+        };
+        let half = send_new_half(&cluster, &broker, "").await;
+        assert_eq!(producer.listen(&broker, 15).await.len(), 1);
+        assert_eq!(resume(HALF_TOPIC, 0).await.0, ResponseCode::SUCCESS);
+        assert_eq!(producer.listen(&broker, 60).await.len(), 2, "two more, not one");
+        assert_eq!(counts(&cluster, &broker).await, [0, 1, 1]);
+        let (code, remark) = resume(HALF_TOPIC, 0).await;
+        assert_eq!(code, ResponseCode::SYSTEM_ERROR);
+        assert!(remark.ends_with("Its transaction has ended."), "{remark}");
+
+        assert_eq!(resume(CHECK_MAX_TOPIC, 0).await.0, ResponseCode::SUCCESS);
+        assert_eq!(counts(&cluster, &broker).await, [0, 2, 1], "a half message once more");
+        let asked = producer.listen(&broker, 15).await;
+        let (header, message) = &asked[0];
+        assert_eq!((&*message.message.topic, header.tran_state_table_offset), ("T", 1));
+        let answer = EndTransactionRequestHeader {
+            tran_state_table_offset: header.tran_state_table_offset,
+            commit_log_offset: header.commit_log_offset,
+            from_transaction_check: true,
+            ..half
+        };
+        assert_eq!(end(&cluster, &broker, &answer, COMMIT).await.code, ResponseCode::SUCCESS);
+        assert_eq!(read(&cluster, &broker, "T", 2).await.len(), 1);
+
+        cluster.send(&broker.addr, "plain", "body").await;
+        let (code, remark) = resume("plain", 0).await;
+        assert_eq!(code, ResponseCode::SYSTEM_ERROR);
+        assert!(remark.ends_with("It is a message of plain."), "{remark}");
+        let header = ResumeCheckHalfMessageRequestHeader::default();
+        let code = RequestCode::RESUME_CHECK_HALF_MESSAGE;
+        let reply = cluster.call(&broker.addr, code, &header).await;
+        let exception =
+            "Exception was thrown when putting message back to RMQ_SYS_TRANS_HALF_TOPIC.";
+        assert_eq!(reply.remark.as_deref(), Some(exception));
     });
 }
 

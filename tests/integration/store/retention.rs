@@ -296,6 +296,32 @@ fn an_operator_need_not_wait_for_the_hour() {
     });
 }
 
+/// A life that ends between the log's files and the queues' leaves those to the next one, whose first pass comes after a
+/// minute; who asks need not wait for it.
+#[test]
+fn queue_files_go_when_an_operator_says_so() {
+    let machine = Machine::new(0, |config| config.delete_when = "23".to_owned());
+    let ledger = Ledger::default();
+    let first_queue_file = |machine: &Machine| machine.files("consumequeue/T/0").first().cloned();
+    machine.live(async |store| {
+        put_numbers(store, &ledger, 0..80).await;
+        machine.pass(3 * HOUR_MS).await;
+        store.execute_delete_files_manually();
+        machine.pass(250).await;
+    });
+    let (log_files, first) = (machine.log_files(), first_queue_file(&machine));
+    assert!(log_files[0] > 1, "files of the log are gone: {log_files:?}");
+    machine.live(async |store| {
+        machine.pass(10_000).await;
+        assert_eq!(first_queue_file(&machine), first);
+        store.clean_expired_consume_queues();
+        machine.pass(1_000).await;
+        assert!(first_queue_file(&machine) > first, "{first:?}");
+        assert_eq!(machine.log_files(), log_files, "nothing else goes");
+        check_readable(store, 80);
+    });
+}
+
 /// The removal of files may be interrupted at any step: what a start then finds is the log as far as it
 /// still goes, whole, and a second start finds the same. The files that were left behind go later.
 #[test]

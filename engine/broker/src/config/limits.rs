@@ -34,6 +34,8 @@ pub struct BrokerLimits {
     pub subscription_nums: usize,
     /// `maxTagNumsPerSubscription`: tags of one subscription.
     pub tag_nums_per_subscription: usize,
+    /// `maxStatsItemNums`: topics, queues and groups whose messages are counted, per topic each.
+    pub stats_item_nums: usize,
 }
 
 impl Default for BrokerLimits {
@@ -54,6 +56,7 @@ impl Default for BrokerLimits {
             client_nums_per_group: 20_000,
             subscription_nums: 2_000_000,
             tag_nums_per_subscription: 10_000,
+            stats_item_nums: 100_000,
         }
     }
 }

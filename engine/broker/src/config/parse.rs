@@ -319,7 +319,7 @@ fn not_protected(entry: &PropertyEntry, what: &str) -> ConfigFinding {
     ConfigFinding::new(Severity::Warning, ConfigFindingKind::NotProtected, entry, text)
 }
 
-fn unknown_key(entry: &PropertyEntry) -> ConfigFinding {
+pub(super) fn unknown_key(entry: &PropertyEntry) -> ConfigFinding {
     if entry.key.to_ascii_lowercase().starts_with("tls") {
         return not_protected(entry, keys::TLS);
     }

@@ -1,17 +1,15 @@
-//! [`AdminBrokerProcessor`]: everything that no other processor answers: topics (17, 215), groups (200, 207), offsets of
-//! queues (29 to 32), tables for slaves (21, 43, 45, 201), what tools show (26, 28, 208), the removal of
-//! expired files (329) (RocketMQ 4.9
-//! `AdminBrokerProcessor`).
+//! [`AdminBrokerProcessor`]: everything that no other processor answers (RocketMQ 4.9 `AdminBrokerProcessor`): topics (17,
+//! 215), groups (200, 207), offsets of queues (29 to 32), tables for slaves (21, 43, 45, 201), and through the modules beside
+//! this one what tools show and change.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
-use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_config::{TopicConfig, TopicFilterType};
-use mq_protocol::codes::{MqVersion, RequestCode, ResponseCode};
+use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::fastjson::{Json, from_slice, to_bytes};
-use mq_protocol::header::admin::{CreateTopicRequestHeader, GetBrokerConfigResponseHeader};
+use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::header::offset::{
     GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader, QueueRequestHeader,
     SearchOffsetRequestHeader,
@@ -21,8 +19,15 @@ use mq_protocol::topic_validator::is_legal_group;
 use mq_remoting::processor::not_supported;
 use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestProcessor};
 
-use super::consume_stats::get_consume_stats;
-use super::{check_master, check_topic_changes, created_by_java, deletion};
+use super::broker_config::{get_broker_config, update_broker_config};
+use super::group_offsets::{clone_group_offset, correction_offsets};
+use super::half_message::resume_check;
+use super::query_consume_queue::query_consume_queue;
+use super::runtime_info::runtime_info;
+use super::{
+    check_master, check_topic_changes, cleaning, connections, consume_stats, created_by_java,
+    deletion, topic_stats,
+};
 use crate::context::BrokerContext;
 use crate::registration;
 
@@ -103,80 +108,39 @@ impl AdminBrokerProcessor {
         let timestamp = earliest.map_or(-1, |timestamp_ms| timestamp_ms as i64);
         RemotingCommand::success(&GetEarliestMsgStoretimeResponseHeader { timestamp })
     }
-
-    /// The keys that tell brokers of a cluster apart; the whole list comes with the tools.
-    fn broker_config(&self) -> RemotingCommand {
-        let (config, store) = (&self.context.config, self.context.store.config());
-        let body = format!(
-            "brokerClusterName={}\nbrokerName={}\nbrokerId={}\nbrokerRole={}\nflushDiskType={}\n\
-             listenPort={}\nhaListenPort={}\nnamesrvAddr={}\nbrokerPermission={}\n\
-             storePathRootDir={}\n",
-            config.broker_cluster_name,
-            config.broker_name,
-            self.context.outer_api.broker_id(),
-            self.context.role().name(),
-            store.flush_disk_type.name(),
-            config.listen_port,
-            store.ha_listen_port,
-            config.namesrv_addrs.join(";"),
-            config.broker_permission,
-            store.store_path_root_dir.display(),
-        );
-        let version = to_bytes(&self.context.topics.data_version());
-        let version = String::from_utf8_lossy(&version).into_owned();
-        RemotingCommand::success(&GetBrokerConfigResponseHeader { version }).with_body(body)
-    }
-
-    /// What a cluster list shows; what is not counted yet reads as nothing.
-    fn runtime_info(&self) -> RemotingCommand {
-        let store = &self.context.store;
-        let log = store.commit_log();
-        let mut body = KvTable::default();
-        let mut put = |key: &str, value: String| body.table.insert(key.to_owned(), value);
-        put("brokerVersionDesc", MqVersion::CURRENT_NAME.to_owned());
-        put("brokerVersion", MqVersion::CURRENT.to_string());
-        put("commitLogMinOffset", log.min_offset().to_string());
-        put("commitLogMaxOffset", log.max_offset().to_string());
-        put("dispatchBehindBytes", store.dispatch_behind_bytes().to_string());
-        let buffers = log.remain_transient_store_buffer_numbs();
-        put("remainTransientStoreBufferNumbs", buffers.to_string());
-        if let Some(bytes) = log.remain_how_many_data_to_commit() {
-            put("remainHowManyDataToCommit", human_readable(bytes));
-        }
-        for key in ["putTps", "getFoundTps", "getMissTps", "getTotalTps", "getTransferedTps"] {
-            put(key, "0.0 0.0 0.0".to_owned());
-        }
-        for day in ["YesterdayMorning", "TodayMorning", "TodayNow"] {
-            put(&format!("msgPutTotal{day}"), "0".to_owned());
-            put(&format!("msgGetTotal{day}"), "0".to_owned());
-        }
-        RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(&body))
-    }
 }
 
-/// Bytes as RocketMQ 4.9 shows them (`MixAll.humanReadableByteCount`): `17 B`, `1.5 KiB`.
-fn human_readable(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1_024 {
-        return format!("{bytes} B");
-    }
-    let power = bytes.ilog2() / 10;
-    let count = bytes as f64 / (1_u64 << (10 * power)) as f64;
-    format!("{count:.1} {}", UNITS[power as usize - 1])
-}
-
-impl RequestProcessor for AdminBrokerProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+impl AdminBrokerProcessor {
+    /// Answers what changes something.
+    fn change(&self, request: &RemotingCommand) -> ProcessResult {
         let context = &self.context;
-        let response = match request.code {
-            RequestCode::UPDATE_AND_CREATE_TOPIC => return self.create_topic(&request.header()?),
-            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return self.update_group(&request),
+        match request.code {
+            RequestCode::UPDATE_AND_CREATE_TOPIC => self.create_topic(&request.header()?),
+            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => self.update_group(request),
             RequestCode::DELETE_TOPIC_IN_BROKER => {
-                return deletion::delete_topic(context, request.header()?);
+                deletion::delete_topic(context, request.header()?)
             }
             RequestCode::DELETE_SUBSCRIPTIONGROUP => {
-                return deletion::delete_group(context, request.header()?);
+                deletion::delete_group(context, request.header()?)
             }
+            RequestCode::UPDATE_BROKER_CONFIG => update_broker_config(context, request),
+            RequestCode::CLONE_GROUP_OFFSET => clone_group_offset(context, request.header()?),
+            RequestCode::RESUME_CHECK_HALF_MESSAGE => resume_check(context, &request.header()?),
+            RequestCode::CLEAN_UNUSED_TOPIC => cleaning::clean_unused_topics(context),
+            RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE => {
+                Ok(cleaning::clean_expired_consume_queues(context).into())
+            }
+            RequestCode::DELETE_EXPIRED_COMMITLOG => {
+                Ok(cleaning::delete_expired_commit_log(context).into())
+            }
+            code => Err(not_supported(code)),
+        }
+    }
+
+    /// Answers what shows something; `None` for another request.
+    fn show(&self, request: &RemotingCommand) -> Result<Option<RemotingCommand>, ProcessError> {
+        let context = &self.context;
+        Ok(Some(match request.code {
             RequestCode::GET_ALL_TOPIC_CONFIG => content(context.topics.content()),
             RequestCode::GET_ALL_CONSUMER_OFFSET => content(context.offsets.content()),
             RequestCode::GET_ALL_DELAY_OFFSET => table(&context.delay_offsets.wrapper()),
@@ -185,16 +149,51 @@ impl RequestProcessor for AdminBrokerProcessor {
             RequestCode::GET_MAX_OFFSET => self.max_offset(&request.header()?),
             RequestCode::GET_MIN_OFFSET => self.min_offset(&request.header()?),
             RequestCode::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(&request.header()?),
-            RequestCode::GET_CONSUME_STATS => get_consume_stats(context, &request.header()?),
-            RequestCode::DELETE_EXPIRED_COMMITLOG => {
-                context.store.execute_delete_files_manually();
-                RemotingCommand::response(ResponseCode::SUCCESS, None)
+            RequestCode::GET_BROKER_CONFIG => get_broker_config(context),
+            RequestCode::GET_BROKER_RUNTIME_INFO => table(&runtime_info(context)),
+            RequestCode::GET_CONSUME_STATS => {
+                table(&consume_stats::consume_stats(context, &request.header()?))
             }
-            RequestCode::GET_BROKER_CONFIG => self.broker_config(),
-            RequestCode::GET_BROKER_RUNTIME_INFO => self.runtime_info(),
-            code => return Err(not_supported(code)),
-        };
-        Ok(response.into())
+            RequestCode::GET_BROKER_CONSUME_STATS => {
+                table(&consume_stats::broker_consume_stats(context, &request.header()?))
+            }
+            RequestCode::GET_TOPIC_STATS_INFO => {
+                table(&topic_stats::topic_stats(context, &request.header()?)?)
+            }
+            RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => {
+                table(&topic_stats::who_consumes(context, &request.header()?))
+            }
+            RequestCode::QUERY_CONSUME_TIME_SPAN => {
+                table(&topic_stats::time_span(context, &request.header()?)?)
+            }
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => {
+                table(&topic_stats::system_topics(context))
+            }
+            RequestCode::VIEW_BROKER_STATS_DATA => {
+                table(&topic_stats::view_stats(context, &request.header()?)?)
+            }
+            RequestCode::GET_CONSUMER_CONNECTION_LIST => {
+                table(&connections::consumer_connections(context, &request.header()?)?)
+            }
+            RequestCode::GET_PRODUCER_CONNECTION_LIST => {
+                table(&connections::producer_connections(context, &request.header()?)?)
+            }
+            RequestCode::GET_ALL_PRODUCER_INFO => table(&connections::all_producers(context)),
+            RequestCode::QUERY_CORRECTION_OFFSET => {
+                table(&correction_offsets(context, &request.header()?))
+            }
+            RequestCode::QUERY_CONSUME_QUEUE => query_consume_queue(context, &request.header()?)?,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl RequestProcessor for AdminBrokerProcessor {
+    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+        match self.show(&request)? {
+            Some(shown) => Ok(shown.into()),
+            None => self.change(&request),
+        }
     }
 }
 

@@ -39,6 +39,8 @@ impl ClientManageProcessor {
         let client = ClientChannelInfo {
             channel: channel.clone(),
             client_id: data.client_id.into(),
+            language: request.language,
+            version: request.version,
             last_update: Instant::now(),
         };
         let (consumers, producers) = (data.consumer_data_set, data.producer_data_set);
@@ -78,7 +80,7 @@ impl ClientManageProcessor {
     fn check_client_config(&self, body: &CheckClientRequestBody) -> ProcessResult {
         let subscription = &body.subscription_data;
         if !subscription.is_tag_type() {
-            if !self.context.config.enable_property_filter {
+            if !self.context.live().enable_property_filter {
                 let expression_type = subscription.expression_type.as_deref().unwrap_or_default();
                 return Err(no_property_filter(expression_type));
             }

@@ -1,21 +1,18 @@
-//! GET_CONSUME_STATS (208): how far a group has come (RocketMQ 4.9 `AdminBrokerProcessor.getConsumeStats`).
+//! How far groups have come: one (208), all of them (317) (RocketMQ 4.9 `AdminBrokerProcessor.getConsumeStats`,
+//! `fetchAllConsumeStatsInBroker`).
 
-use mq_protocol::body::consume_stats::{ConsumeStats, OffsetWrapper};
-use mq_protocol::codes::ResponseCode;
-use mq_protocol::fastjson::to_bytes;
-use mq_protocol::header::admin::GetConsumeStatsRequestHeader;
+use mq_protocol::body::consume_stats::{ConsumeStats, ConsumeStatsList, OffsetWrapper};
+use mq_protocol::header::admin::{GetConsumeStatsInBrokerHeader, GetConsumeStatsRequestHeader};
 use mq_protocol::message::MessageQueue;
-use mq_protocol::remoting_command::RemotingCommand;
 
-use crate::consumer_manager::FoundSubscription;
 use crate::context::BrokerContext;
 
-/// Every queue of the group's topics, or of the one that the header names, with the ends of both. A topic to which a
-/// live group does not subscribe is left out. Nothing is counted here yet, so that the rate is 0.
-pub(super) fn get_consume_stats(
+/// Answers 208: every queue of the group's topics, or of the one that the header names, with the ends of both. A topic to
+/// which a live group does not subscribe is left out.
+pub(super) fn consume_stats(
     context: &BrokerContext,
     header: &GetConsumeStatsRequestHeader,
-) -> RemotingCommand {
+) -> ConsumeStats {
     let group = &header.consumer_group;
     let named = header.topic.as_ref().filter(|topic| !topic.trim().is_empty());
     let topics = match named {
@@ -25,17 +22,53 @@ pub(super) fn get_consume_stats(
     let mut stats = ConsumeStats::default();
     for topic in topics {
         let Some(config) = context.topics.select_topic_config(&topic) else { continue };
-        let found = context.consumers.find_subscription(group, &topic);
-        if matches!(found, FoundSubscription::NoTopic(_)) {
-            continue;
-        }
-        for queue_id in 0..config.read_queue_nums {
-            let broker_name = context.config.broker_name.clone();
-            let queue = MessageQueue { topic: topic.clone(), broker_name, queue_id };
-            stats.offset_table.insert(queue, progress(context, group, &topic, queue_id));
+        if !context.consumers.has_left(group, &topic) {
+            add_topic(context, group, &topic, config.read_queue_nums, &mut stats);
         }
     }
-    RemotingCommand::response(ResponseCode::SUCCESS, None).with_body(to_bytes(&stats))
+    stats
+}
+
+/// Answers 317: every group with each of its topics, or those alone that are ordered.
+pub(super) fn broker_consume_stats(
+    context: &BrokerContext,
+    header: &GetConsumeStatsInBrokerHeader,
+) -> ConsumeStatsList {
+    let broker_addr = context.outer_api.identity().broker_addr.clone();
+    let mut list = ConsumeStatsList { broker_addr, ..ConsumeStatsList::default() };
+    for group in context.groups.names() {
+        let mut of_group = Vec::new();
+        for topic in context.offsets.topics_of(&group) {
+            let Some(config) = context.topics.select_topic_config(&topic) else { continue };
+            let is_left_out = header.is_order && !config.order;
+            if is_left_out || context.consumers.has_left(&group, &topic) {
+                continue;
+            }
+            let mut stats = ConsumeStats::default();
+            add_topic(context, &group, &topic, config.write_queue_nums, &mut stats);
+            let behind =
+                stats.offset_table.values().map(|it| it.broker_offset - it.consumer_offset);
+            list.total_diff += behind.sum::<i64>();
+            of_group.push(stats);
+        }
+        list.consume_stats_list.push([(group, of_group)].into_iter().collect());
+    }
+    list
+}
+
+fn add_topic(
+    context: &BrokerContext,
+    group: &str,
+    topic: &str,
+    queue_nums: i32,
+    stats: &mut ConsumeStats,
+) {
+    for queue_id in 0..queue_nums {
+        let broker_name = context.config.broker_name.clone();
+        let queue = MessageQueue { topic: topic.to_owned(), broker_name, queue_id };
+        stats.offset_table.insert(queue, progress(context, group, topic, queue_id));
+    }
+    stats.consume_tps += context.stats.tps_group_get_nums(group, topic);
 }
 
 fn progress(context: &BrokerContext, group: &str, topic: &str, queue_id: i32) -> OffsetWrapper {

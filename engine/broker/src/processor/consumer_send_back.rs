@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mq_protocol::codes::{MqVersion, ResponseCode};
 use mq_protocol::header::send_message::ConsumerSendMsgBackRequestHeader;
-use mq_protocol::message::{MessageConst, Properties, dlq_topic, retry_topic};
+use mq_protocol::message::{MessageConst, Properties, PropertiesView, dlq_topic, retry_topic};
 use mq_protocol::message_codec::{RecordView, decode_record};
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PermName;
@@ -67,7 +67,7 @@ async fn send_back(
     let turn = context.work_queues.sends.turn(|| log.is_os_page_cache_busy()).await?;
     let group = context.groups.find_or_create(&header.group).await;
     let group = group.map_err(|missing| no_group(&header.group, &missing))?;
-    if !PermName::is_writeable(context.config.broker_permission as i32) {
+    if !PermName::is_writeable(context.live().broker_permission as i32) {
         let ip = context.store_host.ip();
         let remark = format!("the broker[{ip}] sending message is forbidden");
         return Err(ProcessError::new(ResponseCode::NO_PERMISSION, remark));
@@ -120,8 +120,16 @@ async fn send_back(
     let message = MessageInner { wait_store_ok, ..message_of(&view, &record, target) };
     let put = context.store.put_message(&message);
     drop(turn);
-    match put.await.status {
-        status if status.is_stored() => Ok(success()),
+    let put = put.await;
+    let (stored_topic, stored_queue_id) = context.stored_under(&message);
+    context.stats.put(stored_topic, stored_queue_id, &put);
+    match put.status {
+        status if status.is_stored() => {
+            let properties = view.properties();
+            let first_topic = PropertiesView::new(&properties).get(MessageConst::RETRY_TOPIC);
+            context.stats.sent_back(&header.group, first_topic.unwrap_or(&view.topic()));
+            Ok(success())
+        }
         status => Err(ProcessError::system(status.name())),
     }
 }

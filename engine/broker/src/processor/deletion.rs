@@ -36,7 +36,14 @@ pub(super) fn delete_topic(
     }))
 }
 
-async fn delete_topic_of(context: &BrokerContext, topic: &str) -> Result<(), ProcessError> {
+/// Deletes a topic, if there is anything of it.
+///
+/// # Errors
+/// What kept it from being deleted, or its deletion from being durable.
+pub(super) async fn delete_topic_of(
+    context: &BrokerContext,
+    topic: &str,
+) -> Result<(), ProcessError> {
     let had_queues = !context.store.consume_queues().queue_ids(topic).is_empty();
     // What was deleted, and may not have come to the slaves, is deleted again.
     let was_deleted = context.store.was_deleted(topic);
@@ -77,6 +84,7 @@ pub(super) fn delete_group(
     let context = Arc::clone(context);
     Ok(ProcessOutcome::later(async move {
         context.groups.delete_group_config(&header.group_name).await?;
+        context.stats.group_deleted(&header.group_name);
         if header.remove_offset {
             context.offsets.remove_group(&header.group_name);
             context.offsets.persist().await?;

@@ -91,6 +91,8 @@ async fn end_transaction(
             let put = context.store.put_message(&message);
             drop(turn);
             let put = context.waiting_sends.wait(channel, put).await;
+            let (topic, queue_id) = context.stored_under(&message);
+            context.stats.put(topic, queue_id, &put);
             if put.append.is_none() && !planted_on_this_thread(Plant::RefusedCommitIsAnEnd) {
                 return Err(refusal(put.status));
             }

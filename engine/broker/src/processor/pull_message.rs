@@ -20,9 +20,11 @@ use mq_remoting::{
 use mq_store::config::UpstreamSwitch;
 use mq_store::plant::{Plant, planted_on_this_thread};
 use mq_store::{GetMessageResult, GetMessageStatus};
+use tokio::time::Instant;
 
 use super::pull_result::{PullRules, pull_response};
 use super::{FAQ, no_property_filter, refuse};
+use crate::broker_stats_manager::HandedOut;
 use crate::consumer_manager::FoundSubscription;
 use crate::context::BrokerContext;
 use crate::held_pulls::HeldPull;
@@ -111,7 +113,7 @@ impl PullMessageProcessor {
     /// Holds a pull that found nothing, unless too many are held.
     fn suspend(&self, pull: PullRequest, subscription: Subscription) -> Result<(), ProcessError> {
         let header = &pull.header;
-        let config = &self.context.config;
+        let config = self.context.live();
         let suspend_ms = if config.long_polling_enable {
             u64::try_from(header.suspend_timeout_ms).unwrap_or(0)
         } else {
@@ -153,13 +155,22 @@ impl PullMessageProcessor {
         if result.status == GetMessageStatus::OffsetOverflowBadly {
             result.next_begin_offset = self.offset_to_resume_at(header, &result);
         }
-        let config = &self.context.config;
+        let config = self.context.live();
         let rules = PullRules {
             group,
             slave_read_enable: config.slave_read_enable,
             keeps_offsets: self.context.is_slave() && !store.config().offset_check_in_slave,
         };
+        let begun = Instant::now();
         let response = pull_response(header, &result, &rules);
+        if response.code == ResponseCode::SUCCESS {
+            let handed_out = HandedOut {
+                messages: result.messages.len() as u64,
+                bytes: result.buffer_total_bytes as u64,
+                latency: begun.elapsed(),
+            };
+            self.context.stats.get(&header.consumer_group, &header.topic, queue_id, handed_out);
+        }
         Ok(Read { response, subscription })
     }
 
@@ -259,7 +270,7 @@ impl PullMessageProcessor {
             Some(carried) => carried,
             None => self.registered_subscription(header, group)?,
         };
-        let config = &self.context.config;
+        let config = self.context.live();
         if !subscription.is_tag_type() && !config.enable_property_filter {
             return Err(no_property_filter(SQL92));
         }
@@ -310,7 +321,7 @@ impl PullMessageProcessor {
 impl RequestProcessor for PullMessageProcessor {
     fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         let header: PullMessageRequestHeader = request.header()?;
-        if !PermName::is_readable(self.context.config.broker_permission as i32) {
+        if !PermName::is_readable(self.context.live().broker_permission as i32) {
             let ip = self.context.store_host.ip();
             let remark = format!("the broker[{ip}] pulling message is forbidden");
             return Ok(refuse(ResponseCode::NO_PERMISSION, remark).into());

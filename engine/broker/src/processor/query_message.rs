@@ -30,7 +30,7 @@ impl QueryMessageProcessor {
         let header: QueryMessageRequestHeader = request.header()?;
         let is_unique_key = request.ext_fields.get(UNIQUE_KEY_QUERY) == Some("true");
         let max_num = if is_unique_key {
-            self.context.config.default_query_max_num
+            self.context.live().default_query_max_num
         } else {
             usize::try_from(header.max_num).unwrap_or(0)
         };

@@ -55,7 +55,7 @@ impl ReplyMessageProcessor {
         Ok(ProcessOutcome::later(async move {
             let response = reply.pass_on(&context).await;
             context.waiting_sends.release_body(body_bytes);
-            Ok(Some(response.unwrap_or_else(|error| refusal(&context.config, error))))
+            Ok(Some(response.unwrap_or_else(|error| refusal(&context.live(), error))))
         }))
     }
 }
@@ -63,7 +63,7 @@ impl ReplyMessageProcessor {
 impl RequestProcessor for ReplyMessageProcessor {
     fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         let taken = self.take(channel, request);
-        taken.or_else(|error| Ok(refusal(&self.context.config, error).into()))
+        taken.or_else(|error| Ok(refusal(&self.context.live(), error).into()))
     }
 }
 
@@ -76,7 +76,7 @@ impl Reply {
         if let Err(reason) = &pushed {
             tracing::info!(reason, from = %self.channel.peer_addr(), "a reply is not pushed");
         }
-        let stored = match context.config.store_reply_message_enable {
+        let stored = match context.live().store_reply_message_enable {
             true => Some(self.store(context, &topic, queue_id).await),
             false => None,
         };
@@ -159,6 +159,8 @@ impl Reply {
         };
         let put = context.store.put_message(&message);
         let stored = context.waiting_sends.wait(&self.channel, put).await;
+        let (stored_topic, stored_queue_id) = context.stored_under(&message);
+        context.stats.put(stored_topic, stored_queue_id, &stored);
         if !stored.status.is_stored() {
             tracing::info!(topic = message.topic, status = ?stored.status, "a reply is not stored");
         }

@@ -51,6 +51,9 @@ struct Send {
 /// A message that is appended, and what is still to come of its status.
 struct Appended {
     queue_id: i32,
+    /// Under which it lies.
+    stored_topic: String,
+    stored_queue_id: u32,
     channel: Channel,
     put: PutFuture,
 }
@@ -80,7 +83,7 @@ impl SendMessageProcessor {
                     context.waiting_sends.release_body(body_bytes);
                     match appended {
                         Ok(appended) => Ok(Some(appended.response(&context).await)),
-                        Err(error) => Ok(Some(refusal(&context.config, error))),
+                        Err(error) => Ok(Some(refusal(&context.live(), error))),
                     }
                 }))
             }
@@ -108,13 +111,14 @@ impl RequestProcessor for SendMessageProcessor {
         let is_half = begins_transaction(&header);
         let channel = channel.clone();
         let send = Send { request, header, channel, is_half, is_dead_letter: false };
-        self.send(send).or_else(|error| Ok(refusal(&self.context.config, error).into()))
+        self.send(send).or_else(|error| Ok(refusal(&self.context.live(), error).into()))
     }
 }
 
 impl Appended {
     async fn response(self, context: &BrokerContext) -> RemotingCommand {
         let result = context.waiting_sends.wait(&self.channel, self.put).await;
+        context.stats.put(&self.stored_topic, self.stored_queue_id, &result);
         send_response(context, self.queue_id, result)
     }
 }
@@ -128,7 +132,7 @@ pub(super) fn check_request(
     context: &BrokerContext,
     header: &SendMessageRequestHeader,
 ) -> Result<(), ProcessError> {
-    let config = &context.config;
+    let config = context.live();
     let accepts_from_ms = config.start_accept_send_request_timestamp_ms;
     if accepts_from_ms > 0 && context.env.clock.now_millis() < accepts_from_ms {
         let remark = format!("broker unable to service, until {accepts_from_ms}");
@@ -173,7 +177,7 @@ async fn append_after_preparation(
         topic = dead_letters;
     }
     if send.is_half {
-        if context.config.reject_transaction_message {
+        if context.live().reject_transaction_message {
             let ip = context.store_host.ip();
             let remark = format!("the broker[{ip}] sending transaction message is forbidden");
             return Err(ProcessError::new(ResponseCode::NO_PERMISSION, remark));
@@ -330,14 +334,14 @@ fn append(
         reconsume_times: header.reconsume_times.unwrap_or(0),
         prepared_transaction_offset: 0,
     };
-    let put = if is_batch {
-        context.store.put_messages(&message)
-    } else if is_half {
-        context.store.put_message(&half_message(message))
-    } else {
-        context.store.put_message(&message)
+    let message = if is_half { half_message(message) } else { message };
+    let put = match is_batch {
+        true => context.store.put_messages(&message),
+        false => context.store.put_message(&message),
     };
-    Ok(Appended { queue_id, channel, put })
+    let (stored_topic, stored_queue_id) = context.stored_under(&message);
+    let stored_topic = stored_topic.to_owned();
+    Ok(Appended { queue_id, stored_topic, stored_queue_id, channel, put })
 }
 
 /// The properties as they are stored, in their order: the cluster's name is added, the wish to wait

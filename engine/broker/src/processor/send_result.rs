@@ -23,7 +23,7 @@ pub(super) fn send_response(
     if let Some(header) = place(context, queue_id, &result) {
         response = response.with_header(&header);
     }
-    with_trace_fields(&context.config, response)
+    with_trace_fields(&context.live(), response)
 }
 
 /// The response to a reply: what became of it is said by `pushed`, with a remark if it failed; where it was
@@ -47,7 +47,7 @@ pub(super) fn reply_response(
     if let Some(header) = stored.and_then(|it| place(context, queue_id, it)).or(nowhere) {
         response = response.with_header(&header);
     }
-    with_trace_fields(&context.config, response)
+    with_trace_fields(&context.live(), response)
 }
 
 /// Where a message lies, if it is stored.
@@ -120,7 +120,7 @@ fn message_illegal(context: &BrokerContext) -> String {
     format!(
         "the message is illegal, maybe msg body or properties length not matched. msg body length \
          limit {}B, msg properties length limit 32KB.",
-        context.store.config().max_message_size
+        context.store.live_config().max_message_size
     )
 }
 

@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<(), Failure> {
     let env = Env::os();
-    let Config { file, config, store_config, tls } = read_config(&env, args)?;
+    let Config { file, mut config, store_config, tls } = read_config(&env, args)?;
     if args.print_config || args.print_important {
         let mut values = config.values_in_force(&store_config, &file, args.print_important);
         if !args.print_important {
@@ -57,6 +57,9 @@ async fn run(args: &Args) -> Result<(), Failure> {
         }
         return print(&values);
     }
+    config.broker_config_path.clone_from(&args.config);
+    config.values_besides = tls.values_in_force();
+    config.values_besides.push(("useTLS", tls.client_enable.to_string()));
     let root = store_config.store_path_root_dir.clone();
     let env = mq_tls::encrypted(&env, tls).map_err(|error| not_started(&error.to_string()))?;
     let broker = BrokerController::start(env, config, store_config).await;

@@ -77,12 +77,19 @@ impl CommitLog {
         );
     }
 
+    /// For how long the put lock has been held, in milliseconds; 0 if nobody holds it (RocketMQ 4.9 `lockTimeMills`).
+    #[must_use]
+    pub fn lock_time_ms(&self) -> u64 {
+        match self.put_side.locked_since_ms.load(Ordering::Acquire) {
+            0 => 0,
+            since => self.env.clock.now_millis().saturating_sub(since),
+        }
+    }
+
     /// Whether a put has held the lock for longer than `osPageCacheBusyTimeOutMills`.
     #[must_use]
     pub fn is_os_page_cache_busy(&self) -> bool {
-        let since = self.put_side.locked_since_ms.load(Ordering::Acquire);
-        let limit = self.config.os_page_cache_busy_timeout_ms;
-        since != 0 && self.env.clock.now_millis().saturating_sub(since) > limit
+        self.lock_time_ms() > self.config.os_page_cache_busy_timeout_ms
     }
 
     /// The last file if `len` bytes and a blank fit, else the next one.

@@ -25,9 +25,6 @@ const WHAT_TO_DO: &str = "This slave does not follow and keeps its log and its t
     SYNC_MASTER and brokerId=0 here, restart. If the master's are, stop this slave, move its store \
     directory away and start it blank.";
 
-/// A diverged tail of so many bytes is none that a power loss could not leave, however small the files are.
-const DIVERGED_BYTES_MAX_LEAST: u64 = 64 << 20;
-
 /// Asks a master, and makes the own log a prefix of the master's where that is permitted.
 pub(crate) struct Joining {
     env: Env,
@@ -226,9 +223,7 @@ impl Joining {
     }
 
     fn diverged_bytes_max(&self) -> u64 {
-        let file_bytes = self.config.mapped_file_size_commit_log as u64;
-        let default_bytes = file_bytes.max(DIVERGED_BYTES_MAX_LEAST);
-        self.config.ha_max_diverged_bytes.unwrap_or(default_bytes)
+        self.config.ha_max_diverged_bytes_in_force()
     }
 
     fn log(&self) -> &CommitLog {

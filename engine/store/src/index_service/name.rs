@@ -17,11 +17,25 @@ pub(super) fn next_number(clock: &dyn Clock, newest: u64) -> u64 {
 
 /// The local time, as people write it.
 pub(crate) fn local_time(clock: &dyn Clock) -> String {
-    let digits = format!("{:017}", next_number(clock, 0));
-    let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
-    let [year, month, day] = [part(0..4), part(4..6), part(6..8)];
-    let [hour, minute, second] = [part(8..10), part(10..12), part(12..14)];
+    let [year, month, day, hour, minute, second, _] = parts(next_number(clock, 0));
     format!("{year}-{month}-{day} {hour}:{minute}:{second}")
+}
+
+/// A time in milliseconds as tools of RocketMQ 4.9 read it, local (`UtilAll.timeMillisToHumanString2`):
+/// `yyyy-MM-dd#HH:mm:ss:SSS`.
+#[must_use]
+pub fn human_time(clock: &dyn Clock, at_ms: i64) -> String {
+    let offset_seconds = clock.utc_offset_seconds(u64::try_from(at_ms).unwrap_or(0));
+    let local_ms = at_ms.saturating_add(i64::from(offset_seconds) * 1_000);
+    let [year, month, day, hour, minute, second, ms] = parts(number_of(local_ms));
+    format!("{year}-{month}-{day}#{hour}:{minute}:{second}:{ms}")
+}
+
+/// Year, month, day, hour, minute, second and millisecond of a number.
+fn parts(number: u64) -> [String; 7] {
+    let digits = format!("{number:017}");
+    [0..4, 4..6, 6..8, 8..10, 10..12, 12..14, 14..17]
+        .map(|range| digits.get(range).unwrap_or_default().to_owned())
 }
 
 /// The number that a file name of 17 digits stands for.
@@ -83,6 +97,14 @@ mod tests {
         for local_ms in (0..4_000_000_000_000).step_by(7_777_777_777) {
             assert_eq!(local_ms_of(number_of(local_ms)), local_ms);
         }
+    }
+
+    #[test]
+    fn tools_read_a_time_with_its_milliseconds() {
+        let time = |at_ms, offset| human_time(&At(0, offset), at_ms);
+        assert_eq!(time(1_795_246_754_326, 0), "2026-11-21#07:39:14:326");
+        assert_eq!(time(1_795_246_754_326, 20_700), "2026-11-21#13:24:14:326");
+        assert_eq!(time(-1, 0), "1969-12-31#23:59:59:999");
     }
 
     #[test]

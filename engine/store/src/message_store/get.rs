@@ -8,9 +8,11 @@ use mq_protocol::message_codec::{
     MAGIC_POSITION, MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, PHY_OFFSET_POSITION,
     TOTAL_SIZE_POSITION,
 };
+use tokio::time::Instant;
 
 use super::MessageStore;
 use crate::big_endian::{i32_at, i64_at};
+use crate::config::StoreConfig;
 use crate::consume_queue::ConsumeQueue;
 use crate::consume_queue_store::is_directory_name;
 use crate::get_result::{GetMessageResult, GetMessageStatus, MessageFilter};
@@ -25,6 +27,20 @@ impl MessageStore {
     /// however large it is.
     #[must_use]
     pub fn get_message(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        offset: u64,
+        max_msg_nums: usize,
+        filter: &MessageFilter,
+    ) -> GetMessageResult {
+        let begun = Instant::now();
+        let result = self.read_queue(topic, queue_id, offset, max_msg_nums, filter);
+        self.stats.read(begun, &result);
+        result
+    }
+
+    fn read_queue(
         &self,
         topic: &str,
         queue_id: u32,
@@ -123,9 +139,7 @@ impl MessageStore {
 
     /// Whether so much of the log lies behind `phy_offset` that it is taken to be cached no more.
     fn is_in_disk(&self, phy_offset: u64, max_phy_offset: u64) -> bool {
-        let ratio = u128::from(self.config.access_message_in_memory_max_ratio);
-        let cached = u128::from(self.config.total_memory_bytes) * ratio / 100;
-        u128::from(max_phy_offset.saturating_sub(phy_offset)) > cached
+        is_in_disk(&self.live.get(), phy_offset, max_phy_offset)
     }
 
     /// A slave leaves a consumer's offset alone unless told to check.
@@ -138,6 +152,7 @@ impl MessageStore {
 /// One walk over the units of a read.
 struct Scan<'a> {
     store: &'a MessageStore,
+    config: Arc<StoreConfig>,
     max_msg_nums: usize,
     status: GetMessageStatus,
     messages: Vec<SelectedBuffer>,
@@ -153,6 +168,7 @@ impl<'a> Scan<'a> {
     fn new(store: &'a MessageStore, max_msg_nums: usize, max_phy_offset: u64) -> Self {
         Scan {
             store,
+            config: store.live.get(),
             max_msg_nums,
             max_phy_offset,
             status: GetMessageStatus::NoMatchedMessage,
@@ -176,7 +192,7 @@ impl<'a> Scan<'a> {
                 self.last_phy_offset = phy_offset;
             }
             if !is_left_out && phy_offset >= skip_below {
-                if self.is_full(size, self.store.is_in_disk(phy_offset, self.max_phy_offset)) {
+                if self.is_full(size, is_in_disk(&self.config, phy_offset, self.max_phy_offset)) {
                     self.units_scanned +=
                         u64::from(planted_on_this_thread(Plant::PassesWhatDidNotFit));
                     break;
@@ -233,7 +249,7 @@ impl<'a> Scan<'a> {
         if self.messages.is_empty() {
             return false;
         }
-        let config = &self.store.config;
+        let config = &self.config;
         let (bytes_max, count_max) = if is_in_disk {
             (
                 config.max_transfer_bytes_on_message_in_disk,
@@ -249,6 +265,12 @@ impl<'a> Scan<'a> {
             || self.messages.len() >= count_max
             || self.total_bytes + size > bytes_max
     }
+}
+
+fn is_in_disk(config: &StoreConfig, phy_offset: u64, max_phy_offset: u64) -> bool {
+    let ratio = u128::from(config.access_message_in_memory_max_ratio);
+    let cached = u128::from(config.total_memory_bytes) * ratio / 100;
+    u128::from(max_phy_offset.saturating_sub(phy_offset)) > cached
 }
 
 /// Whether a record lies there, as far as its head says it: a unit whose bits rotted would have readers

@@ -19,6 +19,7 @@ use crate::dispatch::ReputMessageService;
 use crate::durable_mark::{DurableMark, Mark};
 use crate::error::StoreError;
 use crate::index_service::{IndexCut, IndexService, TrustedIndex};
+use crate::live::Live;
 use crate::marks::Marks;
 use crate::plant::Plant;
 use crate::preflight::Preflight;
@@ -26,6 +27,7 @@ use crate::replica_gate::ReplicaGate;
 use crate::retention::CleanService;
 use crate::role::RoleWatch;
 use crate::running_flags::RunningFlags;
+use crate::stats::StoreStats;
 use crate::topic_queue_table::TopicQueueTable;
 
 /// See [`MessageStore::open`].
@@ -117,6 +119,7 @@ fn build(
     file_lock: FileLock,
 ) -> MessageStore {
     let config = log.config();
+    let live = Arc::new(Live::new(Arc::clone(&config)));
     let queues = Arc::new(ConsumeQueueStore::new(Arc::clone(&env.disk), &config));
     let index = Arc::new(IndexService::new(&env, &config));
     let durable = Arc::new(durable);
@@ -145,15 +148,17 @@ fn build(
         group_commit: Arc::new(GroupCommitService::new(Arc::clone(&log), &config)),
         cleaner: Arc::new(CleanService::new(
             env.clone(),
-            Arc::clone(&config),
+            Arc::clone(&live),
             Arc::clone(&flags),
             Arc::clone(&marks),
         )),
         replica_gate: ReplicaGate::default(),
+        stats: Arc::new(StoreStats::new(Arc::clone(&env.clock))),
         file_lock: Mutex::new(Some(file_lock)),
         recovery: OnceLock::new(),
         env,
         config,
+        live,
         flags,
         role,
         role_changing: tokio::sync::Mutex::default(),

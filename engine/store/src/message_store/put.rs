@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::Either;
@@ -13,6 +14,7 @@ use mq_protocol::message_codec::{decode_batch, join_batch_properties};
 use mq_protocol::sys_flag::MessageSysFlag;
 use mq_protocol::topic_deletion::says_deletion;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::MessageStore;
 use crate::config::BrokerRole;
@@ -22,6 +24,7 @@ use crate::message_inner::MessageInner;
 use crate::plant::Plant;
 use crate::put_result::{AppendMessageResult, PutMessageResult, PutMessageStatus};
 use crate::record::EncodedRecords;
+use crate::stats::StoreStats;
 
 /// What a record may have beyond `maxMessageSize` for everything that is not its body.
 const RECORD_OVERHEAD_MAX: usize = 64 << 10;
@@ -35,6 +38,8 @@ pub struct WaitingPut {
     /// The outcome if nobody waits for it any more.
     given_up: PutMessageResult,
     probe: Probe,
+    stats: Arc<StoreStats>,
+    begun: Instant,
 }
 
 /// What the log made of a put.
@@ -59,7 +64,7 @@ impl MessageStore {
             None => self.put_due_message(message),
             Some(delayed) => match check_message(self, message) {
                 Ok(()) => self.put_due_message(&delayed),
-                Err(status) => self.answer(false, Err(status)),
+                Err(status) => self.answer(Instant::now(), false, Err(status)),
             },
         }
     }
@@ -97,9 +102,10 @@ impl MessageStore {
         message: &MessageInner,
         encode: impl FnOnce(&mut EncodedRecords) -> Result<(), PutMessageStatus>,
     ) -> PutFuture {
+        let begun = Instant::now();
         let role = match self.check_store() {
             Ok(role) => role,
-            Err(status) => return self.answer(false, Err(status)),
+            Err(status) => return self.answer(begun, false, Err(status)),
         };
         let put = EncodedRecords::with_reused(|records| {
             encode(records)?;
@@ -111,14 +117,18 @@ impl MessageStore {
             }
         });
         match put {
-            Ok(Put::Appended(appended)) => self.answer(message.wait_store_ok, Ok((appended, role))),
+            Ok(Put::Appended(appended)) => {
+                self.answer(begun, message.wait_store_ok, Ok((appended, role)))
+            }
             Ok(Put::Proposed(outcome)) => Either::Right(WaitingPut {
-                outcome,
+                outcome: counted(Arc::clone(&self.stats), outcome),
                 // As if no quorum had come to it in time.
                 given_up: PutMessageResult::refused(PutMessageStatus::OsPageCacheBusy),
                 probe: self.env.probe.clone(),
+                stats: Arc::clone(&self.stats),
+                begun,
             }),
-            Err(status) => self.answer(false, Err(status)),
+            Err(status) => self.answer(begun, false, Err(status)),
         }
     }
 
@@ -144,47 +154,48 @@ impl MessageStore {
         if entries.is_empty() {
             return Err(PutMessageStatus::MessageIllegal);
         }
+        let body_size_max = self.live.get().max_message_size;
         let mut properties = String::new();
         for entry in &entries {
             properties.clear();
             join_batch_properties(entry.properties, &batch.properties, &mut properties);
             check_properties(&properties)?;
-            if entry.body.len() > self.config.max_message_size {
+            if entry.body.len() > body_size_max {
                 return Err(PutMessageStatus::MessageIllegal);
             }
             let encoded = records.encode_entry(batch, entry, &properties);
             encoded.map_err(|_| PutMessageStatus::MessageIllegal)?;
             // Every entry repeats topic and properties of the batch: seen before it takes memory.
-            if records.bytes().len() > self.record_size_max() {
+            if records.bytes().len() > body_size_max + RECORD_OVERHEAD_MAX {
                 return Err(PutMessageStatus::MessageIllegal);
             }
         }
         Ok(())
     }
 
-    fn record_size_max(&self) -> usize {
-        self.config.max_message_size + RECORD_OVERHEAD_MAX
-    }
-
     /// Registers the waits of a stored message and combines their outcomes.
     fn answer(
         &self,
+        begun: Instant,
         wait: bool,
         appended: Result<(AppendMessageResult, BrokerRole), PutMessageStatus>,
     ) -> PutFuture {
         let (appended, role) = match appended {
             Ok(appended) => appended,
             Err(status) => {
+                self.stats.answered(begun, status);
                 report_done(&self.env.probe, status, None);
                 return Either::Left(ready(PutMessageResult::refused(status)));
             }
         };
         assert!(role != BrokerRole::Slave, "a slave takes no puts");
         assert!(appended.wrote_bytes > 0, "what was appended has an end behind its begin");
+        note_stored(&self.stats, &appended);
         let rule = self.planted_rule(self.config.ack_rule(role, wait));
         let outstanding = self.outstanding(rule, appended.end_offset());
         if outstanding.is_nothing() {
             let status = PutMessageStatus::PutOk;
+            self.stats.answered(begun, status);
             report_done(&self.env.probe, status, Some(&appended));
             return Either::Left(ready(PutMessageResult { status, append: Some(appended) }));
         }
@@ -196,6 +207,8 @@ impl MessageStore {
             given_up: stored(outstanding.given_up(), appended.clone()),
             outcome: Box::pin(async move { stored(outstanding.status().await, appended) }),
             probe: self.env.probe.clone(),
+            stats: Arc::clone(&self.stats),
+            begun,
         })
     }
 
@@ -224,8 +237,13 @@ impl WaitingPut {
     /// Waits no longer: as if the time had been over. The message stays stored.
     #[must_use]
     pub fn give_up(self) -> PutMessageResult {
-        report_done(&self.probe, self.given_up.status, self.given_up.append.as_ref());
+        self.tell(&self.given_up);
         self.given_up
+    }
+
+    fn tell(&self, result: &PutMessageResult) {
+        self.stats.answered(self.begun, result.status);
+        report_done(&self.probe, result.status, result.append.as_ref());
     }
 }
 
@@ -235,7 +253,7 @@ impl Future for WaitingPut {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PutMessageResult> {
         let outcome = self.outcome.as_mut().poll(cx);
         if let Poll::Ready(result) = &outcome {
-            report_done(&self.probe, result.status, result.append.as_ref());
+            self.tell(result);
         }
         outcome
     }
@@ -277,6 +295,25 @@ impl Outstanding {
     }
 }
 
+fn note_stored(stats: &StoreStats, appended: &AppendMessageResult) {
+    let (count, bytes) = (appended.message_count() as u64, u64::from(appended.wrote_bytes));
+    stats.stored(count, bytes, appended.store_timestamp_ms);
+}
+
+/// What is proposed counts as stored once it is committed.
+fn counted(
+    stats: Arc<StoreStats>,
+    outcome: BoxFuture<'static, PutMessageResult>,
+) -> BoxFuture<'static, PutMessageResult> {
+    Box::pin(async move {
+        let result = outcome.await;
+        if let Some(appended) = &result.append {
+            note_stored(&stats, appended);
+        }
+        result
+    })
+}
+
 fn check_message(store: &MessageStore, message: &MessageInner) -> Result<(), PutMessageStatus> {
     // No producer deletes a topic by what it writes on a message.
     if says_deletion(message.sys_flag, &message.properties) {
@@ -285,7 +322,8 @@ fn check_message(store: &MessageStore, message: &MessageInner) -> Result<(), Put
     check_topic(&message.topic)?;
     check_properties(&message.properties)?;
     let record_size = message.body.len() + message.properties.len() + message.topic.len();
-    if message.body.len() > store.config.max_message_size || record_size > store.record_size_max() {
+    let body_size_max = store.live.get().max_message_size;
+    if message.body.len() > body_size_max || record_size > body_size_max + RECORD_OVERHEAD_MAX {
         return Err(PutMessageStatus::MessageIllegal);
     }
     Ok(())
@@ -296,7 +334,7 @@ fn check_batch(store: &MessageStore, batch: &MessageInner) -> Result<(), PutMess
     check_properties(&batch.properties)?;
     let is_transaction = MessageSysFlag::transaction_type(batch.sys_flag) != 0;
     let is_delayed = delay_level(&batch.properties) > 0;
-    if is_transaction || is_delayed || batch.body.len() > store.config.max_message_size {
+    if is_transaction || is_delayed || batch.body.len() > store.live.get().max_message_size {
         return Err(PutMessageStatus::MessageIllegal);
     }
     Ok(())

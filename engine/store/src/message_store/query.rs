@@ -72,6 +72,12 @@ impl MessageStore {
         result
     }
 
+    /// Store time of the oldest record, in milliseconds (RocketMQ 4.9 `getEarliestMessageTime` without a queue).
+    #[must_use]
+    pub fn earliest_stored_ms(&self) -> Option<u64> {
+        self.stored_at(self.log.min_offset())
+    }
+
     /// The record at `phy_offset`, if a record starts there (RocketMQ 4.9 `lookMessageByOffset`).
     #[must_use]
     pub fn look_message_by_offset(&self, phy_offset: u64) -> Option<SelectedBuffer> {

@@ -247,5 +247,10 @@ pub(super) static BROKER: [ConfigKey; 81] = [
     row("enableDetailStat", Bool, "true", Accepted),
     row("autoDeleteUnusedStats", Bool, "false", Accepted),
     row("isolateLogEnable", Bool, "false", Accepted),
-    row("configBlackList", Text, "configBlackList;brokerConfigPath", Accepted),
+    row(
+        "configBlackList",
+        Text,
+        "configBlackList;brokerConfigPath",
+        Obeyed(Field::Text(|s| &mut s.broker.config_black_list)),
+    ),
 ];

@@ -7,7 +7,7 @@ use crate::config::key::KeyStatus::Obeyed;
 use crate::config::key::{ConfigKey, Field};
 
 /// The limits, in the order of their struct.
-pub(super) static LIMITS: [ConfigKey; 15] = [
+pub(super) static LIMITS: [ConfigKey; 16] = [
     limit("maxHeldPullNums", "300000", |s| &mut s.broker.limits.held_pull_nums),
     limit("maxHeldPullNumsPerChannel", "20000", |s| {
         &mut s.broker.limits.held_pull_nums_per_channel
@@ -30,6 +30,7 @@ pub(super) static LIMITS: [ConfigKey; 15] = [
     limit("maxClientNumsPerGroup", "20000", |s| &mut s.broker.limits.client_nums_per_group),
     limit("maxSubscriptionNums", "2000000", |s| &mut s.broker.limits.subscription_nums),
     limit("maxTagNumsPerSubscription", "10000", |s| &mut s.broker.limits.tag_nums_per_subscription),
+    limit("maxStatsItemNums", "100000", |s| &mut s.broker.limits.stats_item_nums),
 ];
 
 const fn limit(
