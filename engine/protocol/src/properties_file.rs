@@ -6,6 +6,8 @@
 //! CR or CR LF. Blanks at the end of a value belong to the value: whoever uses it decides. Unlike in
 //! Java, a lone backslash on the last line is no entry.
 
+mod edit;
+
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::slice::Iter;
@@ -13,6 +15,8 @@ use std::slice::Iter;
 use thiserror::Error;
 
 use crate::steps::{self, Counted};
+
+pub use edit::with_values;
 
 /// The line number of a value that did not come from the file ([`PropertiesFile::set`]).
 pub const NOT_FROM_FILE: usize = 0;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_route::{BrokerData, MASTER_ID};
-use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, as_written};
+use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, with_values};
 
 use crate::command::{Console, SubCommand, Target, all_done};
 use crate::error::AdminError;
@@ -117,7 +117,7 @@ pub(crate) struct UpdateBrokerConfig {
 impl SubCommand for UpdateBrokerConfig {
     async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
         let addrs = self.target.masters(&console.admin).await?;
-        let properties = property_line(&self.key, &self.value);
+        let properties = property_line(&self.key, &self.value)?;
         let ask = async |admin: &MqAdminExt, addr: &str| {
             admin.update_broker_config(addr, properties.clone()).await?;
             Ok(format!("update broker config success, {addr}\n"))
@@ -127,8 +127,10 @@ impl SubCommand for UpdateBrokerConfig {
 }
 
 /// A line of a `.properties` file.
-pub(crate) fn property_line(key: &str, value: &str) -> String {
-    format!("{}={}\n", as_written(key), as_written(value))
+pub(crate) fn property_line(key: &str, value: &str) -> Result<String, AdminError> {
+    let line = with_values(b"", &[(key.to_owned(), value.to_owned())]);
+    let line = line.map_err(|error| AdminError::Input(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 /// Shows how far slaves are behind their masters (RocketMQ has it from 5.0 on; this one asks what 4.9 answers).

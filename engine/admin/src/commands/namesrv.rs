@@ -179,7 +179,7 @@ impl SubCommand for UpdateNamesrvConfig {
         let addrs = some_name_servers(console)?;
         let UpdateNamesrvConfig { key, value } = self;
         for addr in &addrs {
-            console.admin.update_name_server_config(addr, property_line(key, value)).await?;
+            console.admin.update_name_server_config(addr, property_line(key, value)?).await?;
         }
         console.print(&updated_text(&addrs, key, value))
     }

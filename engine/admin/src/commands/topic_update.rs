@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args};
 use mq_protocol::body::topic_config::TopicConfig;
+use mq_protocol::sys_flag::TopicSysFlag;
 use mq_protocol::topic_validator::validate_topic;
 
 use super::namesrv::{delete_order_conf, order_conf_with, put_order_conf};
@@ -9,10 +10,6 @@ use crate::command::{Console, SubCommand, Target, all_done};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 use crate::text::perm_text;
-
-/// Bits of `topicSysFlag`.
-const UNIT: i32 = 1;
-const UNIT_SUB: i32 = 2;
 
 /// Makes a topic, or changes it.
 #[derive(Args)]
@@ -67,7 +64,8 @@ impl UpdateTopic {
             perm: self.perm,
             read_queue_nums: self.read_queue_nums,
             topic_name: self.topic.clone(),
-            topic_sys_flag: flag(self.unit, UNIT) | flag(self.has_unit_sub, UNIT_SUB),
+            topic_sys_flag: flag(self.unit, TopicSysFlag::UNIT)
+                | flag(self.has_unit_sub, TopicSysFlag::UNIT_SUB),
             write_queue_nums: self.write_queue_nums,
             ..TopicConfig::default()
         }
