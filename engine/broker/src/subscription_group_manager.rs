@@ -12,7 +12,7 @@ use mq_env::clock::Clock;
 use mq_protocol::body::subscription_group::{SubscriptionGroupConfig, SubscriptionGroupWrapper};
 use mq_protocol::body::topic_config::DataVersion;
 use mq_protocol::fastjson::{from_slice, to_bytes};
-use mq_protocol::topic_validator::{SYSTEM_GROUP_PREFIX, is_legal_group};
+use mq_protocol::topic_validator::{SYSTEM_GROUP_PREFIX, SYSTEM_GROUPS, is_legal_group};
 use mq_remoting::ProcessError;
 use mq_store::config::StoreConfig;
 use mq_store::metadata_file::{MetadataError, load_table, table_path};
@@ -22,17 +22,6 @@ use crate::config::BrokerConfig;
 use crate::limits::{Limit, LimitReached};
 use crate::now_ms;
 use crate::persisted_table::PersistedTable;
-
-/// Groups that every broker has from its start, and whether they may broadcast by default only.
-const SYSTEM_GROUPS: [&str; 7] = [
-    "TOOLS_CONSUMER",
-    "FILTERSRV_CONSUMER",
-    "SELF_TEST_C_GROUP",
-    "CID_ONS-HTTP-PROXY",
-    "CID_ONSAPI_PULL",
-    "CID_ONSAPI_PERMISSION",
-    "CID_ONSAPI_OWNER",
-];
 
 /// A group that is not there and is not created.
 #[derive(Clone, Debug, PartialEq, Eq)]

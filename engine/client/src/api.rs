@@ -353,8 +353,21 @@ impl MqClientApi {
         self.invoke(addr, request, LONG_API_TIMEOUT).await.map(drop)
     }
 
+    /// As [`MqClientApi::invoke`], of the name server that is asked; its address comes first.
+    pub(crate) async fn invoke_name_server(
+        &self,
+        request: RemotingCommand,
+        timeout: Duration,
+    ) -> Result<(String, RemotingCommand), ClientError> {
+        let (addr, response) = self.name_servers.invoke(&self.remoting, request, timeout).await?;
+        match response.code {
+            ResponseCode::SUCCESS => Ok((addr, response)),
+            _ => Err(broker_error(&addr, response)),
+        }
+    }
+
     /// Sends a request to which every code but SUCCESS is an error.
-    async fn invoke(
+    pub(crate) async fn invoke(
         &self,
         addr: &str,
         request: RemotingCommand,

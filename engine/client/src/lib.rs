@@ -19,9 +19,9 @@
 //! | `pull_service`, [`flow_control`], `process_queue`, `consume_service`, `offset_store`, `local_offset_store` | pulling, caching, consuming, how far: at the broker, or in a file |
 //! | `consume_in_order`, `queue_locks`, `queue_lease` | consuming in order, and the locks that it takes |
 //! | [`idempotence`] | [`Deduplicator`](idempotence::Deduplicator): a listener gets each business key once |
-//! | `consumer_admin` | what operators ask of a consumer |
+//! | `consumer_admin`, `admin` | what operators ask of a consumer; what their tools (`mq-admin`) ask of servers |
 //!
-//! Not here: TLS, which is the environment's (`mq_tls::encrypted`), message traces, tools for operators.
+//! Not here: TLS, which is the environment's (`mq_tls::encrypted`), message traces.
 
 pub mod error;
 
@@ -96,6 +96,8 @@ mod local_offset_store;
 pub mod idempotence;
 
 mod consumer_admin;
+
+mod admin;
 
 pub use allocate::AllocateMessageQueueStrategy;
 pub use api::{PullResult, PullStatus, SendResult, SendStatus};

@@ -26,6 +26,8 @@ const PULL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct PullClient {
     instance: ClientInstance,
     group: String,
+    /// Tags, joined by `||`, or `*`.
+    subscription: String,
 }
 
 impl PullClient {
@@ -33,7 +35,14 @@ impl PullClient {
     #[must_use]
     pub fn new(instance: &ClientInstance, group: impl Into<String>) -> Self {
         let group = with_namespace(instance.namespace(), &group.into());
-        PullClient { instance: instance.clone(), group }
+        let subscription = SUBSCRIPTION_ALL.to_owned();
+        PullClient { instance: instance.clone(), group, subscription }
+    }
+
+    /// Gives only what a subscription by tags (`TagA || TagB`) lets pass.
+    #[must_use]
+    pub fn with_subscription(self, expression: impl Into<String>) -> Self {
+        PullClient { subscription: expression.into(), ..self }
     }
 
     /// The queues of `topic` that can be read, asked for anew.
@@ -88,7 +97,7 @@ impl PullClient {
             sys_flag: PullSysFlag::SUBSCRIPTION,
             commit_offset: 0,
             suspend_timeout_ms: 0,
-            subscription: Some(SUBSCRIPTION_ALL.to_owned()),
+            subscription: Some(self.subscription.clone()),
             sub_version: 0,
             expression_type: Some(TAG.to_owned()),
             broker_name: Some(queue.broker_name.clone()),
@@ -116,6 +125,20 @@ impl PullClient {
     /// When no master is known or the request fails.
     pub async fn min_offset(&self, queue: &MessageQueue) -> Result<i64, ClientError> {
         self.queue_offset(RequestCode::GET_MIN_OFFSET, queue).await
+    }
+
+    /// The offset of the first message that was stored at `timestamp_ms` or later, at the queue's master.
+    ///
+    /// # Errors
+    /// When no master is known or the request fails.
+    pub async fn search_offset(
+        &self,
+        queue: &MessageQueue,
+        timestamp_ms: i64,
+    ) -> Result<i64, ClientError> {
+        let queue = queue_with_namespace(self.instance.namespace(), queue);
+        let addr = self.instance.master_addr(&queue.topic, &queue.broker_name).await?;
+        self.instance.api().search_offset(&addr, &queue, timestamp_ms).await
     }
 
     /// The offset that `group` has committed at the queue's master, if any.

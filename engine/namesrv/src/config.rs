@@ -16,6 +16,8 @@ pub struct NamesrvConfig {
     pub listen_port: u16,
     /// Where the key-value table is kept (`kvConfigPath`).
     pub kv_config_path: PathBuf,
+    /// Where settings that operators change are kept (`configStorePath`); the file that it was started with, if any.
+    pub config_store_path: PathBuf,
     /// Whether routes carry the order configuration of their topic (`orderMessageEnable`).
     pub order_message_enable: bool,
     /// What peers may make it keep.
@@ -29,6 +31,7 @@ impl Default for NamesrvConfig {
         NamesrvConfig {
             listen_port: 9876,
             kv_config_path: PathBuf::from("namesrv/kvConfig.json"),
+            config_store_path: PathBuf::from("namesrv/namesrv.properties"),
             order_message_enable: false,
             limits: NamesrvLimits::default(),
             server: RemotingServerConfig::default(),
@@ -86,11 +89,12 @@ impl NamesrvConfig {
         config.keys().iter().map(|(name, field)| format!("{name}={}\n", field.show())).collect()
     }
 
-    fn keys(&mut self) -> [(&'static str, Field<'_>); 17] {
+    fn keys(&mut self) -> [(&'static str, Field<'_>); 18] {
         let NamesrvConfig { limits, server, .. } = self;
         [
             ("listenPort", Field::U16(&mut self.listen_port)),
             ("kvConfigPath", Field::Path(&mut self.kv_config_path)),
+            ("configStorePath", Field::Path(&mut self.config_store_path)),
             ("orderMessageEnable", Field::Bool(&mut self.order_message_enable)),
             ("registerBrokerTopicsMax", Field::Usize(&mut limits.register_topics_max)),
             ("registerBrokerBodyBytesMax", Field::Usize(&mut limits.register_body_bytes_max)),

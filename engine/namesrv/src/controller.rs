@@ -43,8 +43,7 @@ impl NamesrvController {
             env.probe.emit(&Event::Life { what: "starting" });
             let (path, bytes_max) = (config.kv_config_path.clone(), config.limits.kv_bytes_max);
             let kv_config = KvConfigManager::load(env.clone(), path, bytes_max);
-            let processor =
-                Arc::new(DefaultRequestProcessor::new(kv_config, &config, env.probe.clone()));
+            let processor = Arc::new(DefaultRequestProcessor::new(kv_config, &config, env.clone()));
             let housekeeping = Arc::new(BrokerHousekeepingService(Arc::clone(&processor)));
             let table =
                 ProcessorTable::default().register_default(Arc::clone(&processor) as Arc<_>);
@@ -142,8 +141,7 @@ mod tests {
         let env = Env::os();
         let config = NamesrvConfig::default();
         let kv_config = KvConfigManager::load(env.clone(), "/nowhere/kvConfig.json".into(), 0);
-        let processor =
-            Arc::new(DefaultRequestProcessor::new(kv_config, &config, env.probe.clone()));
+        let processor = Arc::new(DefaultRequestProcessor::new(kv_config, &config, env.clone()));
         let listening = RemotingServer::start(env.clone(), config.server, Vec::new(), None);
         let server = listening.await.unwrap();
         let scanning = scan_not_active_broker(Arc::clone(&processor), server);

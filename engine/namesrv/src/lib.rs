@@ -5,7 +5,8 @@
 //! | [`config`] | [`NamesrvConfig`] |
 //! | [`limits`] | [`NamesrvLimits`], what peers may make it keep |
 //! | [`route_info_manager`] | [`RouteInfoManager`], the tables and their rules, without clock or sockets |
-//! | [`kv_config`] | [`KvConfigManager`], the one thing on disk |
+//! | [`kv_config`] | [`KvConfigManager`], key-value pairs in a file |
+//! | `configuration` | settings that operators read and change |
 //! | `processor` | the answer to each request |
 //! | [`controller`] | [`NamesrvController`], start, housekeeping, shutdown |
 //!
@@ -23,6 +24,8 @@ pub mod limits;
 pub mod route_info_manager;
 
 pub mod kv_config;
+
+mod configuration;
 
 mod processor;
 

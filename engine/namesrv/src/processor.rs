@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use mq_env::Env;
 use mq_env::probe::{Event, Probe};
 use mq_protocol::body::cluster::TopicList;
 use mq_protocol::body::topic_config::{
@@ -28,9 +29,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::NamesrvConfig;
+use crate::configuration::Configuration;
 use crate::kv_config::{KvConfigManager, NAMESPACE_ORDER_TOPIC_CONFIG};
 use crate::limits::{NamesrvLimits, RefusalLog, check_name};
 use crate::route_info_manager::RouteInfoManager;
+use crate::route_info_manager::unit_topics::UnitTopics;
 
 /// What RocketMQ's texts about unknown topics end with.
 const SEE_FAQ: &str = "\nSee http://rocketmq.apache.org/docs/faq/ for further details.";
@@ -39,7 +42,7 @@ const SEE_FAQ: &str = "\nSee http://rocketmq.apache.org/docs/faq/ for further de
 pub(crate) struct DefaultRequestProcessor {
     routes: RwLock<RouteInfoManager>,
     kv_config: Arc<KvConfigManager>,
-    order_message_enable: bool,
+    configuration: Arc<Configuration>,
     limits: NamesrvLimits,
     refusals: Arc<RefusalLog>,
     probe: Probe,
@@ -48,11 +51,12 @@ pub(crate) struct DefaultRequestProcessor {
 }
 
 impl DefaultRequestProcessor {
-    pub(crate) fn new(kv_config: KvConfigManager, config: &NamesrvConfig, probe: Probe) -> Self {
+    pub(crate) fn new(kv_config: KvConfigManager, config: &NamesrvConfig, env: Env) -> Self {
+        let probe = env.probe.clone();
         DefaultRequestProcessor {
             routes: RwLock::new(RouteInfoManager::new(config.limits.clone())),
             kv_config: Arc::new(kv_config),
-            order_message_enable: config.order_message_enable,
+            configuration: Arc::new(Configuration::new(env, config.clone())),
             limits: config.limits.clone(),
             refusals: Arc::default(),
             probe,
@@ -118,6 +122,15 @@ impl RequestProcessor for DefaultRequestProcessor {
                 Ok(topic_list(topics, broker_addr))
             }
             RequestCode::DELETE_TOPIC_IN_NAMESRV => self.delete_topic(&request),
+            RequestCode::GET_UNIT_TOPIC_LIST => Ok(self.unit_topics(UnitTopics::Unit)),
+            RequestCode::GET_HAS_UNIT_SUB_TOPIC_LIST => Ok(self.unit_topics(UnitTopics::UnitSub)),
+            RequestCode::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST => {
+                Ok(self.unit_topics(UnitTopics::UnitSubOnly))
+            }
+            RequestCode::GET_NAMESRV_CONFIG => {
+                Ok(success().with_body(self.configuration.text()).into())
+            }
+            RequestCode::UPDATE_NAMESRV_CONFIG => Ok(self.update_config(request)),
             code => Err(not_supported(code)),
         }
     }
@@ -279,7 +292,7 @@ impl DefaultRequestProcessor {
         let Some(mut route) = self.routes().pickup_topic_route_data(topic) else {
             return Err(ProcessError::new(ResponseCode::TOPIC_NOT_EXIST, no_route(topic)));
         };
-        if self.order_message_enable {
+        if self.configuration.order_message_enable() {
             route.order_topic_conf = self.kv_config.get(NAMESPACE_ORDER_TOPIC_CONFIG, topic);
         }
         let standard = header.accept_standard_json_only.unwrap_or(false);
@@ -351,6 +364,18 @@ impl DefaultRequestProcessor {
     fn get_topics_by_cluster(&self, request: &RemotingCommand) -> ProcessResult {
         let GetTopicsByClusterRequestHeader { cluster } = request.header()?;
         Ok(topic_list(self.routes().topics_by_cluster(&cluster), None))
+    }
+
+    fn unit_topics(&self, which: UnitTopics) -> ProcessOutcome {
+        topic_list(self.routes().unit_topic_list(which), None)
+    }
+
+    fn update_config(&self, request: RemotingCommand) -> ProcessOutcome {
+        let configuration = Arc::clone(&self.configuration);
+        ProcessOutcome::later(async move {
+            configuration.update(&request.body).await.map_err(|error| error.answer())?;
+            Ok(Some(success()))
+        })
     }
 
     fn delete_topic(&self, request: &RemotingCommand) -> ProcessResult {

@@ -11,6 +11,8 @@
 //! * topics stay as long as any broker of the name is registered, a lone slave included;
 //! * a connection that ends takes along only the broker that registered by it last.
 
+pub mod unit_topics;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

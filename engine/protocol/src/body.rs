@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod connection;
 pub mod consume_stats;
 pub mod dledger;
+pub mod export;
 pub mod heartbeat;
 pub mod lock;
 pub mod message_queue;

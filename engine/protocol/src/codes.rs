@@ -312,7 +312,7 @@ pub struct MqVersion;
 
 impl MqVersion {
     /// 3.0.11: brokers below it register with a bare topic table.
-    pub const V3_0_11: i32 = 27;
+    pub const V3_0_11: i32 = 37;
     /// 3.4.9: clients from it on carry `maxReconsumeTimes`.
     pub const V3_4_9: i32 = 121;
     /// 4.1.0-SNAPSHOT: brokers from it on serve SQL92 subscriptions.
@@ -327,6 +327,49 @@ impl MqVersion {
     pub const CURRENT: i32 = Self::V4_9_8;
     /// Name of [`MqVersion::CURRENT`], as in `brokerVersionDesc`.
     pub const CURRENT_NAME: &'static str = "V4_9_8";
+
+    /// Ordinals of the irregular names before 3.0.1.
+    const BEFORE_V3_0_1: [&'static str; 16] = [
+        "SNAPSHOT",
+        "ALPHA1",
+        "BETA1",
+        "BETA2",
+        "BETA3",
+        "BETA4",
+        "BETA5",
+        "BETA6_SNAPSHOT",
+        "BETA6",
+        "BETA7_SNAPSHOT",
+        "BETA7",
+        "BETA8_SNAPSHOT",
+        "BETA8",
+        "BETA9_SNAPSHOT",
+        "BETA9",
+        "FINAL",
+    ];
+
+    /// The name of a release, `V4_9_7` (RocketMQ 4.9 `MQVersion.getVersionDesc`); what is beyond 5.9.9 is
+    /// `HIGHER_VERSION`, what is below 0 is taken for the first one.
+    #[must_use]
+    pub fn name(version: i32) -> String {
+        let ordinal = version.max(0);
+        if let Some(name) = Self::BEFORE_V3_0_1.get(ordinal as usize) {
+            return format!("V3_0_0_{name}");
+        }
+        // A snapshot and a release of each. 3.0 went up to 15, 3.3 to 3.9 began with 1, all else has ten.
+        let (major, minor, patch) = match ordinal {
+            ..46 => (3, 0, (ordinal - 16) / 2 + 1),
+            46..86 => (3, (ordinal - 46) / 20 + 1, (ordinal - 46) % 20 / 2),
+            86..212 => (3, (ordinal - 86) / 18 + 3, (ordinal - 86) % 18 / 2 + 1),
+            212..612 => {
+                let release = (ordinal - 212) / 2;
+                (4 + release / 100, release / 10 % 10, release % 10)
+            }
+            612.. => return "HIGHER_VERSION".to_owned(),
+        };
+        let snapshot = if ordinal % 2 == 0 { "_SNAPSHOT" } else { "" };
+        format!("V{major}_{minor}_{patch}{snapshot}")
+    }
 }
 
 #[cfg(test)]
@@ -339,6 +382,23 @@ mod tests {
         assert_eq!(RequestCode::name(9999), None);
         assert_eq!(ResponseCode::name(ResponseCode::PULL_OFFSET_MOVED), Some("PULL_OFFSET_MOVED"));
         assert!(RequestCode::ALL.is_sorted() && ResponseCode::ALL.is_sorted());
+        for (version, name) in [
+            (MqVersion::V3_0_11, "V3_0_11"),
+            (MqVersion::V3_4_9, "V3_4_9"),
+            (MqVersion::V4_1_0_SNAPSHOT, "V4_1_0_SNAPSHOT"),
+            (MqVersion::V4_9_4, "V4_9_4"),
+            (MqVersion::V4_9_7, "V4_9_7"),
+            (MqVersion::CURRENT, MqVersion::CURRENT_NAME),
+            (-1, "V3_0_0_SNAPSHOT"),
+            (15, "V3_0_0_FINAL"),
+            (45, "V3_0_15"),
+            (46, "V3_1_0_SNAPSHOT"),
+            (87, "V3_3_1"),
+            (611, "V5_9_9"),
+            (612, "HIGHER_VERSION"),
+        ] {
+            assert_eq!(MqVersion::name(version), name);
+        }
         for (index, (language, name)) in LanguageCode::ALL.iter().enumerate() {
             assert_eq!(*language as usize, index);
             assert_eq!(LanguageCode::from_name(name), *language);

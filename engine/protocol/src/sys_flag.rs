@@ -72,6 +72,16 @@ impl PullSysFlag {
     }
 }
 
+/// Bits of `topicSysFlag`: what a topic has to do with units (RocketMQ 4.9 `TopicSysFlag`).
+pub struct TopicSysFlag;
+
+impl TopicSysFlag {
+    /// It is a unit's.
+    pub const UNIT: i32 = 0x1;
+    /// Units subscribe to it.
+    pub const UNIT_SUB: i32 = 0x2;
+}
+
 /// Bits of `perm` of topics and brokers (RocketMQ 4.9 `PermName`).
 pub struct PermName;
 

@@ -27,6 +27,17 @@ const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
 /// What the names of the system's own groups begin with.
 pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 
+/// Groups that every broker has from its start.
+pub const SYSTEM_GROUPS: [&str; 7] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+];
+
 /// Longest name of a group.
 pub const GROUP_BYTES_MAX: usize = 255;
 

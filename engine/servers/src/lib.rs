@@ -1,8 +1,8 @@
-//! What the programs `mqbroker` and `mqnamesrv` have in common: how they are called, and how they end.
+//! What the programs `mqbroker`, `mqnamesrv`, `mqadmin` and `mqshutdown` have in common: how they are called, and how they end.
 //!
 //! Exit codes: 0 stopped as asked, 1 what the machine does not give (a port that is taken, a store that is
-//! damaged or in use), 64 bad input, 70 a fault of their own. What ends them is one sentence on standard
-//! error.
+//! damaged or in use) or a cluster refuses, 64 bad input, 70 a fault of their own. What ends them is one sentence
+//! on standard error.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -39,11 +39,15 @@ impl Failure {
 /// # Errors
 /// The exit code, where help or the version was asked for, or something is wrong: that is said already.
 pub fn arguments<A: Parser>() -> Result<A, ExitCode> {
-    A::try_parse().map_err(|error| {
-        // Help and version are no errors. Nobody is left to hear of a closed pipe.
-        let _ = error.print();
-        ExitCode::from(if error.use_stderr() { Failure::INPUT } else { 0 })
-    })
+    A::try_parse().map_err(|error| said(&error))
+}
+
+/// Says what is wrong with arguments, or what help and version say; the exit code.
+#[must_use]
+pub fn said(error: &clap::Error) -> ExitCode {
+    // Help and version are no errors. Nobody is left to hear of a closed pipe.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Failure::INPUT } else { 0 })
 }
 
 /// Has the log written to standard error.

@@ -90,15 +90,19 @@ fn not_listening(port: u16, error: &std::io::Error) -> String {
     format!("port {port} cannot be listened on ({error}): {what_to_do}")
 }
 
-#[expect(clippy::disallowed_methods, reason = "kvConfigPath is below the home directory")]
+#[expect(clippy::disallowed_methods, reason = "files are below the home directory")]
 fn read_config(env: &Env, args: &Args) -> Result<(NamesrvConfig, TlsSettings), Failure> {
     let mut config = NamesrvConfig::default();
     let mut file = PropertiesFile::default();
     let mut name = "the command line".to_owned();
     if let Some(home) = std::env::home_dir() {
         config.kv_config_path = home.join(config.kv_config_path);
+        config.config_store_path = home.join(config.config_store_path);
     }
-    if let Some(path) = &args.config {
+    // What operators changed counts again, although nobody names the file; 4.9 forgets it.
+    let kept = env.disk.stat(&config.config_store_path).is_ok();
+    let path = args.config.clone().or_else(|| kept.then(|| config.config_store_path.clone()));
+    if let Some(path) = &path {
         let shown = path.display();
         let content = env.disk.read(path).map_err(|error| {
             let text = format!(
@@ -114,6 +118,7 @@ fn read_config(env: &Env, args: &Args) -> Result<(NamesrvConfig, TlsSettings), F
     let tls = TlsSettings::take(&mut file, &name, &*env.disk);
     let tls = tls.map_err(|error| Failure::new(Failure::INPUT, error.to_string()))?;
     apply(&mut config, &file, &name)?;
+    config.config_store_path = path.unwrap_or(config.config_store_path);
     if let Some(Some(port)) = args.port {
         config.listen_port = port;
     }

@@ -1,0 +1,27 @@
+//! What operators ask of a cluster: the commands of `mqadmin`, with the options and the printed shapes of
+//! RocketMQ 4.9's.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `error` | [`AdminError`]: why a command failed |
+//! | `mq_admin_ext` | [`MqAdminExt`]: the requests as functions |
+//! | `text` | local times and other texts as Java prints them |
+//! | `command` | what every command has: where it prints, which brokers it is about |
+//! | `commands` | the commands, a module per family; each asks, gets typed results, and prints them by a function without I/O |
+//! | `surroundings` | [`Surroundings`]: what the arguments do not say |
+//! | `cli` | [`MqAdmin`]: arguments, and the way to the commands |
+//!
+//! A command that fails says so with an exit code (`docs/decisions.md`, mqadmin); RocketMQ's mostly does not.
+
+mod cli;
+mod command;
+mod commands;
+mod error;
+mod mq_admin_ext;
+mod surroundings;
+mod text;
+
+pub use cli::MqAdmin;
+pub use error::AdminError;
+pub use mq_admin_ext::{MessageTrack, MqAdminExt};
+pub use surroundings::Surroundings;

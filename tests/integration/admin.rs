@@ -1,0 +1,10 @@
+//! `mqadmin` at clusters: command lines, and what they print.
+
+mod acl;
+mod desk;
+mod messages;
+mod name_servers;
+mod offsets;
+mod refused;
+mod scripted;
+mod topics;
