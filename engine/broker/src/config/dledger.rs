@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mq_dledger_node::parse_peers;
+use mq_dledger_node::{PeerConfig, parse_peers};
 use mq_protocol::properties_file::{PropertiesFile, PropertyEntry};
 use mq_store::config::{BrokerRole, DLedgerConfig};
 
@@ -29,7 +29,7 @@ pub(super) fn check(file: &PropertiesFile, settings: &mut Settings) -> Vec<Confi
             settings.broker.broker_id = number + 1;
             findings
         }
-        Err(finding) => vec![finding],
+        Err(finding) => vec![*finding],
     }
 }
 
@@ -37,11 +37,7 @@ pub(super) fn check(file: &PropertiesFile, settings: &mut Settings) -> Vec<Confi
 fn member(
     file: &PropertiesFile,
     enabled: &PropertyEntry,
-) -> Result<(DLedgerConfig, u64), ConfigFinding> {
-    let error = |entry: &PropertyEntry, text: String, allowed: &str| {
-        let kind = ConfigFindingKind::DLedger;
-        ConfigFinding::new(Severity::Error, kind, entry, text).allowed(allowed)
-    };
+) -> Result<(DLedgerConfig, u64), Box<ConfigFinding>> {
     let required = |key: &str, allowed: &str| {
         let entry = file.get(key).filter(|entry| !entry.value.trim().is_empty());
         let missing = || error(enabled, format!("enableDLegerCommitLog needs {key}"), allowed);
@@ -64,25 +60,37 @@ fn member(
         error(self_id, text, "n0, n1, n2")
     };
     let number = number.ok_or_else(too_large)?;
-    let preferred_leader_ids: Vec<String> =
-        file.get("preferredLeaderId").map(|entry| split(&entry.value)).unwrap_or_default();
-    if let Some(entry) = file.get("preferredLeaderId")
-        && let Some(unknown) =
-            preferred_leader_ids.iter().find(|id| !members.iter().any(|peer| peer.id == **id))
-    {
-        let text = format!("preferredLeaderId={unknown} is not among the dLegerPeers");
-        return Err(error(entry, text, SELF_ID_ALLOWED));
-    }
     let store_path = file.get("storePathDLedgerCommitLog").map(|entry| entry.value.trim());
     let store_path = store_path.filter(|path| !path.is_empty()).map(PathBuf::from);
     let dledger = DLedgerConfig {
         group: group.value.trim().to_owned(),
         peers: peers.value.trim().to_owned(),
         self_id: id.to_owned(),
-        preferred_leader_ids,
+        preferred_leader_ids: preferred(file, &members)?,
         store_path,
     };
     Ok((dledger, number))
+}
+
+/// Who should lead, if somebody should.
+fn preferred(
+    file: &PropertiesFile,
+    members: &[PeerConfig],
+) -> Result<Vec<String>, Box<ConfigFinding>> {
+    let Some(entry) = file.get("preferredLeaderId") else { return Ok(Vec::new()) };
+    let ids = split(&entry.value);
+    match ids.iter().find(|id| !members.iter().any(|peer| peer.id == **id)) {
+        None => Ok(ids),
+        Some(unknown) => {
+            let text = format!("preferredLeaderId={unknown} is not among the dLegerPeers");
+            Err(error(entry, text, SELF_ID_ALLOWED))
+        }
+    }
+}
+
+fn error(entry: &PropertyEntry, text: String, allowed: &str) -> Box<ConfigFinding> {
+    let kind = ConfigFindingKind::DLedger;
+    Box::new(ConfigFinding::new(Severity::Error, kind, entry, text).allowed(allowed))
 }
 
 fn split(ids: &str) -> Vec<String> {
