@@ -9,9 +9,20 @@ use mq_client::{ClientInstance, ConsumeResult, PushConsumer, PushConsumerConfig}
 use mq_env::Env;
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::message::MessageExt;
-use staticfire_world::world::{MachineConfig, ProcessContext, ProcessHandle, WorldHandle};
+use staticfire_world::world::{MachineConfig, ProcessContext, ProcessHandle, World, WorldHandle};
 
-use crate::broker::cluster::NAMESRV;
+use crate::broker::cluster::{Broker, Cluster, NAMESRV, seconds};
+
+/// Tells a story of a name server, a master, and somebody at a desk.
+pub(super) fn at_desk(story: impl AsyncFnOnce(Cluster, Broker, Desk)) {
+    World::test(1, async |world| {
+        let cluster = Cluster::new(world);
+        let master = cluster.master(|_, _| {}).await;
+        let desk = Desk::new(&cluster.world);
+        seconds(1).await;
+        story(cluster, master, desk).await;
+    });
+}
 
 /// A machine at which `mqadmin` is called.
 pub(super) struct Desk {

@@ -2,26 +2,20 @@
 
 use std::time::Duration;
 
-use staticfire_world::world::World;
+use super::desk::{Desk, at_desk, words};
+use crate::broker::cluster::{Broker, seconds};
 
-use super::desk::{Desk, words};
-use crate::broker::cluster::{Cluster, seconds};
-
-/// A desk, and a topic T of two queues.
-async fn desk_and_topic(cluster: &Cluster, addr: &str) -> Desk {
-    let desk = Desk::new(&cluster.world);
-    seconds(1).await;
-    desk.prints(&format!("updateTopic -b {addr} -t T -r 2 -w 2")).await;
-    desk
+/// Tells a story of a topic T of two queues.
+fn at_topic(story: impl AsyncFnOnce(Broker, Desk)) {
+    at_desk(async |_, master, desk| {
+        desk.prints(&format!("updateTopic -b {} -t T -r 2 -w 2", master.addr)).await;
+        story(master, desk).await;
+    });
 }
 
 #[test]
 fn messages_are_sent_and_printed() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = desk_and_topic(&cluster, &master.addr).await;
-
+    at_topic(async |_, desk| {
         let text = desk.prints("sendMessage -t T -p hello -k k1 -c TagA -b a -i 1").await;
         let rows = words(&text);
         assert_eq!(rows[1][..3], ["a", "1", "SEND_OK"]);
@@ -51,10 +45,7 @@ fn messages_are_sent_and_printed() {
 
 #[test]
 fn messages_are_found_by_their_keys() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = desk_and_topic(&cluster, &master.addr).await;
+    at_topic(async |master, desk| {
         let sent = desk.prints("sendMessage -t T -p hello -k k1 -b a -i 1").await;
         let id = words(&sent)[1][3].to_owned();
         seconds(2).await;
@@ -84,10 +75,7 @@ fn messages_are_found_by_their_keys() {
 
 #[test]
 fn times_of_sends_are_measured() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = desk_and_topic(&cluster, &master.addr).await;
+    at_topic(async |_, desk| {
         let text = desk.prints("checkMsgSendRT -t T -a 3 -s 64").await;
         let rows = words(&text);
         assert_eq!(rows[1..4].iter().map(|row| row[1]).collect::<Vec<_>>(), ["0", "1", "0"]);

@@ -1,17 +1,11 @@
 //! What name servers keep.
 
-use staticfire_world::world::World;
-
-use super::desk::{Desk, words};
-use crate::broker::cluster::{Cluster, NAMESRV, seconds};
+use super::desk::{Desk, at_desk, words};
+use crate::broker::cluster::NAMESRV;
 
 #[test]
 fn settings_are_changed_and_kept() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = Desk::new(&cluster.world);
-        seconds(1).await;
+    at_desk(async |_, master, desk| {
         let text = desk.prints("getNamesrvConfig").await;
         assert!(text.starts_with(&format!("============{NAMESRV}============\n")), "{text}");
         assert!(words(&text).contains(&vec!["orderMessageEnable", "=", "false"]), "{text}");
@@ -43,11 +37,7 @@ fn settings_are_changed_and_kept() {
 
 #[test]
 fn values_and_permissions_are_changed() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = Desk::new(&cluster.world);
-        seconds(1).await;
+    at_desk(async |_, master, desk| {
         let text = desk.prints("updateKvConfig -s NSX -k K1 -v V1").await;
         assert_eq!(text, "create or update kv config to namespace success.\n");
         let text = desk.prints("deleteKvConfig -s NSX -k K1").await;

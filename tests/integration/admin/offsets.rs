@@ -1,17 +1,11 @@
 //! How far groups are, and where they are sent.
 
-use staticfire_world::world::World;
-
-use super::desk::{Desk, consumer, words};
-use crate::broker::cluster::{Cluster, new_instance, seconds};
+use super::desk::{at_desk, consumer, words};
+use crate::broker::cluster::{new_instance, seconds};
 
 #[test]
 fn a_group_is_followed_and_reset() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = Desk::new(&cluster.world);
-        seconds(1).await;
+    at_desk(async |cluster, master, desk| {
         desk.prints(&format!("updateTopic -b {} -t T -r 1 -w 1", master.addr)).await;
         for _ in 0..5 {
             desk.prints("sendMessage -t T -p x").await;
@@ -61,11 +55,7 @@ fn a_group_is_followed_and_reset() {
 
 #[test]
 fn a_monitor_tells_of_what_waits() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = Desk::new(&cluster.world);
-        seconds(1).await;
+    at_desk(async |cluster, master, desk| {
         desk.prints(&format!("updateTopic -b {} -t T -r 1 -w 1", master.addr)).await;
         desk.prints("sendMessage -t T -p x").await;
         let (_machine, instance) = new_instance(&cluster.world, "member");

@@ -3,7 +3,7 @@
 use mq_protocol::codes::MqVersion;
 use staticfire_world::world::World;
 
-use super::desk::{Desk, words};
+use super::desk::{Desk, at_desk, words};
 use crate::broker::cluster::{Cluster, seconds};
 
 #[test]
@@ -54,12 +54,8 @@ fn clusters_and_brokers_are_listed() {
 
 #[test]
 fn topics_are_made_changed_and_deleted() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = Desk::new(&cluster.world);
+    at_desk(async |_, master, desk| {
         let addr = &master.addr;
-        seconds(1).await;
 
         let config = |perm: &str, order: bool| {
             format!(
@@ -110,12 +106,8 @@ fn topics_are_made_changed_and_deleted() {
 
 #[test]
 fn groups_are_made_shown_and_deleted() {
-    World::test(1, async |world| {
-        let cluster = Cluster::new(world);
-        let master = cluster.master(|_, _| {}).await;
-        let desk = Desk::new(&cluster.world);
+    at_desk(async |_, master, desk| {
         let addr = &master.addr;
-        seconds(1).await;
 
         let text = desk.prints(&format!("updateSubGroup -b {addr} -g G -r 3")).await;
         let made = format!("create subscription group to {addr} success.\n");

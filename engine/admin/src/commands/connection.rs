@@ -41,7 +41,7 @@ fn consumers_text(members: &Consumers) -> String {
             it.client_id, it.client_addr, it.language
         );
     }
-    let _ = writeln!(out, "\nBelow is subscription:\n{:<20} {}", "#Topic", "#SubExpression");
+    let _ = writeln!(out, "\nBelow is subscription:\n{:<20} #SubExpression", "#Topic");
     for it in members.subscription_table.values() {
         let _ = writeln!(out, "{:<20} {}", it.topic, it.sub_string);
     }

@@ -24,12 +24,8 @@ const END: i64 = -1;
 pub(crate) struct ResetOffsetByTime {
     #[command(flatten)]
     whose: GroupAndTopic,
-    /// `now` (behind the last message), milliseconds since 1970, or yyyy-MM-dd#HH:mm:ss:SSS.
-    #[arg(short = 's', long = "timestamp", value_name = "TIME", allow_hyphen_values = true)]
-    timestamp: String,
-    /// Whether offsets may move forwards, too.
-    #[arg(short = 'f', long = "force", action = ArgAction::Set, default_value_t = true)]
-    force: bool,
+    #[command(flatten)]
+    place: Place,
     /// Accepted as in RocketMQ: brokers know by themselves which members are in C++.
     #[arg(short = 'c', long = "cplus")]
     cplus: bool,
@@ -40,12 +36,8 @@ pub(crate) struct ResetOffsetByTime {
 pub(crate) struct ResetOffsetByTimeOld {
     #[command(flatten)]
     whose: GroupAndTopic,
-    /// `now` (behind the last message), milliseconds since 1970, or yyyy-MM-dd#HH:mm:ss:SSS.
-    #[arg(short = 's', long = "timestamp", value_name = "TIME", allow_hyphen_values = true)]
-    timestamp: String,
-    /// Whether offsets may move forwards, too.
-    #[arg(short = 'f', long = "force", action = ArgAction::Set, default_value_t = true)]
-    force: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Has a group go on behind the last message of each queue.
@@ -54,6 +46,17 @@ pub(crate) struct SkipAccumulatedMessage {
     #[command(flatten)]
     whose: GroupAndTopic,
     /// Whether offsets may move forwards, without which nothing is skipped.
+    #[arg(short = 'f', long = "force", action = ArgAction::Set, default_value_t = true)]
+    force: bool,
+}
+
+/// Where a group is sent.
+#[derive(Args)]
+struct Place {
+    /// `now` (behind the last message), milliseconds since 1970, or yyyy-MM-dd#HH:mm:ss:SSS.
+    #[arg(short = 's', long = "timestamp", value_name = "TIME", allow_hyphen_values = true)]
+    timestamp: String,
+    /// Whether offsets may move forwards, too.
     #[arg(short = 'f', long = "force", action = ArgAction::Set, default_value_t = true)]
     force: bool,
 }
@@ -81,13 +84,14 @@ struct RollbackStats {
 impl SubCommand for ResetOffsetByTime {
     async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
         let GroupAndTopic { group, topic } = &self.whose;
-        let at_ms = given_time(&self.timestamp, &console.time)?;
+        let Place { timestamp, force } = &self.place;
+        let at_ms = given_time(timestamp, &console.time)?;
         let admin = console.admin.clone();
-        let title = |who| title(who, &self.whose, self.force, &self.timestamp, at_ms);
-        let text = match admin.reset_offset_by_timestamp(group, topic, at_ms, self.force).await {
+        let title = |who| title(who, &self.whose, *force, timestamp, at_ms);
+        let text = match admin.reset_offset_by_timestamp(group, topic, at_ms, *force).await {
             Ok(offsets) => title("group") + &offsets_text(&offsets),
             Err(error) if is_not_online(&error) => {
-                let stats = reset_old(&admin, &self.whose, at_ms, self.force).await?;
+                let stats = reset_old(&admin, &self.whose, at_ms, *force).await?;
                 title("consumerGroup") + &rollback_text(&stats)
             }
             Err(error) => return Err(error),
@@ -98,9 +102,10 @@ impl SubCommand for ResetOffsetByTime {
 
 impl SubCommand for ResetOffsetByTimeOld {
     async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let at_ms = given_time(&self.timestamp, &console.time)?;
-        let stats = reset_old(&console.admin, &self.whose, at_ms, self.force).await?;
-        let title = title("consumerGroup", &self.whose, self.force, &self.timestamp, at_ms);
+        let Place { timestamp, force } = &self.place;
+        let at_ms = given_time(timestamp, &console.time)?;
+        let stats = reset_old(&console.admin, &self.whose, at_ms, *force).await?;
+        let title = title("consumerGroup", &self.whose, *force, timestamp, at_ms);
         console.print(&(title + &rollback_text(&stats)))
     }
 }

@@ -101,8 +101,8 @@ fn judgement(infos: &BTreeMap<String, ConsumerRunningInfo>) -> String {
         return "\n\nWARN: Different subscription in the same group of consumer!!!\n".to_owned();
     }
     let mut owned = BTreeSet::new();
-    let queues = infos.values().flat_map(|info| info.mq_table.keys());
-    let is_shared = queues.fold(true, |so_far, queue| owned.insert(queue) && so_far);
+    let mut queues = infos.values().flat_map(|info| info.mq_table.keys());
+    let is_shared = queues.all(|queue| owned.insert(queue));
     let rebalance = if is_shared { "OK" } else { "Failed" };
     format!("\n\nSame subscription in the same group of consumer\n\nRebalance {rebalance}\n")
 }
