@@ -28,7 +28,6 @@ use mq_remoting::RemotingClient;
 
 use crate::error::ClientError;
 use crate::name_servers::NameServers;
-use crate::producer::CommunicationMode;
 
 /// Time allowed for requests of the administrative kind (`mqClientApiTimeout`).
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(3);
@@ -168,18 +167,17 @@ impl MqClientApi {
         Ok(body.consumer_id_list)
     }
 
-    /// Sends a message or several, as `request` says. A timeout closes the connection, unless the send is an
-    /// asynchronous one.
+    /// Sends a message or several, as `request` says. A timeout closes the connection, if that is wanted.
     pub(crate) async fn send_message(
         &self,
         addr: &str,
         request: RemotingCommand,
         timeout: Duration,
-        mode: CommunicationMode,
+        closes: bool,
     ) -> Result<(SendStatus, SendMessageResponseHeader), ClientError> {
-        let response = match mode {
-            CommunicationMode::Sync => self.remoting.invoke(addr, request, timeout).await?,
-            CommunicationMode::Async => self.remoting.invoke_async(addr, request, timeout).await?,
+        let response = match closes {
+            true => self.remoting.invoke(addr, request, timeout).await?,
+            false => self.remoting.invoke_async(addr, request, timeout).await?,
         };
         let send_status = match response.code {
             ResponseCode::SUCCESS => SendStatus::SendOk,

@@ -16,6 +16,7 @@ use mq_protocol::message::{Message, MessageQueue};
 use mq_protocol::topic_validator::{
     AUTO_CREATE_TOPIC_KEY_TOPIC, is_not_allowed_send_topic, validate_topic,
 };
+use mq_protocol::upstream::UpstreamSwitch;
 use tokio::time::Instant;
 
 use crate::api::{SendResult, SendStatus};
@@ -376,9 +377,10 @@ impl Producer {
         if timeout.is_zero() {
             return Err(ClientError::CallTimeout);
         }
+        let closes = mode == CommunicationMode::Sync && self.tells_of_connection(outgoing, timeout);
         let request = outgoing.request(config, instance, queue);
         let (send_status, response) =
-            instance.api().send_message(&addr, request, timeout, mode).await?;
+            instance.api().send_message(&addr, request, timeout, closes).await?;
         let queue = queue_without_namespace(self.namespace(), queue);
         Ok(SendResult {
             send_status,
@@ -388,6 +390,15 @@ impl Producer {
             queue_offset: response.queue_offset,
             attempts: 1,
         })
+    }
+
+    /// Whether an answer that does not come within `timeout` is the connection's fault: not where most of the send's time
+    /// went to another broker, and not that of a reply, for which the broker waits for whoever had asked. With the
+    /// connection everything would go that others wait for, and consumers be taken for gone until the next heartbeat.
+    fn tells_of_connection(&self, outgoing: &Outgoing, timeout: Duration) -> bool {
+        let Inner { instance, config, .. } = &*self.inner;
+        let had_its_time = timeout * 2 >= config.send_msg_timeout && !outgoing.is_reply();
+        had_its_time || instance.config().upstream(UpstreamSwitch::EveryTimeoutCloses)
     }
 
     async fn publish_queues(

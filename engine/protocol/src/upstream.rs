@@ -76,6 +76,8 @@ switches! {
     LocksUnnoted = "locks-unnoted",
     /// A client: brokers hear of it one after the other, and the next time only once all have answered.
     HeartbeatsInTurn = "heartbeats-in-turn",
+    /// A client: every send that times out closes its connection, also when others had its time.
+    EveryTimeoutCloses = "every-timeout-closes",
 }
 
 impl fmt::Display for UpstreamSwitch {

@@ -125,6 +125,15 @@ pub enum LocalTransaction {
     RolledBack,
 }
 
+/// When a producer had the answer of a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Simulated microseconds.
+    pub at_us: u64,
+    /// Ordinal of the trace event that follows.
+    pub ordinal: u64,
+}
+
 /// A reply that a producer got for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -302,6 +311,9 @@ pub struct History {
     pub read_back: BTreeMap<QueueKey, QueueReading>,
     /// The local transactions of messages that were sent in one, by number.
     pub transactions: BTreeMap<u32, LocalTransaction>,
+    /// When producers heard that their half messages are stored, by number: such a send ends only with its local
+    /// transaction, which may take its time.
+    pub halves_answered: BTreeMap<u32, Answered>,
     /// Replies that producers got.
     pub replies: Vec<Reply>,
     /// Replies that consumers gave.
@@ -324,6 +336,15 @@ impl History {
     /// The acknowledged sends.
     pub fn acked(&self) -> impl Iterator<Item = &SendOp> {
         self.sends.iter().filter(|send| send.is_acked())
+    }
+
+    /// When the producer of a send had the answer that says where the message lies. What is acknowledged at that place
+    /// later is another one.
+    #[must_use]
+    pub fn answered(&self, send: &SendOp) -> Answered {
+        let SendOp { number, ended_us, ordinal, .. } = *send;
+        let half = self.halves_answered.get(&number).copied();
+        half.unwrap_or(Answered { at_us: ended_us, ordinal })
     }
 
     /// The deliveries whose listeners ended, well or in vain.

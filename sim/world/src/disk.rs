@@ -314,6 +314,12 @@ impl SimDisk {
         state.durable_file(path).map_or_else(Vec::new, |id| state.tree.file(id).damage())
     }
 
+    /// Whether the device has ever damaged anything, overwritten since or not: a question that costs nothing.
+    #[must_use]
+    pub fn was_damaged(&self) -> bool {
+        self.lock().tree.was_damaged
+    }
+
     /// Sets how long syncs take that begin from now on.
     pub fn set_latency(&self, latency: LatencyProfile) {
         self.lock().latency = latency;

@@ -10,7 +10,7 @@ use mq_protocol::topic_deletion::{DELETION_SYS_FLAG, deletion_properties};
 use mq_store::config::{BrokerRole, StoreConfig};
 use staticfire_world::world::World;
 
-use super::cluster::{Broker, Cluster, pull_header, seconds, send_header, send_request};
+use super::cluster::{Broker, Cluster, pull_header, seconds, send_header, send_request, waiting};
 use super::offsets::{commit, query};
 
 const SLAVE_REMARK: &str = "Can't modify topic or subscription group from slave broker, please execute it from master broker.";
@@ -146,6 +146,26 @@ fn a_deleted_group_keeps_or_loses_what_it_had_committed() {
         // Nobody has committed: the messages begin the queue, so that a new group begins there.
         assert_eq!(query(&cluster, &master.addr, "G", "T").await, Some(0));
         assert_eq!(query(&cluster, &slave.addr, "G", "T").await, Some(0));
+    });
+}
+
+/// A member that waits makes its group again as one that asks does: it is not sent away.
+#[test]
+fn who_waits_when_a_group_is_deleted_is_given_what_comes() {
+    World::test(6, async |world| {
+        let cluster = Cluster::new(world);
+        let master = cluster.master(|_, _| {}).await;
+        cluster.send(&master.addr, "T", "one").await;
+        let meanwhile = async {
+            seconds(3).await;
+            assert_eq!(delete_group(&cluster, &master, true).await, ResponseCode::SUCCESS);
+            cluster.send(&master.addr, "T", "two").await;
+        };
+        let header = waiting(1, 15_000);
+        let held = cluster.call(&master.addr, RequestCode::PULL_MESSAGE, &header);
+        let (response, ()) = tokio::join!(held, meanwhile);
+        assert_eq!((response.code, response.remark.as_deref()), (0, Some("FOUND")));
+        assert_eq!(decode_messages(&response.body)[0].message.body, "two");
     });
 }
 

@@ -53,17 +53,28 @@ impl PullMessageProcessor {
         PullMessageProcessor { context }
     }
 
-    /// Answers a pull that was held.
+    /// Answers a pull that was held. A group that was deleted meanwhile is made again, as by a pull that comes now.
     pub(crate) fn execute_again(&self, pull: PullRequest) {
-        let PullRequest { header, carried, responder } = pull;
-        if responder.channel().is_closed() {
+        if pull.responder.channel().is_closed() {
             return;
         }
-        let Some(group) = self.context.groups.find(&header.consumer_group) else {
-            return responder.respond(no_group(&header, &NoGroup::NotAllowed));
-        };
-        let checked = check_pull(&self.context, &header, &group, responder.channel());
-        let response = match checked.and_then(|()| self.read(&header, &group, carried)) {
+        if let Some(group) = self.context.groups.find(&pull.header.consumer_group) {
+            return self.answer(pull, &group);
+        }
+        let pulls = PullMessageProcessor::new(Arc::clone(&self.context));
+        self.context.env.tasks.spawn_until_cancelled("pull of a deleted group", async move {
+            match pulls.context.groups.find_or_create(&pull.header.consumer_group).await {
+                Ok(group) => pulls.answer(pull, &group),
+                Err(missing) => pull.responder.respond(no_group(&pull.header, &missing)),
+            }
+        });
+    }
+
+    /// The second attempt of a pull, which is answered whatever comes of it.
+    fn answer(&self, pull: PullRequest, group: &SubscriptionGroupConfig) {
+        let PullRequest { header, carried, responder } = pull;
+        let checked = check_pull(&self.context, &header, group, responder.channel());
+        let response = match checked.and_then(|()| self.read(&header, group, carried)) {
             Ok(read) => read.response,
             Err(error) => refuse(error.code, error.remark),
         };

@@ -72,6 +72,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether it answers a request.
+    pub(super) fn is_reply(&self) -> bool {
+        self.code == RequestCode::SEND_REPLY_MESSAGE_V2
+    }
+
     /// Of messages that may travel together and have their `UNIQ_KEY`s.
     ///
     /// # Errors

@@ -1,9 +1,12 @@
 //! Behaviours of RocketMQ 4.9's client, each beside what is done without its switch.
 
-use mq_client::{ConsumeResult, Producer, ProducerConfig, PushConsumerConfig};
+use mq_client::{
+    ConsumeResult, Producer, ProducerConfig, PushConsumerConfig, create_reply_message,
+};
 use mq_protocol::body::heartbeat::ConsumeFromWhere;
 use mq_protocol::codes::{RequestCode, ResponseCode};
 use mq_protocol::header::send_message::SendMessageRequestHeader;
+use mq_protocol::message::{Message, MessageConst};
 use mq_protocol::upstream::UpstreamSwitch;
 
 use crate::fake_cluster::{Answer, FakeCluster, MASTER_A, MASTER_B, SLAVE_A};
@@ -125,5 +128,68 @@ async fn a_copy_allows_one_redelivery_less_only_upstream() {
             (header.reconsume_times, header.max_reconsume_times),
             (Some(1), Some(times_max))
         );
+    }
+}
+
+/// What is left of a send's time when a broker is tried that had nothing to do with the first one's silence says nothing of
+/// the connection to it, by which others wait for answers.
+#[tokio::test(start_paused = true)]
+async fn what_others_left_of_a_sends_time_closes_a_connection_only_upstream() {
+    for (upstream, is_closed) in
+        [(&[][..], false), (&[UpstreamSwitch::EveryTimeoutCloses][..], true)]
+    {
+        let cluster = FakeCluster::start().await;
+        cluster.route("T", &["a"], 1);
+        cluster.route("U", &["a", "b"], 1);
+        let client = cluster.client_with("c", upstream);
+        let _consumer = consumer(&client, from_first(), Seen::default().listener(success)).await;
+        let config = ProducerConfig { send_msg_timeout: SECOND, ..ProducerConfig::new("P") };
+        let producer = Producer::new(&client, config);
+        let send = || producer.send(Message::new("U", "m"));
+        // The brokers take turns.
+        while send().await.unwrap().message_queue.broker_name == "b" {}
+        let silent = |addr, count| {
+            let code = RequestCode::SEND_MESSAGE_V2;
+            cluster.answer(addr, code, &vec![Answer::Silence; count]);
+        };
+        silent(MASTER_B, 2);
+        let later = async {
+            tokio::time::sleep(SECOND * 3 / 10).await;
+            assert_eq!(send().await.unwrap().message_queue.broker_name, "a");
+            silent(MASTER_A, 1);
+            send().await
+        };
+        cluster.take_log("");
+        let (first, second) = tokio::join!(send(), later);
+        assert_eq!(first.unwrap_err().attempts, 1);
+        assert_eq!(second.unwrap_err().attempts, 2, "the one that b kept waiting goes to a");
+        tokio::time::sleep(2 * SECOND).await;
+        let pulled_again = cluster.take_log(&format!("{} {MASTER_A}", RequestCode::PULL_MESSAGE));
+        assert_eq!(!pulled_again.is_empty(), is_closed, "{pulled_again:?}");
+    }
+}
+
+/// A broker answers a reply once whoever had asked has it: that one may be gone.
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_times_out_closes_a_connection_only_upstream() {
+    for (upstream, is_closed) in
+        [(&[][..], false), (&[UpstreamSwitch::EveryTimeoutCloses][..], true)]
+    {
+        let cluster = FakeCluster::start().await;
+        cluster.route("T", &["a"], 1);
+        cluster.route("C_REPLY_TOPIC", &["a"], 1);
+        let client = cluster.client_with("c", upstream);
+        let _consumer = consumer(&client, from_first(), Seen::default().listener(success)).await;
+        let config = ProducerConfig { send_msg_timeout: SECOND, ..ProducerConfig::new("P") };
+        let producer = Producer::new(&client, config);
+        let mut request = Message::new("T", "ping");
+        request.properties.insert(MessageConst::CLUSTER, "C");
+        cluster.answer(MASTER_A, RequestCode::SEND_REPLY_MESSAGE_V2, &[Answer::Silence]);
+        cluster.take_log("");
+        let reply = create_reply_message(&request, "pong").unwrap();
+        assert_eq!(producer.send(reply).await.unwrap_err().attempts, 1);
+        tokio::time::sleep(2 * SECOND).await;
+        let pulled_again = cluster.take_log(&format!("{} {MASTER_A}", RequestCode::PULL_MESSAGE));
+        assert_eq!(!pulled_again.is_empty(), is_closed, "{pulled_again:?}");
     }
 }

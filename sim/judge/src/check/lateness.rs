@@ -96,7 +96,11 @@ pub fn check(history: &History, timeline: &Timeline, pace: &Pace) -> Vec<Violati
         let ready_us = *place;
         *place = judge.free_us(delivery);
         let Some(due) = judge.due(delivery) else { continue };
-        if due.earliest_us > at_us + CLOCK_TICK_US && judge.is_clock_right(&queue.group) {
+        // What could not be sent back comes again where it is, as soon as its client likes.
+        if due.earliest_us > at_us + CLOCK_TICK_US
+            && judge.is_clock_right(&queue.group)
+            && judge.is_first(delivery)
+        {
             let early_ms = (due.earliest_us - at_us) / 1_000;
             let text = format!(
                 "{consumer_group} was given {} {early_ms} ms before it was due",

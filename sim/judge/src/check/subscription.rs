@@ -65,8 +65,18 @@ mod tests {
 
     /// Until 100 the group wants 1 and not 2, from then on 2 and not 1; from 150 on the old filter is forgotten.
     fn changing(number: u32, sent_us: u64, at_us: u64) -> usize {
-        let before = Subscribed { from_us: 0, until_us: Some(150), refused: [2].into() };
-        let after = Subscribed { from_us: 100, until_us: None, refused: [1].into() };
+        let before = Subscribed {
+            from_us: 0,
+            until_us: Some(150),
+            refused: [2].into(),
+            ..Subscribed::default()
+        };
+        let after = Subscribed {
+            from_us: 100,
+            until_us: None,
+            refused: [1].into(),
+            ..Subscribed::default()
+        };
         let delivery = Delivery { at_us, ..a_delivery(number, 0) };
         let send = SendOp { started_us: sent_us, ..a_send(number, 0) };
         let mut history =

@@ -26,7 +26,11 @@ impl LogView {
     #[must_use]
     pub fn damage(&self) -> Vec<LogDamage> {
         let mut all = Vec::new();
-        for path in self.paths_under(&self.dirs.commit_log) {
+        // Asked at every acknowledgement.
+        if !self.disk.was_damaged() {
+            return all;
+        }
+        for path in self.disk.paths_under(&self.dirs.commit_log) {
             let Some(from) = offset_in_name(&path) else { continue };
             all.extend(self.disk.damage(&path).into_iter().map(|found| LogDamage {
                 range: from + found.range.start..from + found.range.end,

@@ -167,7 +167,11 @@ impl LogView {
     /// First byte of the log; `None` if there is none.
     #[must_use]
     pub fn min(&self) -> Option<u64> {
-        self.paths_under(&self.dirs.commit_log).iter().filter_map(|path| offset_in_name(path)).min()
+        self.disk
+            .paths_under(&self.dirs.commit_log)
+            .iter()
+            .filter_map(|path| offset_in_name(path))
+            .min()
     }
 
     /// Walks the log as processes see it.
@@ -245,7 +249,7 @@ impl LogView {
     #[must_use]
     pub fn queues(&self) -> BTreeMap<(Arc<str>, u32), QueueUnits> {
         let mut files: BTreeMap<(Arc<str>, u32), BTreeMap<u64, PathBuf>> = BTreeMap::new();
-        for path in self.paths_under(&self.dirs.consume_queue) {
+        for path in self.disk.paths_under(&self.dirs.consume_queue) {
             let Some((topic, queue_id)) = queue_of(&path, &self.dirs.consume_queue) else {
                 continue;
             };
@@ -282,10 +286,6 @@ impl LogView {
             }
         }
         queue
-    }
-
-    pub(super) fn paths_under(&self, dir: &Path) -> Vec<PathBuf> {
-        self.disk.paths().into_iter().filter(|path| path.starts_with(dir)).collect()
     }
 
     fn read_live(&self, range: Range<u64>) -> Vec<u8> {

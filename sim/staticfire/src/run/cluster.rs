@@ -161,6 +161,12 @@ impl Cluster {
         &self.brokers
     }
 
+    /// Whether a process is a broker or a name server: everybody else talks to these alone.
+    #[must_use]
+    pub fn is_server(&self, name: &str) -> bool {
+        self.brokers.contains_key(name) || self.plan.namesrvs.iter().any(|it| it.name == name)
+    }
+
     /// The process that is the master of a group by its present configuration.
     #[must_use]
     pub fn master_of(&self, group: &str) -> Option<&BrokerProcess> {

@@ -188,7 +188,11 @@ impl<'a> Disturber<'a> {
     }
 
     fn link_clogs(&mut self, nodes: &[String], latency: [Millis; 2]) -> Option<(Action, Mend)> {
-        let (one, other) = (self.one_of(nodes), self.one_of(nodes));
+        let one = self.one_of(nodes);
+        let is_talked_to =
+            |it: &&String| self.cluster.is_server(&one) || self.cluster.is_server(it);
+        let others: Vec<String> = nodes.iter().filter(is_talked_to).cloned().collect();
+        let other = self.one_of(if others.is_empty() { nodes } else { &others });
         let machine = |node: &str| self.cluster.node(node).machine().ip();
         if machine(&one) == machine(&other) {
             return None;

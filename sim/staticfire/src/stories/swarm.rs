@@ -4,6 +4,7 @@
 //! Each plan draws which kinds of trouble it has at all before it draws any of them: a swarm in which every
 //! plan has everything would hide what only shows when something is missing.
 
+mod groups;
 mod kinds;
 mod operations;
 
@@ -65,6 +66,10 @@ pub fn plan(seed: u64) -> Plan {
     Drawing(Rng::from_seed(seed).stream("swarm operations")).add_operations(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm readers")).add_readers(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm deletions")).add_deletions(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm requests")).add_requests(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm subscriptions"))
+        .add_changed_subscriptions(&mut plan);
+    Drawing(Rng::from_seed(seed).stream("swarm deleted groups")).add_deleted_groups(&mut plan);
     plan
 }
 
@@ -373,14 +378,24 @@ mod tests {
         ];
         for (index, kind) in kinds.into_iter().enumerate() {
             let plans = plans.iter().filter(|plan| plan.workloads.iter().any(kind)).count();
-            assert!(plans > 5, "kind {index}: {plans}");
+            assert!(plans > 12, "kind {index}: {plans}");
         }
         let in_order = |work: &WorkloadPlan| work.consumer_groups.iter().any(|it| it.orderly);
         assert!(plans.iter().filter(|plan| plan.workloads.iter().any(in_order)).count() > 40);
         let does = |name: &str| {
             plans.iter().flat_map(|it| &it.events).filter(|it| it.action.name() == name).count()
         };
-        for name in ["start", "stop", "reset_offset", "create_topic", "clock_jump", "clock_drift"] {
+        for name in [
+            "start",
+            "stop",
+            "reset_offset",
+            "create_topic",
+            "delete_topic",
+            "delete_group",
+            "subscribe",
+            "clock_jump",
+            "clock_drift",
+        ] {
             assert!(does(name) > 5, "{name}");
         }
         assert!(any(|plan| plan.workloads.iter().any(|work| work.outbox)));

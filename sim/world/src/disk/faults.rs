@@ -127,6 +127,7 @@ impl State {
         let written = Arc::clone(&old.bytes);
         let durable = Durable { bytes: Arc::new(rotten), ..old };
         Arc::make_mut(&mut content.pages).insert(page, durable);
+        self.tree.was_damaged = true;
         self.tree.file_mut(id).note_damage(page, &written, DamageKind::Rotted);
         let is_live = self.tree.file(id).live().generation == generation;
         if let Some(memory) = self.memory_of(id).filter(|_| is_live)

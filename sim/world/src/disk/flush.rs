@@ -249,6 +249,7 @@ impl State {
         if self.tree.is_dir(flight.node) {
             return;
         }
+        self.tree.was_damaged = true;
         let file = self.tree.file_mut(flight.node);
         if file.on_platter().generation == flight.generation {
             flight.pages.iter().for_each(|(page, bytes)| file.note_damage(*page, bytes, kind));

@@ -28,11 +28,21 @@ impl SimDisk {
     /// All files that processes see, sorted.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
-        let state = self.lock();
-        let files = state.tree.nodes.values();
-        let files = files.filter(|node| node.linked && matches!(node.body, Body::File(_)));
-        let mut paths: Vec<PathBuf> = files.map(|node| node.path.clone()).collect();
-        paths.sort();
+        self.paths_under(Path::new("/"))
+    }
+
+    /// The files below `dir` that processes see, sorted. Costs what lies there, not what the disk holds.
+    #[must_use]
+    pub fn paths_under(&self, dir: &Path) -> Vec<PathBuf> {
+        let tree = &self.lock().tree;
+        let mut paths = Vec::new();
+        let mut left: Vec<NodeId> = tree.resolve(dir).into_iter().collect();
+        while let Some(node) = left.pop().map(|id| tree.node(id)) {
+            match &node.body {
+                Body::Dir(dir) => left.extend(dir.entries.values().rev()),
+                Body::File(_) => paths.push(node.path.clone()),
+            }
+        }
         paths
     }
 

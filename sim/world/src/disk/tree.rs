@@ -37,6 +37,8 @@ pub(super) struct Tree {
     pub(super) used_pages: u64,
     /// Removed files whose pages are not free yet.
     pub(super) unlinked: BTreeSet<NodeId>,
+    /// Whether the device has ever damaged a page.
+    pub(super) was_damaged: bool,
 }
 
 /// An inode.
@@ -190,6 +192,7 @@ impl Tree {
             next_seq: 1,
             used_pages: 0,
             unlinked: BTreeSet::new(),
+            was_damaged: false,
         }
     }
 

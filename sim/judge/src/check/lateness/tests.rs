@@ -230,4 +230,24 @@ fn what_is_given_back_comes_after_its_delay() {
     assert_eq!(found(&first, again(13 * S, 2)), NOTHING, "it could not be sent back at once");
     assert!(found(&first, again(9 * S, 1))[0].contains("1000 ms before it was due"));
     assert_eq!(found(&first, again(S, 0)), NOTHING, "others complain that nobody asked for it");
+    let once_more = |queue_offset: u64| {
+        move |facts: &mut Facts| {
+            again(10 * S, 1)(facts);
+            let history = &mut facts.history;
+            let failed = GivenBack { delivered: 50, ordinal: 51, ..history.given_back[0].clone() };
+            history.given_back.push(failed);
+            history.watch.listener_ends.insert(50, 30 * S);
+            let mut given = history.deliveries[1].clone();
+            (given.queue_offset, given.ordinal, given.at_us) = (queue_offset, 60, 35 * S);
+            history.deliveries.push(given);
+            history.watch.reconsume_times.insert(60, 2);
+        }
+    };
+    assert_eq!(
+        found(&first, once_more(0)),
+        NOTHING,
+        "the client kept it, and no broker delayed it"
+    );
+    let early = found(&first, once_more(1));
+    assert!(early[0].contains("25000 ms before it was due"), "another record: {early:?}");
 }

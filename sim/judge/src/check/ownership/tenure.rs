@@ -1,6 +1,6 @@
 //! [`Tenures`]: who had a queue when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,6 +17,13 @@ struct Tenure<'a> {
     taken: &'a TenureStep,
     /// Without the times in which the owner was paused.
     times: Vec<Range<u64>>,
+}
+
+impl Tenure<'_> {
+    /// When its owner had it last.
+    fn until_us(&self) -> u64 {
+        self.times.last().map_or(self.taken.at_us, |it| it.end)
+    }
 }
 
 /// A time in which a queue had no owner, or more than one.
@@ -42,10 +49,22 @@ impl<'a> Tenures<'a> {
         Tenures { tenures }
     }
 
-    /// Each time that somebody took the queue who was not the last one who had: that one, and the taking.
+    /// Each time that somebody took the queue who neither had it nor was the last one who had: that one, and the taking.
     pub(super) fn moves(&self) -> impl Iterator<Item = (&'a Arc<str>, &'a TenureStep)> {
-        let pairs = self.tenures.windows(2).map(|pair| (&pair[0].taken.consumer, pair[1].taken));
-        let moves: Vec<_> = pairs.filter(|(before, taken)| **before != taken.consumer).collect();
+        let mut until: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut last: Option<&Tenure<'a>> = None;
+        let mut moves = Vec::new();
+        for tenure in &self.tenures {
+            let Tenure { taken, .. } = tenure;
+            // Whoever is set to another place says once more that it has the queue.
+            let goes_on = until.get(&*taken.consumer) == Some(&taken.at_us);
+            let before = last.map(|it| &it.taken.consumer).filter(|it| **it != taken.consumer);
+            moves.extend(before.filter(|_| !goes_on).map(|before| (before, *taken)));
+            until.insert(&taken.consumer, tenure.until_us());
+            if last.is_none_or(|last| last.until_us() <= tenure.until_us()) {
+                last = Some(tenure);
+            }
+        }
         moves.into_iter()
     }
 

@@ -218,6 +218,20 @@ fn a_queue_goes_to_another_only_when_somebody_comes_or_goes() {
 }
 
 #[test]
+fn who_has_a_queue_and_reads_on_elsewhere_takes_it_from_nobody() {
+    let shared = [("c", 2, true), ("d", 2, true), ("d", 3, false)];
+    let moved = |step: Step| {
+        let judged = judge(&history(&[&shared[..], &[step]].concat()), &facts());
+        (judged.moves, judged.needless_moves)
+    };
+    assert_eq!(moved(("c", 100, true)), (1, 0), "it had it all the while");
+    assert_eq!(moved(("d", 100, true)), (2, 1), "it had given it up");
+    let gone = [("c", 2, true), ("d", 2, true), ("d", 3, false), ("c", 90, false)];
+    let judged = judge(&history(&[&gone[..], &[("c", 100, true)]].concat()), &facts());
+    assert_eq!(judged.moves, 1, "nobody else had it since");
+}
+
+#[test]
 fn members_share_a_topic_evenly() {
     let owned = |owners: &[&'static str]| {
         let mut told = history(&[]);

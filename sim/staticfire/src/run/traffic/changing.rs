@@ -91,7 +91,8 @@ impl Changing {
         let refused: BTreeSet<u32> = refused.map(|(number, _)| *number).collect();
         let History { changed_filters, unwanted, .. } = history;
         unwanted.entry(Name::clone(&self.group)).or_default().extend(&refused);
-        let subscribed = Subscribed { from_us: now_us, until_us: None, refused };
+        let by_properties = matches!(filter, FilterPlan::Sql { .. });
+        let subscribed = Subscribed { from_us: now_us, until_us: None, refused, by_properties };
         changed_filters.entry(Name::clone(&self.group)).or_default().push(subscribed);
         filters.compiled.push(compiled);
         self.wanted.modify(|wanted| {

@@ -30,7 +30,8 @@ pub(super) fn chains(
 fn chain(story: &Story, group: &GroupStory, records: &[TraceRecord], number: u32) -> Option<Fate> {
     let send = story.history.acked().find(|send| send.number == number)?;
     let place = send.place.as_ref()?;
-    let fact = story.ledger.ack_fact(&group.name, place.phy_offset, send.ordinal);
+    let acked = story.history.answered(send).ordinal;
+    let fact = story.ledger.ack_fact(&group.name, place.phy_offset, acked);
     let broker = fact.as_ref().map_or(group.master_then.as_str(), |fact| &fact.ack.broker);
     let members = group.replicas.iter().chain([&group.master_then]);
     let replicas: Vec<String> = members.filter(|name| *name != broker).cloned().collect();
@@ -39,7 +40,7 @@ fn chain(story: &Story, group: &GroupStory, records: &[TraceRecord], number: u32
         broker,
         phy_offset: place.phy_offset,
         end_offset: fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset),
-        acked: send.ordinal,
+        acked,
         in_process_memory: fact.as_ref().is_some_and(|it| it.ack.held == Held::Process),
         replicas: &replicas,
         machines: &group.machines,

@@ -33,7 +33,8 @@ pub(super) struct Delivered {
 pub(super) fn excuses(story: &Story, trace: &Trace) -> Excuses {
     let appended_us = |send: &SendOp| {
         let place = send.place.as_ref()?;
-        let fact = story.ledger.ack_fact(&place.queue.group, place.phy_offset, send.ordinal)?;
+        let answered = story.history.answered(send).ordinal;
+        let fact = story.ledger.ack_fact(&place.queue.group, place.phy_offset, answered)?;
         Some(fact.appended_us)
     };
     let reused = match story.history.unwanted.is_empty() {
@@ -195,19 +196,20 @@ pub(super) fn acked_messages(
     acked
         .filter(|(_, place)| here(&place.queue.group))
         .map(|(send, place)| {
-            let fact = story.ledger.ack_fact(&group.name, place.phy_offset, send.ordinal);
+            let answered = history.answered(send);
+            let fact = story.ledger.ack_fact(&group.name, place.phy_offset, answered.ordinal);
             let end_offset = fact.as_ref().map_or(place.phy_offset, |fact| fact.end_offset);
-            let acked = fact.as_ref().map_or(send.ordinal, |fact| fact.ack.ordinal);
-            let appended_us = fact.map_or(send.ended_us, |fact| fact.appended_us);
+            let acked = fact.as_ref().map_or(answered.ordinal, |fact| fact.ack.ordinal);
+            let appended_us = fact.map_or(answered.at_us, |fact| fact.appended_us);
             let record = place.phy_offset..end_offset;
-            let owed = story.ledger.owed(&group.name, place.phy_offset, send.ordinal);
+            let owed = story.ledger.owed(&group.name, place.phy_offset, answered.ordinal);
             let rotten_again =
                 appended_again.contains(&*send.topic) && rotten.are_in(&place.queue.group);
             AckedMessage {
                 number: send.number,
                 end_offset,
                 appended_us,
-                acked_us: send.ended_us,
+                acked_us: answered.at_us,
                 read_back: read_back.contains_key(&send.number),
                 stored: group.stored.contains(&send.number),
                 missed_by: delivered.missed(history, send, read_back.get(&send.number)),
@@ -290,7 +292,8 @@ pub(super) fn ack_predicates(story: &Story) -> Vec<Violation> {
     let mut violations = Vec::new();
     for send in story.history.acked() {
         let Some(place) = &send.place else { continue };
-        match story.ledger.ack_fact(&place.queue.group, place.phy_offset, send.ordinal) {
+        let answered = story.history.answered(send).ordinal;
+        match story.ledger.ack_fact(&place.queue.group, place.phy_offset, answered) {
             Some(fact) => {
                 violations.extend(ack_predicate::check(&fact.ack).map(|v| v.of(send.number)));
             }

@@ -10,7 +10,7 @@ use staticfire_judge::ledger::custody::Owed;
 use staticfire_world::trace::Name;
 
 use super::facts::{Delivered, RottenRecords};
-use crate::plan::Plan;
+use crate::plan::{BrokerPlan, Plan, expand};
 use crate::run::Story;
 use crate::run::report::{Finding, Verdict};
 use crate::run::settle::Absence;
@@ -28,6 +28,7 @@ pub(super) fn check(
     let mut waiting: BTreeMap<(Name, Name), u32> = BTreeMap::new();
     let mut awaited = Vec::new();
     let known = LazyCell::new(|| known(&story.history));
+    let filtering = LazyCell::new(|| filtering(plan));
     for last in redelivery::awaited(&story.history) {
         let message = Fate { last, story };
         if let Some(place) = message.waits_at() {
@@ -43,6 +44,7 @@ pub(super) fn check(
             || !known.contains(&last.number)
             || delivered.may_pass_by(&last.consumer_group, last.number)
             || message.is_reset_over(delivered)
+            || message.is_kept_back(&filtering)
             || message.groups().iter().any(|group| rotten.are_in(group));
         awaited.push(Awaited { last, copies, is_excused });
     }
@@ -59,6 +61,15 @@ fn known(history: &History) -> BTreeSet<u32> {
     let topics = history.read_back.iter().filter(|(queue, _)| queue.is_of_topic());
     let read = topics.flat_map(|(_, reading)| reading.messages.iter().filter_map(|it| it.number));
     history.acked().map(|send| send.number).chain(read).collect()
+}
+
+/// Broker groups that ask of what was given back what consumer groups subscribe to.
+fn filtering(plan: &Plan) -> BTreeSet<String> {
+    let is_on = |it: &BrokerPlan| {
+        it.properties.get("filterSupportRetry").is_some_and(|it| it.trim() == "true")
+    };
+    let brokers = expand::expand(&plan.cluster).brokers.into_iter().filter(is_on);
+    brokers.filter_map(|mut it| it.properties.remove("brokerName")).collect()
 }
 
 /// Deliveries that a group had asked for by giving the message back, and dead letters.
@@ -112,6 +123,17 @@ impl Fate<'_> {
         let mut then = deliveries[from..].iter().take_while(|it| it.ordinal == last.delivered);
         let failed = then.find(|it| it.number == Some(last.number));
         failed.is_some_and(|it| super::passed_over::is_cut_off(&story.history, it))
+    }
+
+    /// Whether its group may have asked for something else when it came to it again, where brokers keep it back then.
+    fn is_kept_back(&self, filtering: &BTreeSet<String>) -> bool {
+        let Fate { last, story } = self;
+        let history = &story.history;
+        let ended_us = history.watch.listener_ends.get(&last.delivered).copied();
+        let subscribed = history.changed_filters.get(&last.consumer_group).into_iter().flatten();
+        let mut refusing =
+            subscribed.filter(|it| it.may_keep_back(last.number, ended_us.unwrap_or_default()));
+        refusing.next().is_some() && self.groups().iter().all(|it| filtering.contains(&**it))
     }
 
     /// What brokers stored of it since it was given back last.

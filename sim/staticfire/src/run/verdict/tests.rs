@@ -2,7 +2,7 @@
 //! not take for an excuse.
 
 use staticfire_judge::history::{
-    Delivery, History, Outcome, Place, QueueKey, QueueReading, SendOp, message_key,
+    Answered, Delivery, History, Outcome, Place, QueueKey, QueueReading, SendOp, message_key,
 };
 use staticfire_judge::ledger::custody::Moment;
 use staticfire_judge::ledger::{Ledger, Turn};
@@ -109,11 +109,20 @@ fn story() -> Story {
 
 /// What is found of the story once it is doctored, but that no broker of it gave an acknowledgement.
 fn found(promise: &str, doctor: impl FnOnce(&mut Story)) -> (Verdict, Vec<String>) {
+    found_with(promise, "", doctor)
+}
+
+/// The same where brokers have `properties`, each a line of TOML.
+fn found_with(
+    promise: &str,
+    properties: &str,
+    doctor: impl FnOnce(&mut Story),
+) -> (Verdict, Vec<String>) {
     let mut story = story();
     doctor(&mut story);
     let text = format!(
-        "title = \"t\"\nholds = \"h\"\n[cluster]\nnamesrv = 1\n[[cluster.group]]\nname = \"a\"\n\
-         role = \"ASYNC_MASTER\"\nflush = \"ASYNC_FLUSH\"\n[workload]\n[check]\npromise = \"{promise}\"\n"
+        "title = \"t\"\nholds = \"h\"\n[cluster]\nnamesrv = 1\n[cluster.properties]\n{properties}[[cluster.group]]\n\
+         name = \"a\"\nrole = \"ASYNC_MASTER\"\nflush = \"ASYNC_FLUSH\"\n[workload]\n[check]\npromise = \"{promise}\"\n"
     );
     let plan = Plan::parse(&text).unwrap();
     let trace = Trace::new(WorldTime::default());
@@ -167,6 +176,27 @@ fn what_the_groups_log_owes_is_not_lost_whatever_is_promised() {
         story.ledger.turn(Turn::DiskDestroyed, &disk, at, &Nobody);
     });
     assert!(!text.contains("is lost"), "{text}");
+}
+
+/// A half message is acknowledged when its broker says so, and not when its local transaction ends: what lies at its place
+/// by then may be another one.
+#[test]
+fn a_half_message_is_owed_as_what_lay_there_when_it_was_answered() {
+    let lose = |answered: Option<u64>| {
+        complaint("owed", |story| {
+            story.ledger = brokers::owing_another(20, 50);
+            lose_the_last(story);
+            story.history.sends[2].ordinal = 60;
+            let answered = answered.map(|ordinal| (2, Answered { at_us: ordinal, ordinal }));
+            story.history.halves_answered.extend(answered);
+        })
+    };
+    assert_eq!(lose(Some(15)), "", "the disk took it");
+    let wanted = "acknowledged message 2 is lost, and nothing took it: a holds it";
+    for behind in [Some(55), None] {
+        let text = lose(behind);
+        assert!(text.contains(wanted), "it was answered at {behind:?}: {text}");
+    }
 }
 
 #[test]

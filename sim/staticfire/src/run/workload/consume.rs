@@ -132,7 +132,7 @@ pub(super) struct Member {
 }
 
 /// A delivery to a listener that is at work on it, and what it is if the listener fails.
-struct Taken {
+pub(super) struct Taken {
     orderly: bool,
     number: Option<u32>,
     failure: GivenBack,
@@ -161,7 +161,20 @@ impl Member {
     }
 
     pub(super) fn consume(&self, messages: &[Arc<MessageExt>]) -> Consumption {
+        self.work_on(messages, messages.iter().map(|message| self.take(message)).collect())
+    }
+
+    /// Notes what a poll gave. All of it is the member's from here on, whatever becomes of the queue before its turn comes,
+    /// and nobody has consumed it before.
+    pub(super) fn polled(&self, messages: &[Arc<MessageExt>]) -> Vec<Taken> {
         let taken: Vec<Taken> = messages.iter().map(|message| self.take(message)).collect();
+        let waiting = taken.iter().map(|it| it.failure.delivered);
+        self.work.traffic.history().cut_short.extend(waiting);
+        taken
+    }
+
+    /// Has its listener consume what it has taken.
+    pub(super) fn work_on(&self, messages: &[Arc<MessageExt>], taken: Vec<Taken>) -> Consumption {
         let work = Arc::clone(&self.work);
         match (self.listener)(messages) {
             Consumption::Done(result) => work.ended(taken, result).into(),

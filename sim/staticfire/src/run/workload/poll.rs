@@ -2,6 +2,7 @@
 //! other, and polls again. What it commits it has consumed: polls commit what earlier ones gave, or it
 //! says so itself.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,17 +49,17 @@ pub async fn run(
 
 async fn poll_all(consumer: &LitePullConsumer, member: &Member, auto_commit: bool) {
     loop {
-        for message in consumer.poll(POLL_TIMEOUT).await {
-            consume(member, message).await;
-        }
+        consume(member, &consumer.poll(POLL_TIMEOUT).await).await;
         if !auto_commit {
             consumer.commit();
         }
     }
 }
 
-async fn consume(member: &Member, message: Arc<MessageExt>) {
-    if let Consumption::Later(result) = member.consume(&[message]) {
-        result.await;
+async fn consume(member: &Member, polled: &[Arc<MessageExt>]) {
+    for (message, taken) in polled.iter().zip(member.polled(polled)) {
+        if let Consumption::Later(result) = member.work_on(slice::from_ref(message), vec![taken]) {
+            result.await;
+        }
     }
 }

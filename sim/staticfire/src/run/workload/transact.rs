@@ -10,7 +10,7 @@ use mq_protocol::message::{Message, MessageExt};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use staticfire_judge::history::{
-    LocalTransaction, Outcome, Place, QueueKey, SendOp, drawn_percent, message_number,
+    Answered, LocalTransaction, Outcome, Place, QueueKey, SendOp, drawn_percent, message_number,
 };
 use staticfire_world::trace::Name;
 use tokio::time::sleep;
@@ -44,6 +44,13 @@ impl LocalDatabase {
         let (draw, durations) = (stream("transactions"), stream("local transactions"));
         let (producer, work) = (Arc::clone(producer), Arc::clone(work));
         LocalDatabase { producer, work, plan, draw, durations }
+    }
+
+    /// Notes when the broker's answer came: the local transaction begins with it.
+    fn half_is_stored(&self, number: u32) {
+        let trace = self.work.traffic.trace();
+        let answered = Answered { at_us: trace.now_us(), ordinal: trace.len() as u64 };
+        self.work.traffic.history().halves_answered.insert(number, answered);
     }
 
     /// How long the next local transaction takes.
@@ -113,6 +120,7 @@ impl TransactionListener for LocalDatabase {
         let database = self.clone();
         Box::pin(async move {
             let Some(number) = number else { return LocalTransactionState::RollbackMessage };
+            database.half_is_stored(number);
             if let Some(duration) = database.duration() {
                 sleep(duration).await;
             }

@@ -83,24 +83,33 @@ impl Drawing {
         }
     }
 
-    /// Of two tags with one hash, two others and none, and a price.
     fn add_filter(&mut self, work: &mut WorkloadPlan) {
-        work.tags = ["Aa", "BB", "TagC", ""].map(str::to_owned).to_vec();
-        work.properties = PropertiesPlan::from([("price".to_owned(), [0, 99])]);
+        label(work);
         if work.consumer_groups.is_empty() || self.0.random_bool(0.5) {
             let name = format!("{}-choosing", work.topic.to_lowercase());
             work.consumer_groups.push(ConsumerGroupPlan::new(name, self.0.random_range(1..=3)));
         }
-        let filter = match self.0.random_range(0..6) {
+        let filter = self.filter();
+        if let Some(group) = work.consumer_groups.last_mut() {
+            group.filter = Some(filter);
+        }
+    }
+
+    /// What a group could ask for of what is [labelled](label).
+    pub(super) fn filter(&mut self) -> FilterPlan {
+        match self.0.random_range(0..6) {
             0 => FilterPlan::Tags("Aa".to_owned()),
             1 => FilterPlan::Tags("BB || TagC".to_owned()),
             2 => FilterPlan::Sql { sql: "price < 10".to_owned() },
             3 => FilterPlan::Sql { sql: "TAGS IS NULL OR price BETWEEN 40 AND 90".to_owned() },
             4 => FilterPlan::Sql { sql: "TAGS IN ('BB', 'TagC') AND price >= 50".to_owned() },
             _ => FilterPlan::Tags("Aa || BB || TagC".to_owned()),
-        };
-        if let Some(group) = work.consumer_groups.last_mut() {
-            group.filter = Some(filter);
         }
     }
+}
+
+/// Of two tags with one hash, two others and none, and a price.
+pub(super) fn label(work: &mut WorkloadPlan) {
+    work.tags = ["Aa", "BB", "TagC", ""].map(str::to_owned).to_vec();
+    work.properties = PropertiesPlan::from([("price".to_owned(), [0, 99])]);
 }

@@ -27,7 +27,7 @@ impl Drawing {
         self.add_outbox(plan);
     }
 
-    fn at(&mut self, plan: &mut Plan, at_ms: u64, action: Action) {
+    pub(super) fn at(&mut self, plan: &mut Plan, at_ms: u64, action: Action) {
         let (name, at, after, when) = (String::new(), Some(Millis(at_ms)), None, None);
         plan.events.push(EventPlan { name, at, after, when, delay: Millis(0), action });
     }

@@ -54,6 +54,42 @@ fn the_space_of_a_killed_process_s_removed_file_is_freed() {
 }
 
 #[test]
+fn what_lies_below_a_directory_comes_in_the_order_of_its_paths() {
+    let disk = disk();
+    let handle = disk.handle("a");
+    for dir in ["/store/queue/1", "/store/log", "/store-2"] {
+        handle.create_dir_all(Path::new(dir)).unwrap();
+    }
+    let written = [
+        "/store-2/f",
+        "/store/queue/1/f",
+        "/store/log/b",
+        "/store/log/a",
+        "/store/queue.json",
+        "/store/queue/0",
+        "/store/log/gone",
+    ];
+    for path in written {
+        handle.write(Path::new(path), b"f").unwrap();
+    }
+    handle.remove(Path::new("/store/log/gone")).unwrap();
+    handle.rename(Path::new("/store/log/b"), Path::new("/store/log/c")).unwrap();
+    let under = |dir: &str| {
+        let paths = disk.paths_under(Path::new(dir)).into_iter();
+        paths.map(|it| it.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let log = ["/store/log/a", "/store/log/c"];
+    assert_eq!(under("/store/log"), log);
+    let queues = ["/store/queue/0", "/store/queue/1/f", "/store/queue.json"];
+    assert_eq!(under("/store"), [&log[..], &queues].concat());
+    assert_eq!(under("/gone"), [] as [&str; 0]);
+    let mut all = disk.paths();
+    assert_eq!(all.len(), 6);
+    all.sort();
+    assert_eq!(all, disk.paths());
+}
+
+#[test]
 fn processes_of_a_machine_share_files_and_locks() {
     let disk = disk();
     let (a, b) = (disk.handle("a"), disk.handle("b"));

@@ -1,6 +1,6 @@
 //! Doctored stories of messages that came again, or did not.
 
-use staticfire_judge::history::GivenBack;
+use staticfire_judge::history::{GivenBack, Subscribed};
 
 use super::*;
 
@@ -41,6 +41,29 @@ fn what_was_given_back_comes_again() {
         story.history.deliveries.push(again);
     });
     assert_eq!(text, "");
+}
+
+/// Brokers ask expressions of retries if they are told to: what a group does not want any more does not come again then.
+#[test]
+fn what_a_group_has_given_back_and_does_not_want_any_more_may_be_kept_back() {
+    let text = |properties: &str, until_us: Option<u64>, by_properties: bool, refused: u32| {
+        let (_, texts) = found_with("owed", properties, |story| {
+            give_back(story);
+            story.history.watch.listener_ends.insert(failure(1).delivered, 100);
+            let refused = [refused].into();
+            let since = Subscribed { from_us: 90, until_us, refused, by_properties };
+            story.history.changed_filters.insert(GROUP.into(), vec![Subscribed::default(), since]);
+        });
+        let is_told = texts.iter().any(|it| it.contains("given back by orders, never came again"));
+        is_told.then(|| texts.join("\n"))
+    };
+    let filtering = "filterSupportRetry = \"true\"\n";
+    assert_eq!(text(filtering, None, true, 1), None);
+    assert_eq!(text(filtering, Some(100), true, 1), None, "it was under way");
+    assert!(text("", None, true, 1).is_some(), "brokers ask nothing of retries");
+    assert!(text(filtering, Some(99), true, 1).is_some(), "it was over before");
+    assert!(text(filtering, None, false, 1).is_some(), "nobody asks tags of retries");
+    assert!(text(filtering, None, true, 2).is_some(), "it lets this one pass");
 }
 
 #[test]

@@ -47,10 +47,7 @@ pub(super) fn owing_again(number: u32, consumer_group: &str) -> Ledger {
     let disk = add_broker(&ledger, "a");
     ledger.turn(Turn::Leads, &["a".to_owned()], Moment { ordinal: 0, at_us: 0 }, &Nobody);
     acknowledge_all(&trace);
-    let broker = trace.name("a");
-    while trace.len() < 100 {
-        trace.record(&broker, 1, TraceEvent::Life { what: trace.name("serving") });
-    }
+    pass_time(&trace, 100);
     let from: u64 = 400;
     let topic = format!("%RETRY%{consumer_group}");
     let properties = format!("KEYS\u{1}{}", message_key(number));
@@ -69,6 +66,27 @@ pub(super) fn owing_again(number: u32, consumer_group: &str) -> Ledger {
     file.write(usize::try_from(from).unwrap(), &bytes);
     acknowledge(&trace, from, bytes.len() as u64);
     ledger
+}
+
+/// The same of `a` alone, whose disk is destroyed at `lost`; what lies then at the place of message 2 is acknowledged at
+/// `again`.
+pub(super) fn owing_another(lost: u64, again: u64) -> Ledger {
+    let trace = Trace::new(WorldTime::default());
+    let ledger = Ledger::watching(&trace);
+    add_broker(&ledger, "a");
+    acknowledge_all(&trace);
+    let (at, disk) = (Moment { ordinal: lost, at_us: lost }, ["a".to_owned()]);
+    ledger.turn(Turn::DiskDestroyed, &disk, at, &Nobody);
+    pass_time(&trace, again);
+    acknowledge(&trace, 200, 100);
+    ledger
+}
+
+/// Has the next event of a trace be the one at `ordinal`.
+fn pass_time(trace: &Trace, ordinal: u64) {
+    while (trace.len() as u64) < ordinal {
+        trace.record(&trace.name("a"), 1, TraceEvent::Life { what: trace.name("serving") });
+    }
 }
 
 /// A broker of group `a` whose disk is empty.
