@@ -176,7 +176,18 @@ fn crates_know_only_those_below() {
         ("engine/admin", &["mq-client", "mq-env", "mq-protocol"]),
         (
             "engine/broker",
-            &["mq-acl", "mq-env", "mq-filter", "mq-protocol", "mq-remoting", "mq-store"],
+            &[
+                "mq-acl",
+                "mq-dledger",
+                "mq-dledger-log",
+                "mq-dledger-node",
+                "mq-env",
+                "mq-filter",
+                "mq-mapped-file",
+                "mq-protocol",
+                "mq-remoting",
+                "mq-store",
+            ],
         ),
         ("engine/tls", &["mq-env", "mq-protocol", "mq-remoting"]),
         // Only tests depend on these: neither the simulator nor its first build knows of TLS.

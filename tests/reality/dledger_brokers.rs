@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mq_client::{ClientConfig, ClientInstance, Producer, SendStatus};
 use mq_env::Env;
@@ -15,6 +15,7 @@ use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use mq_tests::ledger::{Ack, Ledger, MessageId};
 use mq_tests::read_back::ReadBack;
 use mq_tests::senders::{lock, producer_config};
+use tokio::time::Instant;
 
 use crate::rig::{mqbroker, name_server};
 
@@ -143,11 +144,11 @@ async fn kill_leaders(flush: FlushDiskType, kills: u32) {
         leader_port: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
     });
-    let start = |sender| {
+    let senders = Env::os().tasks;
+    for sender in 0..SENDERS {
         let producer = Producer::new(&client, producer_config());
-        tokio::spawn(Arc::clone(&traffic).send(producer, sender))
-    };
-    let senders: Vec<_> = (0..SENDERS).map(start).collect();
+        senders.spawn("sender", Arc::clone(&traffic).send(producer, sender));
+    }
     traffic.wait_for(50, LEADER_WITHIN).await;
     let mut away_ms = Vec::new();
     for _ in 0..kills {
@@ -159,9 +160,7 @@ async fn kill_leaders(flush: FlushDiskType, kills: u32) {
         members[leader].serves().await;
     }
     traffic.is_over.store(true, Ordering::SeqCst);
-    for sender in senders {
-        sender.await.unwrap();
-    }
+    senders.shutdown().await;
     away_ms.sort_unstable();
     println!("{}: without a master for {away_ms:?} ms", flush.name());
     let ledger = lock(&traffic.ledger).clone();
