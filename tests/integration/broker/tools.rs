@@ -269,6 +269,7 @@ fn units_of_a_queue_are_told() {
         let body: QueryConsumeQueueResponseBody =
             ask(&cluster, &broker, code, &header(0, 0, Some("G"))).await;
         assert_eq!(body.filter_data.as_deref(), Some("G@T is not online!"));
+        assert_eq!(body.queue_data.len(), 2, "no more than was asked for");
         let absent = refused(&cluster, &broker, code, &header(9, 0, None)).await;
         assert_eq!(absent, (ResponseCode::SYSTEM_ERROR, "9@T is not exist!".to_owned()));
         let beyond = refused(&cluster, &broker, code, &header(0, 10, None)).await;

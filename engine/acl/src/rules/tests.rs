@@ -80,7 +80,7 @@ fn addresses_may_stand_for_a_signature() {
 
 #[test]
 fn administrators_alone_change_what_is_everybodys() {
-    for code in [17, 25, 50, 51, 52, 53, 54, 200, 207, 215, 306, 316, 329] {
+    for code in [17, 25, 50, 51, 52, 53, 54, 200, 207, 215, 306, 316, 323, 329] {
         let denied = said_of(request(code, &[]));
         let wanted =
             format!("Need admin permission for request code={code}, but accessKey=RocketMQ is not");
@@ -185,6 +185,16 @@ fn what_consumers_do_asks_for_topic_and_group() {
         assert_eq!(denied, "No default permission for topic:pub", "{code}");
     }
     assert_eq!(said_of(request(35, &[("producerGroup", "denied")])), "");
+    let clone = |topic, source, target| {
+        said_of(request(314, &[("topic", topic), ("srcGroup", source), ("destGroup", target)]))
+    };
+    assert_eq!(
+        (clone("sub", "any", "any"), clone("", "any", "any")),
+        (String::new(), String::new())
+    );
+    assert_eq!(clone("pub", "any", "any"), "No default permission for topic:pub");
+    assert_eq!(clone("sub", "denied", "any"), "No default permission for group:denied");
+    assert_eq!(clone("sub", "any", "denied"), "No default permission for group:denied");
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl AdminBrokerProcessor {
 
 impl AdminBrokerProcessor {
     /// Answers what changes something.
-    fn change(&self, request: &RemotingCommand) -> ProcessResult {
+    fn change(&self, channel: &Channel, request: &RemotingCommand) -> ProcessResult {
         let context = &self.context;
         match request.code {
             RequestCode::UPDATE_AND_CREATE_TOPIC => self.create_topic(&request.header()?),
@@ -124,7 +124,7 @@ impl AdminBrokerProcessor {
                 deletion::delete_group(context, request.header()?)
             }
             RequestCode::UPDATE_BROKER_CONFIG => update_broker_config(context, request),
-            RequestCode::CLONE_GROUP_OFFSET => clone_group_offset(context, request.header()?),
+            RequestCode::CLONE_GROUP_OFFSET => clone_group_offset(context, channel, request),
             RequestCode::RESUME_CHECK_HALF_MESSAGE => resume_check(context, &request.header()?),
             RequestCode::CLEAN_UNUSED_TOPIC => cleaning::clean_unused_topics(context),
             RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE => {
@@ -189,10 +189,10 @@ impl AdminBrokerProcessor {
 }
 
 impl RequestProcessor for AdminBrokerProcessor {
-    fn process(&self, _: &Channel, request: RemotingCommand) -> ProcessResult {
+    fn process(&self, channel: &Channel, request: RemotingCommand) -> ProcessResult {
         match self.show(&request)? {
             Some(shown) => Ok(shown.into()),
-            None => self.change(&request),
+            None => self.change(channel, &request),
         }
     }
 }

@@ -10,7 +10,7 @@ use mq_protocol::header::admin::{
     CloneGroupOffsetRequestHeader, QueryCorrectionOffsetRequestHeader,
 };
 use mq_protocol::remoting_command::RemotingCommand;
-use mq_remoting::{ProcessOutcome, ProcessResult};
+use mq_remoting::{Channel, ProcessOutcome, ProcessResult};
 
 use crate::context::BrokerContext;
 
@@ -36,16 +36,21 @@ pub(super) fn correction_offsets(
     QueryCorrectionOffsetBody { correction_offsets }
 }
 
-/// Answers 314. Without a topic all of the source's are cloned, of which 4.9 clones none.
+/// Answers 314. Without a topic all of the source's are cloned, of which 4.9 clones none; access control is asked for each.
 pub(super) fn clone_group_offset(
     context: &Arc<BrokerContext>,
-    header: CloneGroupOffsetRequestHeader,
+    channel: &Channel,
+    request: &RemotingCommand,
 ) -> ProcessResult {
-    let CloneGroupOffsetRequestHeader { src_group, dest_group, topic, offline } = header;
+    let CloneGroupOffsetRequestHeader { src_group, dest_group, topic, offline } =
+        request.header()?;
     let topics = match topic.filter(|topic| !topic.trim().is_empty()) {
         Some(topic) => vec![topic],
         None => context.offsets.topics_of(&src_group),
     };
+    if let Some(acl) = &context.acl {
+        topics.iter().try_for_each(|topic| acl.check_read(channel, request, topic))?;
+    }
     for topic in topics {
         let is_over = !offline && context.consumers.has_left(&src_group, &topic);
         if context.topics.select_topic_config(&topic).is_none() || is_over {

@@ -202,11 +202,14 @@ impl<'a> Judge<'a> {
         let failures = self.given_back.get(&(&*delivery.consumer_group, number))?;
         let before = failures.iter().filter(|it| it.ordinal < delivery.ordinal);
         let answered = before.clone().filter(|it| times_of(it.delivered) == times);
-        let ended = answered.filter_map(|it| watch.listener_ends.get(&it.delivered).copied());
+        let ended =
+            answered.clone().filter_map(|it| watch.listener_ends.get(&it.delivered).copied());
         let (first_us, last_us) = (ended.clone().min()?, ended.max()?);
         let delay_us = self.pace.delay_us(FIRST_RETRY_LEVEL + times as usize)?;
-        // What could not be sent back was consumed once more where it is, and the broker counts less than the client.
-        let is_certain = before.count() == times as usize + 1;
+        // What could not be sent back was consumed once more where it is, and the broker counts less than the client. And
+        // where a broker could not be asked another one was given a copy, nobody knows when.
+        let is_asked = answered.clone().all(|it| it.group == delivery.queue.group);
+        let is_certain = is_asked && before.count() == times as usize + 1;
         let stored_us = last_us + 2 * self.pace.latency_us;
         let ready_us =
             if is_certain { stored_us + delay_us + self.pace.due_us() } else { u64::MAX };

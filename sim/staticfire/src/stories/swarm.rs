@@ -70,6 +70,7 @@ pub fn plan(seed: u64) -> Plan {
     Drawing(Rng::from_seed(seed).stream("swarm subscriptions"))
         .add_changed_subscriptions(&mut plan);
     Drawing(Rng::from_seed(seed).stream("swarm deleted groups")).add_deleted_groups(&mut plan);
+    groups::spare_orderly_groups(&mut plan);
     plan
 }
 

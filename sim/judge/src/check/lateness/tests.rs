@@ -230,6 +230,11 @@ fn what_is_given_back_comes_after_its_delay() {
     assert_eq!(found(&first, again(13 * S, 2)), NOTHING, "it could not be sent back at once");
     assert!(found(&first, again(9 * S, 1))[0].contains("1000 ms before it was due"));
     assert_eq!(found(&first, again(S, 0)), NOTHING, "others complain that nobody asked for it");
+    let by_copy = |facts: &mut Facts| {
+        again(13 * S, 1)(facts);
+        facts.history.given_back[0].group = "b".into();
+    };
+    assert_eq!(found(&first, by_copy), NOTHING, "another broker was given a copy");
     let once_more = |queue_offset: u64| {
         move |facts: &mut Facts| {
             again(10 * S, 1)(facts);

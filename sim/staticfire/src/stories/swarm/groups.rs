@@ -9,6 +9,19 @@ use crate::plan::{
     Action, ConsumerGroupPlan, EventPlan, FilterPlan, Millis, Plan, RequestPlan, WorkloadPlan,
 };
 
+/// Share of its messages that a group fails at most that consumes in order, in percent.
+const ORDERLY_FAILURES_MAX: u32 = 10;
+
+/// In order a message that is given back stops its queue for a second: where most are, a story comes to no end.
+pub(super) fn spare_orderly_groups(plan: &mut Plan) {
+    let groups = plan.workloads.iter_mut().flat_map(|work| &mut work.consumer_groups);
+    for group in groups.filter(|it| it.orderly) {
+        if let Some(fails) = &mut group.fails {
+            fails.percent = fails.percent.min(ORDERLY_FAILURES_MAX);
+        }
+    }
+}
+
 impl Drawing {
     /// A group asks for something else while it runs, and perhaps again.
     pub(super) fn add_changed_subscriptions(&mut self, plan: &mut Plan) {
