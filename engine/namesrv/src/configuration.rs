@@ -162,8 +162,7 @@ mod tests {
             ("orderMessageEnable=yes", ResponseCode::SYSTEM_ERROR, "true or false"),
             ("a=\\u00", ResponseCode::SYSTEM_ERROR, "line 1"),
         ] {
-            let error =
-                ProcessError::from(configuration.update(text.as_bytes()).await.unwrap_err());
+            let error = configuration.update(text.as_bytes()).await.unwrap_err().answer();
             assert_eq!(error.code, code, "{text}");
             assert!(error.remark.contains(says), "{text}: {}", error.remark);
         }
