@@ -11,11 +11,12 @@ use staticfire::run::run;
 const SEEDS: std::ops::Range<u64> = 0..2;
 
 /// Folders below `scenarios/` whose `.toml` files are stories.
-const FOLDERS: [&str; 11] = [
+const FOLDERS: [&str; 12] = [
     "clock",
     "cluster",
     "consume",
     "disk",
+    "dledger",
     "ha",
     "kinds",
     "operate",

@@ -219,6 +219,16 @@ pub enum Event<'a> {
         /// What changed, in words.
         what: &'a str,
     },
+    /// A broker of a DLedger group serves as its master from now on.
+    BecameMaster {
+        /// The term in which its node leads.
+        term: u64,
+    },
+    /// It takes no puts any more as the master of that term.
+    CeasedMaster {
+        /// The term.
+        term: u64,
+    },
     /// A step of a process's life: `starting`, `serving`, `stopped`, …
     Life {
         /// The step.

@@ -22,9 +22,17 @@ pub struct AckRule {
     pub own: Held,
     /// So many other copies have received it. Each says so when it holds it as its own rule has it.
     pub other_copies: usize,
+    /// Any copies of so many will do, without that of whoever acknowledges as well: a quorum of a DLedger group.
+    pub any_copies: bool,
 }
 
 impl AckRule {
+    /// A quorum of a group of so many `members`: more than half of the copies hold the record so.
+    #[must_use]
+    pub fn quorum_of(members: usize, held: Held) -> Self {
+        AckRule { own: held, other_copies: members / 2, any_copies: true }
+    }
+
     /// Whether the acknowledgement waits for a sync here.
     #[must_use]
     pub fn waits_for_sync(&self) -> bool {

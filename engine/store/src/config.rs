@@ -331,7 +331,7 @@ impl StoreConfig {
             other_copies == 0 || own >= Held::PageCache,
             "no other copy has what only this process has: {own:?}"
         );
-        AckRule { own, other_copies }
+        AckRule { own, other_copies, any_copies: false }
     }
 
     /// For how long at most a message that was appended waits in the transient store pool, milliseconds:

@@ -22,6 +22,7 @@
 //! | [`duplicates`] | what comes more than once has a cause |
 //! | [`effects`] | behind the idempotence kit what is consumed has its effect, once |
 //! | [`expiry`] | messages leave a store only by the rules of retention |
+//! | [`leadership`] | a term has one leader, and nobody believes for long that it leads when another one does |
 //! | [`liveness`] | life goes on in time after the last heal |
 //!
 //! Facts come from the clients' history and from the simulated disks, never from what the engine
@@ -36,6 +37,7 @@ pub mod duplicates;
 pub mod effects;
 pub mod expiry;
 pub mod lateness;
+pub mod leadership;
 pub mod liveness;
 pub mod no_phantom;
 pub mod offsets;
@@ -93,6 +95,8 @@ pub enum Checker {
     Duplicates,
     /// [`effects`].
     Effects,
+    /// [`leadership`].
+    Leadership,
     /// [`liveness`].
     Liveness,
     /// A count that the plan names is out of its range.
@@ -124,6 +128,7 @@ impl fmt::Display for Checker {
             Checker::Expiry => "expiry",
             Checker::Duplicates => "duplicates",
             Checker::Effects => "effects",
+            Checker::Leadership => "leadership",
             Checker::Liveness => "liveness",
             Checker::Counts => "counts",
             Checker::Panic => "panic",

@@ -6,13 +6,16 @@
 
 pub mod custody;
 mod deletions;
+mod entries;
 pub mod expiry;
 pub mod log_damage;
 pub mod log_view;
+mod quorum;
 mod redeliveries;
 pub mod turning_point;
+mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,6 +102,8 @@ struct State {
     appended: BTreeMap<Arc<str>, BTreeMap<u64, Append>>,
     /// Facts by group and first byte, in the order of the trace.
     acks: BTreeMap<Arc<str>, BTreeMap<u64, Vec<AckFact>>>,
+    /// Groups of which a copy lost pages.
+    torn: BTreeSet<Arc<str>>,
     /// What dispatches and cuts broke, in the order of the trace.
     observed: Vec<Violation>,
     /// The files of each log, by process.
@@ -140,7 +145,11 @@ impl Ledger {
 
     /// Adds a broker, or replaces what is known of its role.
     pub fn set_broker(&self, process: &str, entry: BrokerEntry) {
-        self.lock().brokers.insert(Arc::from(process), entry);
+        let (mut state, process) = (self.lock(), Arc::<str>::from(process));
+        if entry.acks.any_copies {
+            state.custody.entry(Arc::clone(&entry.group)).or_default().votes(&process);
+        }
+        state.brokers.insert(process, entry);
     }
 
     /// The store of a broker.
@@ -179,7 +188,7 @@ impl Ledger {
         &*broker.group == group
             && !(is_committed()
                 && state
-                    .slaves(broker)
+                    .others(&record.source, broker)
                     .any(|(_, slave)| broker.view.same_bytes(&slave.view, range.clone())))
     }
 
@@ -275,11 +284,19 @@ impl Ledger {
             TraceEvent::Expired { file, .. } => self.observe_expired(record, file),
             TraceEvent::PutDone { .. } => self.observe_ack(record),
             TraceEvent::Dispatched { phy_offset, .. } => {
-                self.observe_broken(record, |broker| judge_dispatch(broker, record, *phy_offset));
+                self.observe_broken(record, |state, process, broker| {
+                    match broker.acks.any_copies {
+                        true => state.judge_shown(process, broker, record, *phy_offset),
+                        false => judge_dispatch(broker, record, *phy_offset),
+                    }
+                });
             }
             TraceEvent::Recovered { max_phy_offset: end, .. }
             | TraceEvent::Truncated { to: end, .. } => {
-                self.observe_broken(record, |broker| judge_cut(broker, record, *end));
+                // Above its committed end a node of a DLedger group may have more.
+                self.observe_broken(record, |_, _, broker| {
+                    (!broker.view.has_entries()).then(|| judge_cut(broker, record, *end)).flatten()
+                });
             }
             _ => {}
         }
@@ -288,13 +305,14 @@ impl Ledger {
     fn observe_broken(
         &self,
         record: &TraceRecord,
-        judge: impl FnOnce(&BrokerEntry) -> Option<Violation>,
+        judge: impl FnOnce(&State, &Arc<str>, &BrokerEntry) -> Option<Violation>,
     ) {
         let mut state = self.lock();
         if state.observed.len() == OBSERVED_MAX {
             return;
         }
-        let violation = state.brokers.get(&record.source).and_then(judge);
+        let broker = state.brokers.get(&record.source);
+        let violation = broker.and_then(|broker| judge(&state, &record.source, broker));
         state.observed.extend(violation);
     }
 
@@ -323,20 +341,24 @@ impl Ledger {
 impl State {
     /// The records of a range that was acknowledged as a whole: several, if it is a batch.
     fn records_of(&self, broker: &Arc<str>, range: Range<u64>) -> Vec<Range<u64>> {
-        let group = self.brokers.get(broker).map(|broker| &broker.group);
-        let appended = group.and_then(|group| self.appended.get(group));
+        let Some(entry) = self.brokers.get(broker) else { return vec![range] };
+        let appended = self.appended.get(&entry.group);
         let mut records = Vec::with_capacity(1);
-        let mut at = range.start;
+        let (mut at, mut end) = (range.start, range.start);
         while let Some(append) = appended.and_then(|appended| appended.get(&at)) {
-            let end = at + u64::from(append.size_bytes);
-            if append.size_bytes == 0 || end > range.end {
+            let to = at + u64::from(append.size_bytes);
+            if append.size_bytes == 0 || to > range.end {
                 break;
             }
-            records.push(at..end);
-            at = end;
+            records.push(at..to);
+            end = to;
+            let next = entry.view.next_record(end);
+            let is_there = |at: &u64| appended.is_some_and(|it| it.contains_key(at));
+            let Some(next) = next.into_iter().find(is_there) else { break };
+            at = next;
         }
         // Who was not seen to append it has appended it as one.
-        if at == range.end { records } else { vec![range] }
+        if end == range.end { records } else { vec![range] }
     }
 
     /// `record` acknowledges the one that lies at `range`.
@@ -352,7 +374,7 @@ impl State {
         let is_live = sound.is_some() || broker.view.is_damaged(&range);
         // What waits in process memory is nowhere: its place in the file is blank, there as on a slave.
         let is_in_file = is_live || broker.uncommitted_ms_max.is_none();
-        for (name, slave) in self.slaves(broker) {
+        for (name, slave) in self.others(&record.source, broker) {
             let now = copy_on(broker, slave, &bytes, range.clone()).filter(|_| is_in_file);
             if now.is_some() {
                 holders.push(Arc::clone(name));
@@ -397,12 +419,15 @@ impl State {
         here.push(fact);
     }
 
-    /// The slaves of a broker's group.
-    fn slaves<'a>(
+    /// The slaves of a broker's group; of a DLedger group's broker the others.
+    fn others<'a>(
         &'a self,
+        process: &'a Arc<str>,
         broker: &'a BrokerEntry,
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a BrokerEntry)> {
-        self.brokers.iter().filter(|(_, entry)| entry.group == broker.group && !entry.master)
+        self.brokers.iter().filter(move |(name, entry)| {
+            entry.group == broker.group && !entry.master && *name != process
+        })
     }
 }
 

@@ -158,6 +158,7 @@ fn trouble(trouble: &Trouble) -> Link {
         What::Disk => "has a disk that misbehaves",
         What::Clock => "has a clock that is wrong",
         What::Deleted => "has a topic deleted",
+        What::Leaderless => "leads its group no more, or is the one that leads it now",
     };
     let names: Vec<&str> = trouble.sides.iter().filter_map(|side| Some(&**side.first()?)).collect();
     Link {

@@ -59,14 +59,16 @@ pub enum What {
     Clock,
     /// An operator had a topic deleted.
     Deleted,
+    /// A DLedger group had no master, or got another one.
+    Leaderless,
 }
 
 impl What {
     /// Whether a process came, ended, or was kept from its work, or lost a topic.
     #[must_use]
     pub fn is_turn(self) -> bool {
-        use What::{Came, Deleted, Left, Paused, Vanished};
-        matches!(self, Came { .. } | Left | Vanished | Paused | Deleted)
+        use What::{Came, Deleted, Leaderless, Left, Paused, Vanished};
+        matches!(self, Came { .. } | Left | Vanished | Paused | Deleted | Leaderless)
     }
 }
 
@@ -111,6 +113,8 @@ pub struct Timeline {
     pub lives: BTreeMap<Arc<str>, Vec<Range<u64>>>,
     /// By process, when it ended.
     pub ends: BTreeMap<Arc<str>, Vec<u64>>,
+    /// By DLedger group that had a master, the trouble that it has none, if that lasts.
+    pub(crate) leaderless: BTreeMap<Arc<str>, Option<usize>>,
 }
 
 /// A process while the trace is read.
@@ -188,6 +192,9 @@ impl Timeline {
         let at_us = record.at_us;
         let step = match &record.event {
             TraceEvent::Process(step) => step,
+            TraceEvent::CeasedMaster { .. } | TraceEvent::BecameMaster { .. } => {
+                return self.led(record);
+            }
             TraceEvent::Life { what } if **what == *SERVING => {
                 let coming = lives.get_mut(&record.source).and_then(|life| life.coming.take());
                 if let Some(coming) = coming {
@@ -224,6 +231,24 @@ impl Timeline {
         let sides = vec![vec![Arc::clone(&record.source)]];
         let (from_us, ordinal) = (at_us, record.ordinal);
         self.troubles.push(Trouble { what, sides, from_us, until_us, ordinal, topic: None });
+    }
+
+    /// A DLedger group has a master, or none. The first one is waited for before the story.
+    fn led(&mut self, record: &TraceRecord) {
+        let Some(Role::Broker(group)) = self.role(&record.source).cloned() else { return };
+        let (at_us, ordinal) = (record.at_us, record.ordinal);
+        let has_master = matches!(record.event, TraceEvent::BecameMaster { .. });
+        let next = self.troubles.len();
+        let lasting = self.leaderless.insert(group, (!has_master).then_some(next));
+        if let Some(Some(lasting)) = lasting {
+            self.troubles[lasting].until_us = at_us;
+        }
+        if !has_master || lasting == Some(None) {
+            let until_us = if has_master { at_us } else { u64::MAX };
+            let sides = vec![vec![Arc::clone(&record.source)]];
+            let (what, from_us, topic) = (What::Leaderless, at_us, None);
+            self.troubles.push(Trouble { what, sides, from_us, until_us, ordinal, topic });
+        }
     }
 
     fn fault(&mut self, fault: &FaultSummary, ordinal: u64) {

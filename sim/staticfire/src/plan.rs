@@ -15,6 +15,7 @@ mod local_defaults;
 mod operation;
 pub mod sends;
 mod validate;
+mod validate_dledger;
 mod validate_filter;
 mod validate_sends;
 pub mod workload;
@@ -141,9 +142,9 @@ impl Default for ClusterPlan {
 pub struct GroupPlan {
     /// `brokerName`; the processes are called `NAME`, `NAME-s`, `NAME-s2`, …
     pub name: String,
-    /// `brokerRole` of the master.
+    /// `brokerRole` of the master; `DLEDGER` for a DLedger group, whose members elect theirs.
     pub role: String,
-    /// `flushDiskType` of the master.
+    /// `flushDiskType` of the master; of every member of a DLedger group.
     pub flush: String,
     /// Number of slaves.
     #[serde(default)]
@@ -155,6 +156,17 @@ pub struct GroupPlan {
     /// `flushDiskType` of the slaves.
     #[serde(default = "default_slave_flush")]
     pub slave_flush: String,
+}
+
+/// The role of a group of the short form whose members elect their master.
+const DLEDGER: &str = "DLEDGER";
+
+impl GroupPlan {
+    /// Whether its members elect their master.
+    #[must_use]
+    pub fn is_dledger(&self) -> bool {
+        self.role == DLEDGER
+    }
 }
 
 fn default_slave_flush() -> String {

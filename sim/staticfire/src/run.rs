@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use staticfire_judge::biography::Keepers;
 use staticfire_judge::check::bound::FaultPositions;
+use staticfire_judge::check::leadership::Tenancy;
 use staticfire_judge::check::liveness::Expectation;
 use staticfire_judge::check::offsets::Committed;
 use staticfire_judge::check::{Checker, Violation};
@@ -152,6 +153,8 @@ pub struct Story {
     cut_off: CutOff,
     /// What is known of consumption beside the history.
     watched: Watched,
+    /// Who served DLedger groups as their masters.
+    tenancies: Vec<Tenancy>,
     /// Faults of disturbances, by their place in the trace: none of them alone has to bite.
     drawn_faults: BTreeSet<usize>,
     first_fault_us: Option<u64>,
@@ -365,8 +368,11 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let cluster = Cluster::build(stage, plan, &ledger)?;
     let clients = Clients::of(plan, &cluster, seed);
     let groups = groups_in_use(&clients, &cluster);
-    for master in groups.iter().filter_map(|group| cluster.master_of(group)) {
-        master.lets_clients_in()?;
+    for group in &groups {
+        let elected = cluster.members_of(group).filter(|broker| broker.is_dledger());
+        for master in cluster.masters_of(group).take(1).chain(elected) {
+            master.lets_clients_in()?;
+        }
     }
 
     cluster.start();
@@ -382,7 +388,8 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
     let is_drawn = !plan.disturbances.is_empty();
     let blank = groups.iter().filter(|group| is_drawn && cluster.leads_blank(group)).cloned();
     settle::make_anew(&cluster, &clients, &blank.collect::<Vec<_>>()).await?;
-    let mut hopes = settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await;
+    let mut hopes = settle::leaders_rise(&cluster, &groups, healed_us).await;
+    hopes.extend(settle::life_goes_on(&cluster, &clients, plan, &groups, healed_us).await);
     let ran_out = clients.traffic.ran_out();
     settle::fall_silent(&cluster, &clients).await;
     hopes.extend(settle::replicas_meet(&cluster, plan, &groups, healed_us).await);
@@ -454,6 +461,7 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
         shortfalls,
         cut_off,
         watched,
+        tenancies: cluster.tenancies(),
         drawn_faults: directed.drawn_faults,
         first_fault_us: cluster.first_fault_us(),
         started: clients.traffic.started(),
@@ -462,10 +470,15 @@ async fn tell(stage: &Rc<dyn Stage>, plan: &Plan, seed: u64) -> Result<Story, Fi
 
 /// The broker groups that workloads use and whose promises are judged, the first workload's first.
 fn groups_in_use(clients: &Clients, cluster: &Cluster) -> Vec<String> {
-    let masters = cluster.brokers().values().filter(|broker| broker.is_master());
+    let is_master = |broker: &&BrokerProcess| broker.is_master() || broker.is_dledger();
+    let masters = cluster.brokers().values().filter(is_master);
     let is_used = |group: &String| clients.works.iter().any(|work| work.uses(group));
-    let mut groups: Vec<String> = masters.map(BrokerProcess::group).filter(is_used).collect();
-    groups.dedup();
+    let mut groups: Vec<String> = Vec::new();
+    for group in masters.map(BrokerProcess::group).filter(is_used) {
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
     if let Some(place) = groups.iter().position(|group| *group == clients.works[0].plan.group) {
         groups.swap(0, place);
     }

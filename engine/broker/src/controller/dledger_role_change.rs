@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mq_dledger::Term;
 use mq_dledger_node::Status;
+use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
 use mq_store::config::BrokerRole;
 
@@ -33,14 +34,20 @@ pub(super) async fn run(
             }
         };
         let Some(controller) = controller.upgrade() else { return };
-        if serving.take().is_some() {
+        if let Some(term) = serving.take() {
             dledger.serve_in(None);
+            let term = term.unsigned_abs();
+            controller.context.env.probe.emit(&Event::CeasedMaster { term });
             controller.become_slave().await;
         }
         let Some(term) = wanted else { continue };
         dledger.serve_in(Some(term));
         match controller.change(BrokerRole::SyncMaster, 0).await {
-            Ok(()) => serving = Some(term),
+            Ok(()) => {
+                serving = Some(term);
+                let term = term.unsigned_abs();
+                controller.context.env.probe.emit(&Event::BecameMaster { term });
+            }
             Err(error) => {
                 tracing::error!(%error, "the group's leader cannot become a master");
                 dledger.serve_in(None);

@@ -229,6 +229,7 @@ impl MessageStore {
         AckRule {
             own: if forgets_sync { rule.own.min(Held::PageCache) } else { rule.own },
             other_copies: if forgets_copies { 0 } else { rule.other_copies },
+            any_copies: rule.any_copies,
         }
     }
 }

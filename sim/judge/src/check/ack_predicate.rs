@@ -1,5 +1,6 @@
 //! At the instant of SEND_OK its rule holds, as the simulated disks show: the broker's own copy holds the
-//! record as it promises, and as many other copies as it promises hold it, each as its reports say.
+//! record as it promises, and as many other copies as it promises hold it, each as its reports say. In a DLedger group
+//! it is a quorum of copies that does, whichever they are.
 
 use mq_protocol::ack_rule::{AckRule, Held};
 
@@ -41,7 +42,9 @@ pub struct Ack {
 /// Judges one acknowledgement.
 #[must_use]
 pub fn check(ack: &Ack) -> Option<Violation> {
-    let text = if ack.held < ack.rule.own {
+    let text = if ack.rule.any_copies {
+        quorum_lacks(ack)?
+    } else if ack.held < ack.rule.own {
         match ack.held {
             Held::Process => "SEND_OK without the record in the log",
             Held::PageCache | Held::Platter => "SEND_OK before the sync",
@@ -55,6 +58,17 @@ pub fn check(ack: &Ack) -> Option<Violation> {
     Some(Violation::new(Checker::AckPredicate, text).at(ack.ordinal))
 }
 
+/// Why an acknowledgement is wrong that rests on a quorum.
+fn quorum_lacks(ack: &Ack) -> Option<&'static str> {
+    // Its own copy is where the record was written first.
+    if ack.held == Held::Process {
+        return Some("SEND_OK without the record in the log");
+    }
+    let own = usize::from(ack.held >= ack.rule.own);
+    let others = ack.copies.iter().filter(|copy| copy.counts()).count();
+    (own + others <= ack.rule.other_copies).then_some("SEND_OK without a quorum of copies")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +80,7 @@ mod tests {
             phy_offset: 0,
             ordinal: 1,
             broker: "a".to_owned(),
-            rule: AckRule { own, other_copies },
+            rule: AckRule { own, other_copies, any_copies: false },
             held: own,
             copies: vec![OtherCopy { held: Some(Held::PageCache), reports: Held::PageCache }],
         }
@@ -101,5 +115,45 @@ mod tests {
             assert!(text(&alone).contains("without a second copy"));
         }
         assert!(text(&ack(Held::PageCache, 2)).contains("without a second copy"), "one of two");
+    }
+
+    /// An acknowledgement of a group of three, or of five.
+    fn of_quorum(asked: Held, own: Held, others: &[Option<Held>]) -> Ack {
+        let copies = others.iter().map(|held| OtherCopy { held: *held, reports: asked });
+        let rule = AckRule::quorum_of(others.len() + 1, asked);
+        Ack { rule, held: own, copies: copies.collect(), ..ack(own, 0) }
+    }
+
+    #[test]
+    fn a_quorum_is_enough_whichever_it_is() {
+        use Held::{PageCache, Platter};
+        for (asked, own, others) in [
+            (Platter, Platter, &[Some(Platter), None][..]),
+            (Platter, PageCache, &[Some(Platter), Some(Platter)]),
+            (Platter, Platter, &[Some(PageCache), Some(Platter)]),
+            (PageCache, PageCache, &[None, Some(PageCache)]),
+            (PageCache, PageCache, &[None, Some(PageCache), None, Some(Platter)]),
+        ] {
+            assert_eq!(check(&of_quorum(asked, own, others)), None, "{asked:?} {own:?} {others:?}");
+        }
+    }
+
+    #[test]
+    fn less_than_a_quorum_is_rejected() {
+        use Held::{PageCache, Platter, Process};
+        for (asked, own, others) in [
+            (Platter, Platter, &[None, None][..]),
+            (Platter, Platter, &[Some(PageCache), None]),
+            (Platter, PageCache, &[Some(Platter), Some(PageCache)]),
+            (PageCache, PageCache, &[None, None]),
+            (PageCache, PageCache, &[None, Some(PageCache), None, None]),
+            // The own copy where the others would do.
+            (PageCache, Process, &[Some(Platter), Some(Platter)]),
+        ] {
+            assert!(
+                check(&of_quorum(asked, own, others)).is_some(),
+                "{asked:?} {own:?} {others:?}"
+            );
+        }
     }
 }

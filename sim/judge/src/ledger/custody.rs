@@ -10,6 +10,12 @@
 //! A message may be lost exactly if the copy that is the group's log at the end does not owe it. No row of
 //! a table says so and no word of the engine: the facts come from the simulated disks and from what was
 //! done to the machines.
+//!
+//! In a DLedger group no operator says whose log is the group's: its members vote, and nobody votes for a log that lacks
+//! what its own has. So a message may be lost there exactly if no copy owes it any more, or if the voters that lack it were a
+//! quorum at some time: those may have chosen one of them ([`LetGo`]). Whoever never had it, or lost it to a power loss
+//! or a device, votes. Whoever had its disk destroyed does not, until it has caught up, and then it has it again. Once
+//! every member has the message it is owed as before (ADR 12).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,6 +112,17 @@ pub struct Owed {
     pub acked: u64,
     /// By process, in their order: a few, for which a map would take ten times the room.
     copies: Vec<(Arc<str>, CopyFate)>,
+    /// In a DLedger group, whether its members may have let it go.
+    vote: Option<LetGo>,
+}
+
+/// Whether the voters of a DLedger group that lack a message were a quorum, or nobody had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetGo {
+    /// Never, or every member has it again.
+    No,
+    /// Since the trace event of this ordinal.
+    Since(u64),
 }
 
 impl Owed {
@@ -114,6 +131,29 @@ impl Owed {
     pub fn is_owed_by(&self, process: &str) -> bool {
         let place = self.copies.binary_search_by(|(name, _)| (**name).cmp(process));
         place.is_ok_and(|place| self.copies[place].1 == CopyFate::Owes)
+    }
+
+    /// Whether it is owed by the group's log, which is that of `leader` where no members vote.
+    #[must_use]
+    pub fn is_owed(&self, leader: &str) -> bool {
+        match self.vote {
+            None => self.is_owed_by(leader),
+            Some(vote) => vote == LetGo::No,
+        }
+    }
+
+    /// How many of a group's `voters` lack it and vote nevertheless, and how many owe it.
+    fn weigh(&self, voters: &[Arc<str>]) -> (usize, usize) {
+        let (mut lacking, mut owing) = (0, 0);
+        for voter in voters {
+            let place = self.copies.binary_search_by(|(name, _)| name.cmp(voter));
+            match place.ok().map(|place| &self.copies[place].1) {
+                Some(CopyFate::Owes) => owing += 1,
+                Some(CopyFate::Taken { by: TakenBy::DiskDestroyed, .. }) => {}
+                _ => lacking += 1,
+            }
+        }
+        (lacking, owing)
     }
 
     fn becomes(&mut self, process: &Arc<str>, fate: CopyFate) {
@@ -133,6 +173,9 @@ impl fmt::Display for Owed {
             let gap = if index == 0 { "" } else { "; " };
             write!(f, "{gap}{process} {fate}")?;
         }
+        if let Some(LetGo::Since(ordinal)) = self.vote {
+            write!(f, "; voters without it were a quorum (#{ordinal})")?;
+        }
         Ok(())
     }
 }
@@ -142,11 +185,20 @@ impl fmt::Display for Owed {
 pub struct Custody {
     /// The process whose log is the group's.
     leader: Option<Arc<str>>,
+    /// The members that vote, of a DLedger group; ascending.
+    voters: Vec<Arc<str>>,
     /// By first byte, in the order of the trace: offsets above a cut are used again.
     owed: BTreeMap<u64, Vec<Owed>>,
 }
 
 impl Custody {
+    /// The group is a DLedger group, and `process` one of its members.
+    pub fn votes(&mut self, process: &Arc<str>) {
+        if let Err(place) = self.voters.binary_search(process) {
+            self.voters.insert(place, Arc::clone(process));
+        }
+    }
+
     /// A record was acknowledged while `copies` held it, the broker's own first.
     pub fn acknowledged<'a>(
         &mut self,
@@ -154,8 +206,10 @@ impl Custody {
         acked: u64,
         copies: impl Iterator<Item = &'a Arc<str>>,
     ) {
-        let mut owed = Owed { record, acked, copies: Vec::new() };
+        let vote = (!self.voters.is_empty()).then_some(LetGo::No);
+        let mut owed = Owed { record, acked, copies: Vec::new(), vote };
         copies.for_each(|process| owed.becomes(process, CopyFate::Owes));
+        weigh(&mut owed, &self.voters, acked);
         // Few places are acknowledged twice.
         let here = self.owed.entry(record.phy_offset).or_default();
         here.reserve_exact(1);
@@ -181,6 +235,11 @@ impl Custody {
             let holds = found.is_some() && found == owed.record.number;
             if holds && is_alive {
                 owed.becomes(process, CopyFate::Owes);
+            } else if !holds && matches!(owed.vote, Some(LetGo::Since(_))) {
+                // Its members may cut it.
+                if owed.is_owed_by(process) {
+                    owed.becomes(process, CopyFate::Followed);
+                }
             } else if !holds && owed.is_owed_by(process) {
                 // Whoever follows a log has what that log has.
                 let follows = leader.as_ref().filter(|leader| *leader != process);
@@ -199,10 +258,28 @@ impl Custody {
         at: Moment,
         is_taken: impl Fn(&Record) -> bool,
     ) {
-        for owed in self.all().filter(|owed| owed.is_owed_by(process)) {
+        // A member without a disk has forgotten what it may vote against, whether it had it or not.
+        let forgets = by == TakenBy::DiskDestroyed && !self.voters.is_empty();
+        for owed in self.all().filter(|owed| forgets || owed.is_owed_by(process)) {
             if is_taken(&owed.record) {
                 owed.becomes(process, CopyFate::Taken { by, at });
             }
+        }
+    }
+
+    /// In a DLedger group, looks who may have been outvoted by now, and who has everything again.
+    pub fn weigh(&mut self, ordinal: u64) {
+        let voters = std::mem::take(&mut self.voters);
+        self.all().for_each(|owed| weigh(owed, &voters, ordinal));
+        self.voters = voters;
+    }
+
+    /// Whether the group's log owes something.
+    #[must_use]
+    pub fn owes(&self, owed: &Owed) -> bool {
+        match owed.vote {
+            None => self.leader.as_ref().is_some_and(|leader| owed.is_owed_by(leader)),
+            Some(vote) => vote == LetGo::No,
         }
     }
 
@@ -232,6 +309,18 @@ impl Custody {
 
     fn all(&mut self) -> impl Iterator<Item = &mut Owed> {
         self.owed.values_mut().flatten()
+    }
+}
+
+fn weigh(owed: &mut Owed, voters: &[Arc<str>], ordinal: u64) {
+    let Some(vote) = owed.vote else { return };
+    let (lacking, owing) = owed.weigh(voters);
+    match vote {
+        LetGo::No if owing == 0 || lacking > voters.len() / 2 => {
+            owed.vote = Some(LetGo::Since(ordinal));
+        }
+        LetGo::Since(_) if owing == voters.len() => owed.vote = Some(LetGo::No),
+        _ => {}
     }
 }
 

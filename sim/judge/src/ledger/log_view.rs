@@ -14,6 +14,7 @@ use mq_protocol::topic_validator::RMQ_SYS_SCHEDULE_TOPIC;
 use staticfire_world::disk::SimDisk;
 
 use super::log_damage::meets;
+use super::window::Window;
 use crate::check::replicas::{IndexedRecord, QueueUnits, Unit};
 use crate::history::{DELETION_NUMBER, message_number};
 
@@ -24,6 +25,8 @@ pub struct StoreDirs {
     pub commit_log: PathBuf,
     /// Size of a CommitLog file in bytes.
     pub commit_log_file_bytes: u64,
+    /// The log is a DLedger node's: its records lie in entries, each behind a header.
+    pub has_entries: bool,
     /// Directory of the ConsumeQueues.
     pub consume_queue: PathBuf,
     /// Size of a ConsumeQueue file in bytes.
@@ -139,15 +142,19 @@ impl LogView {
     /// Whether the record that begins at `phy_offset` would survive power loss.
     #[must_use]
     pub fn is_record_durable(&self, phy_offset: u64) -> bool {
+        self.is_durable(self.record_range(phy_offset))
+    }
+
+    /// The record that begins at `phy_offset`, as far as its size says.
+    pub(super) fn record_range(&self, phy_offset: u64) -> Range<u64> {
         let size = self.read(phy_offset..phy_offset + 4).try_into().map_or(0, u32::from_be_bytes);
-        self.is_durable(phy_offset..phy_offset + u64::from(size.max(4)))
+        phy_offset..phy_offset + u64::from(size.max(4))
     }
 
     /// Whether a sound record begins at `phy_offset`, as processes see it.
     #[must_use]
     pub fn has_record(&self, phy_offset: u64) -> bool {
-        let size = self.read(phy_offset..phy_offset + 4).try_into().map_or(0, u32::from_be_bytes);
-        size > 0 && is_record(phy_offset, &self.read(phy_offset..phy_offset + u64::from(size)))
+        is_record(phy_offset, &self.read(self.record_range(phy_offset)))
     }
 
     /// First byte behind the log's end `end_offset`, in the file of that end, that is not durably
@@ -187,6 +194,10 @@ impl LogView {
             let file_end = at - at % file_bytes + file_bytes;
             let step = self.step(window.ensure(self, at, file_end), at);
             match step {
+                Step::Unqueued { end } => {
+                    at = end;
+                    walk.end = at;
+                }
                 Step::Record(found) => {
                     let record = at..found.end_offset();
                     at = record.end;
@@ -213,6 +224,13 @@ impl LogView {
 
     /// What begins at `at`, of which the log has `bytes` there.
     pub(super) fn step(&self, bytes: &[u8], at: u64) -> Step {
+        match self.dirs.has_entries {
+            true => self.step_entry(bytes, at),
+            false => self.step_record(bytes, at),
+        }
+    }
+
+    pub(super) fn step_record(&self, bytes: &[u8], at: u64) -> Step {
         match check_record(bytes, &RecordRules::strict(at as i64)) {
             RecordCheck::Valid(record) => {
                 Step::Record(found_record(at, &record, &self.dirs.delay_levels_ms))
@@ -372,6 +390,11 @@ impl QueueUnits {
 /// What a walk meets.
 pub(super) enum Step {
     Record(FoundRecord),
+    /// A record that is in no queue.
+    Unqueued {
+        /// First byte behind it.
+        end: u64,
+    },
     Blank,
     /// No record, or one of which only a part was shown.
     Torn {
@@ -379,44 +402,6 @@ pub(super) enum Step {
         stated_bytes: u64,
     },
     End,
-}
-
-/// A piece of the log being walked: most records fit, a large one makes it grow.
-#[derive(Default)]
-struct Window {
-    from: u64,
-    bytes: Vec<u8>,
-    wanted: u64,
-}
-
-impl Window {
-    const BYTES: u64 = 64 << 10;
-
-    /// The bytes from `at` on, at most to `file_end`.
-    fn ensure(&mut self, view: &LogView, at: u64, file_end: u64) -> &[u8] {
-        let end = self.from + self.bytes.len() as u64;
-        let wanted = self.wanted.max(Self::BYTES);
-        if at < self.from
-            || (end < file_end && end < at + wanted / 2)
-            || end > file_end
-            || at >= end
-        {
-            self.from = at;
-            self.bytes = view.read(at..file_end.min(at + wanted));
-        }
-        &self.bytes[usize::try_from(at - self.from).unwrap_or(0)..]
-    }
-
-    /// Asks for a record of `stated_bytes` at `at`; `false` when all of it was shown already, or it
-    /// cannot be one.
-    fn grow(&mut self, stated_bytes: u64, at: u64, file_end: u64) -> bool {
-        let shown = self.from + self.bytes.len() as u64 - at;
-        let can_grow = shown < stated_bytes && at + stated_bytes <= file_end;
-        self.wanted = self.wanted.max(stated_bytes * 2);
-        self.from = u64::MAX;
-        self.bytes.clear();
-        can_grow
-    }
 }
 
 /// Whether exactly these bytes are a sound record of `phy_offset`.

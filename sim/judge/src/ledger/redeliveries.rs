@@ -49,7 +49,7 @@ impl Ledger {
         let with_custody = stored.into_iter().flatten().filter_map(|record| {
             let custody = state.custody.get(&record.group)?;
             let owed = custody.of(record.phy_offset, record.stored + 1)?;
-            let is_owed = custody.leader().is_some_and(|leader| owed.is_owed_by(leader));
+            let is_owed = custody.owes(owed);
             Some((record.clone(), owed.clone(), is_owed))
         });
         with_custody.collect()

@@ -1,6 +1,7 @@
 //! Doctored disks: what the ledger sees at acknowledgements, dispatches, cuts, removals and faults, and what
 //! it must not take for it.
 
+mod entries;
 mod observed;
 mod seen;
 mod turns;
@@ -122,6 +123,7 @@ impl Stand {
         let dirs = StoreDirs {
             commit_log: DIR.into(),
             commit_log_file_bytes: FILE_BYTES,
+            has_entries: false,
             consume_queue: "/store/consumequeue".into(),
             consume_queue_file_bytes: 400,
             delay_levels_ms: Vec::new(),
@@ -130,7 +132,7 @@ impl Stand {
             group: "a".into(),
             view: LogView::new(Arc::clone(self.disk(name)), dirs),
             master: name == M,
-            acks: AckRule { own: Held::PageCache, other_copies: 0 },
+            acks: AckRule { own: Held::PageCache, other_copies: 0, any_copies: false },
             uncommitted_ms_max: None,
             retention: Retention::default(),
         };

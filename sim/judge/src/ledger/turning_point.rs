@@ -52,6 +52,12 @@ impl Ledger {
                 state.log_gone(name);
             }
         }
+        if matches!(turn, Turn::PowerLoss | Turn::DiskDestroyed) {
+            state.torn.extend(groups);
+        }
+        for custody in state.custody.values_mut() {
+            custody.weigh(at.ordinal);
+        }
     }
 
     /// What the acknowledgement of a record at `phy_offset`, before the producer heard of it at `ordinal`,

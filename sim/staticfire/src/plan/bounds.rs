@@ -174,7 +174,11 @@ fn cluster(plan: &Plan) -> Result<(), Nonsense> {
             return Err(Nonsense::new("cluster.group.machines", text).entry(index));
         }
         for (key, value, allowed) in [
-            ("cluster.group.role", &group.role, &["SYNC_MASTER", "ASYNC_MASTER"]),
+            (
+                "cluster.group.role",
+                &group.role,
+                &["SYNC_MASTER", "ASYNC_MASTER", super::DLEDGER][..],
+            ),
             ("cluster.group.flush", &group.flush, &flushes),
             ("cluster.group.slave_flush", &group.slave_flush, &flushes),
         ] {

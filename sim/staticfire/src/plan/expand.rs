@@ -10,6 +10,9 @@ const NAMESRV_PORT: u16 = 9876;
 /// `listenPort` of the first broker of the short form on a machine; those beside it listen above.
 const BROKER_PORT: u32 = 10_911;
 
+/// Port at which the first member of a DLedger group on a machine listens to the others.
+const PEER_PORT: u32 = 40_911;
+
 /// Ports that one broker takes at most, from [`BROKER_PORT`] on.
 const PORTS_PER_BROKER: u32 = 10;
 
@@ -33,23 +36,49 @@ pub fn expand(cluster: &ClusterPlan) -> ClusterPlan {
     let namesrv_addr = namesrv_addr(&long.namesrvs);
     let mut neighbours: BTreeMap<String, u32> = BTreeMap::new();
     for (index, group) in (1..).zip(&cluster.groups) {
-        for id in 0..=group.slaves {
-            let own = || format!("10.0.{index}.{}", id + 1);
-            let address = group.machines.get(id as usize).cloned().unwrap_or_else(own);
-            let place = neighbours.entry(address.clone()).or_default();
+        let seats: Vec<Seat> =
+            (0..=group.slaves).map(|id| Seat::of(group, index, id, &mut neighbours)).collect();
+        let peers = dledger_peers(&seats);
+        for seat in seats {
             let mut properties = cluster.properties.clone();
             properties.insert("namesrvAddr".to_owned(), namesrv_addr.clone());
-            properties.extend(entries(group, id, *place));
-            *place += 1;
+            properties.extend(match group.is_dledger() {
+                true => dledger_entries(group, &seat, &peers),
+                false => entries(group, &seat),
+            });
             make_index_small(&mut properties);
             long.brokers.push(BrokerPlan {
-                name: process_name(&group.name, id),
-                address,
+                name: process_name(&group.name, seat.id),
+                address: seat.address,
                 properties,
             });
         }
     }
     long
+}
+
+/// Where a broker of a group is.
+struct Seat {
+    /// Its number in the group.
+    id: u32,
+    address: String,
+    /// Its number on its machine.
+    place: u32,
+}
+
+impl Seat {
+    fn of(group: &GroupPlan, index: u32, id: u32, neighbours: &mut BTreeMap<String, u32>) -> Self {
+        let own = || format!("10.0.{index}.{}", id + 1);
+        let address = group.machines.get(id as usize).cloned().unwrap_or_else(own);
+        let taken = neighbours.entry(address.clone()).or_default();
+        let place = *taken;
+        *taken += 1;
+        Seat { id, address, place }
+    }
+
+    fn peer_port(&self) -> u32 {
+        PEER_PORT + self.place * PORTS_PER_BROKER
+    }
 }
 
 /// Lets index files be small, unless `properties` name a size.
@@ -59,27 +88,55 @@ pub(crate) fn make_index_small(properties: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The entries of broker `id` of a group, which is the `place`th on its machine.
-fn entries(group: &GroupPlan, id: u32, place: u32) -> Vec<(String, String)> {
+/// `dLegerPeers` of a group.
+fn dledger_peers(seats: &[Seat]) -> String {
+    let peer = |seat: &Seat| format!("n{}-{}:{}", seat.id, seat.address, seat.peer_port());
+    seats.iter().map(peer).collect::<Vec<_>>().join(";")
+}
+
+/// The entries of a member of a DLedger group: nobody says who is the master.
+fn dledger_entries(group: &GroupPlan, seat: &Seat, peers: &str) -> Vec<(String, String)> {
+    let entries = [
+        ("brokerName", group.name.clone()),
+        ("flushDiskType", group.flush.clone()),
+        ("enableDLegerCommitLog", "true".to_owned()),
+        ("dLegerGroup", group.name.clone()),
+        ("dLegerPeers", peers.to_owned()),
+        ("dLegerSelfId", format!("n{}", seat.id)),
+    ];
+    let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value));
+    entries.chain(place_entries(group, seat)).collect()
+}
+
+/// The entries of a broker of a group.
+fn entries(group: &GroupPlan, seat: &Seat) -> Vec<(String, String)> {
+    let id = seat.id;
     let (role, flush) = match id {
         0 => (&*group.role, &*group.flush),
         _ => ("SLAVE", &*group.slave_flush),
     };
-    let mut entries = vec![
+    let entries = [
         ("brokerName", group.name.clone()),
         ("brokerId", id.to_string()),
         ("brokerRole", role.to_owned()),
         ("flushDiskType", flush.to_owned()),
-        ("storePathRootDir", "/store".to_owned()),
     ];
-    if place > 0 {
-        // A machine of its own is what the defaults are made for.
-        let port = BROKER_PORT + place * PORTS_PER_BROKER;
-        entries.push(("listenPort", port.to_string()));
-        entries.push(("haListenPort", (port + 1).to_string()));
-        entries.push(("storePathRootDir", format!("/store-{}", process_name(&group.name, id))));
+    let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value));
+    entries.chain(place_entries(group, seat)).collect()
+}
+
+/// Where a broker listens and stores. A machine of its own is what the defaults are made for.
+fn place_entries(group: &GroupPlan, seat: &Seat) -> Vec<(String, String)> {
+    let store = ("storePathRootDir".to_owned(), "/store".to_owned());
+    if seat.place == 0 {
+        return vec![store];
     }
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let port = BROKER_PORT + seat.place * PORTS_PER_BROKER;
+    vec![
+        ("listenPort".to_owned(), port.to_string()),
+        ("haListenPort".to_owned(), (port + 1).to_string()),
+        (store.0, format!("/store-{}", process_name(&group.name, seat.id))),
+    ]
 }
 
 fn namesrv_addr(namesrvs: &[NamesrvPlan]) -> String {
@@ -96,7 +153,12 @@ fn process_name(group: &str, id: u32) -> String {
     }
 }
 
-/// Whether a broker's properties make it a master.
+/// Whether a broker's properties make it a member of a DLedger group.
+pub(super) fn is_dledger(broker: &BrokerPlan) -> bool {
+    broker.properties.get("enableDLegerCommitLog").is_some_and(|it| it.trim() == "true")
+}
+
+/// Whether a broker's properties make it a master, or let a group make it one.
 pub(super) fn is_master(broker: &BrokerPlan) -> bool {
     broker.properties.get("brokerId").is_none_or(|id| id == "0")
 }

@@ -13,6 +13,7 @@ use super::consumer_group::is_times_max;
 use super::disturbance::{DisturbancePlan, Trouble};
 use super::event::{Awaited, EventPlan, START, Trigger};
 use super::expand::{expand, group_of, is_master};
+use super::validate_dledger::Elected;
 use super::{
     Action, ConsumerGroupPlan, FilterPlan, Plan, Promise, WorkloadPlan, validate_filter,
     validate_sends,
@@ -44,6 +45,7 @@ pub(super) fn check(plan: &Plan) -> Result<(), Nonsense> {
 /// What a plan may name.
 struct Names {
     brokers: BTreeSet<String>,
+    elected: Elected,
     groups: BTreeSet<String>,
     /// Every process, and what the present text calls it.
     processes: BTreeSet<String>,
@@ -72,7 +74,8 @@ impl Names {
         }
         let groups = cluster.brokers.iter().map(|it| group_of(&it.properties).to_owned()).collect();
         let happenings = happenings(plan)?;
-        Ok(Names { brokers: brokers.into_iter().collect(), groups, processes, happenings })
+        let elected = Elected::of(plan, &cluster)?;
+        Ok(Names { elected, brokers: brokers.into_iter().collect(), groups, processes, happenings })
     }
 
     fn is_process(&self, name: &str) -> Result<(), String> {
@@ -104,6 +107,7 @@ impl Names {
         }
         event.action.nodes().into_iter().try_for_each(|node| self.is_process(node))?;
         event.action.group().map_or(Ok(()), |group| self.is_group(group))?;
+        self.elected.check(event)?;
         match &event.action {
             Action::Promote { node } | Action::RejoinAsSlave { node }
                 if !self.brokers.contains(node) =>

@@ -4,6 +4,7 @@ pub mod broker_process;
 mod clocks;
 mod deletions;
 mod disk_fault;
+mod leaders;
 pub mod operate;
 pub(in crate::run) mod operator;
 mod reach;
@@ -25,6 +26,7 @@ use staticfire_world::world::{Exit, ProcessContext};
 use self::broker_process::BrokerProcess;
 use self::clocks::Clocks;
 use self::disk_fault::DiskFault;
+use self::leaders::Leaders;
 use self::witness::Witness;
 use crate::plan::{ClusterPlan, FileKind, Millis, Plan, WorkloadPlan, expand};
 use crate::run::error::StandError;
@@ -66,6 +68,7 @@ pub struct Cluster {
     /// What the clients share, for what an operator sees.
     traffic: OnceCell<Arc<Traffic>>,
     clocks: Clocks,
+    leaders: Leaders,
     witness: Witness,
     clients: Cell<u8>,
 }
@@ -120,6 +123,7 @@ impl Cluster {
             deleted_topics: RefCell::default(),
             traffic: OnceCell::new(),
             clocks: Clocks::default(),
+            leaders: Leaders::default(),
             witness: Witness::default(),
             clients: Cell::new(0),
         };
@@ -140,6 +144,10 @@ impl Cluster {
             cluster.nodes.borrow_mut().insert(broker.name.clone(), Rc::clone(process.handle()));
             cluster.brokers.insert(broker.name.clone(), process);
         }
+        let trace = stage.trace();
+        let elected = cluster.brokers.values().filter(|broker| broker.is_dledger());
+        let members = elected.map(|it| (trace.name(it.name()), trace.name(&it.group()))).collect();
+        cluster.leaders = Leaders::watch(trace, members);
         Ok(Rc::new(cluster))
     }
 
@@ -167,7 +175,8 @@ impl Cluster {
         self.brokers.contains_key(name) || self.plan.namesrvs.iter().any(|it| it.name == name)
     }
 
-    /// The process that is the master of a group by its present configuration.
+    /// The process that is the master of a group by its present configuration; of a DLedger group the one that leads, or did
+    /// last.
     #[must_use]
     pub fn master_of(&self, group: &str) -> Option<&BrokerProcess> {
         self.masters_of(group).next()
@@ -175,8 +184,16 @@ impl Cluster {
 
     /// All that are: an old master that was restarted and not told that it is a slave now is one more.
     pub fn masters_of<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a BrokerProcess> {
-        let serves = |broker: &&BrokerProcess| broker.is_master() && !self.is_fenced(broker.name());
+        let elected = self.elected_master(group).map(BrokerProcess::name);
+        let serves = move |broker: &&BrokerProcess| self.serves(broker, elected);
         self.members_of(group).filter(serves)
+    }
+
+    /// Whether a broker is the master of its group, whose members may have elected one.
+    fn serves(&self, broker: &BrokerProcess, elected: Option<&str>) -> bool {
+        let is_master =
+            if broker.is_dledger() { elected == Some(broker.name()) } else { broker.is_master() };
+        is_master && !self.is_fenced(broker.name())
     }
 
     /// All brokers of a group.
@@ -186,8 +203,11 @@ impl Cluster {
 
     /// The slaves of a group by their present configuration.
     pub fn slaves_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a BrokerProcess> {
+        let elected = self.elected_master(group).map(BrokerProcess::name);
         let serves = move |broker: &&BrokerProcess| {
-            broker.group() == group && !broker.is_master() && !self.is_fenced(broker.name())
+            broker.group() == group
+                && !self.serves(broker, elected)
+                && !self.is_fenced(broker.name())
         };
         self.brokers.values().filter(serves)
     }

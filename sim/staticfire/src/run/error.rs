@@ -51,6 +51,9 @@ pub enum StandError {
     /// The slaves of a group are not where their master is before anything has happened.
     #[error("the slaves of {0} did not catch up before the workload")]
     NotReplicated(String),
+    /// A DLedger group has no leader before anything has happened.
+    #[error("nobody leads {0} before the workload")]
+    NoLeader(String),
     /// A limit of a broker keeps clients of the story away.
     #[error(
         "{process}: {key}={value} has no room for the clients of this story, which take up to {needed}"
@@ -97,6 +100,7 @@ impl StandError {
             | StandError::NotDone(_)
             | StandError::History(_)
             | StandError::NotReplicated(_)
+            | StandError::NoLeader(_)
             | StandError::TooNarrow { .. }
             | StandError::KeptOut { .. }
             | StandError::Unread(_) => Verdict::Undecided,

@@ -3,6 +3,7 @@
 mod come_up;
 mod compare;
 mod drain;
+mod elected;
 mod fallen;
 mod left_open;
 mod out_of_reach;
@@ -27,6 +28,7 @@ use crate::run::workload::Workload;
 pub(super) use come_up::{come_up, make_anew};
 pub(super) use compare::{are_replicas_equal, compare_disks, strangers};
 pub(super) use drain::{read_back, stored_places};
+pub(super) use elected::leaders_rise;
 pub(super) use fallen::fallen;
 pub(super) use left_open::leave_open;
 pub(super) use out_of_reach::{Absence, CutOff, cut_off, tell_hopes, unread, why_nothing_is_due};

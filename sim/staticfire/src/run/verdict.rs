@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use staticfire_judge::check::acked_durable::{self, AckedMessage, Losses};
 use staticfire_judge::check::bound::Bound;
+use staticfire_judge::check::ownership::Facts;
 use staticfire_judge::check::{
-    Checker, Violation, commits, deletions, duplicates, effects, lateness, liveness, no_phantom,
-    offsets, ownership, subscription, transactions,
+    Checker, Violation, commits, deletions, duplicates, effects, lateness, leadership, liveness,
+    no_phantom, offsets, ownership, subscription, transactions,
 };
 use staticfire_judge::history::{Delivery, History};
 use staticfire_world::trace::Trace;
@@ -113,6 +114,8 @@ pub(super) fn judge(
             violations.extend(offsets::check(&story.history, &places));
             violations.extend(commits::check(&story.history, &places));
             violations.extend(in_time(&story, &mut report));
+            let Facts { timeline, until_us, .. } = &story.watched.ownership;
+            violations.extend(leadership::check(&story.tenancies, &timeline.lives, *until_us));
             let permitted = |number: u32| !violations.iter().any(|v| v.number == Some(number));
             report.lost_keys = explain::lost_keys(&losses, &fates, permitted);
             shortfalls.extend(why_vacuous(plan, &story, trace, &losses));
@@ -378,6 +381,10 @@ fn why_vacuous(plan: &Plan, story: &Story, trace: &Trace, losses: &Losses) -> Ve
 /// The effective mode of a group in words.
 pub(super) fn mode(cluster: &Cluster, group: &str) -> String {
     let Some(master) = cluster.master_of(group) else { return String::new() };
+    if master.is_dledger() {
+        let members = cluster.members_of(group).count();
+        return format!("DLEDGER of {members} + {}", master.flush_name());
+    }
     let role = if master.acks().waits_for_copies() { "SYNC_MASTER" } else { "ASYNC_MASTER" };
     let mut text = format!("{role} + {}", master.flush_name());
     for slave in cluster.slaves_of(group) {

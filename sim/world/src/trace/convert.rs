@@ -77,6 +77,8 @@ fn rare(event: &Event<'_>, names: &mut Names) -> TraceEvent {
             let [group, topic, broker_name] = [group, topic, broker_name].map(|it| names.get(it));
             TraceEvent::QueueGivenUp { group, topic, broker_name, queue_id }
         }
+        Event::BecameMaster { term } => TraceEvent::BecameMaster { term },
+        Event::CeasedMaster { term } => TraceEvent::CeasedMaster { term },
         Event::Route { what } => TraceEvent::Route { what: names.get(what) },
         Event::Life { what } => TraceEvent::Life { what: names.get(what) },
         ref other => TraceEvent::Other { what: names.get(&format!("{other:?}")) },

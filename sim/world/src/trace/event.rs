@@ -94,6 +94,10 @@ pub enum TraceEvent {
     Op { op: u64, what: Name },
     /// A remark of the scenario.
     Note { what: Name },
+    /// A broker of a DLedger group serves as its master. Behind the others, whose places digests rest on.
+    BecameMaster { term: u64 },
+    /// It does so no longer.
+    CeasedMaster { term: u64 },
 }
 
 /// A step in the life of a process.

@@ -104,6 +104,8 @@ fn replication(event: &TraceEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         TraceEvent::QueueGivenUp { group, topic, broker_name, queue_id } => {
             write!(f, "{group} gives up {broker_name} {topic}-{queue_id}")
         }
+        TraceEvent::BecameMaster { term } => write!(f, "is the group's master in term {term}"),
+        TraceEvent::CeasedMaster { term } => write!(f, "is no master any more in term {term}"),
         TraceEvent::Route { what }
         | TraceEvent::Life { what }
         | TraceEvent::Other { what }

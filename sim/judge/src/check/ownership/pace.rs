@@ -119,7 +119,9 @@ impl Pace {
             What::Left => ROUTE_POLL_US + self.seen_us,
             What::Vanished => EXPIRY_US + ROUTE_POLL_US + self.seen_us,
             // A topic that is there again is known with the next registration.
-            What::Came { first: false } | What::Paused | What::Deleted => known_us,
+            What::Came { first: false } | What::Paused | What::Deleted | What::Leaderless => {
+                known_us
+            }
             // A client gives up the connection of a request that is not answered, and its broker takes it for gone.
             What::Slow | What::Disk => known_us,
             What::Cut | What::Clock => EXPIRY_US.max(known_us),

@@ -1,5 +1,7 @@
 //! Doctored histories: what may be lost, and what may not.
 
+mod votes;
+
 use super::*;
 
 const M: &str = "a";

@@ -89,6 +89,12 @@ impl BrokerProcess {
         lock(&self.configured).store.broker_role != BrokerRole::Slave
     }
 
+    /// Whether its file makes it a member of a DLedger group: then no file says who is the master.
+    #[must_use]
+    pub fn is_dledger(&self) -> bool {
+        lock(&self.configured).store.dledger.is_some()
+    }
+
     /// What its acknowledgements rest on by its file.
     #[must_use]
     pub fn acks(&self) -> AckRule {
@@ -188,6 +194,7 @@ impl BrokerProcess {
         let unit_bytes = 20;
         let dirs = StoreDirs {
             commit_log: store.commit_log_dir(),
+            has_entries: store.dledger.is_some(),
             commit_log_file_bytes: store.mapped_file_size_commit_log as u64,
             consume_queue: store.store_path_root_dir.join("consumequeue"),
             consume_queue_file_bytes: (store.mapped_file_size_consume_queue as u64)
@@ -218,6 +225,16 @@ impl BrokerProcess {
 /// What a broker with such a file owes whoever it acknowledges a message with `WAIT=true` to, or its master.
 /// The engine's own `StoreConfig::ack_rule` is what is judged by it, and not asked.
 fn acks(store: &StoreConfig) -> AckRule {
+    if let Some(dledger) = &store.dledger {
+        let held = match store.flush_disk_type {
+            FlushDiskType::SyncFlush => Held::Platter,
+            FlushDiskType::AsyncFlush => Held::PageCache,
+        };
+        return AckRule::quorum_of(
+            dledger.peers.split(';').filter(|it| !it.trim().is_empty()).count(),
+            held,
+        );
+    }
     let (own, other_copies) = match (store.broker_role, store.flush_disk_type) {
         (BrokerRole::SyncMaster, FlushDiskType::SyncFlush) => (Held::Platter, 1),
         (BrokerRole::SyncMaster, FlushDiskType::AsyncFlush) => (Held::PageCache, 1),
@@ -225,7 +242,7 @@ fn acks(store: &StoreConfig) -> AckRule {
         (BrokerRole::AsyncMaster, _) if store.transient_store_pool_enable => (Held::Process, 0),
         (_, FlushDiskType::AsyncFlush) => (Held::PageCache, 0),
     };
-    AckRule { own, other_copies }
+    AckRule { own, other_copies, any_copies: false }
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(super) struct Witness {
     pub(super) first_fault_us: Cell<Option<u64>>,
     /// Groups of which a disk was destroyed.
     blanked: RefCell<BTreeSet<String>>,
+    /// Brokers that lost their disks and were not seen with equal copies since.
+    forgetful: RefCell<BTreeSet<String>>,
     /// Groups whose log began anew, on an empty disk.
     begun_anew: RefCell<BTreeSet<String>>,
 }
@@ -55,6 +57,17 @@ impl Cluster {
         self.witness.begun_anew.borrow().contains(group)
     }
 
+    /// Whether a broker lost its disk, and was not seen with an equal copy since.
+    pub(super) fn has_forgotten(&self, process: &str) -> bool {
+        self.witness.forgetful.borrow().contains(process)
+    }
+
+    /// All copies of a group are equal.
+    pub(in crate::run) fn note_equal(&self, group: &str) {
+        let mut forgetful = self.witness.forgetful.borrow_mut();
+        self.members_of(group).for_each(|it| drop(forgetful.remove(it.name())));
+    }
+
     fn note_leader(&self, broker: &BrokerProcess) {
         let group = broker.group();
         let is_empty = self.ledger.view(broker.name()).min().is_none();
@@ -68,7 +81,9 @@ impl Cluster {
     /// Whether the log of a process was its group's at any time.
     #[must_use]
     pub fn has_led(&self, process: &str) -> bool {
+        let elected = self.tenancies();
         self.witness.led.borrow().contains(process)
+            || elected.iter().any(|it| *it.process == *process)
     }
 
     /// When the first fault struck.
@@ -90,6 +105,7 @@ impl Cluster {
         }
         if turn == Turn::DiskDestroyed {
             self.witness.blanked.borrow_mut().extend(groups.iter().cloned());
+            self.witness.forgetful.borrow_mut().extend(processes.iter().cloned());
         }
         let at = Moment { ordinal: trace.len() as u64, at_us: trace.now_us() };
         self.ledger.turn(turn, processes, at, self);
@@ -110,7 +126,9 @@ impl Cluster {
 
     /// Notes where the copies of `group` end, if `turn` takes the one that leads, or pages of another.
     fn note_positions(&self, group: &str, turn: Turn, processes: &[String]) {
-        let Some(leader) = self.witness.leaders.borrow().get(group).cloned() else { return };
+        let elected = self.is_dledger(group).then(|| self.master_of(group)).flatten();
+        let named = || self.witness.leaders.borrow().get(group).cloned();
+        let Some(leader) = elected.map(|it| it.name().to_owned()).or_else(named) else { return };
         let is_hit = |name: &str| processes.iter().any(|it| it == name);
         let takes_pages = matches!(turn, Turn::PowerLoss | Turn::DiskDestroyed);
         let others = self.members_of(group).map(BrokerProcess::name).filter(|it| **it != leader);

@@ -22,6 +22,9 @@ use crate::run::traffic::FRESH_GROUP;
 /// Time for a slave to copy topics and groups: it asks every ten seconds.
 const METADATA_SYNC: Duration = Duration::from_secs(15);
 
+/// Who leads is looked at every second for a preferred one that has caught up.
+const LEADER_SETTLES: Duration = Duration::from_secs(5);
+
 /// What the groups' past consists of.
 const HISTORY_TOPIC: &str = "History";
 const HISTORY_MESSAGES: u32 = 24;
@@ -46,6 +49,7 @@ pub(in crate::run) async fn come_up(
     clients: &Clients,
     groups: &[String],
 ) -> Result<(), StandError> {
+    leaders_settle(cluster, groups).await?;
     let orders: Vec<Order> = groups.iter().filter_map(|it| order(cluster, clients, it)).collect();
     let operator = cluster.add_client("operator", |context| async move {
         context.shutdown.cancelled().await;
@@ -67,6 +71,26 @@ pub(in crate::run) async fn come_up(
     }
     let late = groups.iter().find(|group| !are_replicas_equal(cluster, group));
     Err(StandError::NotReplicated(late.cloned().unwrap_or_default()))
+}
+
+/// Waits until every DLedger group has a leader that has led for a while: a preferred one takes over first.
+async fn leaders_settle(cluster: &Cluster, groups: &[String]) -> Result<(), StandError> {
+    let settled = |group: &&String| {
+        let since_us = cluster.leads_now(group).map(|(_, since_us)| since_us);
+        let settle_us = LEADER_SETTLES.as_micros() as u64;
+        since_us.is_some_and(|since_us| cluster.trace().now_us() >= since_us + settle_us)
+    };
+    for group in groups.iter().filter(|group| cluster.is_dledger(group)) {
+        let mut looks = 0;
+        while !settled(&group) {
+            if looks == 600 {
+                return Err(StandError::NoLeader(group.clone()));
+            }
+            looks += 1;
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+    Ok(())
 }
 
 /// Makes topics and consumer groups anew on the masters of `groups`, which lost all of theirs with their

@@ -21,19 +21,25 @@ pub(in crate::run) fn are_replicas_equal(cluster: &Cluster, group: &str) -> bool
     let running = |broker: &&BrokerProcess| broker.handle().is_running();
     let strangers = strangers(cluster, group);
     let follows = |broker: &&BrokerProcess| !strangers.contains(broker.name());
-    master.handle().is_running()
+    let is_equal = master.handle().is_running()
         && view.queued_records(&walk.gaps) == walk.records.len()
         && cluster
             .slaves_of(group)
             .filter(running)
             .filter(follows)
-            .all(|slave| is_equal_copy(&view, &walk, &cluster.ledger().view(slave.name())))
+            .all(|slave| is_equal_copy(&view, &walk, &cluster.ledger().view(slave.name())));
+    if is_equal && cluster.members_of(group).all(|it| it.handle().is_running()) {
+        cluster.note_equal(group);
+    }
+    is_equal
 }
 
 /// The slaves of a group that have nothing in common with its master, because a disk was destroyed and what
 /// was left of it leads now: a slave refuses such a log.
 pub(in crate::run) fn strangers(cluster: &Cluster, group: &str) -> BTreeSet<String> {
-    let Some(master) = cluster.master_of(group).filter(|_| cluster.was_blanked(group)) else {
+    // An empty member of a DLedger group is filled by the others.
+    let may_be = cluster.was_blanked(group) && !cluster.is_dledger(group);
+    let Some(master) = cluster.master_of(group).filter(|_| may_be) else {
         return BTreeSet::new();
     };
     let view = cluster.ledger().view(master.name());
@@ -77,12 +83,15 @@ pub(in crate::run) fn compare_disks(
     let copies: BTreeMap<&str, Copied> = running
         .map(|broker| {
             let view = cluster.ledger().view(broker.name());
-            (broker.name(), Copied { walk: view.walk(), view })
+            (broker.name(), Copied::of(view))
         })
         .collect();
     let (mut violations, mut findings) = (Vec::new(), Vec::new());
     for (name, copy) in &copies {
-        let records: Vec<_> = copy.walk.records.iter().map(|r| r.indexed.clone()).collect();
+        // Of a DLedger log nothing is queued before it is committed.
+        let is_queued = |it: &&FoundRecord| it.end_offset() <= copy.agreed_end;
+        let records = copy.walk.records.iter().filter(is_queued);
+        let records: Vec<_> = records.map(|r| r.indexed.clone()).collect();
         let gaps = &copy.walk.gaps;
         let unlike = check_queues(name, &records, gaps, &copy.view.queues());
         let why = || cluster.rotten_store(name).or_else(|| cluster.disk_trouble(name));
@@ -116,6 +125,16 @@ pub(in crate::run) fn compare_disks(
 struct Copied {
     view: LogView,
     walk: LogWalk,
+    /// Up to where it is all of its group's: of a DLedger node its committed end, else its end.
+    agreed_end: u64,
+}
+
+impl Copied {
+    fn of(view: LogView) -> Self {
+        let walk = view.walk();
+        let agreed_end = if view.has_entries() { view.queued_end(&walk) } else { walk.end };
+        Copied { view, walk, agreed_end }
+    }
 }
 
 /// A slave whose old files have expired begins where it may.
@@ -129,11 +148,11 @@ fn compare_logs(
     let damaged = one.view.damaged_either(&other.view);
     let read_one = |range| one.view.read_without(&damaged, range);
     let read_other = |range| other.view.read_without(&damaged, range);
-    let copy = |name, walk: &LogWalk| (name, walk.min, walk.end);
-    let (name, min, max) = copy(master, &one.walk);
-    let min = min.max(other.walk.min.min(expired_to));
-    let one = LogCopy { name, min, max, read: &read_one };
-    let (name, min, max) = copy(slave, &other.walk);
-    let other = LogCopy { name, min, max, read: &read_other };
-    check_logs(&one, &other, true)
+    // That all members of a DLedger group come to the same end is a matter of time.
+    let whole = !one.view.has_entries();
+    let min = one.walk.min.max(other.walk.min.min(expired_to));
+    let one = LogCopy { name: master, min, max: one.agreed_end, read: &read_one };
+    let (min, max) = (other.walk.min, other.agreed_end);
+    let other = LogCopy { name: slave, min, max, read: &read_other };
+    check_logs(&one, &other, whole)
 }

@@ -72,6 +72,10 @@ fn why_not_served(cluster: &Cluster, group: &str) -> Option<String> {
 
 /// Why clients do not come to the master of a broker group, and to it alone.
 fn why_not_found(cluster: &Cluster, group: &str, master: &str) -> Option<String> {
+    // Where members elect another one, it is no reason that the last one is away.
+    if cluster.is_dledger(group) && cluster.leads_now(group).is_none() {
+        return cluster.why_no_quorum(group);
+    }
     let unrouted = cluster.why_away(master).or_else(|| cluster.why_unrouted(master));
     unrouted.or_else(|| two_masters(cluster, group))
 }

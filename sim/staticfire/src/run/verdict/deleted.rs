@@ -32,7 +32,7 @@ pub(super) fn facts(story: &Story, group: &GroupStory, trace: &Trace) -> Facts {
     });
     let confirmed = story.ledger.deletions(&group.name).into_iter().map(|it| {
         let owed = story.ledger.owed(&group.name, it.phy_offset, it.ordinal + 1);
-        let owed = owed.is_some_and(|owed| owed.is_owed_by(&group.master_now));
+        let owed = owed.is_some_and(|owed| owed.is_owed(&group.master_now));
         Confirmed { topic: it.topic, phy_offset: it.phy_offset, ordinal: it.ordinal, owed }
     });
     Facts {

@@ -218,7 +218,7 @@ pub(super) fn acked_messages(
                 rotten: rotten_again
                     || story.ledger.is_rotten(&group.master_now, &record, appended_us),
                 owed: !rotten_again
-                    && owed.as_ref().is_some_and(|owed| owed.is_owed_by(&group.master_now)),
+                    && owed.as_ref().is_some_and(|owed| owed.is_owed(&group.master_now)),
                 custody: trail::custody(history, send, owed.as_ref(), appended_again),
                 reading: trail::reading(history, place),
             }

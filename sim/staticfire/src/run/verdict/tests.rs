@@ -101,6 +101,7 @@ fn story() -> Story {
         expectations: Vec::new(),
         violations: Vec::new(),
         shortfalls: Vec::new(),
+        tenancies: Vec::new(),
         drawn_faults: BTreeSet::new(),
         first_fault_us: None,
         started: 3,

@@ -96,6 +96,7 @@ fn add_broker(ledger: &Ledger, name: &str) -> Arc<SimDisk> {
     let disk = SimDisk::new(SimDiskConfig::default(), clock, rng);
     let dirs = StoreDirs {
         commit_log: DIR.into(),
+        has_entries: false,
         commit_log_file_bytes: FILE_BYTES,
         consume_queue: "/store/consumequeue".into(),
         consume_queue_file_bytes: 400,
@@ -105,7 +106,7 @@ fn add_broker(ledger: &Ledger, name: &str) -> Arc<SimDisk> {
         group: "a".into(),
         view: LogView::new(Arc::clone(&disk), dirs),
         master: name == "a",
-        acks: AckRule { own: Held::PageCache, other_copies: 0 },
+        acks: AckRule { own: Held::PageCache, other_copies: 0, any_copies: false },
         uncommitted_ms_max: None,
         retention: Retention::default(),
     };
