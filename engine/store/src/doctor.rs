@@ -63,7 +63,7 @@ pub enum DoctorError {
     #[error("{} is in use: a broker runs on it, or somebody else examines it", .0.display())]
     Locked(PathBuf),
     /// It is the log of DLedger mode, which is dumped and verified only.
-    #[error("{} is the log of DLedger mode, which this engine does not start", .0.display())]
+    #[error("{} is the log of DLedger mode, which a start of its broker recovers", .0.display())]
     Dledger(PathBuf),
     /// It holds the logs of several nodes of DLedger mode.
     #[error("{} holds the logs of several DLedger nodes", .0.display())]

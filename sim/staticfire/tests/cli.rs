@@ -144,7 +144,7 @@ fn set_changes_what_lint_sees() {
 #[test]
 fn conf_puts_errors_on_stderr_and_summarises_findings() {
     let dledger = "scenarios/conf/dledger-1m-2s";
-    let nothing = check(&["conf", dledger], 64, "n0.properties:4  enableDLegerCommitLog=true");
+    let nothing = check(&["conf", dledger], 2, "n0.properties:4  enableDLegerCommitLog=true");
     assert_eq!(nothing, "");
     let filter = ["conf", "scenarios/conf/noslave-2m", "--fault", "lag_slave"];
     assert_eq!(check(&filter, 64, "fits no group of this cluster"), "");

@@ -202,9 +202,7 @@ fn read_config(disk: &dyn Disk, path: &Path) -> Result<(PropertiesFile, StoreCon
         total_memory_bytes: 16 << 30,
     };
     let (_, config, findings) = BrokerConfig::parse(&file, &local);
-    // A log of DLedger mode is examined, though not run.
-    let is_error =
-        |it: &ConfigFinding| it.severity == Severity::Error && it.key != "enableDLegerCommitLog";
+    let is_error = |it: &ConfigFinding| it.severity == Severity::Error;
     match findings.into_iter().find(is_error) {
         Some(finding) => Err(refuse(format!("line {}: {}", finding.line, finding.text))),
         None => Ok((file, config)),

@@ -58,6 +58,8 @@ pub enum FindingKind {
     FlushModesDiffer,
     /// Access control is asked for, and no run has it.
     WithoutAccessControl,
+    /// A DLedger group, of which no row of the matrix speaks: a limit of this program.
+    DLedgerGroup,
 }
 
 /// A line, a file or an argument that a finding is about.

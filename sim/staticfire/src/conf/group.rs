@@ -77,7 +77,9 @@ impl BrokerGroup {
 /// The groups by name; brokers whose group is in doubt are in none.
 pub(super) fn gather(brokers: &[BrokerConf], findings: &mut Vec<Finding>) -> Vec<BrokerGroup> {
     let mut by_name: BTreeMap<&str, BTreeMap<u64, usize>> = BTreeMap::new();
-    for (index, broker) in brokers.iter().enumerate().filter(|(_, b)| b.is_sound(&GROUP_KEYS)) {
+    findings.extend(dledger_groups(brokers));
+    let has_master = |broker: &BrokerConf| broker.is_sound(&GROUP_KEYS) && !is_dledger(broker);
+    for (index, broker) in brokers.iter().enumerate().filter(|(_, broker)| has_master(broker)) {
         if broker.file.get("brokerName").is_none() {
             let text = format!("brokerName is not written; {:?} is used", broker.stem);
             let places = vec![broker.place("brokerName", &broker.stem)];
@@ -108,6 +110,26 @@ pub(super) fn gather(brokers: &[BrokerConf], findings: &mut Vec<Finding>) -> Vec
         }
     }
     groups
+}
+
+fn is_dledger(broker: &BrokerConf) -> bool {
+    broker.store.dledger.is_some()
+}
+
+/// One finding for each DLedger group: nothing is promised of them by a row.
+fn dledger_groups(brokers: &[BrokerConf]) -> Vec<Finding> {
+    let mut members: BTreeMap<&str, Vec<&BrokerConf>> = BTreeMap::new();
+    for broker in brokers.iter().filter(|broker| is_dledger(broker)) {
+        members.entry(&broker.config.broker_name).or_default().push(broker);
+    }
+    let finding = |(name, members): (&str, Vec<&BrokerConf>)| {
+        let text = format!(
+            "{name} is a DLedger group, and conf has no rows for those yet: a plan with role = \"DLEDGER\" tells a story of one"
+        );
+        let places = members.iter().map(|it| it.place("enableDLegerCommitLog", "false"));
+        Finding::error(FindingKind::DLedgerGroup, text, places.collect())
+    };
+    members.into_iter().map(finding).collect()
 }
 
 /// Whether every broker's group is known: a broken file may be the missing master or slave.

@@ -318,7 +318,8 @@ fn a_dledger_node_is_verified_and_not_recovered() {
     write(&node.join("checkpoint"), "committedIndex=3\nendIndex=3\n");
     let said = check(&["store", "verify", &store], 1, "");
     assert!(said.contains("\ndamage  dledger-n0/checkpoint: says that "), "{said}");
-    let text = "dledger-n0 is the log of DLedger mode, which this engine does not start\n  help: ";
+    let text =
+        "dledger-n0 is the log of DLedger mode, which a start of its broker recovers\n  help: ";
     check(&["store", "recover", &store, "--out", &copy], 64, text);
     std::fs::create_dir(Path::new(&store).join("dledger-n1")).expect("the directory is ours");
     let text = "holds the logs of several DLedger nodes\n  help: move away all but the one";
