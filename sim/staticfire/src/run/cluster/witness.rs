@@ -65,7 +65,9 @@ impl Cluster {
     /// All copies of a group are equal.
     pub(in crate::run) fn note_equal(&self, group: &str) {
         let mut forgetful = self.witness.forgetful.borrow_mut();
-        self.members_of(group).for_each(|it| drop(forgetful.remove(it.name())));
+        for member in self.members_of(group) {
+            forgetful.remove(member.name());
+        }
     }
 
     fn note_leader(&self, broker: &BrokerProcess) {
