@@ -339,28 +339,6 @@ impl Ledger {
 }
 
 impl State {
-    /// The records of a range that was acknowledged as a whole: several, if it is a batch.
-    fn records_of(&self, broker: &Arc<str>, range: Range<u64>) -> Vec<Range<u64>> {
-        let Some(entry) = self.brokers.get(broker) else { return vec![range] };
-        let appended = self.appended.get(&entry.group);
-        let mut records = Vec::with_capacity(1);
-        let (mut at, mut end) = (range.start, range.start);
-        while let Some(append) = appended.and_then(|appended| appended.get(&at)) {
-            let to = at + u64::from(append.size_bytes);
-            if append.size_bytes == 0 || to > range.end {
-                break;
-            }
-            records.push(at..to);
-            end = to;
-            let next = entry.view.next_record(end);
-            let is_there = |at: &u64| appended.is_some_and(|it| it.contains_key(at));
-            let Some(next) = next.into_iter().find(is_there) else { break };
-            at = next;
-        }
-        // Who was not seen to append it has appended it as one.
-        if end == range.end { records } else { vec![range] }
-    }
-
     /// `record` acknowledges the one that lies at `range`.
     fn acknowledge(&mut self, record: &TraceRecord, range: Range<u64>) {
         let Some(broker) = self.brokers.get(&record.source) else { return };

@@ -1,10 +1,14 @@
 //! The log of a DLedger node: entries that lie behind one another, each a header and a record. Every offset that queues and
 //! clients see is the record's. What a node has above its committed end is no fault: queues have none of it.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use mq_protocol::dledger_entry::{ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, EntryHead};
 use mq_protocol::message_codec::decode_record;
 use mq_protocol::sys_flag::MessageSysFlag;
 
+use super::State;
 use super::log_view::{LogView, LogWalk, Step, StoreDirs};
 use crate::check::replicas::Unit;
 
@@ -55,7 +59,7 @@ impl LogView {
     #[cfg(test)]
     pub(super) fn with_entries(&self) -> LogView {
         let dirs = StoreDirs { has_entries: true, ..self.dirs.clone() };
-        LogView::new(std::sync::Arc::clone(&self.disk), dirs)
+        LogView::new(Arc::clone(&self.disk), dirs)
     }
 
     /// Whether the log is a DLedger node's.
@@ -72,6 +76,30 @@ impl LogView {
         let ends = units.filter(|unit| **unit != Unit::HOLE);
         let ends = ends.map(|unit| unit.phy_offset + u64::from(unit.size_bytes));
         ends.max().unwrap_or(walk.min).min(walk.end)
+    }
+}
+
+impl State {
+    /// The records of a range that was acknowledged as a whole: several, if it is a batch.
+    pub(super) fn records_of(&self, broker: &Arc<str>, range: Range<u64>) -> Vec<Range<u64>> {
+        let Some(entry) = self.brokers.get(broker) else { return vec![range] };
+        let appended = self.appended.get(&entry.group);
+        let mut records = Vec::with_capacity(1);
+        let (mut at, mut end) = (range.start, range.start);
+        while let Some(append) = appended.and_then(|appended| appended.get(&at)) {
+            let to = at + u64::from(append.size_bytes);
+            if append.size_bytes == 0 || to > range.end {
+                break;
+            }
+            records.push(at..to);
+            end = to;
+            let next = entry.view.next_record(end);
+            let is_there = |at: &u64| appended.is_some_and(|it| it.contains_key(at));
+            let Some(next) = next.into_iter().find(is_there) else { break };
+            at = next;
+        }
+        // Who was not seen to append it has appended it as one.
+        if end == range.end { records } else { vec![range] }
     }
 }
 
