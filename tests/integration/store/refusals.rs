@@ -80,7 +80,7 @@ const KINDS: [Kind; 13] = [
     (
         "the log of DLedger mode",
         |store| store.edit("dledger-n0/data/00000000000000000000", |bytes| bytes.push(1)),
-        "dledger-n0 is the log of DLedger mode, which this engine does not start",
+        "dledger-n0 is the log of DLedger mode: start this broker with enableDLegerCommitLog=true",
     ),
     (
         "damage below the watermark",
