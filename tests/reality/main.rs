@@ -17,4 +17,5 @@ mod peers;
 mod rig;
 mod rocketmq;
 mod security;
+mod throughput;
 mod words;

@@ -10,6 +10,11 @@ pub(crate) fn mqbroker() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_mqbroker-under-test"))
 }
 
+/// The load generator, likewise.
+pub(crate) fn mqload() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_mqload-under-test"))
+}
+
 /// A name server on a free port, its file in `dir`; returns its address.
 pub(crate) async fn name_server(dir: &Path) -> (NamesrvController, String) {
     name_server_in(Env::os(), dir).await

@@ -125,6 +125,17 @@ impl BrokerProcess {
         self.child.try_wait().unwrap()
     }
 
+    /// Its anonymous resident memory: without what it has mapped of files.
+    ///
+    /// # Panics
+    /// When the machine does not tell it.
+    #[must_use]
+    pub fn anonymous_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// `kill -9`; the process is gone when this returns.
     ///
     /// # Panics

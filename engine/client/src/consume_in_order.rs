@@ -142,7 +142,7 @@ impl ConsumerInner {
     async fn lock_to_consume(&self, queue: &MessageQueue, process_queue: &ProcessQueue) {
         process_queue.rest(PAUSE_BEFORE_LOCK).await;
         match self.lock(queue).await {
-            Some(asked_at) => process_queue.lock_given(asked_at),
+            Some(trusted_from) => process_queue.lock_given(trusted_from),
             None => process_queue.rest(PAUSE_WITHOUT_LOCK).await,
         }
     }

@@ -100,10 +100,10 @@ impl State {
 }
 
 impl ProcessQueue {
-    /// A queue that its broker locked when it was asked at `asked_at`, to be read from now on.
-    pub(crate) fn locked(asked_at: Instant) -> Self {
-        let lease = QueueLease::given(asked_at);
-        ProcessQueue::leased(lease, lease.term_at(asked_at).unwrap_or_default())
+    /// A queue whose lock its broker gave and that is trusted from `trusted_from` on, to be read from now on.
+    pub(crate) fn locked(trusted_from: Instant) -> Self {
+        let lease = QueueLease::given(trusted_from);
+        ProcessQueue::leased(lease, lease.term_at(trusted_from).unwrap_or_default())
     }
 
     /// One that is to be locked before it is read.
@@ -198,12 +198,12 @@ impl ProcessQueue {
         self.state().content_term == term
     }
 
-    /// Its broker gave the lock, being asked at `asked_at`.
-    pub(crate) fn lock_given(&self, asked_at: Instant) {
+    /// Its broker gave the lock, which is trusted from `trusted_from` on.
+    pub(crate) fn lock_given(&self, trusted_from: Instant) {
         let is_new_term = {
             let mut state = self.state();
             let lease = state.lease.as_mut();
-            lease.is_some_and(|lease| lease.renew(asked_at, Instant::now()))
+            lease.is_some_and(|lease| lease.renew(trusted_from, Instant::now()))
         };
         if is_new_term {
             self.lock_changed.notify_one();

@@ -21,12 +21,12 @@ pub(crate) struct QueueLease {
 }
 
 impl QueueLease {
-    /// A lock that a broker gave when it was asked at `asked_at`.
+    /// A lock that is trusted from `trusted_from` on.
     ///
-    /// The time counts from the question. RocketMQ 4.9 counts from the answer, by the wall clock: an answer
-    /// that was long under way, or a clock set back, then lets it trust a lock that is somebody else's.
-    pub(crate) fn given(asked_at: Instant) -> Self {
-        QueueLease { valid_until: Some(asked_at + LOCK_MAX_LIVE_TIME), term: 1 }
+    /// That is when the broker was asked. RocketMQ 4.9 counts from the answer (`lock-trusted-from-answer`), by the wall
+    /// clock: an answer that was long under way, or a clock set back, lets it trust a lock longer than its broker may keep it.
+    pub(crate) fn given(trusted_from: Instant) -> Self {
+        QueueLease { valid_until: Some(trusted_from + LOCK_MAX_LIVE_TIME), term: 1 }
     }
 
     /// The lock of a queue that is to be locked, and was not yet.
@@ -35,10 +35,10 @@ impl QueueLease {
     }
 
     /// The broker gave the lock once more; says whether a new term begins.
-    pub(crate) fn renew(&mut self, asked_at: Instant, now: Instant) -> bool {
+    pub(crate) fn renew(&mut self, trusted_from: Instant, now: Instant) -> bool {
         let is_new_term = self.term_at(now).is_none();
         self.term += u64::from(is_new_term);
-        self.valid_until = self.valid_until.max(Some(asked_at + LOCK_MAX_LIVE_TIME));
+        self.valid_until = self.valid_until.max(Some(trusted_from + LOCK_MAX_LIVE_TIME));
         is_new_term
     }
 

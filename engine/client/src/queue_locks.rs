@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mq_protocol::body::lock::LockBatchRequestBody;
 use mq_protocol::message::MessageQueue;
+use mq_protocol::upstream::UpstreamSwitch;
 use tokio::time::Instant;
 
 use crate::process_queue::ProcessQueue;
@@ -43,12 +44,12 @@ impl ConsumerInner {
         }
     }
 
-    /// Locks a queue. Returns when the broker was asked, if it gave the lock.
+    /// Locks a queue. Returns from when on the lock is trusted, if the broker gave it.
     pub(crate) async fn lock(&self, queue: &MessageQueue) -> Option<Instant> {
         let _turn = self.locking.lock().await;
         let asked_at = Instant::now();
         let locked = self.ask_to_lock(&queue.broker_name, vec![queue.clone()]).await?;
-        locked.contains(queue).then_some(asked_at)
+        locked.contains(queue).then_some(self.trusted_from(asked_at))
     }
 
     /// Releases a queue, behind the commit of its offset.
@@ -93,9 +94,10 @@ impl ConsumerInner {
         let asked_at = Instant::now();
         let queues = owned.iter().map(|(queue, _)| queue.clone()).collect();
         let Some(locked) = self.ask_to_lock(broker_name, queues).await else { return };
+        let trusted_from = self.trusted_from(asked_at);
         for (queue, process_queue) in owned {
             if locked.contains(&queue) {
-                process_queue.lock_given(asked_at);
+                process_queue.lock_given(trusted_from);
             } else {
                 tracing::warn!(?queue, "this queue is locked by another client");
                 process_queue.lock_lost();
@@ -117,6 +119,14 @@ impl ConsumerInner {
                 tracing::info!(addr, %error, "queues not locked");
                 None
             }
+        }
+    }
+
+    /// From when on a lock is trusted that was asked for at `asked_at` and is given now.
+    fn trusted_from(&self, asked_at: Instant) -> Instant {
+        match self.instance.config().upstream(UpstreamSwitch::LockTrustedFromAnswer) {
+            true => Instant::now(),
+            false => asked_at,
         }
     }
 

@@ -109,7 +109,7 @@ impl ConsumerInner {
                     Some(_) if self.instance.config().upstream(UpstreamSwitch::LocksUnnoted) => {
                         ProcessQueue::to_be_locked()
                     }
-                    Some(asked_at) => ProcessQueue::locked(asked_at),
+                    Some(trusted_from) => ProcessQueue::locked(trusted_from),
                     // Its owner may not have released it yet: the next round sees.
                     None => continue,
                 },

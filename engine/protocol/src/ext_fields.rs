@@ -51,6 +51,11 @@ impl ExtFields {
         self.map.get(key)
     }
 
+    /// The entry at `index` in wire order.
+    pub(crate) fn entry(&self, index: usize) -> Option<(&str, &str)> {
+        self.map.entry(index)
+    }
+
     /// Entries in wire order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.map.iter()

@@ -17,6 +17,8 @@ const SCANNED_ENTRIES_MAX: usize = 24;
 pub(crate) struct TextMap {
     arena: String,
     entries: Vec<Entry>,
+    /// A bit for each shape of key that was ever put: most keys that are not there are known without a look.
+    shapes: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -25,13 +27,19 @@ struct Entry {
     value: Position,
 }
 
+/// The bit of a key: by its first letter and its length.
+fn shape(key: &str) -> u64 {
+    let first = key.as_bytes().first().copied().unwrap_or_default();
+    1 << ((usize::from(first) + 7 * key.len()) % 64)
+}
+
 /// Start and end in the arena; 32 bits are plenty for what fits into a frame.
 #[derive(Clone, Copy)]
 struct Position(u32, u32);
 
 impl TextMap {
     pub(crate) const fn new() -> Self {
-        TextMap { arena: String::new(), entries: Vec::new() }
+        TextMap { arena: String::new(), entries: Vec::new(), shapes: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -40,6 +48,11 @@ impl TextMap {
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.index(key).map(|index| self.text(self.entries[index].value))
+    }
+
+    /// The entry at `index`, in the order in which they were put.
+    pub(crate) fn entry(&self, index: usize) -> Option<(&str, &str)> {
+        self.entries.get(index).map(|entry| (self.text(entry.key), self.text(entry.value)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -76,14 +89,21 @@ impl TextMap {
     fn put(&mut self, key: &str, value: Position) {
         match self.index(key) {
             Some(index) => self.entries[index].value = value,
-            None => {
-                let key = self.push(key);
-                self.entries.push(Entry { key, value });
-            }
+            None => self.append(key, value),
         }
     }
 
+    /// Adds an entry whose key is not there, or will be merged with the one that is.
+    fn append(&mut self, key: &str, value: Position) {
+        self.shapes |= shape(key);
+        let key = self.push(key);
+        self.entries.push(Entry { key, value });
+    }
+
     fn index(&self, key: &str) -> Option<usize> {
+        if self.shapes & shape(key) == 0 {
+            return None;
+        }
         // The bytes, because slicing text would look for character boundaries at each entry; the first
         // one by itself, because it tells most keys apart, and comparing slices is a call.
         let (arena, key) = (self.arena.as_bytes(), key.as_bytes());
@@ -130,8 +150,8 @@ impl TextMapReader {
         if self.map.len() < SCANNED_ENTRIES_MAX {
             return self.map.insert(key, value);
         }
-        let entry = Entry { value: self.map.push(value), key: self.map.push(key) };
-        self.map.entries.push(entry);
+        let value = self.map.push(value);
+        self.map.append(key, value);
     }
 
     /// The map: of a repeated key the first place and the last value.

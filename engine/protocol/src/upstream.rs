@@ -74,6 +74,8 @@ switches! {
     OffsetsFromSlave = "offsets-from-slave",
     /// A client: a queue that it has just locked is not locked for it before the next renewal (before 4.9.5).
     LocksUnnoted = "locks-unnoted",
+    /// A client: a queue's lock is trusted for thirty seconds from the answer on, not from the question.
+    LockTrustedFromAnswer = "lock-trusted-from-answer",
     /// A client: brokers hear of it one after the other, and the next time only once all have answered.
     HeartbeatsInTurn = "heartbeats-in-turn",
     /// A client: every send that times out closes its connection, also when others had its time.

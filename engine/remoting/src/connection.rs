@@ -25,8 +25,11 @@ use crate::limits::{Budget, Limits};
 use crate::processor::{ProcessError, ProcessOutcome, ProcessorTable};
 use crate::responder::{InWork, Responder};
 
-/// Room made for a read when little is left.
-const READ_CHUNK_BYTES: usize = 4096;
+/// Room made for a read when little is left, of a connection that is not busy.
+const READ_BYTES_MIN: usize = 4096;
+
+/// The same of one whose every read fills its room.
+const READ_BYTES_MAX: usize = 64 << 10;
 
 /// A written-out buffer that held more than this many bytes goes back to the allocator.
 const BUFFER_KEEP_BYTES: usize = 1 << 20;
@@ -54,6 +57,8 @@ pub(crate) struct Connection {
     processors: Arc<ProcessorTable>,
     tasks: TaskGroup,
     read_buf: BytesMut,
+    /// Room made for a read.
+    read_bytes: usize,
     write_buf: BytesMut,
     write_buf_is_large: bool,
     limits: Limits,
@@ -121,6 +126,7 @@ impl Connection {
             processors,
             tasks,
             read_buf: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
             write_buf: BytesMut::new(),
             write_buf_is_large: false,
             limits,
@@ -275,22 +281,38 @@ impl Connection {
                 return Ok((active, ReadEnd::Paused(Pause::Budget)));
             }
             turn.reads -= 1;
-            self.reserve_for_read();
+            let room_bytes = self.reserve_for_read();
             match pin!(self.stream.read_buf(&mut self.read_buf)).poll(cx) {
                 Poll::Pending => return Ok((active, ReadEnd::Drained)),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
-                Poll::Ready(Ok(_)) => active = true,
+                Poll::Ready(Ok(read_bytes)) => {
+                    self.fit_reads(read_bytes, room_bytes);
+                    active = true;
+                }
                 Poll::Ready(Err(error)) => return Err(CloseReason::Io(error.to_string())),
             }
         }
     }
 
-    /// Keeps some room free; for a frame that has begun to arrive the decoder made enough.
-    fn reserve_for_read(&mut self) {
-        let spare_bytes = self.read_buf.capacity() - self.read_buf.len();
-        if spare_bytes < READ_CHUNK_BYTES / 4 {
-            self.read_buf.reserve(READ_CHUNK_BYTES);
+    /// Keeps some room free, and says how much; for a frame that has begun to arrive the decoder made enough.
+    fn reserve_for_read(&mut self) -> usize {
+        if self.read_buf.is_empty() && self.read_buf.capacity() > 2 * self.read_bytes {
+            self.read_buf = BytesMut::new();
         }
+        let spare_bytes = |buf: &BytesMut| buf.capacity() - buf.len();
+        if spare_bytes(&self.read_buf) < self.read_bytes / 4 {
+            self.read_buf.reserve(self.read_bytes);
+        }
+        spare_bytes(&self.read_buf)
+    }
+
+    /// The next reads get more room if the last one filled its, and less if it hardly did.
+    fn fit_reads(&mut self, read_bytes: usize, room_bytes: usize) {
+        self.read_bytes = match read_bytes {
+            _ if read_bytes == room_bytes => (2 * self.read_bytes).min(READ_BYTES_MAX),
+            _ if read_bytes < self.read_bytes / 8 => (self.read_bytes / 2).max(READ_BYTES_MIN),
+            _ => self.read_bytes,
+        };
     }
 
     /// Hands out the frames that have arrived; `None` when all are.

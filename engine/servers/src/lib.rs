@@ -1,8 +1,10 @@
-//! What the programs `mqbroker`, `mqnamesrv`, `mqadmin` and `mqshutdown` have in common: how they are called, and how they end.
+//! What the programs `mqbroker`, `mqnamesrv`, `mqadmin`, `mqload` and `mqshutdown` have in common: how they are called, and how they end.
 //!
 //! Exit codes: 0 stopped as asked, 1 what the machine does not give (a port that is taken, a store that is
 //! damaged or in use) or a cluster refuses, 64 bad input, 70 a fault of their own. What ends them is one sentence
 //! on standard error.
+
+pub mod load;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mq_broker::config::BrokerConfig;
 use mq_broker::{BrokerController, BrokerError};
 use mq_client::{ClientConfig, ClientInstance};
+use mq_env::Env;
 use mq_namesrv::{NamesrvConfig, NamesrvController};
 use mq_protocol::body::heartbeat::{HeartbeatData, SubscriptionData};
 use mq_protocol::codes::{RequestCode, ResponseCode};
@@ -201,33 +202,35 @@ pub(crate) async fn heartbeat(
     client.invoke(&broker.addr, request, Duration::from_secs(3)).await.unwrap()
 }
 
+/// A machine of its own, and what a program there reaches the world through.
+pub(crate) fn new_machine(world: &WorldHandle, name: &str) -> (MachineHandle, Env) {
+    let machine = world.add_machine(name, MachineConfig::default());
+    let process = machine.add_process(name, |context: ProcessContext| async move {
+        context.shutdown.cancelled().await;
+    });
+    process.start();
+    (machine, process.env().unwrap())
+}
+
 /// A client on a machine of its own, which lets `processors` answer what servers ask.
 pub(crate) fn new_client(
     world: &WorldHandle,
     name: &str,
     processors: ProcessorTable,
 ) -> RemotingClient {
-    let machine = world.add_machine(name, MachineConfig::default());
-    let process = machine.add_process(name, |context: ProcessContext| async move {
-        context.shutdown.cancelled().await;
-    });
-    process.start();
-    RemotingClient::new(process.env().unwrap(), RemotingClientConfig::default(), processors)
+    let (_, env) = new_machine(world, name);
+    RemotingClient::new(env, RemotingClientConfig::default(), processors)
 }
 
 /// A client of the name server, and its machine.
 pub(crate) fn new_instance(world: &WorldHandle, name: &str) -> (MachineHandle, ClientInstance) {
-    let machine = world.add_machine(name, MachineConfig::default());
-    let process = machine.add_process(name, |context: ProcessContext| async move {
-        context.shutdown.cancelled().await;
-    });
-    process.start();
+    let (machine, env) = new_machine(world, name);
     let config = ClientConfig {
         namesrv_addrs: vec![NAMESRV.to_owned()],
         instance_name: name.to_owned(),
         ..ClientConfig::default()
     };
-    (machine, ClientInstance::start(process.env().unwrap(), config))
+    (machine, ClientInstance::start(env, config))
 }
 
 fn main_of(

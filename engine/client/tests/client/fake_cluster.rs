@@ -7,6 +7,7 @@ mod server;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mq_client::{ClientConfig, ClientInstance};
@@ -37,6 +38,8 @@ pub(crate) enum Answer {
     Code(i32),
     /// Not at all.
     Silence,
+    /// As if nothing were told, this much later.
+    Late(Duration),
 }
 
 pub(crate) struct FakeCluster {

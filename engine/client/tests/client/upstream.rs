@@ -1,5 +1,7 @@
 //! Behaviours of RocketMQ 4.9's client, each beside what is done without its switch.
 
+use std::time::Duration;
+
 use mq_client::{
     ConsumeResult, Producer, ProducerConfig, PushConsumerConfig, create_reply_message,
 };
@@ -88,6 +90,29 @@ async fn a_queue_waits_for_the_next_renewal_of_its_lock_only_upstream() {
         let stalled_s = stalled_s.expect("it is consumed in the end");
         assert_eq!(stalled_s > 1, is_late, "{stalled_s} s");
         assert!(stalled_s <= 20);
+    }
+}
+
+/// The last renewal that is answered is asked for one second after the start, and answered 900 milliseconds later.
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_trusted_from_the_answer_on_only_upstream() {
+    let late = Duration::from_millis(900);
+    let in_order = || PushConsumerConfig { consume_orderly: true, ..from_first() };
+    for (upstream, is_longer) in
+        [(&[][..], false), (&[UpstreamSwitch::LockTrustedFromAnswer][..], true)]
+    {
+        let cluster = cluster_with(1).await;
+        let seen = Seen::default();
+        let client = cluster.client_with("c", upstream);
+        let _consumer = consumer(&client, in_order(), seen.listener(success)).await;
+        assert_eq!(seen.take(), ["0"]);
+        let mut renewals = vec![Answer::Silence; 100];
+        renewals[0] = Answer::Late(late);
+        cluster.answer(MASTER_A, RequestCode::LOCK_BATCH_MQ, &renewals);
+        tokio::time::sleep(31 * SECOND + late / 2).await;
+        cluster.append("a", 0, "T", "1");
+        tokio::time::sleep(late / 4).await;
+        assert_eq!(!seen.take().is_empty(), is_longer);
     }
 }
 

@@ -8,6 +8,9 @@ use crate::steps;
 /// Containers nested deeper than this are refused: the reader recurses.
 const DEPTH_MAX: u32 = 64;
 
+/// Letters of a string that are looked at one by one.
+const SHORT_BYTES: usize = 8;
+
 /// What kind of value a text came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
@@ -206,7 +209,11 @@ impl<'a> Lexer<'a> {
     /// The characters up to the next backslash or `quote`, which must come.
     fn run(&mut self, quote: u8) -> Result<&'a str, JsonError> {
         let rest = &self.text.as_bytes()[self.position..];
-        match memchr::memchr2(quote, b'\\', rest) {
+        // Most strings of a header are a few letters long: the search that is fast for long ones begins behind them.
+        let is_end = |byte: &u8| *byte == quote || *byte == b'\\';
+        let short = rest.len().min(SHORT_BYTES);
+        let found = rest[..short].iter().position(is_end);
+        match found.or_else(|| Some(short + memchr::memchr2(quote, b'\\', &rest[short..])?)) {
             Some(len) => {
                 let run = &self.text[self.position..self.position + len];
                 steps::count(len);

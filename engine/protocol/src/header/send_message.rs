@@ -97,7 +97,8 @@ impl CustomHeader for SendMessageRequestHeader {
     }
 
     fn decode(fields: &ExtFields) -> Result<Self, HeaderError> {
-        let names = Names { fields, is_v1: fields.get(TOPIC.v1).is_some() };
+        let is_v1 = fields.get(TOPIC.v1).is_some();
+        let mut names = Names { fields, is_v1, next: 0 };
         Ok(SendMessageRequestHeader {
             producer_group: names.read(PRODUCER_GROUP)?,
             topic: Self::topic_of(fields).ok_or(HeaderError::Missing(TOPIC.v2))?.to_owned(),
@@ -121,11 +122,20 @@ impl CustomHeader for SendMessageRequestHeader {
 struct Names<'a> {
     fields: &'a ExtFields,
     is_v1: bool,
+    /// Behind the entry that was read last: clients write the fields in the order in which they are read, but for the
+    /// topic, which is read apart.
+    next: usize,
 }
 
 impl Names<'_> {
-    fn read<T: FieldValue>(&self, name: Name) -> Result<T, HeaderError> {
+    fn read<T: FieldValue>(&mut self, name: Name) -> Result<T, HeaderError> {
         let (usual, other) = if self.is_v1 { (name.v1, name.v2) } else { (name.v2, name.v1) };
+        for index in [self.next, self.next + 1] {
+            if let Some((_, text)) = self.fields.entry(index).filter(|(key, _)| *key == usual) {
+                self.next = index + 1;
+                return T::parse(usual, text);
+            }
+        }
         if let Some(text) = self.fields.get(usual) {
             return T::parse(usual, text);
         }

@@ -28,6 +28,7 @@ use mq_remoting::{Channel, ProcessError, ProcessOutcome, ProcessResult, RequestP
 
 use super::{Answer, Shared, State};
 
+#[derive(Clone)]
 pub(super) struct FakeServer {
     pub(super) shared: Arc<Shared>,
     pub(super) addr: &'static str,
@@ -54,6 +55,17 @@ impl RequestProcessor for FakeServer {
                 Err(ProcessError::new(code, "as told"))
             }
             Some(Answer::Code(code)) => self.send_message(&request, code),
+            Some(Answer::Late(by)) => {
+                let (server, channel) = (self.clone(), channel.clone());
+                Ok(ProcessOutcome::later(async move {
+                    tokio::time::sleep(by).await;
+                    match server.answer(&channel, &request)? {
+                        ProcessOutcome::Reply(reply) => Ok(Some(reply)),
+                        ProcessOutcome::Later(reply) => reply.await,
+                        ProcessOutcome::Silent => Ok(None),
+                    }
+                }))
+            }
             None => self.answer(channel, &request),
         }
     }
