@@ -20,6 +20,10 @@ use mq_store::{
     ConsensusEnds, ConsensusLog, OnAppend, OpenConsensusLog, PutMessageStatus, StoreError,
 };
 
+/// With members of Apache's a node waits for a leader longer than his heartbeats are apart before it asks for votes: they know no
+/// pre-vote, and a Java leader never hears of a term that was raised behind his back.
+const VOTE_INTERVAL_BESIDE_JAVA_MS: std::ops::Range<u64> = 3_000..4_000;
+
 /// No term is served in.
 const NO_TERM: Term = -1;
 
@@ -168,7 +172,8 @@ fn node_config(
         data_file_bytes: store_config.mapped_file_size_commit_log,
         ..LogConfig::of_node(root, &dledger.self_id)
     };
-    let peers = parse_peers(&dledger.peers)?;
+    let mut peers = parse_peers(&dledger.peers)?;
+    peers.iter_mut().for_each(|peer| peer.is_java = dledger.java_peers.contains(&peer.id));
     let mut node = NodeConfig::new(&dledger.group, peers, &dledger.self_id, log)?;
     node.settings.is_sync_flush = store_config.flush_disk_type == FlushDiskType::SyncFlush;
     let number = |id: &String| {
@@ -179,8 +184,14 @@ fn node_config(
     };
     node.settings.preferred_leader_ids =
         dledger.preferred_leader_ids.iter().map(number).collect::<Result<_, _>>()?;
-    // An empty directory may be that of a member whose disk is gone. A new group finds out that it is one.
-    node.has_lost_its_disk = true;
+    let java_members = dledger.java_peers.len();
+    if java_members > 0 {
+        let std::ops::Range { start, end } = VOTE_INTERVAL_BESIDE_JAVA_MS;
+        (node.settings.min_vote_interval_ms, node.settings.max_vote_interval_ms) = (start, end);
+    }
+    // An empty directory may be that of a member whose disk is gone. A new group finds out that it is one; but Java's members raise
+    // their term before anybody leads, so that beside them it begins only if they elect a leader among themselves.
+    node.has_lost_its_disk = java_members == 0 || java_members >= node.settings.quorum();
     node.store_host = store_host;
     Ok(node)
 }

@@ -7,7 +7,7 @@
 //! answers. Whoever follows takes the tables
 //! over as they come, and a new master does before it takes puts. RocketMQ 4.9 has slaves ask for them every ten seconds
 //! (`slave_synchronize`), so that a new master's are up to ten seconds old: the switch `tables-by-slave-sync`, and what is done
-//! with a Java leader, who writes no such messages.
+//! in a group with members of Apache's (`dLegerJavaPeers`).
 
 mod parts;
 
@@ -76,10 +76,13 @@ struct Known {
 }
 
 impl ReplicatedTables {
-    /// Whether the tables of this broker come from the group's log.
+    /// Whether the tables of this broker come from the group's log. Not beside a member of Apache's: he writes none and takes none
+    /// over, so that what the log has were older than what slaves ask him for, and what he asks his master for.
     pub(crate) fn are_in_use(context: &BrokerContext) -> bool {
-        let is_switched_off = context.store.config().upstream(UpstreamSwitch::TablesBySlaveSync);
-        context.dledger.is_some() && !is_switched_off
+        let config = context.store.config();
+        let is_switched_off = config.upstream(UpstreamSwitch::TablesBySlaveSync);
+        let is_ours_alone = config.dledger.as_ref().is_some_and(|it| it.java_peers.is_empty());
+        is_ours_alone && !is_switched_off
     }
 
     /// Whether somebody who led has written tables.

@@ -31,6 +31,7 @@ pub(super) async fn group(
                 peers: "n0-a-1:40911;n1-a-2:40911;n2-a-3:40911".to_owned(),
                 self_id: format!("n{}", broker_id - 1),
                 preferred_leader_ids: Vec::new(),
+                java_peers: Vec::new(),
                 store_path: None,
             });
             edit(config, store);
