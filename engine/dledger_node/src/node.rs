@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mq_dledger::{DLedgerCore, HardState, Recovered, Role, Term};
-use mq_dledger_log::{Appended, DLedgerLog, OpenedLog, StoredTerm, body_trouble};
+use mq_dledger_log::{Appended, DLedgerLog, OpenedLog, StoredTerm};
 use mq_env::Env;
 use mq_env::net::any_addr;
 use mq_env::watched::Watched;
-use mq_protocol::dledger_entry::ENTRY_HEADER_BYTES;
+use mq_protocol::dledger_entry::{ENTRY_HEADER_BYTES, body_trouble};
 use mq_remoting::{
     LogLimit, ProcessorTable, RemotingClient, RemotingClientConfig, RemotingServer,
     RemotingServerConfig,
