@@ -129,7 +129,15 @@ impl ReplicatedTables {
             let taken = match parts::newest(&context.store, table.queue_id(), known.end..end).await
             {
                 Ok(None) => continue,
-                Ok(Some(FoundTable { end, content })) => {
+                Ok(Some(found)) if is_outdated(context, &found) => {
+                    tracing::warn!(
+                        table = table.name(),
+                        "what the log has of a table is older than what a broker of Apache's left: it is not taken over"
+                    );
+                    known.end = found.end;
+                    continue;
+                }
+                Ok(Some(FoundTable { end, content, .. })) => {
                     adopt(context, table, &content).await.map(|()| (end, content))
                 }
                 Err(error) => Err(error),
@@ -164,6 +172,11 @@ impl ReplicatedTables {
             tokio::time::sleep(INTERVAL.max(pause)).await;
         }
     }
+}
+
+/// Whether the group was led by who keeps his tables in files alone, since a table was written into the log.
+fn is_outdated(context: &BrokerContext, found: &FoundTable) -> bool {
+    context.dledger.as_ref().is_some_and(|log| log.was_led_by_java_since(found.phy_offset))
 }
 
 fn content(context: &BrokerContext, table: Table) -> Bytes {

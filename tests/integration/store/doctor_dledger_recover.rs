@@ -194,7 +194,8 @@ fn every_damage_leaves_a_sound_copy_and_is_named() {
             let copy = recover(&node, None, takes == Takes::Salvage).unwrap();
             if what == "no first data file" {
                 // As if it had expired.
-                assert!(copy.recovered.min_phy_offset == DATA_FILE, "{name}");
+                assert_eq!(copy.recovered.min_phy_offset, DATA_FILE, "{name}");
+                assert_eq!(say(&verify(&copy.root).unwrap()), "", "{name}");
                 continue;
             }
             assert_eq!(copy.lost(&node), lost, "{name}");

@@ -113,6 +113,8 @@ impl Place {
 pub(super) struct FoundTable {
     /// Queue offset behind its last message.
     pub(super) end: u64,
+    /// Where that message is in the log.
+    pub(super) phy_offset: u64,
     pub(super) content: Bytes,
 }
 
@@ -136,7 +138,9 @@ pub(super) async fn newest(
             && are_in_a_row(store, queue_id, start, parts)
         {
             let content = join(store, queue_id, start..end).await?;
-            return Ok(Some(FoundTable { end, content }));
+            let phy_offset = record(store, queue_id, end - 1, |record| record.phy_offset());
+            let phy_offset = phy_offset.unwrap_or_default() as u64;
+            return Ok(Some(FoundTable { end, phy_offset, content }));
         }
         // Given up by who wrote it.
         end -= 1;
