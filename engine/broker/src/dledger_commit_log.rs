@@ -54,9 +54,12 @@ impl DLedgerCommitLog {
         self.node.status().read(|status| status.role == Role::Follower)
     }
 
-    /// Whether a broker of Apache's has led, and entries of his are committed, since the message at `phy_offset`: he begins his
-    /// term with no entry of his own.
+    /// Whether a broker of Apache's may have led since the message at `phy_offset`: he had this log before this start, and goes on
+    /// in the term in which he finds it; or there are committed entries of a term that begins with no entry of its leader's own.
     pub(crate) fn was_led_by_java_since(&self, phy_offset: u64) -> bool {
+        if phy_offset < self.node.javas_end() {
+            return true;
+        }
         let log = self.node.log();
         let committed = self.node.committed().read(|it| it.index);
         let pos = phy_offset.checked_sub(ENTRY_HEADER_BYTES as u64);
