@@ -9,6 +9,7 @@ mod consume_stats;
 mod delays;
 mod deleting;
 mod dledger;
+mod dledger_tables;
 mod dledger_trouble;
 mod groups;
 mod in_order;

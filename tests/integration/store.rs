@@ -6,6 +6,7 @@ mod crash_points;
 mod deleted_topics;
 mod doctor;
 mod doctor_dledger;
+mod doctor_dledger_recover;
 mod enumerated;
 mod faults;
 mod golden_replay;

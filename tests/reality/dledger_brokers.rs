@@ -1,5 +1,6 @@
-//! Three `mqbroker` processes that agree on their log. Whoever leads them is killed under traffic, again and again; nothing
-//! that was acknowledged may be missing, and another one leads within the time that the settings allow.
+//! Three brokers, each a process, that agree on their log: ours, and ours beside those of Apache RocketMQ 4.9.7. Whoever leads
+//! them is killed under traffic, again and again; nothing that was acknowledged may be missing, another one leads within the time
+//! that the settings allow, and in the end all logs have the same bytes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,15 +10,18 @@ use std::time::Duration;
 
 use mq_client::{ClientConfig, ClientInstance, Producer, SendStatus};
 use mq_env::Env;
+use mq_protocol::dledger_entry::EntryHead;
 use mq_protocol::message::Message;
 use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use mq_tests::ledger::{Ack, Ledger, MessageId};
 use mq_tests::read_back::ReadBack;
 use mq_tests::senders::{lock, producer_config};
+use mq_tests::skip::skipped;
 use tokio::time::Instant;
 
 use crate::rig::{mqbroker, name_server};
+use crate::rocketmq::RocketMq;
 
 /// Senders at the moment of a kill.
 const SENDERS: u32 = 4;
@@ -25,17 +29,35 @@ const SENDERS: u32 = 4;
 const TOPIC: &str = "Agreed";
 
 /// Silence of a leader, an election or two, the queues of the new one, and a client that hears of it from a name server.
-const LEADER_WITHIN: Duration = Duration::from_secs(40);
+const LEADER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long the logs may take to become the same.
+const SAME_WITHIN: Duration = Duration::from_secs(60);
 
 /// One of the group: its settings, and the process while it runs.
 struct Member {
+    self_id: String,
     settings: BrokerSettings,
+    /// It is Apache's.
+    java: Option<RocketMq>,
     process: Option<BrokerProcess>,
 }
 
 impl Member {
     fn start(&mut self) {
-        self.process = Some(BrokerProcess::start(mqbroker(), &self.settings));
+        self.process = Some(match &self.java {
+            Some(rocketmq) => rocketmq.broker(&self.settings),
+            None => BrokerProcess::start(mqbroker(), &self.settings),
+        });
+    }
+
+    fn stop(&mut self) {
+        let process = self.process.take().expect("it runs");
+        match self.java {
+            // Java ends with the number of its signal.
+            Some(_) => drop(process.terminate()),
+            None => process.stop(),
+        }
     }
 
     /// Waits until it serves.
@@ -47,27 +69,57 @@ impl Member {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+
+    /// The entries of its log, header and body.
+    fn entries(&self) -> Vec<Vec<u8>> {
+        let dir = self.settings.store_dir.join(format!("dledger-{}/data", self.self_id));
+        let disk = Env::os().disk;
+        let mut entries = Vec::new();
+        for file in disk.list(&dir).unwrap() {
+            let bytes = disk.read(&dir.join(&file.name)).unwrap();
+            let mut at = 0;
+            while let Some(head) = EntryHead::decode(&bytes[at..]).filter(|head| head.magic == 1) {
+                let end = at + head.size as usize;
+                entries.push(bytes[at..end].to_vec());
+                at = end;
+            }
+        }
+        entries
+    }
 }
 
+/// A group whose members with these numbers are Apache's.
 #[expect(clippy::disallowed_methods, reason = "tests make directories")]
-fn members(dir: &Path, namesrv_addr: &str, flush: FlushDiskType) -> Vec<Member> {
+fn members(
+    dir: &Path,
+    namesrv_addr: &str,
+    flush: FlushDiskType,
+    javas: Option<(&RocketMq, &[u32])>,
+) -> Vec<Member> {
     let ports = [free_port(), free_port(), free_port()];
     let peers: Vec<String> = (0..)
         .zip(ports)
         .map(|(number, port): (u32, _)| format!("n{number}-127.0.0.1:{port}"))
         .collect();
+    let numbers = javas.map_or(&[][..], |(_, numbers)| numbers);
+    let java_peers: Vec<String> = numbers.iter().map(|number| format!("n{number}")).collect();
     let member = |number: u32| {
-        let dir = dir.join(format!("n{number}"));
+        let self_id = format!("n{number}");
+        let dir = dir.join(&self_id);
         std::fs::create_dir(&dir).unwrap();
         let mut settings = BrokerSettings::small(&dir, namesrv_addr, flush);
         let keys = [
             "enableDLegerCommitLog=true".to_owned(),
             "dLegerGroup=broker-a".to_owned(),
             format!("dLegerPeers={}", peers.join(";")),
-            format!("dLegerSelfId=n{number}"),
+            format!("dLegerSelfId={self_id}"),
         ];
         settings.more.extend(keys);
-        Member { settings, process: None }
+        let java = javas.filter(|_| numbers.contains(&number)).map(|(java, _)| java.clone());
+        if java.is_none() && !java_peers.is_empty() {
+            settings.more.push(format!("dLegerJavaPeers={}", java_peers.join(";")));
+        }
+        Member { self_id, settings, java, process: None }
     };
     (0..3).map(member).collect()
 }
@@ -126,10 +178,31 @@ fn port_in(offset_msg_id: &str) -> u64 {
     u64::from_str_radix(&offset_msg_id[8..16], 16).unwrap()
 }
 
-async fn kill_leaders(flush: FlushDiskType, kills: u32) {
+/// Waits until all members have the same log, and more than nothing in it.
+async fn logs_become_the_same(members: &[Member]) {
+    let begin = Instant::now();
+    loop {
+        let logs: Vec<_> = members.iter().map(Member::entries).collect();
+        if logs.iter().all(|log| *log == logs[0]) && !logs[0].is_empty() {
+            println!("{} entries on each member", logs[0].len());
+            return;
+        }
+        let lens: Vec<_> = logs.iter().map(Vec::len).collect();
+        assert!(begin.elapsed() < SAME_WITHIN, "logs of {lens:?} entries are not the same");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Kills whoever leads, so many times, and sends on until so many messages are acknowledged.
+async fn kill_leaders(
+    flush: FlushDiskType,
+    kills: u32,
+    messages: u64,
+    javas: Option<(&RocketMq, &[u32])>,
+) {
     let dir = tempfile::tempdir().unwrap();
     let (namesrv, namesrv_addr) = name_server(dir.path()).await;
-    let mut members = members(dir.path(), &namesrv_addr, flush);
+    let mut members = members(dir.path(), &namesrv_addr, flush, javas);
     members.iter_mut().for_each(Member::start);
     let config = ClientConfig {
         namesrv_addrs: vec![namesrv_addr.clone()],
@@ -159,6 +232,8 @@ async fn kill_leaders(flush: FlushDiskType, kills: u32) {
         members[leader].start();
         members[leader].serves().await;
     }
+    let missing = messages.saturating_sub(traffic.acked.load(Ordering::SeqCst));
+    traffic.wait_for(missing, LEADER_WITHIN + Duration::from_millis(20 * missing)).await;
     traffic.is_over.store(true, Ordering::SeqCst);
     senders.shutdown().await;
     away_ms.sort_unstable();
@@ -169,18 +244,43 @@ async fn kill_leaders(flush: FlushDiskType, kills: u32) {
     let (acked, lost) = (ledger.acks().len(), found.lost.len());
     assert!(found.lost.is_empty(), "{lost} of {acked} lost, first {:?}", found.lost[0]);
     assert!(found.strange.is_empty(), "{:?}", found.strange);
+    println!("{acked} messages acknowledged");
     client.shutdown().await;
-    for member in &mut members {
-        member.process.take().expect("it runs").stop();
-    }
+    logs_become_the_same(&members).await;
+    members.iter_mut().for_each(Member::stop);
     namesrv.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "tests read variables")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_of_three_is_followed_by_one_that_has_everything() {
-    let kills = std::env::var("DLEDGER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let kills = number("DLEDGER_KILLS").unwrap_or(1) as u32;
     for flush in FlushDiskType::ALL {
-        kill_leaders(flush, kills).await;
+        kill_leaders(flush, kills, 0, None).await;
     }
+}
+
+/// The members with these numbers are Apache's.
+async fn beside_java(javas: &[u32]) {
+    let rocketmq = match RocketMq::get() {
+        Ok(rocketmq) => rocketmq,
+        Err(reason) => return skipped("brokers of a DLedger group with Java", reason),
+    };
+    let kills = number("DLEDGER_KILLS").unwrap_or(2) as u32;
+    let messages = number("DLEDGER_MESSAGES").unwrap_or(1_000);
+    kill_leaders(FlushDiskType::AsyncFlush, kills, messages, Some((&rocketmq, javas))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_of_ours_beside_two_of_javas_loses_nothing() {
+    beside_java(&[0, 1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_brokers_of_ours_beside_one_of_javas_lose_nothing() {
+    beside_java(&[1]).await;
 }

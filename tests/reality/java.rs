@@ -12,7 +12,7 @@ use mq_client::{
 };
 use mq_protocol::message::{Message, MessageConst, MessageExt};
 use mq_store::config::FlushDiskType;
-use mq_tests::broker_process::{BrokerProcess, BrokerSettings};
+use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use mq_tests::ledger::{Ack, Ledger};
 use mq_tests::read_back::{ReadBack, client_of_started, read_all};
 use mq_tests::senders::{SenderPlan, Senders, lock, producer_config};
@@ -125,14 +125,30 @@ async fn shapes(client: &ClientInstance) -> (Vec<MessageExt>, Vec<Option<i64>>) 
     (messages, offsets)
 }
 
+/// What has a broker be a DLedger group of its own.
+fn alone_in_a_group(settings: &mut BrokerSettings) {
+    let peer = format!("dLegerPeers=n0-127.0.0.1:{}", free_port());
+    let keys = ["enableDLegerCommitLog=true", "dLegerGroup=broker-a", "dLegerSelfId=n0", &peer];
+    settings.more.extend(keys.map(str::to_owned));
+}
+
 async fn java_serves_what_we_wrote(flush_disk_type: FlushDiskType, end: End) {
+    java_serves(flush_disk_type, end, |_| {}).await;
+}
+
+async fn java_serves(
+    flush_disk_type: FlushDiskType,
+    end: End,
+    edit: impl FnOnce(&mut BrokerSettings),
+) {
     let rocketmq = match RocketMq::get() {
         Ok(rocketmq) => rocketmq,
         Err(reason) => return skipped("Apache RocketMQ", reason),
     };
     let dir = tempfile::tempdir().unwrap();
     let (_namesrv, namesrv_addr) = rocketmq.name_server(dir.path());
-    let settings = BrokerSettings::small(dir.path(), &namesrv_addr, flush_disk_type);
+    let mut settings = BrokerSettings::small(dir.path(), &namesrv_addr, flush_disk_type);
+    edit(&mut settings);
     let mut story = Story { settings, ledger: Arc::default(), senders: 0 };
 
     // Ours, registered at Java's name server.
@@ -189,4 +205,14 @@ async fn java_serves_a_store_that_we_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn java_serves_a_store_of_a_killed_broker_of_ours() {
     java_serves_what_we_wrote(FlushDiskType::SyncFlush, End::Kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn java_serves_a_dledger_store_that_we_closed() {
+    java_serves(FlushDiskType::AsyncFlush, End::Stop, alone_in_a_group).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn java_serves_a_dledger_store_of_a_killed_broker_of_ours() {
+    java_serves(FlushDiskType::SyncFlush, End::Kill, alone_in_a_group).await;
 }

@@ -4,6 +4,7 @@
 
 mod dledger;
 mod dledger_brokers;
+mod dledger_store;
 mod figures;
 mod full_disk;
 mod groups;

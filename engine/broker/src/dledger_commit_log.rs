@@ -5,20 +5,26 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mq_dledger::{NodeId, Role, Term};
-use mq_dledger_log::LogConfig;
+use mq_dledger_log::{DLedgerLog, Entry, LogConfig};
 use mq_dledger_node::{
-    AppendError, DLedgerNode, NodeConfig, NodeError, PendingAppend, parse_peers,
+    AppendError, DLedgerNode, NodeConfig, NodeError, PendingAppend, is_no_op, parse_peers,
 };
 use mq_env::{BoxFuture, Env};
 use mq_mapped_file::MappedFileQueue;
+use mq_protocol::dledger_entry::{ENTRY_HEADER_BYTES, EntryHead};
 use mq_store::config::{DLedgerConfig, FlushDiskType, StoreConfig};
 use mq_store::{
     ConsensusEnds, ConsensusLog, OnAppend, OpenConsensusLog, PutMessageStatus, StoreError,
 };
+
+/// With members of Apache's a node waits for a leader longer than his heartbeats are apart before it asks for votes: they know no
+/// pre-vote, and a Java leader never hears of a term that was raised behind his back.
+const VOTE_INTERVAL_BESIDE_JAVA_MS: Range<u64> = 3_000..4_000;
 
 /// No term is served in.
 const NO_TERM: Term = -1;
@@ -46,6 +52,30 @@ impl DLedgerCommitLog {
     /// Whether this node follows a leader.
     pub(crate) fn is_following(&self) -> bool {
         self.node.status().read(|status| status.role == Role::Follower)
+    }
+
+    /// Whether a broker of Apache's may have led since the message at `phy_offset`: he had this log before this start, and goes on
+    /// in the term in which he finds it; or there are committed entries of a term that begins with no entry of its leader's own.
+    pub(crate) fn was_led_by_java_since(&self, phy_offset: u64) -> bool {
+        if phy_offset < self.node.javas_end() {
+            return true;
+        }
+        let log = self.node.log();
+        let committed = self.node.committed().read(|it| it.index);
+        let pos = phy_offset.checked_sub(ENTRY_HEADER_BYTES as u64);
+        let header = pos.and_then(|pos| log.select(pos, ENTRY_HEADER_BYTES));
+        let mut last = header.and_then(|header| EntryHead::decode(&header));
+        while let Some(head) = last {
+            let Some(first) = first_of_later_term(log, head.index + 1..committed + 1, head.term)
+            else {
+                return false;
+            };
+            if !is_no_op(first.body()) {
+                return true;
+            }
+            last = Some(first.head);
+        }
+        false
     }
 
     fn pending(
@@ -117,6 +147,16 @@ impl ConsensusLog for DLedgerCommitLog {
     }
 }
 
+/// The first entry in `range` of a term larger than that one. Terms ascend.
+fn first_of_later_term(log: &DLedgerLog, range: Range<i64>, term: Term) -> Option<Entry> {
+    let (mut from, mut to) = (range.start, range.end);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if log.entry(middle).ok()?.head.term > term { to = middle } else { from = middle + 1 }
+    }
+    (from < range.end).then(|| log.entry(from).ok()).flatten()
+}
+
 /// What a producer is told (RocketMQ 4.9 `DLedgerCommitLog.asyncPutMessage`).
 fn status_of(error: &AppendError) -> PutMessageStatus {
     match error {
@@ -168,7 +208,8 @@ fn node_config(
         data_file_bytes: store_config.mapped_file_size_commit_log,
         ..LogConfig::of_node(root, &dledger.self_id)
     };
-    let peers = parse_peers(&dledger.peers)?;
+    let mut peers = parse_peers(&dledger.peers)?;
+    peers.iter_mut().for_each(|peer| peer.is_java = dledger.java_peers.contains(&peer.id));
     let mut node = NodeConfig::new(&dledger.group, peers, &dledger.self_id, log)?;
     node.settings.is_sync_flush = store_config.flush_disk_type == FlushDiskType::SyncFlush;
     let number = |id: &String| {
@@ -179,8 +220,14 @@ fn node_config(
     };
     node.settings.preferred_leader_ids =
         dledger.preferred_leader_ids.iter().map(number).collect::<Result<_, _>>()?;
-    // An empty directory may be that of a member whose disk is gone. A new group finds out that it is one.
-    node.has_lost_its_disk = true;
+    let java_members = dledger.java_peers.len();
+    if java_members > 0 {
+        let Range { start, end } = VOTE_INTERVAL_BESIDE_JAVA_MS;
+        (node.settings.min_vote_interval_ms, node.settings.max_vote_interval_ms) = (start, end);
+    }
+    // An empty directory may be that of a member whose disk is gone. A new group finds out that it is one; but Java's members raise
+    // their term before anybody leads, so that beside them it begins only if they elect a leader among themselves.
+    node.has_lost_its_disk = java_members == 0 || java_members >= node.settings.quorum();
     node.store_host = store_host;
     Ok(node)
 }

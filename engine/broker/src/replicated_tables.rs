@@ -2,22 +2,25 @@
 //! has.
 //!
 //! Topics, consumer groups, consumer offsets and delay offsets, as they are asked for by slaves, become messages of a topic of the
-//! system, a queue for each table; the last message of a queue is the table. A master writes a table that has changed once a second
-//! at most, and less often the larger it is; what an operator changes it writes before it answers. Whoever follows takes the tables
+//! system, a queue for each table; what a queue ends with is the table: one message, or as many as it takes (`parts`). A master writes
+//! a table that has changed once a second at most, and less often the larger it is; what an operator changes it writes before it
+//! answers. Whoever follows takes the tables
 //! over as they come, and a new master does before it takes puts. RocketMQ 4.9 has slaves ask for them every ten seconds
 //! (`slave_synchronize`), so that a new master's are up to ten seconds old: the switch `tables-by-slave-sync`, and what is done
-//! with a Java leader, who writes no such messages.
+//! in a group with members of Apache's (`dLegerJavaPeers`).
+
+mod parts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mq_protocol::fastjson::{Json, from_slice};
-use mq_protocol::message_codec::decode_record;
 use mq_store::config::UpstreamSwitch;
-use mq_store::{MessageInner, MessageStore, PutMessageStatus};
+use mq_store::{MessageInner, PutMessageStatus};
 
 use crate::context::BrokerContext;
+use parts::{FoundTable, PartMessage, PartSize};
 
 /// Nobody sends to it, and no client reads it.
 pub(crate) const TABLES_TOPIC: &str = "rmq_sys_dledger_tables";
@@ -45,6 +48,15 @@ impl Table {
     fn queue_id(self) -> u32 {
         self as u32
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Table::Topics => "topics",
+            Table::Groups => "consumer groups",
+            Table::ConsumerOffsets => "consumer offsets",
+            Table::DelayOffsets => "delay offsets",
+        }
+    }
 }
 
 /// What of the tables is in the log.
@@ -53,19 +65,24 @@ pub(crate) struct ReplicatedTables {
     state: tokio::sync::Mutex<[Known; Table::ALL.len()]>,
 }
 
-/// The last message of a table that this broker wrote or took over.
+/// The newest version of a table that this broker wrote or took over.
 #[derive(Default)]
 struct Known {
-    /// End of the queue then.
+    /// Queue offset behind its last message.
     end: u64,
     content: Bytes,
+    /// It was said that the table, as it is by now, cannot be written.
+    is_too_large: bool,
 }
 
 impl ReplicatedTables {
-    /// Whether the tables of this broker come from the group's log.
+    /// Whether the tables of this broker come from the group's log. Not beside a member of Apache's: he writes none and takes none
+    /// over, so that what the log has were older than what slaves ask him for, and what he asks his master for.
     pub(crate) fn are_in_use(context: &BrokerContext) -> bool {
-        let is_switched_off = context.store.config().upstream(UpstreamSwitch::TablesBySlaveSync);
-        context.dledger.is_some() && !is_switched_off
+        let config = context.store.config();
+        let is_switched_off = config.upstream(UpstreamSwitch::TablesBySlaveSync);
+        let is_ours_alone = config.dledger.as_ref().is_some_and(|it| it.java_peers.is_empty());
+        is_ours_alone && !is_switched_off
     }
 
     /// Whether somebody who led has written tables.
@@ -83,17 +100,20 @@ impl ReplicatedTables {
         let mut written_bytes = 0;
         for (table, known) in Table::ALL.into_iter().zip(state.iter_mut()) {
             let content = content(context, table);
-            if content == known.content || content.len() > context.store.config().max_message_size {
+            if content == known.content || !known.may_write(context, table, content.len()) {
                 continue;
             }
-            let put = context.store.put_message(&message(context, table, content.clone())).await;
-            if put.status != PutMessageStatus::PutOk {
-                tracing::warn!(?table, status = put.status.name(), "a table is not replicated yet");
-                break;
+            match put(context, table, &content).await {
+                Ok(end) => {
+                    written_bytes += content.len() as u64;
+                    (known.end, known.content) = (end, content);
+                }
+                Err(status) => {
+                    let (table, status) = (table.name(), status.name());
+                    tracing::warn!(table, status, "a table is not replicated yet");
+                    break;
+                }
             }
-            written_bytes += content.len() as u64;
-            let end = put.append.map_or(known.end, |append| append.queue_offset + 1);
-            *known = Known { end, content };
         }
         written_bytes
     }
@@ -106,13 +126,27 @@ impl ReplicatedTables {
         let mut state = self.state.lock().await;
         for (table, known) in Table::ALL.into_iter().zip(state.iter_mut()) {
             let end = context.store.max_offset_in_queue(TABLES_TOPIC, table.queue_id());
-            if end <= known.end {
-                continue;
-            }
-            let Some(content) = last(&context.store, table, end) else { continue };
-            match adopt(context, table, &content).await {
-                Ok(()) => *known = Known { end, content },
-                Err(error) => tracing::error!(?table, error, "a table cannot be taken over"),
+            let taken = match parts::newest(&context.store, table.queue_id(), known.end..end).await
+            {
+                Ok(None) => continue,
+                Ok(Some(found)) if is_outdated(context, &found) => {
+                    tracing::warn!(
+                        table = table.name(),
+                        "what the log has of a table is older than what a broker of Apache's left: it is not taken over"
+                    );
+                    known.end = found.end;
+                    continue;
+                }
+                Ok(Some(FoundTable { end, content, .. })) => {
+                    adopt(context, table, &content).await.map(|()| (end, content))
+                }
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok((end, content)) => (known.end, known.content) = (end, content),
+                Err(error) => {
+                    tracing::error!(table = table.name(), error, "a table cannot be taken over");
+                }
             }
         }
     }
@@ -140,6 +174,11 @@ impl ReplicatedTables {
     }
 }
 
+/// Whether the group was led by who keeps his tables in files alone, since a table was written into the log.
+fn is_outdated(context: &BrokerContext, found: &FoundTable) -> bool {
+    context.dledger.as_ref().is_some_and(|log| log.was_led_by_java_since(found.phy_offset))
+}
+
 fn content(context: &BrokerContext, table: Table) -> Bytes {
     match table {
         Table::Topics => context.topics.content(),
@@ -149,14 +188,54 @@ fn content(context: &BrokerContext, table: Table) -> Bytes {
     }
 }
 
-fn message(context: &BrokerContext, table: Table, body: Bytes) -> MessageInner {
+impl Known {
+    /// Whether a table of that size can be written. Where it cannot, this is said once.
+    fn may_write(&mut self, context: &BrokerContext, table: Table, bytes: usize) -> bool {
+        let max_bytes = PartSize::of(&context.store.live_config()).table_bytes_max();
+        let is_too_large = bytes > max_bytes;
+        if is_too_large && !self.is_too_large {
+            let table = table.name();
+            tracing::error!(
+                table,
+                bytes,
+                max_bytes,
+                "a table is too large for the group's log: whoever leads next has an older one; raise maxMessageSize, or \
+                 delete what nobody uses"
+            );
+        }
+        self.is_too_large = is_too_large;
+        !is_too_large
+    }
+}
+
+/// Puts a table behind what its queue has; where the queue ends then.
+async fn put(
+    context: &BrokerContext,
+    table: Table,
+    content: &Bytes,
+) -> Result<u64, PutMessageStatus> {
+    let size = PartSize::of(&context.store.live_config());
+    let parts = size.count(content.len());
+    let mut end = 0;
+    for (part, range) in size.split(content.len()).enumerate() {
+        let part = PartMessage::of(content.slice(range), part, parts);
+        let put = context.store.put_message(&message(context, table, part)).await;
+        match put.append {
+            Some(append) if put.status == PutMessageStatus::PutOk => end = append.queue_offset + 1,
+            _ => return Err(put.status),
+        }
+    }
+    Ok(end)
+}
+
+fn message(context: &BrokerContext, table: Table, part: PartMessage) -> MessageInner {
     MessageInner {
         topic: TABLES_TOPIC.to_owned(),
         queue_id: table.queue_id(),
         flag: 0,
-        sys_flag: 0,
-        body,
-        properties: String::new(),
+        sys_flag: part.sys_flag,
+        body: part.body,
+        properties: part.properties,
         born_timestamp_ms: context.env.clock.now_millis() as i64,
         born_host: context.store_host,
         store_host: context.store_host,
@@ -164,14 +243,6 @@ fn message(context: &BrokerContext, table: Table, body: Bytes) -> MessageInner {
         prepared_transaction_offset: 0,
         wait_store_ok: true,
     }
-}
-
-/// The body of the last message of a table's queue, which ends at `end`.
-fn last(store: &MessageStore, table: Table, end: u64) -> Option<Bytes> {
-    let queue = store.consume_queues().find(TABLES_TOPIC, table.queue_id())?;
-    let unit = queue.unit(end.checked_sub(1)?)?;
-    let record = store.look_message_by_offset(unit.phy_offset as u64)?;
-    Some(Bytes::copy_from_slice(decode_record(&record).ok()?.body()))
 }
 
 async fn adopt(context: &BrokerContext, table: Table, content: &[u8]) -> Result<(), String> {

@@ -7,7 +7,6 @@
 //! |---|---|
 //! | `config`, `error` | settings, failures |
 //! | `small_files` | `currterm` and `checkpoint`, which are replaced as a whole |
-//! | `body` | what an entry holds |
 //! | `log` | the log: its ends, its entries |
 //! | `append` | a leader's entries, and those that a leader pushed |
 //! | `settle` | what is synced, and up to where the checkpoint says so |
@@ -33,7 +32,6 @@
 mod config;
 mod error;
 mod small_files;
-mod body;
 mod log;
 mod append;
 mod settle;
@@ -43,7 +41,6 @@ mod walk;
 mod recover;
 
 pub use append::Appended;
-pub use body::body_trouble;
 pub use config::LogConfig;
 pub use error::{LogError, ReadError};
 pub use log::{DLedgerLog, Entry};

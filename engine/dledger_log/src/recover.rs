@@ -28,6 +28,8 @@ pub struct OpenedLog {
     pub dropped_bytes: u64,
     /// Why the log ended there.
     pub end_reason: String,
+    /// Everything below was there when DLedger's own library, and not this one, had the log last; 0 otherwise.
+    pub javas_end: u64,
 }
 
 /// What a start is going to make of the log, before anything is changed.
@@ -72,6 +74,7 @@ impl DLedgerLog {
         let said = may_open(term.as_ref(), !looked.ends.is_empty())?;
         log.settle_dirs().await.map_err(LogError::io("make the node's directory durable"))?;
         let end_reason = looked.walked.stop.1.clone();
+        let javas_end = if looked.is_javas { looked.ends.end_pos } else { 0 };
         let dropped_bytes = log.recover(looked).await?;
         let ends = *log.ends();
         let committed_index = checkpoint.map_or(-1, |it| it.committed_index).min(ends.end_index);
@@ -87,7 +90,8 @@ impl DLedgerLog {
             "DLedger log recovered"
         );
         let log = Arc::new(log);
-        Ok((OpenedLog { log, term, committed_index, dropped_bytes, end_reason }, said))
+        let opened = OpenedLog { log, term, committed_index, dropped_bytes, end_reason, javas_end };
+        Ok((opened, said))
     }
 
     fn closed(env: &Env, config: LogConfig, checkpoint: Checkpoint) -> Self {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use mq_mapped_file::MappedFile;
 use mq_protocol::dledger_entry::{
-    ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, EntryHead, INDEX_RECORD_BYTES, IndexRecord,
+    ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, EntryHead, INDEX_RECORD_BYTES, IndexRecord, body_trouble,
 };
 
-use crate::body::body_trouble;
 use crate::log::index_offset;
 
 /// DLedger looks at the last three files whatever it knows.

@@ -11,9 +11,9 @@ use mq_dledger::{
     Body, Command, DLedgerCore, EntryMeta, Event, Finding, Landing, LedgerIndex, Message, NodeId,
     ResponseCode, Role, Term,
 };
-use mq_dledger_log::{DLedgerLog, LogError, Synced, body_trouble};
+use mq_dledger_log::{DLedgerLog, LogError, Synced};
 use mq_protocol::body::dledger::DLedgerEntryBody;
-use mq_protocol::dledger_entry::ENTRY_HEADER_BYTES;
+use mq_protocol::dledger_entry::{ENTRY_HEADER_BYTES, body_trouble};
 use mq_remoting::Responder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;

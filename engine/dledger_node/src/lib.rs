@@ -42,5 +42,6 @@ mod node;
 pub use config::{NodeConfig, PeerConfig, parse_peers};
 pub use error::{AppendError, NodeError};
 pub use host::{Committed, Durable, Status};
+pub use no_op::is_no_op;
 pub use node::DLedgerNode;
 pub use proposals::{OnAppend, PendingAppend};

@@ -5,11 +5,17 @@
 
 use std::net::SocketAddr;
 
-use mq_protocol::message_codec::RecordFields;
+use mq_protocol::message_codec::{RecordFields, decode_record};
 use mq_protocol::sys_flag::MessageSysFlag;
 
 /// Nobody can send to it, and nobody reads it.
 const NO_OP_TOPIC: &str = "RMQ_SYS_DLEDGER_NO_OP";
+
+/// Whether an entry with that body is one that a leader of ours wrote when he was elected; Java's write none.
+#[must_use]
+pub fn is_no_op(body: &[u8]) -> bool {
+    decode_record(body).is_ok_and(|record| record.topic_bytes() == NO_OP_TOPIC.as_bytes())
+}
 
 /// Its body: a record, always of the same length.
 pub(crate) fn no_op_body(store_host: SocketAddr, now_ms: u64) -> Vec<u8> {

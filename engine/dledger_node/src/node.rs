@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mq_dledger::{DLedgerCore, HardState, Recovered, Role, Term};
-use mq_dledger_log::{Appended, DLedgerLog, OpenedLog, StoredTerm, body_trouble};
+use mq_dledger_log::{Appended, DLedgerLog, OpenedLog, StoredTerm};
 use mq_env::Env;
 use mq_env::net::any_addr;
 use mq_env::watched::Watched;
-use mq_protocol::dledger_entry::ENTRY_HEADER_BYTES;
+use mq_protocol::dledger_entry::{ENTRY_HEADER_BYTES, body_trouble};
 use mq_remoting::{
     LogLimit, ProcessorTable, RemotingClient, RemotingClientConfig, RemotingServer,
     RemotingServerConfig,
@@ -49,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) config: NodeConfig,
     pub(crate) members: Members,
     pub(crate) log: Arc<DLedgerLog>,
+    javas_end: u64,
     pub(crate) status: Watched<Status>,
     pub(crate) committed: Watched<Committed>,
     pub(crate) durable: Watched<Durable>,
@@ -122,7 +123,7 @@ impl DLedgerNode {
         };
         let (opened, hard_state) = DLedgerLog::open_if(&env, config.log.clone(), may_open).await?;
         let core = core_of(&env, &mut config, hard_state, &opened).await?;
-        let OpenedLog { log, committed_index, .. } = opened;
+        let OpenedLog { log, committed_index, javas_end, .. } = opened;
         let pos = if committed_index < log.begin_index() {
             log.begin_pos()
         } else {
@@ -141,6 +142,7 @@ impl DLedgerNode {
             config,
             members,
             log,
+            javas_end,
             status: Watched::new(role),
             committed: Watched::new(Committed { index: committed_index, pos }),
             durable: Watched::new(durable),
@@ -221,6 +223,12 @@ impl DLedgerNode {
     #[must_use]
     pub fn log(&self) -> &Arc<DLedgerLog> {
         &self.shared.log
+    }
+
+    /// Where the log ended at the start if DLedger's own library had it last: up to there that one may have written. 0 otherwise.
+    #[must_use]
+    pub fn javas_end(&self) -> u64 {
+        self.shared.javas_end
     }
 
     /// `dLegerSelfId`.

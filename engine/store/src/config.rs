@@ -78,6 +78,8 @@ pub struct DLedgerConfig {
     pub self_id: String,
     /// `preferredLeaderId`, several split by `;`.
     pub preferred_leader_ids: Vec<String>,
+    /// `dLegerJavaPeers` (ours), split by `;`: members that are brokers of Apache RocketMQ.
+    pub java_peers: Vec<String>,
     /// `storePathDLedgerCommitLog`.
     pub store_path: Option<PathBuf>,
 }

@@ -6,17 +6,19 @@
 //! windows of a few mebibytes, whatever their size.
 //!
 //! Modules in reading order: `shape` (file sizes), `log_reader`, `unit_reader`, `index_reader` (files
-//! piece by piece), `entry_index` (DLedger's), `lines`, `dump` and `dledger`, `listing`, `start` and `tables` (what a
-//! start does), `verify`, `recover`.
+//! piece by piece), `entry_index` and `entry_claims` (DLedger's), `lines`, `dump` and `dledger`, `listing`, `start` and `tables`
+//! (what a start does), `verify`, `recover`, `recover_dledger`.
 
 mod dledger;
 mod dump;
+mod entry_claims;
 mod entry_index;
 mod index_reader;
 mod lines;
 mod listing;
 mod log_reader;
 mod recover;
+mod recover_dledger;
 mod shape;
 mod start;
 mod tables;
@@ -62,9 +64,6 @@ pub enum DoctorError {
     /// Somebody works on it.
     #[error("{} is in use: a broker runs on it, or somebody else examines it", .0.display())]
     Locked(PathBuf),
-    /// It is the log of DLedger mode, which is dumped and verified only.
-    #[error("{} is the log of DLedger mode, which a start of its broker recovers", .0.display())]
-    Dledger(PathBuf),
     /// It holds the logs of several nodes of DLedger mode.
     #[error("{} holds the logs of several DLedger nodes", .0.display())]
     SeveralLogs(PathBuf),
@@ -151,6 +150,10 @@ impl StoreDir {
             }
             _ => {}
         }
+        let entries_dir = config.and_then(|it| it.dledger.as_ref()?.store_path.clone());
+        if let Some(dir) = entries_dir.filter(|dir| !is_dir(&*disk, dir)) {
+            return Err(DoctorError::NoLog(dir));
+        }
         let lock = if entries.iter().any(|entry| entry.name == "lock") {
             take_lock(&*disk, root)?
         } else {
@@ -182,7 +185,11 @@ impl StoreDir {
     /// # Errors
     /// What the disk says.
     pub fn bytes(&self) -> Result<u64, DoctorError> {
-        Ok(self.bytes_below(&self.root)? + self.bytes_below(&self.log_dir)?)
+        let mut bytes = self.bytes_below(&self.root)? + self.bytes_below(&self.log_dir)?;
+        for dir in self.dledger_dirs()?.into_iter().map(|node| self.entries_dir(&node.name)) {
+            bytes += if dir.starts_with(&self.root) { 0 } else { self.bytes_below(&dir)? };
+        }
+        Ok(bytes)
     }
 
     /// Bytes of all files of the log: what [`Progress`] adds up to in a walk over the log.
@@ -192,7 +199,7 @@ impl StoreDir {
     pub fn log_bytes(&self) -> Result<u64, DoctorError> {
         let mut files = self.log_files()?;
         for dir in self.dledger_dirs()? {
-            files.extend(self.files(&dledger::data_dir(&dir.name))?);
+            files.extend(self.files(&self.entries_dir(&dir.name))?);
         }
         Ok(files.iter().map(|file| file.len).sum())
     }
@@ -284,14 +291,6 @@ impl StoreDir {
     fn queue_files(&self, topic: &str, queue_id: u32) -> Vec<StoreFile> {
         let dir = self.root.join("consumequeue").join(topic).join(queue_id.to_string());
         self.entries(&dir).unwrap_or_default()
-    }
-
-    /// Refuses a store whose log is DLedger's.
-    fn refuse_dledger(&self) -> Result<(), DoctorError> {
-        match self.dledger_dirs()?.into_iter().next() {
-            Some(dir) => Err(DoctorError::Dledger(dir.path)),
-            None => Ok(()),
-        }
     }
 
     fn has(&self, name: &str) -> bool {

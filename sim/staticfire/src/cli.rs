@@ -108,8 +108,8 @@ struct StoreDumpArgs {
     /// store dledger-*.jsonl, too
     #[arg(long, value_name = "D")]
     out: Option<PathBuf>,
-    /// The broker's .properties, for file sizes and storePathCommitLog [default: told from the files,
-    /// and DIR/commitlog]
+    /// The broker's .properties, for file sizes, storePathCommitLog and storePathDLedgerCommitLog [default: told
+    /// from the files, DIR/commitlog, and DIR/dledger-*/data]
     #[arg(long, value_name = "FILE")]
     conf: Option<PathBuf>,
 }
@@ -122,8 +122,8 @@ struct StoreVerifyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The broker's .properties, for file sizes and storePathCommitLog [default: told from the files,
-    /// and DIR/commitlog]
+    /// The broker's .properties, for file sizes, storePathCommitLog and storePathDLedgerCommitLog [default: told
+    /// from the files, DIR/commitlog, and DIR/dledger-*/data]
     #[arg(long, value_name = "FILE")]
     conf: Option<PathBuf>,
 }
@@ -137,14 +137,15 @@ struct StoreRecoverArgs {
     #[arg(long, value_name = "COPY")]
     out: PathBuf,
     /// Pass over damage below the durable watermark instead of refusing to start, put zeros in the place of
-    /// missing CommitLog files, leave damaged tables out
+    /// missing CommitLog files, leave damaged tables out; of a DLedger store: keep sound entries behind lost ones, with
+    /// fillers in their place, which no other member of the group has
     #[arg(long)]
     salvage: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The broker's .properties, for file sizes and storePathCommitLog [default: told from the files,
-    /// and DIR/commitlog]
+    /// The broker's .properties, for file sizes, storePathCommitLog and storePathDLedgerCommitLog [default: told
+    /// from the files, DIR/commitlog, and DIR/dledger-*/data]
     #[arg(long, value_name = "FILE")]
     conf: Option<PathBuf>,
 }

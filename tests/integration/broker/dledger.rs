@@ -31,6 +31,7 @@ pub(super) async fn group(
                 peers: "n0-a-1:40911;n1-a-2:40911;n2-a-3:40911".to_owned(),
                 self_id: format!("n{}", broker_id - 1),
                 preferred_leader_ids: Vec::new(),
+                java_peers: Vec::new(),
                 store_path: None,
             });
             edit(config, store);
@@ -43,7 +44,7 @@ pub(super) async fn group(
 }
 
 /// Sends one message to whichever broker takes it; its queue offset and who that was.
-async fn send_to_master(cluster: &Cluster, brokers: &[Broker]) -> (i64, usize) {
+pub(super) async fn send_to_master(cluster: &Cluster, brokers: &[Broker]) -> (i64, usize) {
     for _ in 0..300 {
         for (index, broker) in brokers.iter().enumerate() {
             let request = send_request(&send_header(TOPIC), "body");

@@ -8,27 +8,34 @@ use std::os::unix::fs::FileExt as _;
 use mq_protocol::message_codec::RecordView;
 use mq_store::doctor::{DoctorError, StoreDir, Verdict};
 
-use super::doctor::{DLEDGER_SETS, SETS, on_os, say, unpacked, verify_sound};
+use super::doctor::{DLEDGER_SETS, GoldenSet, SETS, on_os, say, unpacked, verify_sound};
 use super::*;
 
-const DATA_FILE: u64 = 65_536;
-const HEADER: usize = 48;
+pub(super) const DATA_FILE: u64 = 65_536;
+pub(super) const HEADER: usize = 48;
 const CUT: &str = "note dledger-n0: what a start cuts the group's leader sends again, if it has it";
 
-/// The node n0, which was closed in order, somewhere on this machine.
-struct Node {
-    root: PathBuf,
+/// A node that was closed in order, somewhere on this machine.
+pub(super) struct Node {
+    pub(super) root: PathBuf,
+    /// Its directory.
+    pub(super) name: &'static str,
     /// Each entry: where it is, and its bytes.
-    entries: Vec<(u64, Vec<u8>)>,
+    pub(super) entries: Vec<(u64, Vec<u8>)>,
     _dir: tempfile::TempDir,
 }
 
 impl Node {
     fn new() -> Node {
-        let (dir, root) = unpacked(&DLEDGER_SETS[0]);
-        let mut entries = Vec::new();
+        Node::of(&DLEDGER_SETS[0])
+    }
+
+    pub(super) fn of(set: &GoldenSet) -> Node {
+        let (dir, root) = unpacked(set);
+        let (name, mut entries) = (set.name, Vec::new());
         for start in [0, 1, 2, 3].map(|number| number * DATA_FILE) {
-            let file = on_os(|env| env.disk.read(&data_path(&root, start))).unwrap();
+            let path = root.join(format!("{name}/data/{start:020}"));
+            let file = on_os(|env| env.disk.read(&path)).unwrap();
             let mut at = 0;
             while file[at..at + 4] == 1_i32.to_be_bytes() {
                 let size = i32::from_be_bytes(file[at + 4..at + 8].try_into().unwrap()) as usize;
@@ -37,10 +44,10 @@ impl Node {
             }
         }
         assert_eq!(entries.len(), 286);
-        Node { root, entries, _dir: dir }
+        Node { root, name, entries, _dir: dir }
     }
 
-    fn verify(&self) -> Verdict {
+    pub(super) fn verify(&self) -> Verdict {
         verify(&self.root).unwrap()
     }
 
@@ -50,8 +57,8 @@ impl Node {
         (*pos, bytes.clone(), pos + bytes.len() as u64)
     }
 
-    fn write(&self, pos: u64, bytes: &[u8]) {
-        write(&data_path(&self.root, pos - pos % DATA_FILE), pos % DATA_FILE, bytes);
+    pub(super) fn write(&self, pos: u64, bytes: &[u8]) {
+        write(&self.data_path(pos), pos % DATA_FILE, bytes);
     }
 
     /// An entry like the last one, of that index and term, behind it.
@@ -80,8 +87,17 @@ impl Node {
         on_os(|env| env.disk.write(&self.root.join("abort"), b"")).unwrap();
     }
 
-    fn index_path(&self) -> PathBuf {
-        self.root.join("dledger-n0/index/00000000000000000000")
+    pub(super) fn index_path(&self) -> PathBuf {
+        self.root.join(format!("{}/index/00000000000000000000", self.name))
+    }
+
+    /// The data file that holds `pos`.
+    pub(super) fn data_path(&self, pos: u64) -> PathBuf {
+        self.root.join(format!("{}/data/{:020}", self.name, pos - pos % DATA_FILE))
+    }
+
+    pub(super) fn flip(&self, pos: u64) {
+        flip(&self.data_path(pos), pos % DATA_FILE);
     }
 }
 
@@ -100,7 +116,7 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-fn verify(root: &Path) -> Result<Verdict, DoctorError> {
+pub(super) fn verify(root: &Path) -> Result<Verdict, DoctorError> {
     let disk = on_os(|env| env.disk.clone());
     StoreDir::open(disk, root, None).unwrap().verify(&mut |_| {})
 }
@@ -339,19 +355,9 @@ fn a_log_from_before_dledger_is_walked_first() {
 }
 
 #[test]
-fn a_node_is_not_recovered_and_two_are_not_told_apart() {
+fn two_nodes_are_not_told_apart() {
     let node = Node::new();
     let disk = on_os(|env| env.disk.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _entered = runtime.enter();
-    {
-        let dir = StoreDir::open(Arc::clone(&disk), &node.root, None).unwrap();
-        let copy = node.root.with_file_name("copy");
-        let recovered =
-            runtime.block_on(async { dir.recover(Env::os(), &copy, true, &mut |_| {}).await });
-        assert!(matches!(recovered, Err(DoctorError::Dledger(_))));
-        assert!(disk.stat(&copy).is_err());
-    }
     disk.create_dir_all(&node.root.join("dledger-n1")).unwrap();
     assert!(matches!(verify(&node.root), Err(DoctorError::SeveralLogs(_))));
     // Without files it is empty.

@@ -12,6 +12,7 @@ use crate::config::rules::enabled;
 
 const PEERS_ALLOWED: &str = "n0-host:port;n1-host:port;n2-host:port, the same on every member";
 const SELF_ID_ALLOWED: &str = "one of the ids in dLegerPeers";
+const JAVA_PEERS_ALLOWED: &str = "ids of other members in dLegerPeers, split by ;";
 
 /// Puts the broker into DLedger mode if the file asks for it.
 pub(super) fn check(file: &PropertiesFile, settings: &mut Settings) -> Vec<ConfigFinding> {
@@ -67,6 +68,7 @@ fn member(
         peers: peers.value.trim().to_owned(),
         self_id: id.to_owned(),
         preferred_leader_ids: preferred(file, &members)?,
+        java_peers: java_peers(file, &members, id)?,
         store_path,
     };
     Ok((dledger, number))
@@ -84,6 +86,28 @@ fn preferred(
         Some(unknown) => {
             let text = format!("preferredLeaderId={unknown} is not among the dLegerPeers");
             Err(error(entry, text, SELF_ID_ALLOWED))
+        }
+    }
+}
+
+/// Which of the others are brokers of Apache RocketMQ.
+fn java_peers(
+    file: &PropertiesFile,
+    members: &[PeerConfig],
+    self_id: &str,
+) -> Result<Vec<String>, Box<ConfigFinding>> {
+    let Some(entry) = file.get("dLegerJavaPeers") else { return Ok(Vec::new()) };
+    let ids = split(&entry.value);
+    let is_other = |id: &String| id != self_id && members.iter().any(|peer| peer.id == *id);
+    match ids.iter().find(|id| !is_other(id)) {
+        None => Ok(ids),
+        Some(id) if id == self_id => {
+            let text = format!("dLegerJavaPeers={id} is this broker, which is not Apache's");
+            Err(error(entry, text, JAVA_PEERS_ALLOWED))
+        }
+        Some(unknown) => {
+            let text = format!("dLegerJavaPeers={unknown} is not among the dLegerPeers");
+            Err(error(entry, text, JAVA_PEERS_ALLOWED))
         }
     }
 }
@@ -106,12 +130,19 @@ fn other_group(file: &PropertiesFile, broker_name: &str) -> Option<ConfigFinding
 
 /// Without DLedger mode nobody reads them.
 fn unread(file: &PropertiesFile) -> Vec<ConfigFinding> {
-    ["dLegerGroup", "dLegerPeers", "dLegerSelfId", "preferredLeaderId", "storePathDLedgerCommitLog"]
-        .into_iter()
-        .filter_map(|key| file.get(key))
-        .map(|entry| {
-            let text = format!("{} is read only with enableDLegerCommitLog=true", entry.key);
-            ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnreadKey, entry, text)
-        })
-        .collect()
+    [
+        "dLegerGroup",
+        "dLegerPeers",
+        "dLegerSelfId",
+        "preferredLeaderId",
+        "storePathDLedgerCommitLog",
+        "dLegerJavaPeers",
+    ]
+    .into_iter()
+    .filter_map(|key| file.get(key))
+    .map(|entry| {
+        let text = format!("{} is read only with enableDLegerCommitLog=true", entry.key);
+        ConfigFinding::new(Severity::Warning, ConfigFindingKind::UnreadKey, entry, text)
+    })
+    .collect()
 }

@@ -23,7 +23,7 @@ const ON_FOUR_PROCESSORS: [(&str, &str); 8] = [
 const BATCH_PUSH: (&str, &str) = ("isEnableBatchPush", "enableBatchPush");
 
 /// Without a value these are left out, as 4.9 does with what is null.
-const ABSENT_WITHOUT_VALUE: [&str; 10] = [
+const ABSENT_WITHOUT_VALUE: [&str; 11] = [
     "haMasterAddress",
     "readOnlyCommitLogStorePaths",
     "storePathDLedgerCommitLog",
@@ -31,6 +31,7 @@ const ABSENT_WITHOUT_VALUE: [&str; 10] = [
     "dLegerPeers",
     "dLegerSelfId",
     "preferredLeaderId",
+    "dLegerJavaPeers",
     "rmqAddressServerDomain",
     "rmqAddressServerSubGroup",
     "rocketmqHome",

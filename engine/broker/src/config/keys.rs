@@ -6,7 +6,7 @@ mod limits;
 mod message_store;
 mod netty;
 
-use crate::config::key::KeyStatus::{Accepted, Ignored, Obeyed, Protects};
+use crate::config::key::KeyStatus::{Accepted, Ignored, Judged, Obeyed, Protects};
 use crate::config::key::ValueType::{Bool, Int, Long, Text};
 use crate::config::key::{ConfigKey, Field, Instead, KeyStatus, ValueType};
 
@@ -71,7 +71,7 @@ static UNREAD_KEYS: [ConfigKey; 8] = [
 
 /// What 4.9 reads from system properties (`-Drocketmq.broker.diskSpaceWarningLevelRatio=0.90`), 5.x
 /// from the file, in percent; and this engine's own keys.
-static OURS: [ConfigKey; 6] = [
+static OURS: [ConfigKey; 7] = [
     row(
         "diskSpaceWarningLevelRatio",
         PERCENT,
@@ -102,6 +102,7 @@ static OURS: [ConfigKey; 6] = [
         "72",
         Obeyed(Field::U64(|s| &mut s.store.dead_letter_reserved_time_hours)),
     ),
+    row("dLegerJavaPeers", Text, "", Judged),
     row(
         "beginWithEmptyTables",
         Bool,

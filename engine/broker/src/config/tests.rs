@@ -269,12 +269,24 @@ fn dledger_mode_needs_a_group_and_one_of_its_members() {
         "error:6 preferredLeaderId=n7 is not among the dLegerPeers | allowed: one of the ids in dLegerPeers",
     );
     check(&format!("{on}{peers}dLegerSelfId=n1\npreferredLeaderId=n0;n2\nbrokerRole=SLAVE"), "");
+    for (ids, what) in [
+        ("n0;n7", "n7 is not among the dLegerPeers"),
+        ("n1", "n1 is this broker, which is not Apache's"),
+    ] {
+        check(
+            &format!("{on}{peers}dLegerSelfId=n1\ndLegerJavaPeers={ids}"),
+            &format!(
+                "error:6 dLegerJavaPeers={what} | allowed: ids of other members in dLegerPeers, split by ;"
+            ),
+        );
+    }
     check("enableDLegerCommitLog=false", "");
-    let text = format!("{on}{peers}dLegerSelfId=n1");
+    let text = format!("{on}{peers}dLegerSelfId=n1\ndLegerJavaPeers=n2; n0");
     let file = PropertiesFile::parse(text.as_bytes()).unwrap();
     let (broker, store, _) = BrokerConfig::parse(&file, &local());
     let dledger = store.dledger.unwrap();
     assert_eq!((&*dledger.group, &*dledger.self_id, broker.broker_id), ("a", "n1", 2));
+    assert_eq!(dledger.java_peers, ["n2", "n0"]);
     assert_eq!(store.broker_role, BrokerRole::Slave, "until the group has elected it");
 }
 

@@ -1,12 +1,13 @@
-//! The log of DLedger mode (`dledger-*`), entry by entry. It is dumped, listed and verified, not started.
+//! The log of DLedger mode (`dledger-*`), entry by entry.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use mq_protocol::dledger_entry::{
     ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, ENTRY_MAGIC, EntryHead, INDEX_RECORD_BYTES, IndexRecord,
+    body_trouble,
 };
-use mq_protocol::message_codec::{RecordView, decode_record};
+use mq_protocol::message_codec::{RecordView, body_crc, decode_record};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -55,6 +56,28 @@ impl StoreDir {
         Ok(entries)
     }
 
+    /// Where the entries of the node `name` are: beside its other files, unless the configuration of that node says
+    /// otherwise (`storePathDLedgerCommitLog`).
+    pub(super) fn entries_dir(&self, name: &str) -> PathBuf {
+        let dledger = self.config.dledger.as_ref().filter(|dledger| dledger.dir_name() == name);
+        let elsewhere = dledger.and_then(|dledger| dledger.store_path.clone());
+        elsewhere.unwrap_or_else(|| self.root.join(data_dir(name)))
+    }
+
+    /// What that is called in findings: its place in the root, or the path elsewhere.
+    pub(super) fn entries_place(&self, name: &str) -> String {
+        let dir = self.entries_dir(name);
+        dir.strip_prefix(&self.root).unwrap_or(&dir).display().to_string()
+    }
+
+    /// Whether an entry of a node's directory holds entries, or their index.
+    pub(super) fn is_entries(&self, entry: &StoreFile) -> bool {
+        let node = entry.path.parent().filter(|dir| dir.parent() == Some(&self.root));
+        let is_in_node =
+            node.and_then(Path::file_name).is_some_and(|name| is_dledger(&name.to_string_lossy()));
+        entry.is_dir && is_in_node && ["data", "index"].contains(&entry.name.as_str())
+    }
+
     /// Writes a line for every entry and blank of the log, one of its index, one of its small files.
     /// Returns the counts.
     pub(super) fn dump_dledger(
@@ -98,7 +121,7 @@ impl StoreDir {
         progress: Progress<'_>,
         visit: &mut dyn FnMut(u64, Entry<'_>) -> Result<(), DoctorError>,
     ) -> Result<(), DoctorError> {
-        let mut log = LogReader::open(self, &self.root.join(data_dir(name)), progress)?;
+        let mut log = LogReader::open(self, &self.entries_dir(name), progress)?;
         for file in log.files().to_vec() {
             let mut pos = file.start;
             loop {
@@ -150,9 +173,18 @@ impl StoreDir {
 
 pub(super) use crate::preflight::is_dledger;
 
-/// Where the entries of a DLedger log are, below the root.
+/// Where the entries of a DLedger log usually are, below the root.
 pub(super) fn data_dir(name: &str) -> PathBuf {
     Path::new(name).join("data")
+}
+
+/// What is wrong with what an entry at `at` holds.
+pub(super) fn holds_trouble(entry: &EntryHead, at: u64, body: &[u8]) -> Option<String> {
+    // Up to DLedger 0.3 nobody sets it.
+    if entry.body_crc != 0 && entry.body_crc != body_crc(body) {
+        return Some("the body of the entry does not match the entry's CRC".to_owned());
+    }
+    body_trouble(body, Some((at + ENTRY_HEADER_BYTES as u64) as i64))
 }
 
 /// The record of an entry.

@@ -42,20 +42,28 @@ impl EntryIndex {
         dir: &StoreDir,
         entry: &EntryHead,
     ) -> Result<Indexed, DoctorError> {
-        let at = u64::try_from(entry.index).ok();
+        Ok(match self.record(dir, entry.index)? {
+            Some(record) if record == entry.index_record() => Indexed::Rightly,
+            Some(_) => Indexed::Wrongly,
+            None => Indexed::Not,
+        })
+    }
+
+    /// What stands where the record of that entry belongs; `None` for what is none.
+    pub(super) fn record(
+        &mut self,
+        dir: &StoreDir,
+        index: i64,
+    ) -> Result<Option<IndexRecord>, DoctorError> {
+        let at = u64::try_from(index).ok();
         let Some(at) = at.and_then(|index| index.checked_mul(INDEX_RECORD_BYTES as u64)) else {
-            return Ok(Indexed::Not);
+            return Ok(None);
         };
         let held = self.from..self.from + self.window.len() as u64;
         if !held.contains(&at) {
             self.read(dir, at)?;
         }
-        let bytes = self.window.get((at - self.from) as usize..).unwrap_or_default();
-        Ok(match IndexRecord::decode(bytes) {
-            Some(record) if record == entry.index_record() => Indexed::Rightly,
-            Some(_) => Indexed::Wrongly,
-            None => Indexed::Not,
-        })
+        Ok(IndexRecord::decode(self.window.get((at - self.from) as usize..).unwrap_or_default()))
     }
 
     fn read(&mut self, dir: &StoreDir, at: u64) -> Result<(), DoctorError> {

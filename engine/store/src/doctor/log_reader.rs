@@ -83,6 +83,19 @@ impl<'a> LogReader<'a> {
         LogReader::over(store, &store.log_dir, ranges, progress)
     }
 
+    /// The files of entries in `dir`, filled up with zeros.
+    pub(super) fn entries(
+        store: &'a StoreDir,
+        dir: &Path,
+        progress: Progress<'a>,
+    ) -> Result<Self, DoctorError> {
+        let size = store.shape.commit_log_file_bytes as u64;
+        let files = store.files(dir)?;
+        let starts = files.iter().filter_map(|file| file.offset());
+        let ranges = starts.map(|start| start..start + size).collect();
+        Ok(LogReader::over(store, dir, ranges, progress))
+    }
+
     fn over(
         store: &'a StoreDir,
         dir: &Path,

@@ -1,11 +1,12 @@
 //! `recover`: a copy of a store is started, and says what it holds.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mq_env::Env;
-use mq_env::disk::PAGE_SIZE;
 use mq_env::disk::replaced_file::backup_of;
+use mq_env::disk::{MappedRegion, PAGE_SIZE};
 use serde::Serialize;
 
 use super::start::Start;
@@ -36,6 +37,8 @@ pub struct Recovered {
     pub left_out: u64,
     /// Offsets that were moved, for they stood outside of their queues.
     pub moved_offsets: Vec<MovedOffset>,
+    /// What of a DLedger log was written anew.
+    pub mended: Vec<Finding>,
     /// What is not as a broker writes it and is kept as it is: `verify` has notes of it.
     pub kept: Vec<Finding>,
     /// What the start made of what it found.
@@ -75,6 +78,9 @@ impl StoreDir {
     /// damage below the durable watermark is passed over instead of refusing the start, zeros take the
     /// place of missing files, and damaged tables are left out.
     ///
+    /// Of a DLedger node the log is copied up to its last sound entry. With `salvage` entries that are lost before
+    /// it are replaced by fillers; without, they refuse the recovery.
+    ///
     /// # Errors
     /// When `copy` is in the way, what the disk says, and why the copy does not start: nothing is copied
     /// then.
@@ -85,8 +91,21 @@ impl StoreDir {
         salvage: bool,
         progress: Progress<'_>,
     ) -> Result<Recovered, DoctorError> {
-        self.refuse_dledger()?;
         self.check_copy(copy)?;
+        match &self.dledger_dirs()?[..] {
+            [] => self.recover_log(env, copy, salvage, progress).await,
+            [node] => self.recover_dledger(env, copy, &node.name, salvage, progress).await,
+            _ => Err(DoctorError::SeveralLogs(self.root.clone())),
+        }
+    }
+
+    async fn recover_log(
+        &self,
+        env: Env,
+        copy: &Path,
+        salvage: bool,
+        progress: Progress<'_>,
+    ) -> Result<Recovered, DoctorError> {
         let start = Start::foretell(self, &mut |_| {})?;
         if let Some(refusal) = self.refusal(&start, salvage) {
             return Err(DoctorError::Refused(refusal));
@@ -124,6 +143,7 @@ impl StoreDir {
             queues,
             left_out,
             moved_offsets,
+            mended: Vec::new(),
             kept,
             report,
         })
@@ -139,7 +159,7 @@ impl StoreDir {
     }
 
     /// The copy, examined as this store is.
-    fn in_copy(&self, copy: &Path) -> Result<StoreDir, DoctorError> {
+    pub(super) fn in_copy(&self, copy: &Path) -> Result<StoreDir, DoctorError> {
         let mut config = self.copy_config(copy)?;
         config.store_path_root_dir = copy.to_path_buf();
         Ok(StoreDir {
@@ -152,7 +172,7 @@ impl StoreDir {
         })
     }
 
-    fn copy_config(&self, copy: &Path) -> Result<StoreConfig, DoctorError> {
+    pub(super) fn copy_config(&self, copy: &Path) -> Result<StoreConfig, DoctorError> {
         let mut config =
             StoreConfig { store_path_root_dir: copy.to_path_buf(), ..self.config.clone() };
         config.broker_role = BrokerRole::AsyncMaster;
@@ -177,7 +197,7 @@ impl StoreDir {
     }
 
     /// Removes files and directories of this copy.
-    fn remove_all(&self, paths: &[PathBuf]) -> Result<(), DoctorError> {
+    pub(super) fn remove_all(&self, paths: &[PathBuf]) -> Result<(), DoctorError> {
         for path in paths.iter().filter(|path| self.disk.stat(path).is_ok()) {
             if !is_dir(&*self.disk, path) {
                 self.disk.remove(path).map_err(DoctorError::io(path))?;
@@ -192,7 +212,7 @@ impl StoreDir {
 
     /// Keeps in `copied` of every table of this store the version that a start takes, and moves the
     /// offsets that a start moves.
-    async fn settle_tables(
+    pub(super) async fn settle_tables(
         &self,
         copied: &StoreDir,
         queues: &[RecoveredQueue],
@@ -226,7 +246,7 @@ impl StoreDir {
     }
 
     /// What `verify` still finds in this copy is kept on purpose: it is written down.
-    async fn keep_on_purpose(&self) -> Result<Vec<Finding>, DoctorError> {
+    pub(super) async fn keep_on_purpose(&self) -> Result<Vec<Finding>, DoctorError> {
         let mut kept = self.verify(&mut |_| {})?.findings;
         kept.retain(|finding| finding.severity == Severity::Damage);
         if kept.is_empty() {
@@ -240,23 +260,32 @@ impl StoreDir {
     }
 
     fn check_copy(&self, copy: &Path) -> Result<(), DoctorError> {
-        for dir in [&self.root, &self.log_dir] {
+        let mut dirs = vec![self.root.clone(), self.log_dir.clone()];
+        dirs.extend(self.dledger_dirs()?.iter().map(|node| self.entries_dir(&node.name)));
+        for dir in &dirs {
             if copy.starts_with(dir) || dir.starts_with(copy) {
                 return Err(DoctorError::Overlap(dir.clone(), copy.to_path_buf()));
             }
         }
         match self.disk.list(copy) {
             Ok(entries) if !entries.is_empty() => Err(DoctorError::CopyExists(copy.to_path_buf())),
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(DoctorError::io(copy)(error))
             }
             _ => Ok(()),
         }
     }
 
-    fn copy_dir(&self, from: &Path, to: &Path, progress: Progress<'_>) -> Result<(), DoctorError> {
+    /// Copies a directory, without the files of a log inside it.
+    pub(super) fn copy_dir(
+        &self,
+        from: &Path,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<(), DoctorError> {
         self.disk.create_dir_all(to).map_err(DoctorError::io(to))?;
-        for entry in self.entries(from)?.into_iter().filter(|entry| !self.is_log(entry)) {
+        let is_copied = |entry: &StoreFile| !self.is_log(entry) && !self.is_entries(entry);
+        for entry in self.entries(from)?.into_iter().filter(is_copied) {
             let target = to.join(&entry.name);
             if entry.is_dir {
                 self.copy_dir(&entry.path, &target, progress)?;
@@ -278,10 +307,25 @@ impl StoreDir {
             return self.disk.write(&target, b"").map_err(DoctorError::io(&target));
         }
         let region = self.disk.map(&target, len).map_err(DoctorError::io(&target))?;
+        self.copy_bytes(&file.path, &region, len, progress)
+    }
+
+    /// Copies the first `len` bytes of a file, as far as it has them.
+    pub(super) fn copy_bytes(
+        &self,
+        from: &Path,
+        region: &MappedRegion,
+        len: usize,
+        progress: Progress<'_>,
+    ) -> Result<(), DoctorError> {
         let mut at = 0;
         while at < len {
-            let read = self.disk.read_at(&file.path, at as u64, COPIED_AT_ONCE_BYTES);
-            let bytes = read.map_err(DoctorError::io(&file.path))?;
+            let bytes = match self.disk.read_at(from, at as u64, COPIED_AT_ONCE_BYTES.min(len - at))
+            {
+                // Zeros take the place of a missing file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                read => read.map_err(DoctorError::io(from))?,
+            };
             if bytes.is_empty() {
                 break;
             }
@@ -299,7 +343,7 @@ impl StoreDir {
 }
 
 /// What the log can give again: the queues of its records, the index, and the checkpoint.
-fn derived(store: &MessageStore, root: &Path) -> Vec<PathBuf> {
+pub(super) fn derived(store: &MessageStore, root: &Path) -> Vec<PathBuf> {
     let min = store.commit_log().min_offset();
     let queues = store.consume_queues().all().into_iter();
     let queues =
@@ -309,7 +353,10 @@ fn derived(store: &MessageStore, root: &Path) -> Vec<PathBuf> {
     queues.chain([root.join("index"), root.join("checkpoint")]).collect()
 }
 
-fn read(store: &MessageStore, queue: &crate::consume_queue::ConsumeQueue) -> RecoveredQueue {
+pub(super) fn read(
+    store: &MessageStore,
+    queue: &crate::consume_queue::ConsumeQueue,
+) -> RecoveredQueue {
     let (topic, queue_id) = (queue.topic().to_owned(), queue.queue_id());
     let (min, max) = (queue.min_offset_in_queue(), queue.max_offset_in_queue());
     let (mut readable, mut offset) = (0, min);

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use mq_broker::config::{BrokerConfig, ConfigFinding, LocalDefaults, Severity};
 use mq_env::Env;
 use mq_env::disk::Disk;
-use mq_protocol::properties_file::PropertiesFile;
+use mq_protocol::properties_file::{PropertiesFile, PropertyEntry};
 use mq_store::config::StoreConfig;
 use mq_store::doctor::{DoctorError, StoreDir};
 
@@ -20,6 +20,7 @@ use crate::cli::{Exit, StoreArgs, StoreCommand, StoreDumpArgs, StoreRecoverArgs,
 /// The keys that say where a store is.
 const ROOT_KEY: &str = "storePathRootDir";
 const LOG_KEY: &str = "storePathCommitLog";
+const ENTRIES_KEY: &str = "storePathDLedgerCommitLog";
 
 /// Serves `store`.
 pub(crate) fn store(args: &StoreArgs) -> Exit {
@@ -56,10 +57,6 @@ impl From<DoctorError> for Complaint {
             DoctorError::Overlap(..) => "give a directory outside the store",
             DoctorError::Start(_) | DoctorError::Refused(_) => {
                 "`staticfire store verify` shows all of it; --salvage passes damage over"
-            }
-            DoctorError::Dledger(_) => {
-                "`staticfire store verify` shows what RocketMQ would keep of it; what it would cut the \
-                 group's leader sends again"
             }
             DoctorError::SeveralLogs(_) => "move away all but the one that dLegerSelfId names",
             DoctorError::NoLog(_) | DoctorError::Io { .. } => "",
@@ -154,33 +151,50 @@ fn with_env(body: impl FnOnce(&Env) -> Result<Exit, Complaint>) -> Result<Exit, 
 fn open(disk: &Arc<dyn Disk>, dir: &Path, conf: Option<&Path>) -> Result<StoreDir, Complaint> {
     let Some(conf) = conf else { return Ok(StoreDir::open(Arc::clone(disk), dir, None)?) };
     let (file, mut config) = read_config(&**disk, conf)?;
-    let entry = file.get(LOG_KEY).filter(|_| config.store_path_commit_log.is_some());
-    config.store_path_commit_log = log_elsewhere(&file, &config, dir)?;
-    match (StoreDir::open(Arc::clone(disk), dir, Some(&config)), entry) {
-        (Err(error @ DoctorError::NoLog(_)), Some(entry)) => {
-            let (file, line) = (conf.display(), entry.line);
-            let text = format!("{file}: line {line}: {LOG_KEY} = {}: {error}", entry.value);
+    let is_elsewhere = |key: &str| match key {
+        LOG_KEY => config.store_path_commit_log.is_some(),
+        _ => config.dledger.as_ref().is_some_and(|dledger| dledger.store_path.is_some()),
+    };
+    let named = [ENTRIES_KEY, LOG_KEY].into_iter().filter(|key| is_elsewhere(key));
+    let named: Vec<_> = named.filter_map(|key| file.get(key)).collect();
+    if let Some(log) = &config.store_path_commit_log {
+        let log = relocated(&file, &config, dir, log)?;
+        config.store_path_commit_log = Some(log).filter(|log| *log != dir.join("commitlog"));
+    }
+    let entries = config.dledger.as_ref().and_then(|dledger| dledger.store_path.clone());
+    let entries = entries.map(|entries| relocated(&file, &config, dir, &entries)).transpose()?;
+    if let Some(dledger) = &mut config.dledger {
+        dledger.store_path = entries;
+    }
+    match StoreDir::open(Arc::clone(disk), dir, Some(&config)) {
+        Err(DoctorError::NoLog(missing)) => {
+            let is_it = |entry: &&PropertyEntry| missing.ends_with(entry.value.trim());
+            let entry = named.iter().copied().find(is_it).or(named.first().copied());
+            let error = DoctorError::NoLog(missing);
+            let Some(PropertyEntry { line, key, value, .. }) = entry else {
+                return Err(error.into());
+            };
+            let text = format!("{}: line {line}: {key} = {value}: {error}", conf.display());
             Err(Complaint::bad_input(text, "name the directory that holds the CommitLog's files"))
         }
-        (opened, _) => Ok(opened?),
+        opened => Ok(opened?),
     }
 }
 
-/// Where the log is, if not in `dir`. One that the broker has in its root is looked for in `dir`, which
-/// may be a copy of the root.
-fn log_elsewhere(
+/// Where a log is that the broker has in `path`. One that it has in its root is looked for in `dir`, which may be a copy of
+/// the root.
+fn relocated(
     file: &PropertiesFile,
     config: &StoreConfig,
     dir: &Path,
-) -> Result<Option<PathBuf>, Complaint> {
-    let Some(log) = &config.store_path_commit_log else { return Ok(None) };
-    let log = absolute(log)?;
-    let mut inside = log.strip_prefix(absolute(dir)?);
+    path: &Path,
+) -> Result<PathBuf, Complaint> {
+    let path = absolute(path)?;
+    let mut inside = path.strip_prefix(absolute(dir)?);
     if file.get(ROOT_KEY).is_some() {
-        inside = inside.or(log.strip_prefix(absolute(&config.store_path_root_dir)?));
+        inside = inside.or(path.strip_prefix(absolute(&config.store_path_root_dir)?));
     }
-    let log = inside.map_or(log.clone(), |inside| dir.join(inside));
-    Ok((log != dir.join("commitlog")).then_some(log))
+    Ok(inside.map_or(path.clone(), |inside| dir.join(inside)))
 }
 
 /// The store, and its log if that is elsewhere.

@@ -10,7 +10,7 @@ use mq_mapped_file::file_name;
 use mq_protocol::dledger_entry::{
     ENTRY_BLANK_MAGIC, ENTRY_HEADER_BYTES, EntryHead, INDEX_FILE_BYTES,
 };
-use mq_protocol::message_codec::{RecordCheck, RecordRules, body_crc, check_record, decode_record};
+use mq_protocol::message_codec::{RecordRules, decode_record};
 
 use super::indexes::IndexCheck;
 use super::queues::QueueCheck;
@@ -18,7 +18,8 @@ use super::{LogEnd, Severity, Verdict};
 use crate::big_endian::i32_at;
 use crate::commit_log::log_bytes::{LogBytes as _, file_of, next_record, record_bytes};
 use crate::commit_log::walk::WalkEnd;
-use crate::doctor::dledger::data_dir;
+use crate::doctor::dledger::holds_trouble;
+use crate::doctor::entry_claims::Claims;
 use crate::doctor::entry_index::{EntryIndex, Indexed};
 use crate::doctor::log_reader::{Found, LogReader};
 use crate::doctor::{DoctorError, Progress, StoreDir, StoreFile};
@@ -47,36 +48,6 @@ struct EntryCheck<'a> {
     /// Entries whose record is damaged.
     damaged: usize,
     verdict: Verdict,
-}
-
-/// What the node says of itself.
-struct Claims {
-    was_aborted: bool,
-    /// Index of the last entry, when it was last written down.
-    end_index: Option<i64>,
-    /// Index of the last entry that a majority had.
-    committed_index: Option<i64>,
-}
-
-impl Claims {
-    fn of(dir: &StoreDir, name: &str) -> Self {
-        let text = dir.disk.read(&dir.root.join(name).join("checkpoint")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let number = |key: &str| {
-            let mut pairs = text.lines().filter_map(|line| line.split_once('='));
-            pairs.find(|(name, _)| name.trim() == key).and_then(|(_, it)| it.trim().parse().ok())
-        };
-        Claims {
-            was_aborted: dir.has("abort"),
-            end_index: number("endIndex"),
-            committed_index: number("committedIndex"),
-        }
-    }
-
-    /// Index of the last entry, if the log was closed in order.
-    fn closed_at(&self) -> Option<i64> {
-        self.end_index.filter(|_| !self.was_aborted)
-    }
 }
 
 /// What is at a position.
@@ -130,7 +101,7 @@ impl StoreDir {
         };
         check.check_files()?;
         let old_end = check.walk_old_log(&mut *progress)?;
-        let mut log = LogReader::open(self, &self.root.join(data_dir(name)), progress)?;
+        let mut log = LogReader::open(self, &self.entries_dir(name), progress)?;
         let files = log.files().to_vec();
         if let (Some((_, old_end)), Some(first)) = (&old_end, files.first())
             && *old_end != first.start
@@ -151,17 +122,16 @@ impl StoreDir {
 impl EntryCheck<'_> {
     /// Every file has to be there, at its length.
     fn check_files(&mut self) -> Result<(), DoctorError> {
-        let data = self.dir.files(&data_dir(self.name))?;
+        let data = self.dir.files(&self.dir.entries_dir(self.name))?;
         let size = self.dir.shape.commit_log_file_bytes as u64;
-        self.check_rows(&data, "data", size);
+        self.check_rows(&data, &self.dir.entries_place(self.name), size);
         let index = self.entry_index.files().to_vec();
-        self.check_rows(&index, "index", INDEX_FILE_BYTES as u64);
+        self.check_rows(&index, &format!("{}/index", self.name), INDEX_FILE_BYTES as u64);
         Ok(())
     }
 
-    fn check_rows(&mut self, files: &[StoreFile], below: &str, size: u64) {
-        let name = self.name;
-        let place = |file: &str| format!("{name}/{below}/{file}");
+    fn check_rows(&mut self, files: &[StoreFile], dir: &str, size: u64) {
+        let place = |file: &str| format!("{dir}/{file}");
         let mut expected = None;
         for (file, start) in files.iter().filter_map(|file| Some((file, file.offset()?))) {
             if let Some(missing) = expected.filter(|expected| *expected != start) {
@@ -318,7 +288,7 @@ impl EntryCheck<'_> {
             Indexed::Wrongly => self.wrongly_indexed.add(entry),
             Indexed::Not => self.not_indexed.add(entry),
         }
-        if let Some(trouble) = body_trouble(entry, at, body) {
+        if let Some(trouble) = holds_trouble(entry, at, body) {
             self.damaged += 1;
             if self.damaged <= NAMED_MAX {
                 let place = format!("{}, offset {at}", self.name);
@@ -367,15 +337,9 @@ impl EntryCheck<'_> {
 
     /// Whether what is at `at` belongs to no entry that was ever behind the last one.
     fn is_left_over(&self, log: &mut LogReader<'_>, at: u64) -> Result<bool, DoctorError> {
-        let (last_index, last_term) = self.last.map_or((-1, -1), |last| (last.index, last.term));
         let head = EntryHead::decode(log.bytes(at, ENTRY_HEADER_BYTES)?);
         let head = head.filter(|head| head.pos == at as i64);
-        let index = head.map_or(last_index + 1, |head| head.index);
-        Ok(index <= last_index
-            || match self.claims.closed_at() {
-                Some(end_index) => index > end_index,
-                None => head.is_some_and(|head| head.term < last_term),
-            })
+        Ok(self.claims.is_left_over(head.as_ref(), self.last.as_ref()))
     }
 
     fn finish(
@@ -426,7 +390,7 @@ impl EntryCheck<'_> {
             let text = "what a start cuts the group's leader sends again, if it has it";
             self.verdict.add(Severity::Note, self.name, text);
         }
-        let Claims { was_aborted, end_index, committed_index } = self.claims;
+        let Claims { was_aborted, end_index, committed_index, .. } = self.claims;
         let severity = match (committed_index, end_index) {
             (Some(committed), _) if committed > last_index => Severity::Damage,
             (_, Some(claimed)) if claimed > last_index && was_aborted => Severity::Note,
@@ -462,24 +426,6 @@ impl EntryCheck<'_> {
             let severity = if is_harmless { Severity::Note } else { Severity::Damage };
             let text = format!("{count} {what}, the first with index {first_index}; {repair}");
             self.verdict.add(severity, format!("{}/index", self.name), text);
-        }
-    }
-}
-
-/// What is wrong with what an entry holds.
-fn body_trouble(entry: &EntryHead, at: u64, body: &[u8]) -> Option<String> {
-    // Up to DLedger 0.3 nobody sets it.
-    if entry.body_crc != 0 && entry.body_crc != body_crc(body) {
-        return Some("the body of the entry does not match the entry's CRC".to_owned());
-    }
-    match check_record(body, &RecordRules::strict((at + HEADER) as i64)) {
-        RecordCheck::Valid(record) if record.size() == body.len() => None,
-        RecordCheck::Valid(record) => {
-            Some(format!("the record has {} of the entry's {} bytes", record.size(), body.len()))
-        }
-        RecordCheck::Torn(reason) => Some(reason.to_string()),
-        RecordCheck::Blank { .. } | RecordCheck::Zeros => {
-            Some("the entry holds no record".to_owned())
         }
     }
 }

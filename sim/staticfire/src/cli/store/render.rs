@@ -75,6 +75,9 @@ pub(super) fn recovered(copy: &Path, recovered: &Recovered) -> String {
             moved.topic, moved.queue_id, moved.from, moved.to
         );
     }
+    for mended in &recovered.mended {
+        text += &format!("mended {}: {}\n", mended.place, mended.text);
+    }
     for kept in &recovered.kept {
         text += &format!("kept on purpose: {}: {}\n", kept.place, kept.text);
     }
