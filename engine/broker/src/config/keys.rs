@@ -71,7 +71,7 @@ static UNREAD_KEYS: [ConfigKey; 8] = [
 
 /// What 4.9 reads from system properties (`-Drocketmq.broker.diskSpaceWarningLevelRatio=0.90`), 5.x
 /// from the file, in percent; and this engine's own keys.
-static OURS: [ConfigKey; 6] = [
+static OURS: [ConfigKey; 7] = [
     row(
         "diskSpaceWarningLevelRatio",
         PERCENT,
@@ -101,6 +101,12 @@ static OURS: [ConfigKey; 6] = [
         COUNT,
         "72",
         Obeyed(Field::U64(|s| &mut s.store.dead_letter_reserved_time_hours)),
+    ),
+    row(
+        "metricsListenPort",
+        Int(0, u16::MAX as i64),
+        "0",
+        Obeyed(Field::U16(|s| &mut s.broker.metrics_listen_port)),
     ),
     row(
         "beginWithEmptyTables",
