@@ -14,6 +14,7 @@ mod groups;
 mod in_order;
 mod life;
 mod limits;
+mod metrics;
 mod offsets;
 mod operating;
 mod pulling;

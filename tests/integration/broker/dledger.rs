@@ -43,7 +43,7 @@ pub(super) async fn group(
 }
 
 /// Sends one message to whichever broker takes it; its queue offset and who that was.
-async fn send_to_master(cluster: &Cluster, brokers: &[Broker]) -> (i64, usize) {
+pub(super) async fn send_to_master(cluster: &Cluster, brokers: &[Broker]) -> (i64, usize) {
     for _ in 0..300 {
         for (index, broker) in brokers.iter().enumerate() {
             let request = send_request(&send_header(TOPIC), "body");
