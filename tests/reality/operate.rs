@@ -85,6 +85,23 @@ fn a_check_looks_at_ports_and_directories() {
     assert_eq!(std::fs::read_to_string(&settings.store_dir).unwrap(), "a file");
 }
 
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the program itself, and a file in the way")]
+fn a_store_that_cannot_be_made_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    std::fs::write(&settings.store_dir, "a file").unwrap();
+    let output = Command::new(mqbroker()).arg("-c").arg(settings.write()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let store = format!("mqbroker: the store {} cannot be opened: ", settings.store_dir.display());
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with(&store), "{said}");
+    let advice =
+        "; a file is where a directory should be: move it away, or set another storePathRootDir";
+    assert!(last.ends_with(advice), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "the program itself, and its files")]
 async fn a_log_is_written_into_files_where_that_is_asked_for() {

@@ -1,6 +1,6 @@
 //! What `mqnamesrv` is told: its configuration file and its command line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mq_broker::config::nearest;
 use mq_env::Env;
@@ -79,7 +79,7 @@ fn at_home() -> NamesrvConfig {
     config
 }
 
-fn properties(env: &Env, path: &PathBuf, name: &str) -> Result<PropertiesFile, Failure> {
+fn properties(env: &Env, path: &Path, name: &str) -> Result<PropertiesFile, Failure> {
     let content = env.disk.read(path).map_err(|error| {
         let text = format!(
             "the configuration file {name} cannot be read ({error}): -c takes the path of a file"

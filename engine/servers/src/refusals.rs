@@ -4,6 +4,7 @@ use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 use mq_broker::BrokerError;
+use mq_mapped_file::LoadError;
 use mq_store::StoreError;
 
 use crate::Failure;
@@ -25,7 +26,9 @@ pub fn of_broker(error: &BrokerError, root: &Path) -> Failure {
         }
         BrokerError::Store(error) => {
             let advice = match error {
-                StoreError::Io { source, .. } => advice(source, "storePathRootDir"),
+                StoreError::Io { source, .. } | StoreError::Load(LoadError::Io { source, .. }) => {
+                    advice(source, "storePathRootDir")
+                }
                 _ => String::new(),
             };
             let root = root.display();
