@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(never, (PutMessageStatus::FlushSlaveTimeout, 3_000));
         assert_eq!(later, (PutMessageStatus::PutOk, 3_001));
         let counted = service.latency.counts();
-        assert_eq!((counted.total(), counted.sum_us), (2, 2_001_000), "of 1 ms and of 2 s");
+        assert_eq!((counted.total(), counted.sum_us), (2, 2_002_000), "of 1 ms and of 2,001 ms");
     }
 }
