@@ -16,6 +16,7 @@ mod in_order;
 mod life;
 mod limits;
 mod load;
+mod metrics;
 mod offsets;
 mod operating;
 mod pulling;

@@ -13,6 +13,7 @@ mod interop;
 mod java;
 mod kill;
 mod later;
+mod operate;
 mod ownership;
 mod peers;
 mod rig;

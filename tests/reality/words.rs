@@ -104,6 +104,8 @@ fn a_taken_port_is_named_with_its_use() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(&format!("port {port} cannot be listened on")), "{said}");
         assert!(said.contains(purpose), "{said}");
+        let own = format!("; process {} (", std::process::id());
+        assert!(said.contains(&own) && said.ends_with(" listens there"), "{said}");
     }
 }
 
@@ -119,7 +121,12 @@ async fn a_store_in_use_is_named() {
     assert_eq!(code, Some(1), "{said}");
     let store =
         format!("Lock failed, MQ already started: the store {} is", second.store_dir.display());
-    assert!(said.contains(&store) && said.contains("storePathRootDir"), "{said}");
+    let holder = format!(" in use by process {} (mqbroker-under-)", broker.id());
+    assert!(said.contains(&store) && said.contains(&holder), "{said}");
+    assert!(said.contains("storePathRootDir"), "{said}");
+    let checked = run(&["-c", second.write().to_str().unwrap(), "--check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(String::from_utf8(checked.stdout).unwrap().contains(&holder));
     client.shutdown().await;
     broker.stop();
     namesrv.shutdown().await;

@@ -9,6 +9,7 @@
 //! | [`broker_process`] | `mqbroker` as a child process |
 //! | [`raw_peer`] | a connection without manners, and frames that no honest peer sends |
 //! | [`crash`] | every crash point of the store's operations on the simulated disk |
+//! | [`openmetrics`] | figures by their grammar |
 //! | [`archive`] | packed fixtures |
 //! | [`skip`] | tests that the machine does not permit say so |
 //! | [`turmoil`] | stories on the second simulator |
@@ -30,6 +31,8 @@ pub mod raw_peer;
 pub mod outcome;
 
 pub mod crash;
+
+pub mod openmetrics;
 
 pub mod archive;
 

@@ -31,7 +31,8 @@ use crate::config::BrokerLimits;
 use crate::limits::log_limit;
 use crate::lock;
 
-use flow::{Passed, Value};
+pub(crate) use flow::Passed;
+use flow::Value;
 use table::{StatsTable, TableFull};
 
 /// The group that delayed messages are handed out to (RocketMQ 4.9 `MixAll.SCHEDULE_CONSUMER_GROUP`).
@@ -116,6 +117,19 @@ impl BrokerStatsManager {
         let table = lock(&self.table);
         let flow = table.group(topic, group);
         flow.map_or(0.0, |flow| flow.over_minute(self.begun.elapsed(), NUMS).tps)
+    }
+
+    /// What was stored since the broker began, by topic; as that of [`BrokerStatsManager::view`].
+    pub(crate) fn stored(&self) -> Vec<(String, Passed)> {
+        let table = lock(&self.table);
+        table.stored().map(|(topic, passed)| (topic.to_owned(), passed)).collect()
+    }
+
+    /// What was handed out since the broker began, by topic and group.
+    pub(crate) fn handed_out(&self) -> Vec<(String, String, Passed)> {
+        let table = lock(&self.table);
+        let flows = table.handed_out();
+        flows.map(|(topic, group, passed)| (topic.to_owned(), group.to_owned(), passed)).collect()
     }
 
     /// The statistic `name` of `key`; `None` where nothing was counted.

@@ -62,6 +62,8 @@ pub struct BrokerConfig {
     pub broker_ip2: Option<String>,
     /// `listenPort`; the VIP port is 2 below, HA listens 1 above.
     pub listen_port: u16,
+    /// `metricsListenPort`: figures and health over HTTP; 0 for none.
+    pub metrics_listen_port: u16,
     /// `namesrvAddr`, split at `;`.
     pub namesrv_addrs: Vec<String>,
     /// `brokerPermission`: 4 read, 2 write.
@@ -179,6 +181,7 @@ impl BrokerConfig {
             broker_ip1: None,
             broker_ip2: None,
             listen_port: DEFAULT_LISTEN_PORT,
+            metrics_listen_port: 0,
             namesrv_addrs: Vec::new(),
             broker_permission: 6,
             register_name_server_period_ms: 30_000,

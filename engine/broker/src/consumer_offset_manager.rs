@@ -96,6 +96,16 @@ impl ConsumerOffsetManager {
         topics.map(|(topic, _)| topic.clone()).collect()
     }
 
+    /// Topics and groups that have offsets of them, in their order.
+    pub(crate) fn topics_and_groups(&self) -> Vec<(String, String)> {
+        let state = lock(&self.state);
+        let all = state
+            .offsets
+            .iter()
+            .flat_map(|(topic, groups)| groups.keys().map(|group| (topic.clone(), group.clone())));
+        all.collect()
+    }
+
     /// The groups that have offsets of the topic (RocketMQ 4.9 `whichGroupByTopic`).
     pub(crate) fn groups_of(&self, topic: &str) -> Vec<String> {
         let state = lock(&self.state);

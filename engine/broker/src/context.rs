@@ -2,6 +2,7 @@
 //!
 //! Nothing in it owns the server or a task, so whoever owns those may be dropped in any order.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -86,6 +87,8 @@ pub(crate) struct BrokerContext {
     pub(crate) queue_rng: Mutex<ChaCha8Rng>,
     /// Woken when a client appears: the housekeeping waits on it.
     pub(crate) client_appeared: Notify,
+    /// What came of the last registration at each name server.
+    pub(crate) registrations: Mutex<BTreeMap<String, Result<(), String>>>,
     /// Topics that the name servers have not heard of.
     pub(crate) new_topics: NewTopics,
     /// Of refused commits.

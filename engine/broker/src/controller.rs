@@ -1,6 +1,7 @@
 //! [`BrokerController`]: a broker in operation (RocketMQ 4.9 `BrokerController`).
 //!
-//! `role` makes a master a slave, or the other way round, meanwhile; `dledger_role_change` as the group elects.
+//! `role` makes a master a slave, or the other way round, meanwhile; `dledger_role_change` as the group elects,
+//! `leaderless` speaks while it does not; `observe` is what is seen of it.
 //!
 //! Start: the accounts of the access control, topics, groups and offsets are read; the store opens and recovers; a master asks the
 //! slaves for consumer offsets; both client ports are listened on; replication starts; the broker
@@ -12,6 +13,8 @@
 //! more, the broker takes itself out of the routes.
 
 mod dledger_role_change;
+mod leaderless;
+mod observe;
 mod role;
 
 use std::io;
@@ -52,6 +55,7 @@ use crate::lock;
 use crate::now_ms;
 use crate::offset_guard::OffsetGuard;
 use crate::outer_api::{BrokerIdentity, BrokerOuterApi, OuterError, join_addr};
+use crate::ports::{CLIENTS, REPLICATION, VIP_CHANNEL, check_listen_port};
 use crate::processor::{self, PullMessageProcessor};
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHoldService;
@@ -185,10 +189,8 @@ async fn start(
     mut store_config: StoreConfig,
 ) -> Result<Arc<BrokerController>, BrokerError> {
     env.probe.emit(&Event::Life { what: "starting" });
+    check_listen_port(&config)?;
     let port = config.listen_port;
-    if port < 3 || port == u16::MAX {
-        return Err(BrokerError::ListenPort(port));
-    }
     store_config.ha_listen_port = port + 1;
     let acl = AclService::load(&env, &config)?.map(Arc::new);
     if store_config.dledger.is_some() {
@@ -251,6 +253,7 @@ async fn start(
         master_addr,
         guard,
         client_appeared: Notify::new(),
+        registrations: Mutex::default(),
         new_topics: NewTopics::default(),
         refused_commit_log: log_limit(),
     });
@@ -327,7 +330,7 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     {
         server.shutdown().await;
         let port = context.store.config().ha_listen_port;
-        return Err(BrokerError::Listen { port, purpose: "replication (listenPort + 1)", source });
+        return Err(BrokerError::Listen { port, purpose: REPLICATION, source });
     }
     let tasks = context.env.tasks.child();
     start_services(context, &tasks, pulls, housekeeping);
@@ -341,6 +344,8 @@ async fn serve(context: &Arc<BrokerContext>) -> Result<Arc<BrokerController>, Br
     let role_services = tokio::sync::Mutex::new(role_services);
     let controller = Arc::new(BrokerController { context, server, tasks, role_services, schedule });
     if let Some(dledger) = controller.context.dledger.clone() {
+        let searching = leaderless::run(Arc::clone(&dledger));
+        controller.tasks.spawn_until_cancelled("dledger leaderless", searching);
         let (weak, ended) = (Arc::downgrade(&controller), controller.tasks.clone());
         let following = dledger_role_change::run(weak, dledger, ended);
         controller.tasks.spawn("dledger role change", following);
@@ -372,14 +377,8 @@ async fn listen(
 async fn which_is_taken(env: &Env, addrs: [SocketAddr; 2], source: io::Error) -> BrokerError {
     let [main, fast] = addrs;
     match env.net.bind(main).await {
-        Ok(_) => BrokerError::Listen {
-            port: fast.port(),
-            purpose: "clients that ask for the VIP channel (listenPort - 2)",
-            source,
-        },
-        Err(source) => {
-            BrokerError::Listen { port: main.port(), purpose: "clients (listenPort)", source }
-        }
+        Ok(_) => BrokerError::Listen { port: fast.port(), purpose: VIP_CHANNEL, source },
+        Err(source) => BrokerError::Listen { port: main.port(), purpose: CLIENTS, source },
     }
 }
 

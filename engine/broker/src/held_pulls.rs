@@ -108,6 +108,11 @@ impl<T> HeldPulls<T> {
         self.pulls.is_empty()
     }
 
+    /// What the waiting pulls count for.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// What the waiting pulls count for, in all and those of `channel`.
     pub(crate) fn counts(&self, channel: ChannelId) -> (usize, usize) {
         (self.count, self.by_channel.get(&channel).map_or(0, |held| held.count))

@@ -2,7 +2,8 @@
 //!
 //! Modules in reading order:
 //!
-//! - [`config`] what a broker obeys, [`error`] why it does not start;
+//! - [`config`] what a broker obeys, [`error`] why it does not start, `preflight` what would keep it from that, `ports` what it
+//!   listens on;
 //! - `controller` start and shutdown, `context` what everything shares, `limits` how much is kept, `live_config` what
 //!   operators change meanwhile;
 //! - `processor` the requests it answers, `work_queue` those that wait for their turn, `waiting_sends` those that wait
@@ -17,7 +18,7 @@
 //! - `client_channel`, `client_groups`, `producer_manager`, `consumer_manager`,
 //!   `client_housekeeping`: its clients; `subscription` what they want;
 //!   `rebalance_lock_manager` who of them may consume in order;
-//! - `broker_stats_manager` what passed per topic, queue and group;
+//! - `broker_stats_manager` what passed per topic, queue and group; [`metrics`] all figures of a moment;
 //! - `acl_service` who may ask for what, over the files of accounts;
 //! - `pull_request_hold` over `held_pulls`: long polling;
 //! - `dledger_commit_log` a DLedger node as the store's log, `replicated_tables` what else a group agrees on;
@@ -26,6 +27,9 @@
 
 pub mod config;
 pub mod error;
+
+mod ports;
+mod preflight;
 
 mod controller;
 
@@ -77,6 +81,8 @@ mod rebalance_lock_manager;
 
 mod broker_stats_manager;
 
+pub mod metrics;
+
 mod acl_service;
 
 mod pull_request_hold;
@@ -101,6 +107,8 @@ pub use error::{BrokerError, RoleError};
 pub use mq_protocol::topic_validator::{
     RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC,
 };
+pub use ports::{PortUse, ports};
+pub use preflight::preflight;
 
 /// Takes a lock. A panic of another holder ends the process anyway, so its mark is ignored.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

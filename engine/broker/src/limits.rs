@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mq_remoting::LogLimit;
+use mq_remoting::{LogLimit, Used};
 
 /// Time between two lines about the same thing.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
@@ -32,6 +32,11 @@ impl Limit {
     /// The bound that `key` sets to `max`.
     pub(crate) fn new(key: &'static str, max: usize) -> Self {
         Limit { key, max, log: log_limit() }
+    }
+
+    /// That there are `count` of them.
+    pub(crate) fn used(&self, count: usize) -> Used {
+        Used { count, max: self.max }
     }
 
     /// Whether there may be `count` of them.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mq_env::plant::{Plant, planted_on_this_thread};
 use mq_protocol::header::pull_message::PullMessageRequestHeader;
-use mq_remoting::{ChannelId, Responder};
+use mq_remoting::{ChannelId, Responder, Used};
 use mq_store::config::BrokerRole;
 use mq_store::role::RoleWatch;
 use tokio::sync::Notify;
@@ -68,6 +68,11 @@ impl PullRequestHoldService {
             state: Mutex::default(),
             work: Notify::new(),
         }
+    }
+
+    /// What the held pulls count for.
+    pub(crate) fn used(&self) -> Used {
+        self.limit.used(lock(&self.state).held.count())
     }
 
     /// When a pull is answered at the latest that asks to wait for `timeout` from now on.

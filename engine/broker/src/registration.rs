@@ -1,7 +1,6 @@
 //! How a broker keeps itself in the name servers' tables: at its start, when a topic or its role changes,
 //! and every `registerNameServerPeriod` (RocketMQ 4.9 `BrokerController.registerBrokerAll`).
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,8 +29,6 @@ const SEEKING_PERIOD: Duration = Duration::from_secs(2);
 /// Registers now, and again and again.
 pub(crate) struct RegistrationService {
     context: Arc<BrokerContext>,
-    /// What came of the last registration at each name server; changes are worth a word.
-    outcomes: BTreeMap<String, Result<(), String>>,
     /// What it was when it registered last.
     was_slave: bool,
 }
@@ -39,7 +36,7 @@ pub(crate) struct RegistrationService {
 impl RegistrationService {
     pub(crate) fn new(context: Arc<BrokerContext>) -> Self {
         let was_slave = context.is_slave();
-        RegistrationService { context, outcomes: BTreeMap::new(), was_slave }
+        RegistrationService { context, was_slave }
     }
 
     /// Registers every topic at every name server, whatever versions they have.
@@ -102,17 +99,23 @@ impl RegistrationService {
         apply(&context, answers).await;
     }
 
-    fn note(&mut self, addr: &str, outcome: Result<(), String>) {
-        if self.outcomes.get(addr) == Some(&outcome) {
+    /// Changes are worth a word.
+    fn note(&self, addr: &str, outcome: Result<(), String>) {
+        let mut outcomes = lock(&self.context.registrations);
+        if outcomes.get(addr) == Some(&outcome) {
             return;
         }
         let what = match &outcome {
             Ok(()) => format!("registered at {addr}"),
             Err(error) => format!("not registered at {addr}: {error}"),
         };
-        tracing::info!("{what}");
+        match &outcome {
+            Ok(()) => tracing::info!("{what}"),
+            Err(_) => tracing::warn!("{what}"),
+        }
+        outcomes.insert(addr.to_owned(), outcome);
+        drop(outcomes);
         self.context.env.probe.emit(&Event::Route { what: &what });
-        self.outcomes.insert(addr.to_owned(), outcome);
     }
 }
 

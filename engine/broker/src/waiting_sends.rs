@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use futures::future::Either;
 use mq_protocol::codes::ResponseCode;
-use mq_remoting::{Channel, ChannelId, ProcessError};
+use mq_remoting::{Channel, ChannelId, ProcessError, Used};
 use mq_store::{PutFuture, PutMessageResult};
 use tokio::sync::{Notify, oneshot};
 
@@ -45,6 +45,12 @@ impl WaitingSends {
             state: Mutex::default(),
             all_ended: Notify::new(),
         }
+    }
+
+    /// How many wait, and bytes of those that wait for their topic.
+    pub(crate) fn used(&self) -> [Used; 2] {
+        let state = lock(&self.state);
+        [self.limit.used(state.waits.len()), self.body_limit.used(state.body_bytes)]
     }
 
     /// Refuses a send, before anything is stored, while too many wait.

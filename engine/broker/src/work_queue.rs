@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use mq_protocol::codes::ResponseCode;
-use mq_remoting::ProcessError;
+use mq_remoting::{ProcessError, Used};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -115,6 +115,12 @@ impl WorkQueue {
     /// How many wait.
     pub(crate) fn size(&self) -> usize {
         lock(&self.line).since.len()
+    }
+
+    /// How many wait, and how many may.
+    pub(crate) fn used(&self) -> Used {
+        let line = lock(&self.line);
+        Used { count: line.since.len(), max: line.patience.capacity }
     }
 
     /// For how long the first of them has waited; zero if nobody waits.

@@ -18,7 +18,10 @@ pub enum NodeError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The peer port cannot be listened on.
-    #[error("the peer port {addr} cannot be listened on: {source}")]
+    #[error(
+        "the port of {addr} cannot be listened on ({source}): a DLedger group needs it; stop the process that has it or \
+         change dLegerPeers, on every member"
+    )]
     Bind {
         /// Of `dLegerPeers`.
         addr: String,

@@ -14,6 +14,8 @@ use crate::limits::NamesrvLimits;
 pub struct NamesrvConfig {
     /// Port listened on, on every address (`listenPort`); 0 lets the machine choose.
     pub listen_port: u16,
+    /// Port for figures and health over HTTP (`metricsListenPort`); 0 for none.
+    pub metrics_listen_port: u16,
     /// Where the key-value table is kept (`kvConfigPath`).
     pub kv_config_path: PathBuf,
     /// Where settings that operators change are kept (`configStorePath`); the file that it was started with, if any.
@@ -30,6 +32,7 @@ impl Default for NamesrvConfig {
     fn default() -> Self {
         NamesrvConfig {
             listen_port: 9876,
+            metrics_listen_port: 0,
             kv_config_path: PathBuf::from("namesrv/kvConfig.json"),
             config_store_path: PathBuf::from("namesrv/namesrv.properties"),
             order_message_enable: false,
@@ -89,11 +92,12 @@ impl NamesrvConfig {
         config.keys().iter().map(|(name, field)| format!("{name}={}\n", field.show())).collect()
     }
 
-    fn keys(&mut self) -> [(&'static str, Field<'_>); 18] {
+    fn keys(&mut self) -> [(&'static str, Field<'_>); 19] {
         let NamesrvConfig { limits, server, .. } = self;
         [
             ("listenPort", Field::U16(&mut self.listen_port)),
             ("kvConfigPath", Field::Path(&mut self.kv_config_path)),
+            ("metricsListenPort", Field::U16(&mut self.metrics_listen_port)),
             ("configStorePath", Field::Path(&mut self.config_store_path)),
             ("orderMessageEnable", Field::Bool(&mut self.order_message_enable)),
             ("registerBrokerTopicsMax", Field::Usize(&mut limits.register_topics_max)),

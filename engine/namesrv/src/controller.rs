@@ -9,7 +9,9 @@ use std::time::Duration;
 use mq_env::probe::Event;
 use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
-use mq_remoting::{Channel, CloseReason, ConnectionListener, ProcessorTable, RemotingServer};
+use mq_remoting::{
+    Channel, CloseReason, ConnectionListener, ProcessorTable, RemotingServer, ServerLoad,
+};
 use tokio::time::Instant;
 
 use crate::config::NamesrvConfig;
@@ -22,11 +24,27 @@ const FIRST_SCAN_AFTER: Duration = Duration::from_secs(5);
 /// Interval of these looks.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The figures of a name server at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct NamesrvMetrics {
+    /// Registered brokers, slaves included.
+    pub brokers: usize,
+    /// Topics that have a route.
+    pub topics: usize,
+    /// Topics on broker names, counted once per broker name.
+    pub routes: usize,
+    /// Registrations that were taken since the start.
+    pub registrations: u64,
+    /// What peers make it hold.
+    pub load: ServerLoad,
+}
+
 /// A running name server; clones are the same one.
 #[derive(Clone)]
 pub struct NamesrvController {
     env: Env,
     server: RemotingServer,
+    processor: Arc<DefaultRequestProcessor>,
     tasks: TaskGroup,
 }
 
@@ -56,10 +74,10 @@ impl NamesrvController {
             )
             .await?;
             let tasks = env.tasks.child();
-            let scanning = scan_not_active_broker(processor, server.clone());
+            let scanning = scan_not_active_broker(Arc::clone(&processor), server.clone());
             tasks.spawn_until_cancelled("namesrv housekeeping", scanning);
             env.probe.emit(&Event::Life { what: "serving" });
-            Ok(NamesrvController { env, server, tasks })
+            Ok(NamesrvController { env, server, processor, tasks })
         })
     }
 
@@ -67,6 +85,25 @@ impl NamesrvController {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addrs()[0]
+    }
+
+    /// The figures of now.
+    #[must_use]
+    pub fn metrics(&self) -> NamesrvMetrics {
+        let (brokers, topics, routes) = self.processor.routes().nums();
+        NamesrvMetrics {
+            brokers,
+            topics,
+            routes,
+            registrations: self.processor.registrations(),
+            load: self.server.load(),
+        }
+    }
+
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.tasks.is_cancelled()
     }
 
     /// Stops serving and closes every connection.

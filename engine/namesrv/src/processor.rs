@@ -4,6 +4,7 @@
 //! lets the caller wait. A request without any ext field has a header whose fields are null, as in Java: it
 //! finds nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mq_env::Env;
@@ -48,6 +49,7 @@ pub(crate) struct DefaultRequestProcessor {
     probe: Probe,
     /// Signalled at every registration: the housekeeping sleeps while no broker is known.
     registered: Notify,
+    registrations: AtomicU64,
 }
 
 impl DefaultRequestProcessor {
@@ -61,6 +63,7 @@ impl DefaultRequestProcessor {
             refusals: Arc::default(),
             probe,
             registered: Notify::new(),
+            registrations: AtomicU64::new(0),
         }
     }
 
@@ -74,9 +77,15 @@ impl DefaultRequestProcessor {
         self.routes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes who waits for a registration.
+    /// Counts a registration, and wakes who waits for one.
     pub(crate) fn signal_registered(&self) {
+        self.registrations.fetch_add(1, Ordering::Relaxed);
         self.registered.notify_one();
+    }
+
+    /// Registrations that were taken since the start.
+    pub(crate) fn registrations(&self) -> u64 {
+        self.registrations.load(Ordering::Relaxed)
     }
 
     /// Resolves after the next registration.

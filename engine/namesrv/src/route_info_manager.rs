@@ -220,6 +220,12 @@ impl RouteInfoManager {
         !self.broker_live_table.is_empty()
     }
 
+    /// Registered brokers, topics with a route, and these once per broker name.
+    #[must_use]
+    pub fn nums(&self) -> (usize, usize, usize) {
+        (self.broker_live_table.len(), self.topic_queue_table.len(), self.topic_count)
+    }
+
     /// The route of `topic` (request 105): only if some broker with queues of it has an address.
     #[must_use]
     pub fn pickup_topic_route_data(&self, topic: &str) -> Option<TopicRouteData> {

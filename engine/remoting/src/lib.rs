@@ -49,9 +49,10 @@ pub mod client;
 pub use channel::{Channel, ChannelId};
 pub use client::{RemotingClient, RemotingClientConfig, RpcHook};
 pub use error::{CloseReason, RemotingError};
+pub use limits::Used;
 pub use log_limit::LogLimit;
 pub use processor::{
     ProcessError, ProcessOutcome, ProcessResult, ProcessorTable, RequestGuard, RequestProcessor,
 };
 pub use responder::Responder;
-pub use server::{ConnectionListener, RemotingServer, RemotingServerConfig};
+pub use server::{ConnectionListener, RemotingServer, RemotingServerConfig, ServerLoad};

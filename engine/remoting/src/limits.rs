@@ -11,6 +11,15 @@ use crate::channel::{Channel, ChannelId};
 use crate::error::CloseReason;
 use crate::server::RemotingServerConfig;
 
+/// How much of a bounded thing there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// How much.
+    pub count: usize,
+    /// How much there may be.
+    pub max: usize,
+}
+
 /// The limits of one connection, and the budgets that it shares with others.
 #[derive(Clone)]
 pub(crate) struct Limits {
@@ -90,6 +99,11 @@ impl Budget {
     /// Bytes held in all.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes held in all, and how many may be.
+    pub(crate) fn used(&self) -> Used {
+        Used { count: self.held_bytes(), max: self.bytes_max }
     }
 
     /// Whether more is held than should be.

@@ -14,7 +14,7 @@ use mq_env::{BoxFuture, Env};
 use crate::channel::{Channel, ChannelId};
 use crate::connection::Connection;
 use crate::error::CloseReason;
-use crate::limits::Limits;
+use crate::limits::{Limits, Used};
 use crate::log_limit::LogLimit;
 use crate::processor::ProcessorTable;
 
@@ -80,6 +80,17 @@ impl Default for RemotingServerConfig {
             channel_in_work_bytes_max: 64 << 20,
         }
     }
+}
+
+/// What peers make a server hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLoad {
+    /// Connections (`serverConnectionsMax`).
+    pub connections: Used,
+    /// Bytes of unread replies (`serverOutBytesMax`).
+    pub out_bytes: Used,
+    /// Bytes of unfinished frames (`serverPartialFrameBytesMax`).
+    pub partial_frame_bytes: Used,
 }
 
 /// Listeners and their connections (Java `NettyRemotingServer`); clones share them.
@@ -155,6 +166,18 @@ impl RemotingServer {
     #[must_use]
     pub fn channels(&self) -> Vec<Channel> {
         self.inner.channels().iter().flat_map(|channels| channels.values().cloned()).collect()
+    }
+
+    /// How much there is of what peers may make this server hold.
+    #[must_use]
+    pub fn load(&self) -> ServerLoad {
+        let Inner { limits, connections_max, .. } = &*self.inner;
+        let connections = self.inner.channels().as_ref().map_or(0, BTreeMap::len);
+        ServerLoad {
+            connections: Used { count: connections, max: *connections_max },
+            out_bytes: limits.out_budget.used(),
+            partial_frame_bytes: limits.partial_budget.used(),
+        }
     }
 
     /// Stops listening, closes every connection and waits until the requests being answered are.

@@ -3,14 +3,35 @@
 //! Exit codes: 0 stopped as asked, 1 what the machine does not give (a port that is taken, a store that is
 //! damaged or in use) or a cluster refuses, 64 bad input, 70 a fault of their own. What ends them is one sentence
 //! on standard error.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`load`] | what `mqload` does |
+//! | [`logs`] | where the lines of a program go: `--log-dir`, `--log-level` |
+//! | [`stop`] | runtime and signals |
+//! | [`notify`] | what a service manager is told |
+//! | [`processes`] | other processes of the machine, for sentences |
+//! | [`broker_file`], [`namesrv_file`] | what the two servers are told |
+//! | [`refusals`] | why they do not start |
+//! | [`check`] | `--check`: whether they would |
+//! | [`metrics`], [`monitor`] | figures, health and readiness over HTTP |
 
+pub mod broker_file;
+pub mod check;
 pub mod load;
+pub mod logs;
+pub mod metrics;
+pub mod monitor;
+pub mod namesrv_file;
+pub mod notify;
+pub mod processes;
+pub mod refusals;
+pub mod stop;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Why a program ends, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,52 +73,10 @@ pub fn said(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { Failure::INPUT } else { 0 })
 }
 
-/// Has the log written to standard error.
-///
-/// # Panics
-/// When it is written elsewhere already.
-pub fn log_to_stderr() {
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_ansi(is_terminal).with_writer(std::io::stderr).init();
-}
-
 /// Says why `program` ends, if it failed.
 #[must_use]
 pub fn exit_code(program: &str, result: Result<(), Failure>) -> ExitCode {
     let Err(Failure { code, sentence }) = result else { return ExitCode::SUCCESS };
     let _ = writeln!(std::io::stderr(), "{program}: {sentence}");
     ExitCode::from(code)
-}
-
-/// ctrl-c and SIGTERM, heard from when this is made.
-pub struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    /// From now on neither ends the process by itself.
-    ///
-    /// # Errors
-    /// A fault of the program's own: the handlers cannot be set.
-    pub fn new() -> Result<Self, Failure> {
-        let heard = || {
-            Ok(StopSignals {
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
-            })
-        };
-        heard().map_err(|error: std::io::Error| {
-            let sentence = format!("the handlers of SIGTERM and SIGINT cannot be set: {error}");
-            Failure::new(Failure::OWN_FAULT, sentence)
-        })
-    }
-
-    /// Resolves when one of them has come.
-    pub async fn asked(&mut self) {
-        mq_env::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "in fixtures of tests a panic is the right end")]
 #![expect(clippy::disallowed_methods, reason = "the program itself, and ports of this machine")]
 
-use std::net::{Ipv6Addr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -93,6 +95,85 @@ fn tls_that_cannot_be_is_refused() {
         let (code, _, said) = ended(&mqnamesrv(&["-c", &file]).output().unwrap());
         assert!(code == 64 && said.contains(wanted), "{code} {said}");
     }
+}
+
+#[test]
+fn a_check_says_everything_and_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("n.properties");
+    let kv = dir.path().join("kv/kvConfig.json");
+    let checked = |lines: &str| {
+        let places = format!("kvConfigPath={}\nlistenPort=0\n", kv.display());
+        let file = write(&path, &format!("{places}{lines}\n"));
+        let (code, printed, said) = ended(&mqnamesrv(&["-c", &file, "--check"]).output().unwrap());
+        (code, printed.replace(&file, "FILE"), said)
+    };
+    assert_eq!(checked("orderMessageEnable=true"), (0, String::new(), String::new()));
+    let (code, printed, said) =
+        checked("kvConfigBytesMax=x\nlistenPort=y\nmetricListenPort=1\naclEnable=true");
+    assert_eq!((code, said.contains("3 error(s)")), (64, true), "{said}");
+    for line in [
+        "error: configuration file FILE, line 3: kvConfigBytesMax = \"x\" is no number from 0 up",
+        "error: configuration file FILE, line 4: listenPort = \"y\" is no port number",
+        "warning: configuration file FILE, line 5: metricListenPort has no effect here; metricsListenPort?",
+    ] {
+        assert!(printed.lines().any(|it| it == line), "{line} in {printed}");
+    }
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (code, printed, _) = checked(&format!("metricsListenPort={port}"));
+    let wanted = format!("error: port {port} cannot be listened on (Address already in use");
+    assert!(code == 1 && printed.starts_with(&wanted), "{printed}");
+    assert!(printed.contains(&format!("process {}", std::process::id())), "{printed}");
+    assert!(!kv.parent().unwrap().exists());
+}
+
+/// Status and body of what the port of metrics answers.
+fn asked(port: u16, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn a_service_manager_is_told_and_watchers_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    let hear = || {
+        let mut bytes = [0; 512];
+        let len = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    };
+    let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let kv = dir.path().join("kv.json").display().to_string();
+    let file = write(
+        &dir.path().join("n.properties"),
+        &format!("listenPort=0\nkvConfigPath={kv}\nmetricsListenPort={port}\n"),
+    );
+    let logs = dir.path().join("logs");
+    let args =
+        ["-c", &file, "--log-dir", logs.to_str().unwrap(), "--log-level", "warn,mqnamesrv=info"];
+    let mut command = mqnamesrv(&args);
+    let mut child = command.env("NOTIFY_SOCKET", &socket).stderr(Stdio::null()).spawn().unwrap();
+    assert!(hear().starts_with("READY=1\nSTATUS=serves at "));
+    let ready = (
+        "HTTP/1.1 200 OK".to_owned(),
+        "{\"ok\":true,\"role\":\"NAMESRV\",\"reasons\":[]}\n".to_owned(),
+    );
+    assert_eq!(asked(port, "/ready"), ready);
+    let (status, figures) = asked(port, "/metrics");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert!(figures.contains("\nrocketmq_namesrv_brokers 0.0\n"), "{figures}");
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(hear().trim_end(), "STOPPING=1");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let log = std::fs::read_to_string(logs.join("namesrv.log")).unwrap();
+    assert!(log.contains("boot success") && log.contains("has stopped"), "{log}");
+    assert!(!log.contains("(metricsListenPort)"), "the library says nothing below warn: {log}");
 }
 
 #[test]

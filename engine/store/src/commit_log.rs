@@ -34,6 +34,7 @@ use mq_env::probe::Event;
 use mq_mapped_file::{FlushError, MappedFile, MappedFileQueue, SelectedBuffer};
 use mq_protocol::message_codec::{RecordCheck, RecordRules, check_record};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::{StoreConfig, UpstreamSwitch};
 use crate::damage::{Damage, DamagedRange};
@@ -43,6 +44,7 @@ use crate::log_end::{LogEnd, LogEndWatch};
 use crate::plant::Plant;
 use crate::role::RoleWatch;
 use crate::running_flags::{Refusal, RunningFlags};
+use crate::stats::{LatencyCounts, LatencyHistogram};
 use crate::sync::lock;
 use crate::topic_queue_table::TopicQueueTable;
 
@@ -81,6 +83,7 @@ pub struct CommitLog {
     transient: Option<Transient>,
     /// Held by whoever moves the flushed end: flush services, truncation.
     flushing: tokio::sync::Mutex<()>,
+    flush_latency: LatencyHistogram,
     /// The last sync could not be attempted.
     is_sync_postponed: AtomicBool,
 }
@@ -161,6 +164,7 @@ impl CommitLog {
             ahead_trigger: AheadTrigger::new(),
             transient,
             flushing: tokio::sync::Mutex::new(()),
+            flush_latency: LatencyHistogram::default(),
             is_sync_postponed: AtomicBool::new(false),
         }
     }
@@ -321,8 +325,12 @@ impl CommitLog {
         if self.is_poisoned() {
             return Err(StoreError::Poisoned);
         }
+        let begun = Instant::now();
         match self.queue.flush(least_pages).await {
-            Ok(_) => {
+            Ok(synced) => {
+                if !synced.is_empty() {
+                    self.flush_latency.record(begun.elapsed());
+                }
                 self.publish_flushed();
                 if self.is_sync_postponed.swap(false, Ordering::AcqRel) {
                     tracing::info!(
@@ -343,6 +351,12 @@ impl CommitLog {
                 Err(error.into())
             }
         }
+    }
+
+    /// How long the syncs took that succeeded. Of a group's log it counts none: the group's node syncs that.
+    #[must_use]
+    pub fn flush_latency(&self) -> LatencyCounts {
+        self.flush_latency.counts()
     }
 
     /// Whether bytes wait for a sync that may still succeed.

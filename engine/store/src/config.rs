@@ -90,6 +90,14 @@ impl DLedgerConfig {
     pub fn dir_name(&self) -> String {
         format!("dledger-{}", self.self_id)
     }
+
+    /// The port that the peers are told of; `None` where they are not told of this node.
+    #[must_use]
+    pub fn self_port(&self) -> Option<u16> {
+        let mut peers = self.peers.split(';').filter_map(|peer| peer.trim().split_once('-'));
+        let (_, addr) = peers.find(|(id, _)| *id == self.self_id)?;
+        addr.rsplit_once(':')?.1.parse().ok()
+    }
 }
 
 /// Settings of one store. Times in milliseconds, sizes in bytes, as in RocketMQ.

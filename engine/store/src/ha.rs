@@ -50,6 +50,7 @@ use crate::ha::prefix::{PrefixError, PrefixOracle};
 use crate::ha::quarantine::Quarantine;
 use crate::ha::replicas::{Replicas, SlaveStatus};
 use crate::message_store::MessageStore;
+use crate::stats::{LatencyCounts, LatencyHistogram};
 
 /// Pause after a connection could not be accepted.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -66,6 +67,7 @@ pub struct HaService {
     store: Arc<MessageStore>,
     tasks: TaskGroup,
     replicas: Arc<Replicas>,
+    transfer_latency: Arc<LatencyHistogram>,
     joining: Arc<Joining>,
     master_address: Watched<Option<String>>,
     follow_state: Watched<FollowState>,
@@ -78,7 +80,9 @@ impl HaService {
     pub fn new(env: &Env, store: &Arc<MessageStore>, oracle: Option<PrefixOracle>) -> Arc<Self> {
         let config = Arc::clone(store.config());
         let replicas = Arc::new(Replicas::new(&config, store.role().clone()));
-        let group_transfer = GroupTransferService::new(Arc::clone(&replicas), &config);
+        let transfer_latency = Arc::<LatencyHistogram>::default();
+        let latency = Arc::clone(&transfer_latency);
+        let group_transfer = GroupTransferService::new(Arc::clone(&replicas), &config, latency);
         store.set_replica_wait(Arc::new(move |end_offset| group_transfer.submit(end_offset)));
         Arc::new(HaService {
             joining: Arc::new(Joining::new(env.clone(), Arc::clone(store), oracle)),
@@ -87,6 +91,7 @@ impl HaService {
             config,
             store: Arc::clone(store),
             replicas,
+            transfer_latency,
             master_address: Watched::default(),
             follow_state: Watched::default(),
         })
@@ -171,6 +176,12 @@ impl HaService {
     #[must_use]
     pub fn push2_slave_max_offset(&self) -> u64 {
         self.replicas.push2_slave_max_offset()
+    }
+
+    /// How long puts of a SYNC_MASTER waited for a slave that confirmed them in time.
+    #[must_use]
+    pub fn transfer_latency(&self) -> LatencyCounts {
+        self.transfer_latency.counts()
     }
 
     /// Whether a slave is connected that lags behind `end_offset` by less than

@@ -21,7 +21,7 @@ pub use query::QueryMessageResult;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use mq_env::disk::FileLock;
+use mq_env::disk::{Disk, FileLock};
 use mq_env::task::TaskGroup;
 use mq_env::{BoxFuture, Env};
 
@@ -84,6 +84,15 @@ impl MessageStore {
     ) -> BoxFuture<'static, Result<Arc<Self>, StoreError>> {
         let role = RoleWatch::new(config.broker_role);
         Box::pin(open::open(env, config, role, None))
+    }
+
+    /// Whether a start would refuse what lies in the directory of `config`, as far as that shows without a look at what the
+    /// log holds. Changes nothing; but for an instant it holds the lock, where there is one.
+    ///
+    /// # Errors
+    /// Why a start is refused.
+    pub fn preflight(disk: &Arc<dyn Disk>, config: &StoreConfig) -> Result<(), StoreError> {
+        open::preflight(disk, config)
     }
 
     /// As [`MessageStore::open_as`], with the log of a consensus group: `open_log` opens it once the directory is

@@ -7,6 +7,7 @@
 //!
 //! Durations are monotonic; only mornings are the wall clock's. Everything begins anew with a start, as in 4.9.
 
+mod latency;
 mod mornings;
 mod put_times;
 mod samples;
@@ -24,6 +25,7 @@ use crate::sync::lock;
 use mornings::Mornings;
 use put_times::PutTimes;
 
+pub use latency::{LATENCY_ENDS_US, LatencyCounts, LatencyHistogram};
 pub use mornings::DayTotals;
 pub use put_times::{PUT_TIME_NAMES, PutTimeCounts};
 pub use samples::Samples;
@@ -39,6 +41,7 @@ pub struct StoreStats {
     begun: Instant,
     boot_timestamp_ms: u64,
     puts: Mutex<Puts>,
+    put_latency: LatencyHistogram,
     gets: Mutex<Gets>,
 }
 
@@ -110,7 +113,8 @@ impl StoreStats {
             mornings,
         };
         let (puts, gets) = (Mutex::new(puts), Mutex::new(gets));
-        StoreStats { clock, begun: Instant::now(), boot_timestamp_ms, puts, gets }
+        let (begun, put_latency) = (Instant::now(), LatencyHistogram::default());
+        StoreStats { clock, begun, boot_timestamp_ms, puts, put_latency, gets }
     }
 
     /// When the store was opened, wall clock in milliseconds.
@@ -135,6 +139,12 @@ impl StoreStats {
     #[must_use]
     pub fn get_totals(&self) -> GetTotals {
         lock(&self.gets).totals
+    }
+
+    /// How long each put took up to its answer, those left out that [`PutTotals::failed`] leaves out.
+    #[must_use]
+    pub fn put_latency(&self) -> LatencyCounts {
+        self.put_latency.counts()
     }
 
     /// Messages stored per second within the last `seconds` (600 at most); `None` while the store is younger.
@@ -214,6 +224,7 @@ impl StoreStats {
         let mut puts = lock(&self.puts);
         let now = Instant::now();
         let took_ms = (now - begun).as_millis() as u64;
+        self.put_latency.record(now - begun);
         puts.totals.failed += u64::from(!status.is_stored());
         puts.totals.entire_time_max_ms = puts.totals.entire_time_max_ms.max(took_ms);
         puts.times.record((now - self.begun).as_secs() / PUT_TIME_WINDOW_SECONDS, took_ms);

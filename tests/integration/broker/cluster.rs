@@ -1,6 +1,7 @@
 //! A name server, brokers and a client, each on a machine of its own.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mq_broker::config::BrokerConfig;
@@ -18,6 +19,7 @@ use mq_protocol::header::send_message::{SendMessageRequestHeader, SendMessageRes
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_protocol::sys_flag::PullSysFlag;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
+use mq_servers::monitor::{Monitor, WatchedBroker};
 use mq_store::config::{BrokerRole, StoreConfig};
 use staticfire_world::trace::TraceEvent;
 use staticfire_world::world::{
@@ -240,9 +242,12 @@ fn main_of(
     move |context| {
         let (config, store_config) = (config.clone(), store_config.clone());
         Box::pin(async move {
+            let monitor = Monitor::start(&context.env, config.metrics_listen_port).await.unwrap();
             let broker = BrokerController::start(context.env, config, store_config).await?;
+            monitor.watch(WatchedBroker(Arc::clone(&broker)));
             context.shutdown.cancelled().await;
             broker.shutdown().await;
+            monitor.shutdown().await;
             Ok(())
         })
     }

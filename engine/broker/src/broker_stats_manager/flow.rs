@@ -71,6 +71,11 @@ impl Flow {
         self.sums.latency_ms += passed.latency_ms;
     }
 
+    /// What has passed in all.
+    pub(super) fn sums(&self) -> Passed {
+        self.sums
+    }
+
     /// All three periods.
     pub(super) fn view(&self, age: Duration, value: Value) -> BrokerStatsData {
         BrokerStatsData {

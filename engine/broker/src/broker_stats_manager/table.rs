@@ -143,6 +143,23 @@ impl StatsTable {
         self.topics.retain(|_, flows| flows.count() > 0);
     }
 
+    /// What was stored, by topic.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (&str, Passed)> {
+        self.topics
+            .iter()
+            .filter_map(|(topic, flows)| Some((topic.as_str(), flows.put.as_ref()?.sums())))
+    }
+
+    /// What was handed out, by topic and group.
+    pub(super) fn handed_out(&self) -> impl Iterator<Item = (&str, &str, Passed)> {
+        self.topics.iter().flat_map(|(topic, flows)| {
+            let groups = flows.groups.iter();
+            groups.filter_map(|(group, flows)| {
+                Some((topic.as_str(), group.as_str(), flows.get.as_ref()?.sums()))
+            })
+        })
+    }
+
     pub(super) fn all_puts(&self) -> Option<&Flow> {
         self.all_puts.as_ref()
     }

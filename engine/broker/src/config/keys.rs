@@ -104,6 +104,12 @@ static OURS: [ConfigKey; 7] = [
     ),
     row("dLegerJavaPeers", Text, "", Judged),
     row(
+        "metricsListenPort",
+        Int(0, u16::MAX as i64),
+        "0",
+        Obeyed(Field::U16(|s| &mut s.broker.metrics_listen_port)),
+    ),
+    row(
         "beginWithEmptyTables",
         Bool,
         "false",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use mq_env::Env;
 use mq_servers::load::{LoadError, PullLoad, Report, SendLoad, make_topic, pull, send, serve_echo};
-use mq_servers::{Failure, arguments, exit_code, log_to_stderr};
+use mq_servers::{Failure, arguments, exit_code};
 
 /// Puts load on one RocketMQ broker, ours or Apache's, and says what it came to.
 #[derive(Parser)]
@@ -82,7 +82,6 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    log_to_stderr();
     exit_code("mqload", run(args.what).await)
 }
 

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use mq_env::Env;
-use mq_namesrv::{NamesrvConfig, NamesrvController};
-use mq_protocol::properties_file::PropertiesFile;
-use mq_servers::{Failure, StopSignals, arguments, exit_code, log_to_stderr};
-use mq_tls::TlsSettings;
+use mq_namesrv::NamesrvController;
+use mq_servers::check::check_namesrv;
+use mq_servers::logs::LogOptions;
+use mq_servers::monitor::{Monitor, WatchedNamesrv};
+use mq_servers::namesrv_file::{NamesrvFile, PORT_REMEDY};
+use mq_servers::stop::{StopSignals, Stopped, block_on};
+use mq_servers::{Failure, arguments, exit_code, notify, refusals};
 
 /// Half of what a message costs in memory is taken and given back at once, on several threads.
 #[global_allocator]
@@ -32,6 +35,12 @@ struct Args {
     /// Addresses of name servers: accepted as in RocketMQ, where it has no effect either.
     #[arg(short, value_name = "ADDRESSES")]
     namesrv_addr: Option<String>,
+    /// Says whether the name server would start: every mistake of the configuration, its files and ports. Starts and
+    /// changes nothing.
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 fn main() -> ExitCode {
@@ -39,120 +48,59 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    log_to_stderr();
-    exit_code("mqnamesrv", run(&args))
+    // What a check finds is what it prints.
+    let log = if args.check { Ok(()) } else { args.log.begin("namesrv") };
+    exit_code("mqnamesrv", log.and_then(|()| block_on(run(&args))))
 }
 
-fn run(args: &Args) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Failure::new(Failure::OWN_FAULT, format!("the runtime does not start: {error}"))
-    })?;
-    let result = runtime.block_on(serve(args));
-    // A write of the key-value table that hangs must not keep the process.
-    runtime.shutdown_background();
-    result
-}
-
-async fn serve(args: &Args) -> Result<(), Failure> {
+async fn run(args: &Args) -> Result<(), Failure> {
     let env = Env::os();
-    let (config, tls) = read_config(&env, args)?;
+    let told = NamesrvFile::read(&env, args.config.as_deref(), args.port.flatten())?;
+    if args.check {
+        let report = check_namesrv(&env, &told).await;
+        print(&report.text());
+        return report.outcome("the name server");
+    }
+    told.say_findings()?;
     if args.port == Some(None) {
-        print(&config.to_properties());
-        let tls = tls.values_in_force();
+        print(&told.config.to_properties());
+        let tls = told.tls.values_in_force();
         print(&tls.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>());
         return Ok(());
     }
+    serve(&env, told).await
+}
+
+async fn serve(env: &Env, told: NamesrvFile) -> Result<(), Failure> {
+    let NamesrvFile { config, tls, .. } = told;
     let mut stop = StopSignals::new()?;
     let port = config.listen_port;
-    let env = mq_tls::encrypted(&env, tls)
+    let env = mq_tls::encrypted(env, tls)
         .map_err(|error| Failure::new(Failure::INPUT, error.to_string()))?;
+    let monitor = Monitor::start(&env, config.metrics_listen_port).await?;
     let started = NamesrvController::start(env, config).await;
     let namesrv =
-        started.map_err(|error| Failure::new(Failure::MACHINE, not_listening(port, &error)))?;
-    tracing::info!("The Name Server boot success, listening on {}", namesrv.local_addr());
+        started.map_err(|error| refusals::of_port(port, "clients", PORT_REMEDY, &error))?;
+    monitor.watch(WatchedNamesrv(namesrv.clone()));
+    let addr = namesrv.local_addr();
+    tracing::info!("The Name Server boot success, listening on {addr}");
+    notify::ready(&format!("serves at {addr}"));
     stop.asked().await;
+    notify::stopping();
     tracing::info!("The Name Server is stopping");
-    if tokio::time::timeout(STOP_MAX, namesrv.shutdown()).await.is_err() {
-        tracing::warn!("requests in work have not ended after {STOP_MAX:?}: ending without them");
-    }
-    Ok(())
-}
-
-fn not_listening(port: u16, error: &std::io::Error) -> String {
-    let what_to_do = match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "another process listens there: stop it, or choose another port \
-             (listenPort in the configuration file, or -p PORT)"
+    match stop.orderly(namesrv.shutdown(), STOP_MAX).await {
+        Stopped::InOrder => tracing::info!("The Name Server has stopped"),
+        Stopped::AskedAgain => {
+            tracing::warn!("asked to stop again: ending without requests in work")
         }
-        std::io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need privileges: choose another one \
-             (listenPort in the configuration file, or -p PORT)"
-        }
-        _ => "choose another port (listenPort in the configuration file, or -p PORT)",
-    };
-    format!("port {port} cannot be listened on ({error}): {what_to_do}")
-}
-
-#[expect(clippy::disallowed_methods, reason = "files are below the home directory")]
-fn read_config(env: &Env, args: &Args) -> Result<(NamesrvConfig, TlsSettings), Failure> {
-    let mut config = NamesrvConfig::default();
-    let mut file = PropertiesFile::default();
-    let mut name = "the command line".to_owned();
-    if let Some(home) = std::env::home_dir() {
-        config.kv_config_path = home.join(config.kv_config_path);
-        config.config_store_path = home.join(config.config_store_path);
-    }
-    // What operators changed counts again, although nobody names the file; 4.9 forgets it.
-    let kept = env.disk.stat(&config.config_store_path).is_ok();
-    let path = args.config.clone().or_else(|| kept.then(|| config.config_store_path.clone()));
-    if let Some(path) = &path {
-        let shown = path.display();
-        let content = env.disk.read(path).map_err(|error| {
-            let text = format!(
-                "the configuration file {shown} cannot be read ({error}): -c takes the path of a file"
+        Stopped::TookTooLong => {
+            tracing::warn!(
+                "requests in work have not ended after {STOP_MAX:?}: ending without them"
             );
-            Failure::new(Failure::INPUT, text)
-        })?;
-        name = shown.to_string();
-        file = PropertiesFile::parse(&content).map_err(|error| {
-            Failure::new(Failure::INPUT, format!("configuration file {shown}, {error}"))
-        })?;
-    }
-    let tls = TlsSettings::take(&mut file, &name, &*env.disk);
-    let tls = tls.map_err(|error| Failure::new(Failure::INPUT, error.to_string()))?;
-    apply(&mut config, &file, &name)?;
-    config.config_store_path = path.unwrap_or(config.config_store_path);
-    if let Some(Some(port)) = args.port {
-        config.listen_port = port;
-    }
-    Ok((config, tls))
-}
-
-/// Takes over what the file called `name` says besides TLS.
-fn apply(config: &mut NamesrvConfig, file: &PropertiesFile, name: &str) -> Result<(), Failure> {
-    let unknown = config.apply(file);
-    let unknown = unknown.map_err(|error| {
-        Failure::new(Failure::INPUT, format!("configuration file {name}, {error}"))
-    })?;
-    for entry in unknown {
-        let (line, key) = (entry.line, entry.key);
-        if promises_protection(&key) {
-            let text = format!(
-                "configuration file {name}, line {line}: {key} asks for a protection that this name \
-                 server does not have, and everything would be open; take the key out to serve all the same"
-            );
-            return Err(Failure::new(Failure::INPUT, text));
         }
-        tracing::warn!("configuration file {name}, line {line}: {key} has no effect here");
     }
+    monitor.shutdown().await;
     Ok(())
-}
-
-/// Whether an operator who sets `key` believes that peers are kept out or cannot listen.
-fn promises_protection(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["tls", "acl", "auth"].iter().any(|word| key.starts_with(word)) || key.ends_with("tls")
 }
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]

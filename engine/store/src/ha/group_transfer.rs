@@ -14,20 +14,26 @@ use super::replicas::Replicas;
 use crate::config::StoreConfig;
 use crate::plant::Plant;
 use crate::put_result::PutMessageStatus;
+use crate::stats::LatencyHistogram;
 
 /// Answers whether a slave has a record (RocketMQ 4.9 `GroupTransferService`).
 pub(crate) struct GroupTransferService {
     replicas: Arc<Replicas>,
     slave_timeout: Duration,
+    latency: Arc<LatencyHistogram>,
     /// A planted bug.
     times_out_well: bool,
 }
 
 impl GroupTransferService {
-    pub(crate) fn new(replicas: Arc<Replicas>, config: &StoreConfig) -> Self {
+    pub(crate) fn new(
+        replicas: Arc<Replicas>,
+        config: &StoreConfig,
+        latency: Arc<LatencyHistogram>,
+    ) -> Self {
         let slave_timeout = Duration::from_millis(config.slave_timeout_ms);
         let times_out_well = config.planted(Plant::SendOkAfterSlaveTimeout);
-        GroupTransferService { replicas, slave_timeout, times_out_well }
+        GroupTransferService { replicas, slave_timeout, latency, times_out_well }
     }
 
     /// The replication status of a record that ends at `end_offset`: SLAVE_NOT_AVAILABLE at once
@@ -38,13 +44,18 @@ impl GroupTransferService {
         if !self.replicas.is_slave_ok(end_offset) {
             return Box::pin(std::future::ready(PutMessageStatus::SlaveNotAvailable));
         }
-        let deadline = Instant::now() + self.slave_timeout;
+        let begun = Instant::now();
+        let deadline = begun + self.slave_timeout;
         // Of this instant, whenever the answer is first asked for.
         let since = self.replicas.role_changes();
         let (replicas, times_out_well) = (Arc::clone(&self.replicas), self.times_out_well);
+        let latency = Arc::clone(&self.latency);
         Box::pin(async move {
             match tokio::time::timeout_at(deadline, replicas.confirmed(end_offset, since)).await {
-                Ok(true) => PutMessageStatus::PutOk,
+                Ok(true) => {
+                    latency.record(begun.elapsed());
+                    PutMessageStatus::PutOk
+                }
                 Err(_) if times_out_well => PutMessageStatus::PutOk,
                 Ok(false) | Err(_) => PutMessageStatus::FlushSlaveTimeout,
             }
@@ -64,7 +75,8 @@ mod tests {
         let mut config = StoreConfig::at("unused");
         config.ha_slave_fallbehind_max = 1_000;
         let replicas = Arc::new(Replicas::new(&config, RoleWatch::new(BrokerRole::SyncMaster)));
-        (GroupTransferService::new(Arc::clone(&replicas), &config), replicas)
+        let latency = Arc::default();
+        (GroupTransferService::new(Arc::clone(&replicas), &config, latency), replicas)
     }
 
     fn peer() -> SocketAddr {
@@ -103,5 +115,7 @@ mod tests {
         assert_eq!(soon, (PutMessageStatus::PutOk, 1_001));
         assert_eq!(never, (PutMessageStatus::FlushSlaveTimeout, 3_000));
         assert_eq!(later, (PutMessageStatus::PutOk, 3_001));
+        let counted = service.latency.counts();
+        assert_eq!((counted.total(), counted.sum_us), (2, 2_002_000), "of 1 ms and of 2,001 ms");
     }
 }

@@ -103,10 +103,25 @@ async fn lock_root(env: &Env, config: &StoreConfig) -> Result<FileLock, StoreErr
             synced.map_err(StoreError::io("sync the directories above the root"))?;
         }
     }
-    env.disk.lock(&path).map_err(|source| match source.kind() {
+    take_lock(&*env.disk, &path)
+}
+
+fn take_lock(disk: &dyn Disk, path: &Path) -> Result<FileLock, StoreError> {
+    disk.lock(path).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked,
         _ => StoreError::Io { what: format!("lock {}", path.display()), source },
     })
+}
+
+/// See [`MessageStore::preflight`].
+pub(super) fn preflight(disk: &Arc<dyn Disk>, config: &StoreConfig) -> Result<(), StoreError> {
+    let path = config.store_path_root_dir.join("lock");
+    let _lock = match disk.stat(&path) {
+        Ok(_) => Some(take_lock(&**disk, &path)?),
+        // No broker has run here.
+        Err(_) => None,
+    };
+    Preflight::look(disk, config).map(drop)
 }
 
 fn build(
