@@ -6,13 +6,13 @@ use staticfire::campaign::seeds::SeedRange;
 use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::run::report::Verdict;
-use staticfire::stories::matrix_rows::{self, Defence, MatrixRow, Ours, Replication};
+use staticfire::stories::matrix_rows::{self, Defence, MatrixRow, Ours};
 
 use crate::cli::conf::{fault, promise, recovery};
 use crate::cli::table::{Table, count, grouped};
 use crate::cli::{Exit, MatrixArgs, failures, output};
 
-/// From this number of seeds on a `may` without a witness is a result: none.
+/// From this number of seeds on a `may` or an `owed` without a witness is a result: none.
 const SEEDS_TO_DECIDE: u64 = 20;
 
 /// A row and what its runs gave.
@@ -27,7 +27,7 @@ struct Tried {
 enum Standing {
     /// As promised.
     Kept,
-    /// `may`, but no seed lost anything.
+    /// `may` or `owed`, but no seed lost anything.
     Undecided,
     /// No seed showed anything.
     Vacuous,
@@ -99,7 +99,7 @@ fn standing(row: &MatrixRow, figures: &Figures) -> Standing {
         Standing::Broken
     } else if figures.is_vacuous() {
         Standing::Vacuous
-    } else if row.ours == Ours::May && figures.lossy == 0 {
+    } else if matches!(row.ours, Ours::May | Ours::Owed) && figures.lossy == 0 {
         Standing::Undecided
     } else {
         Standing::Kept
@@ -120,12 +120,11 @@ fn tables(tried: &[Tried], switches: &[String]) -> String {
 }
 
 fn mode(row: &MatrixRow) -> String {
+    if row.is_dledger() {
+        return format!("DLEDGER of 3 + {}", row.flush);
+    }
     let slave = row.slave_flush.map_or_else(|| "no slave".to_owned(), |f| format!("slave {f}"));
-    let replication = match row.replication {
-        Replication::None => "ASYNC_MASTER",
-        _ => row.master_role(),
-    };
-    format!("{replication} + {}, {slave}", row.flush)
+    format!("{} + {}, {slave}", row.master_role(), row.flush)
 }
 
 fn table(rows: &[Tried], switches: &[String]) -> String {

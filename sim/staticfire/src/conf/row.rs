@@ -6,9 +6,9 @@ use std::sync::Arc;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
 use staticfire_judge::check::Checker;
 
-use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Overlay, promise};
+use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Electors, Overlay, promise};
 use crate::plan::{
-    Action, BrokerPlan, ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan,
+    Action, BrokerPlan, ClusterPlan, EventPlan, Millis, Plan, Seat, Trigger, WorkloadPlan,
 };
 use crate::stories::matrix_rows::{FaultStep, MatrixRow, Ours};
 use crate::stories::rows;
@@ -40,10 +40,12 @@ pub struct ConfRow {
     pub cluster: Arc<ClusterPlan>,
     /// `brokerName` of the group under fault.
     pub group: String,
-    /// Process of its master.
+    /// Process of its master; of a DLedger group the [seat](Seat) of whoever leads.
     pub master: String,
     /// Process of the slave that faults of a slave strike.
     pub slave: Option<String>,
+    /// Set of a DLedger group.
+    pub electors: Option<Electors>,
     /// Process of the slave that is promoted; of several that nothing has struck, the most advanced one is.
     pub promoted: Option<String>,
     /// The other slaves.
@@ -87,6 +89,9 @@ impl ConfRow {
 
     /// A row of a group, without its cluster's plan.
     fn of(cluster: &ClusterConf, group: &BrokerGroup, row: MatrixRow) -> ConfRow {
+        if let Some(electors) = group.electors {
+            return ConfRow::of_electors(group, electors, row);
+        }
         let master = cluster.master(group);
         let is_beside = |slave: &BrokerConf| slave.address == master.address;
         // What takes the master takes whoever stands on its machine: a slave elsewhere comes first.
@@ -105,6 +110,7 @@ impl ConfRow {
             group: group.name.clone(),
             master: master.stem.clone(),
             slave: struck.map(stem),
+            electors: None,
             promoted: promoted.map(stem),
             others: slaves
                 .iter()
@@ -119,6 +125,26 @@ impl ConfRow {
             ],
             is_sync_alone: group.slaves.is_empty()
                 && master.store.broker_role == BrokerRole::SyncMaster,
+            row,
+        }
+    }
+
+    /// The same of a DLedger group.
+    fn of_electors(group: &BrokerGroup, electors: Electors, row: MatrixRow) -> ConfRow {
+        ConfRow {
+            dir: PathBuf::new(),
+            overlays: Arc::default(),
+            cluster: Arc::default(),
+            group: group.name.clone(),
+            master: Seat { group: group.name.clone(), place: 0 }.to_string(),
+            slave: None,
+            electors: Some(electors),
+            promoted: None,
+            others: Vec::new(),
+            on_one_machine: false,
+            cut_off: Vec::new(),
+            sync_wait: [Millis(0); 2],
+            is_sync_alone: false,
             row,
         }
     }
@@ -145,8 +171,10 @@ impl ConfRow {
     /// The plan of one seed.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {
-        let roles =
-            Roles { group: &self.group, master: &self.master, slave: self.slave.as_deref() };
+        let roles = Roles {
+            elected: self.electors.map(|electors| electors.electorate(&self.group)),
+            ..Roles::of(&self.group, &self.master, self.slave.as_deref())
+        };
         let mut cluster = ClusterPlan::clone(&self.cluster);
         if self.row.ours == Ours::All {
             cluster.brokers.iter_mut().for_each(begin_anew);

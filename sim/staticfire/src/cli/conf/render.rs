@@ -22,6 +22,7 @@ pub(crate) fn recovery(row: &MatrixRow) -> &'static str {
     match row.recovery {
         Recovery::Restart => "restart",
         Recovery::Promote => "promote",
+        Recovery::Elect => "election",
         Recovery::None => "waiting",
     }
 }
