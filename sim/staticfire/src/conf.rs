@@ -8,9 +8,10 @@
 //! Modules in reading order: `source` (what lies in the directory), `overlay` (`--set`), `finding`,
 //! `machines` (who runs where), `paths` (where stores lie), `reach` (which slave finds its master), `dledger` (members that
 //! elect their master), `group` (masters, slaves and modes), `promise` (what the rows of a group promise), `rules` (what must agree between
-//! files), [`row`] (a row on a group as a plan), [`mirror`] (groups of which one is enough), `render` (what the
+//! files), [`cast`] (the same machines in another mode), [`row`] (a row on a group as a plan), [`mirror`] (groups of which one is enough), `render` (what the
 //! user sees).
 
+pub mod cast;
 mod dledger;
 pub mod finding;
 mod group;
@@ -33,6 +34,7 @@ use mq_broker::config::{BrokerConfig, Severity};
 use mq_protocol::properties_file::PropertiesFile;
 use mq_store::config::StoreConfig;
 
+pub use cast::Cast;
 pub use finding::{Finding, FindingKind, Place};
 pub use group::{BrokerGroup, Electors};
 pub use overlay::Overlay;
@@ -128,6 +130,15 @@ impl ClusterConf {
         let mut findings = Vec::new();
         let mut files = source.parse_files(&mut findings);
         overlay::apply(overlays, &mut files, &mut findings);
+        ClusterConf::of_files(source, files, findings)
+    }
+
+    /// Checks files that were read, beside the `hosts` and `placement` of `source`.
+    fn of_files(
+        source: &DirectorySource,
+        files: Vec<source::ParsedFile>,
+        mut findings: Vec<Finding>,
+    ) -> Result<ClusterConf, Vec<Finding>> {
         let mut brokers: Vec<BrokerConf> =
             files.into_iter().map(|file| BrokerConf::parse(file, &mut findings)).collect();
         let hosts = source.parse_hosts(&mut findings);

@@ -1,6 +1,7 @@
 //! `conf`: what a cluster loses, and when. `--lint` stops after the files.
 
 mod advice;
+mod compare;
 mod filter;
 mod render;
 mod tables;
@@ -79,7 +80,11 @@ fn lint(dir: &Path, args: &ConfArgs) -> Exit {
 
 /// One directory: the files, then the runs.
 fn measure(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Exit {
-    match measured(dir, args, json) {
+    let done = match args.compare {
+        true => compare::compared(dir, args, json),
+        false => measured(dir, args, json),
+    };
+    match done {
         Ok(exit) => exit,
         Err(Refused::Findings(findings)) => {
             output::complaint(&first_findings(&findings, output::colour(&io::stderr())));

@@ -54,7 +54,10 @@ pub(super) fn gather(brokers: &mut [BrokerConf], findings: &mut Vec<Finding>) ->
             continue;
         }
         look_for_each_other(&members, brokers, findings);
-        remarks(&name, &members, brokers, findings);
+        // A broken file may be a member's.
+        if group::is_complete(brokers) {
+            remarks(&name, &members, brokers, findings);
+        }
         groups.push(of_members(&name, &members, brokers));
     }
     one_name_each(brokers, findings);

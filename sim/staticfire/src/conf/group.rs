@@ -27,7 +27,7 @@ impl Electors {
     #[must_use]
     pub fn electorate(self, group: &str) -> Electorate<'_> {
         let Electors { members, on_one_machine } = self;
-        Electorate { group, members, on_one_machine }
+        Electorate { group, members, on_one_machine, is_patient: false }
     }
 }
 

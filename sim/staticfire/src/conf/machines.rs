@@ -139,7 +139,7 @@ fn own_machines(brokers: &mut [BrokerConf], hosts: &Hosts, findings: &mut Vec<Fi
         .filter(|address| !taken.contains(address));
     for broker in brokers.iter_mut().filter(|broker| broker.address == UNPLACED) {
         broker.address = free.next().expect("fewer brokers than addresses");
-        if !broker.is_sound(&["brokerIP1"]) {
+        if !broker.is_sound(&["brokerIP1"]) || !broker.is_sound(&dledger::KEYS) {
             continue;
         }
         let text = format!(

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
 use staticfire_judge::check::Checker;
 
-use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Electors, Overlay, promise};
+use crate::conf::{
+    BrokerConf, BrokerGroup, Cast, ClusterConf, Electors, Finding, Overlay, promise,
+};
 use crate::plan::{
     Action, BrokerPlan, ClusterPlan, EventPlan, Millis, Plan, Seat, Trigger, WorkloadPlan,
 };
+use crate::stories::elected::Electorate;
 use crate::stories::matrix_rows::{FaultStep, MatrixRow, Ours};
 use crate::stories::rows;
 use crate::stories::story::Roles;
@@ -58,6 +61,8 @@ pub struct ConfRow {
     sync_wait: [Millis; 2],
     /// The master is a SYNC_MASTER without a slave: it stores, and acknowledges nothing.
     pub is_sync_alone: bool,
+    /// The mode in which the directory's groups are run, if not in their own.
+    pub cast: Option<Cast>,
     /// The row.
     pub row: MatrixRow,
 }
@@ -85,6 +90,20 @@ impl ConfRow {
             })
         };
         cluster.groups.iter().flat_map(rows_of).collect()
+    }
+
+    /// The same in another mode.
+    ///
+    /// # Errors
+    /// As [`Cast::of`].
+    pub fn all_cast(
+        dir: &Path,
+        overlays: &[Overlay],
+        cluster: &ClusterConf,
+        cast: Cast,
+    ) -> Result<Vec<ConfRow>, Vec<Finding>> {
+        let rows = ConfRow::all(dir, overlays, &cast.of(cluster)?);
+        Ok(rows.into_iter().map(|row| ConfRow { cast: Some(cast), ..row }).collect())
     }
 
     /// A row of a group, without its cluster's plan.
@@ -125,6 +144,7 @@ impl ConfRow {
             ],
             is_sync_alone: group.slaves.is_empty()
                 && master.store.broker_role == BrokerRole::SyncMaster,
+            cast: None,
             row,
         }
     }
@@ -145,14 +165,16 @@ impl ConfRow {
             cut_off: Vec::new(),
             sync_wait: [Millis(0); 2],
             is_sync_alone: false,
+            cast: None,
             row,
         }
     }
 
-    /// `GROUP/FAULT/RECOVERY`.
+    /// `GROUP/FAULT/RECOVERY`, or `GROUP@MODE/FAULT/RECOVERY` in another mode than its own.
     #[must_use]
     pub fn place(&self) -> String {
-        format!("{}/{}/{}", self.group, self.row.fault_name(), self.row.recovery)
+        let cast = self.cast.map_or_else(String::new, |cast| format!("@{cast}"));
+        format!("{}{cast}/{}/{}", self.group, self.row.fault_name(), self.row.recovery)
     }
 
     /// Whose log the promise rests on, if it rests on one alone.
@@ -171,8 +193,11 @@ impl ConfRow {
     /// The plan of one seed.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {
+        // A comparison is about how long an election takes.
+        let is_patient = self.cast.is_some();
+        let elected = self.electors.map(|electors| electors.electorate(&self.group));
         let roles = Roles {
-            elected: self.electors.map(|electors| electors.electorate(&self.group)),
+            elected: elected.map(|electorate| Electorate { is_patient, ..electorate }),
             ..Roles::of(&self.group, &self.master, self.slave.as_deref())
         };
         let mut cluster = ClusterPlan::clone(&self.cluster);

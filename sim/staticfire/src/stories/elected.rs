@@ -19,6 +19,8 @@ pub struct Electorate<'a> {
     pub members: usize,
     /// The most of them that stand on one machine.
     pub on_one_machine: usize,
+    /// What fell comes back once another one serves, and never earlier.
+    pub is_patient: bool,
 }
 
 impl Electorate<'_> {
@@ -173,7 +175,7 @@ impl Story<'_> {
     /// Links first: who comes back is to meet the others.
     fn mend(&mut self, mends: Vec<Action>, recovery: Recovery) {
         // Before another one is elected, or while that one has its first messages.
-        let waits = self.draw.random_bool(0.5);
+        let waits = self.draw.random_bool(0.5) || self.electorate.is_patient;
         let acks = self.draw.random_range(10..=60);
         let is_served = recovery == Recovery::Elect && !self.electorate.is_one_machines();
         for (index, action) in mends.into_iter().enumerate() {
@@ -205,7 +207,8 @@ mod tests {
     use crate::stories::matrix_rows;
     use mq_env::rng::Rng;
 
-    const THREE: Electorate<'static> = Electorate { group: "a", members: 3, on_one_machine: 1 };
+    const THREE: Electorate<'static> =
+        Electorate { group: "a", members: 3, on_one_machine: 1, is_patient: false };
 
     fn told(fault: &str, recovery: Recovery, seed: u64) -> Vec<String> {
         let mut draw = Rng::from_seed(seed).stream("story");

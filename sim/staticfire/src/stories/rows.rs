@@ -27,7 +27,8 @@ const DLEDGER_MEMBERS: usize = 3;
 pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
     let mut draw = stream(row, seed, "shape");
     let has_slave = row.slave_flush.is_some();
-    let elected = Electorate { group: "a", members: DLEDGER_MEMBERS, on_one_machine: 1 };
+    let elected =
+        Electorate { group: "a", members: DLEDGER_MEMBERS, on_one_machine: 1, is_patient: false };
     let elected = row.is_dledger().then_some(elected);
     let roles = Roles { elected, ..Roles::of("a", "a", has_slave.then_some("a-s")) };
     let mut properties = BTreeMap::new();
