@@ -12,7 +12,7 @@ use crate::cli::conf::{fault, promise, recovery};
 use crate::cli::table::{Table, count, grouped};
 use crate::cli::{Exit, MatrixArgs, failures, output};
 
-/// From this number of seeds on a `may` or an `owed` without a witness is a result: none.
+/// From this number of seeds on a `may` without a witness is a result: none.
 const SEEDS_TO_DECIDE: u64 = 20;
 
 /// A row and what its runs gave.
@@ -27,7 +27,7 @@ struct Tried {
 enum Standing {
     /// As promised.
     Kept,
-    /// `may` or `owed`, but no seed lost anything.
+    /// `may`, but no seed lost anything.
     Undecided,
     /// No seed showed anything.
     Vacuous,
@@ -99,7 +99,7 @@ fn standing(row: &MatrixRow, figures: &Figures) -> Standing {
         Standing::Broken
     } else if figures.is_vacuous() {
         Standing::Vacuous
-    } else if matches!(row.ours, Ours::May | Ours::Owed) && figures.lossy == 0 {
+    } else if row.ours == Ours::May && figures.lossy == 0 {
         Standing::Undecided
     } else {
         Standing::Kept
