@@ -13,8 +13,8 @@ use proptest::strategy::ValueTree;
 use staticfire::campaign::sweep::{SweepOptions, sweep};
 use staticfire::run;
 use staticfire::run::report::{RunReport, Verdict};
-use staticfire::stories::generate::Shape;
-use staticfire::stories::{matrix_rows, swarm};
+use staticfire::stories::generate::{Shape, rows_of_masters};
+use staticfire::stories::swarm;
 
 /// The program's own.
 #[global_allocator]
@@ -101,7 +101,7 @@ fn play(shape: &Shape, seed: u64) -> RunReport {
 
 /// Prints how many plans each cell of mode and fault had; returns the cells that had none.
 fn print_coverage(rows: impl Iterator<Item = usize>) -> Vec<String> {
-    let table = matrix_rows::all();
+    let table = rows_of_masters();
     let mut counts = vec![0_u32; table.len()];
     rows.for_each(|row| counts[row] += 1);
     let mut cells: BTreeMap<(String, String), u32> = BTreeMap::new();

@@ -73,12 +73,17 @@ fn every_row_keeps_its_promise() {
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 
     let open: Vec<&MatrixRow> = (0..table.len())
-        .filter(|row| table[*row].ours == Ours::May && !witnessed[*row])
+        .filter(|row| permits_a_loss(&table[*row]) && !witnessed[*row])
         .map(|row| &table[row])
         .collect();
-    let may = table.iter().filter(|row| row.ours == Ours::May).count();
+    let may = table.iter().filter(|row| permits_a_loss(row)).count();
     println!("{may} rows permit a loss, {} showed one at once", may - open.len());
     every_permitted_loss_happens(&open);
+}
+
+/// Whether a row says that acknowledged messages may be lost, and there are seeds that show it.
+fn permits_a_loss(row: &MatrixRow) -> bool {
+    row.ours == Ours::May
 }
 
 /// Searches a witness for rows whose first seeds lost nothing.
@@ -123,7 +128,7 @@ fn upstream_switches_turn_rows_red() {
     });
     let green: Vec<_> = found.iter().filter(|(_, seed)| seed.is_none()).map(|it| &it.0).collect();
     assert!(green.is_empty(), "{green:#?}");
-    assert_eq!(found.len(), 21);
+    assert_eq!(found.len(), 26);
 }
 
 #[test]

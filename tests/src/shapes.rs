@@ -6,9 +6,8 @@ use proptest::strategy::{Union, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use staticfire::stories::generate::{
     BODY_BYTES_MAX, COMMIT_LOG_FILE_BYTES, MESSAGES, NAMESRVS, NOISE, NOISE_ACKS, NOISE_MS, Noise,
-    PRODUCERS, RATE_PER_SECOND, Shape, WINDOW,
+    PRODUCERS, RATE_PER_SECOND, Shape, WINDOW, rows_of_masters,
 };
-use staticfire::stories::matrix_rows;
 
 /// Shapes of every row of the matrix, with equal weight.
 pub fn shapes() -> impl Strategy<Value = Shape> {
@@ -16,7 +15,7 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
     let disturbance = (NOISE_ACKS, NOISE_MS, noise);
     let sizes = Union::new(COMMIT_LOG_FILE_BYTES.map(Just));
     (
-        0..matrix_rows::all().len(),
+        0..rows_of_masters().len(),
         any::<u64>(),
         NAMESRVS,
         (MESSAGES, PRODUCERS, WINDOW, RATE_PER_SECOND),

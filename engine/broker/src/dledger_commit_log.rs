@@ -220,6 +220,9 @@ fn node_config(
     };
     node.settings.preferred_leader_ids =
         dledger.preferred_leader_ids.iter().map(number).collect::<Result<_, _>>()?;
+    // Those of the node have the same names there; it does not know the others.
+    let switches = store_config.upstream.iter().filter_map(|it| it.name().parse().ok());
+    node.settings.upstream = switches.collect();
     let java_members = dledger.java_peers.len();
     if java_members > 0 {
         let Range { start, end } = VOTE_INTERVAL_BESIDE_JAVA_MS;
@@ -230,4 +233,27 @@ fn node_config(
     node.has_lost_its_disk = java_members == 0 || java_members >= node.settings.quorum();
     node.store_host = store_host;
     Ok(node)
+}
+
+#[cfg(test)]
+mod tests {
+    use mq_store::config::UpstreamSwitch;
+
+    use super::*;
+
+    /// Plans and the command line name them; what the node cannot be told would show nothing.
+    #[test]
+    fn every_switch_of_the_node_reaches_it_by_its_name() {
+        let mut store = StoreConfig::at("unused");
+        store.upstream = UpstreamSwitch::ALL.iter().copied().collect();
+        let dledger = DLedgerConfig {
+            group: "a".to_owned(),
+            peers: "n0-h:1".to_owned(),
+            self_id: "n0".to_owned(),
+            preferred_leader_ids: Vec::new(),
+            store_path: None,
+        };
+        let node = node_config(&store, &dledger, SocketAddr::from(([127, 0, 0, 1], 1))).unwrap();
+        assert!(node.settings.upstream.iter().eq(&mq_dledger::UpstreamSwitch::ALL));
+    }
 }

@@ -66,6 +66,28 @@ switches! {
     OffsetsNotMerged = "offsets-not-merged",
     /// In DLedger mode slaves ask their master for its tables every ten seconds, and a new master's are as old.
     TablesBySlaveSync = "tables-by-slave-sync",
+    /// A DLedger leader commits whatever a quorum holds, also entries of older terms.
+    DLedgerCommitsOldTerms = "dledger-commits-old-terms",
+    /// A new DLedger leader writes no entry of its own.
+    DLedgerNoNoOp = "dledger-no-no-op",
+    /// A DLedger node answers before term and vote are durable.
+    DLedgerVoteNotDurable = "dledger-vote-not-durable",
+    /// `flushDiskType` is ignored in DLedger mode.
+    DLedgerAcksPageCache = "dledger-acks-page-cache",
+    /// A DLedger follower cuts whatever its leader says, committed entries included.
+    DLedgerTruncatesCommitted = "dledger-truncates-committed",
+    /// A DLedger follower takes an APPEND that continues its log by number alone.
+    DLedgerAppendUnmatched = "dledger-append-unmatched",
+    /// A DLedger node judges a candidate's log before its term.
+    DLedgerLogBeforeTerm = "dledger-log-before-term",
+    /// A DLedger leader with a quorum ignores the larger term in an answer.
+    DLedgerIgnoresLargerTerm = "dledger-ignores-larger-term",
+    /// A DLedger node that hears no leader raises its term at once.
+    DLedgerNoPreVote = "dledger-no-pre-vote",
+    /// A larger term makes a candidate of a DLedger node, and no vote is given in the same exchange.
+    DLedgerTermNotReady = "dledger-term-not-ready",
+    /// A DLedger node that lost its disk votes at once.
+    DLedgerBlankNodeVotes = "dledger-blank-node-votes",
     /// A client: the copy of a message that no broker takes back is a dead letter one redelivery too early.
     EarlyDeadLetters = "early-dead-letters",
     /// A client: whatever a broker refuses to say of an offset means that there is none.

@@ -174,8 +174,11 @@ struct ConfArgs {
     /// Run every group, mirror images of others too, and show groups that fared alike separately
     #[arg(long)]
     all: bool,
+    /// Run every group as ASYNC_MASTER, SYNC_MASTER and DLEDGER side by side, on the machines that it has
+    #[arg(long, conflicts_with_all = ["faults", "max_lost", "max_rpo", "all"])]
+    compare: bool,
     /// Only check the files: all findings, no runs
-    #[arg(long, conflicts_with_all = ["faults", "max_lost", "max_rpo", "json", "all"])]
+    #[arg(long, conflicts_with_all = ["faults", "max_lost", "max_rpo", "json", "all", "compare"])]
     lint: bool,
     /// Runs at the same time [default: one per processor]
     #[arg(long, value_name = "N")]

@@ -6,11 +6,13 @@
 //! each on a machine of its own.
 //!
 //! Modules in reading order: `source` (what lies in the directory), `overlay` (`--set`), `finding`,
-//! `machines` (who runs where), `paths` (where stores lie), `reach` (which slave finds its master), `group`
-//! (masters, slaves and modes), `promise` (what the rows of a group promise), `rules` (what must agree between
-//! files), [`row`] (a row on a group as a plan), [`mirror`] (groups of which one is enough), `render` (what the
+//! `machines` (who runs where), `paths` (where stores lie), `reach` (which slave finds its master), `dledger` (members that
+//! elect their master), `group` (masters, slaves and modes), `promise` (what the rows of a group promise), `rules` (what must agree between
+//! files), [`cast`] (the same machines in another mode), [`row`] (a row on a group as a plan), [`mirror`] (groups of which one is enough), `render` (what the
 //! user sees).
 
+pub mod cast;
+mod dledger;
 pub mod finding;
 mod group;
 mod machines;
@@ -32,8 +34,9 @@ use mq_broker::config::{BrokerConfig, Severity};
 use mq_protocol::properties_file::PropertiesFile;
 use mq_store::config::StoreConfig;
 
+pub use cast::Cast;
 pub use finding::{Finding, FindingKind, Place};
-pub use group::BrokerGroup;
+pub use group::{BrokerGroup, Electors};
 pub use overlay::Overlay;
 pub use source::DirectorySource;
 
@@ -99,6 +102,10 @@ pub struct BrokerConf {
     elsewhere: Option<IpAddr>,
     /// Where it looks for its master without asking a name server: `haMasterAddress`.
     told_master: Option<SocketAddr>,
+    /// The members of its DLedger group, by `dLegerPeers`.
+    peers: Vec<dledger::Peer>,
+    /// `dLegerPeers` with the addresses of the simulated machines.
+    peers_in_rows: String,
     /// Keys whose values have errors and stand at their defaults.
     bad_keys: Vec<String>,
 }
@@ -123,6 +130,15 @@ impl ClusterConf {
         let mut findings = Vec::new();
         let mut files = source.parse_files(&mut findings);
         overlay::apply(overlays, &mut files, &mut findings);
+        ClusterConf::of_files(source, files, findings)
+    }
+
+    /// Checks files that were read, beside the `hosts` and `placement` of `source`.
+    fn of_files(
+        source: &DirectorySource,
+        files: Vec<source::ParsedFile>,
+        mut findings: Vec<Finding>,
+    ) -> Result<ClusterConf, Vec<Finding>> {
         let mut brokers: Vec<BrokerConf> =
             files.into_iter().map(|file| BrokerConf::parse(file, &mut findings)).collect();
         let hosts = source.parse_hosts(&mut findings);
@@ -130,7 +146,7 @@ impl ClusterConf {
         let namesrvs = machines::namesrvs(&brokers);
         let machines = machines::gather(&brokers, &namesrvs);
         paths::check(&brokers, &mut findings);
-        let groups = group::gather(&brokers, &mut findings);
+        let groups = group::gather(&mut brokers, &mut findings);
         reach::check(&brokers, &groups, &mut findings);
         rules::check(&brokers, &groups, &machines, &mut findings);
 
@@ -157,6 +173,11 @@ impl ClusterConf {
         group.slaves.iter().map(|slave| &self.brokers[*slave])
     }
 
+    /// Everybody who is a master, or may be elected one.
+    fn masters(&self) -> impl Iterator<Item = &BrokerConf> {
+        group::masters(&self.groups).map(|index| &self.brokers[index])
+    }
+
     /// The brokers but for slaves that do not find their master: they would do nothing.
     fn in_service(&self) -> impl Iterator<Item = &BrokerConf> {
         let is_cut_off = |index: &usize| self.groups.iter().any(|it| it.cut_off.contains(index));
@@ -165,7 +186,7 @@ impl ClusterConf {
 
     /// The name servers that know every master, or all where none does: clients ask them.
     fn namesrvs_of_clients(&self) -> impl Iterator<Item = &NamesrvConf> {
-        let masters = || self.groups.iter().map(|group| self.master(group));
+        let masters = || self.masters();
         let is_known =
             move |it: &NamesrvConf| masters().all(|m| m.namesrv_addrs.contains(&it.address));
         let any = self.namesrvs.iter().any(&is_known);
@@ -238,6 +259,8 @@ impl BrokerConf {
             namesrv_addrs: Vec::new(),
             elsewhere: None,
             told_master: None,
+            peers: Vec::new(),
+            peers_in_rows: String::new(),
             bad_keys,
         }
     }
@@ -260,6 +283,7 @@ impl BrokerConf {
         let namesrvs: Vec<String> = self.namesrv_addrs.iter().map(SocketAddr::to_string).collect();
         let root = paths::absolute(&self.store.store_path_root_dir);
         let log = paths::absolute(&self.store.commit_log_dir());
+        let log_key = paths::log_key(self);
         let mut properties: std::collections::BTreeMap<String, String> = self
             .file
             .entries()
@@ -272,9 +296,12 @@ impl BrokerConf {
             ("brokerIP2", &address),
             ("namesrvAddr", &namesrvs.join(";")),
             ("storePathRootDir", &root),
-            ("storePathCommitLog", &log),
+            (log_key, &log),
         ] {
             properties.insert(key.to_owned(), value.clone());
+        }
+        if self.store.dledger.is_some() {
+            properties.insert("dLegerPeers".to_owned(), self.peers_in_rows.clone());
         }
         expand::make_index_small(&mut properties);
         BrokerPlan { name: self.stem.clone(), address, properties }

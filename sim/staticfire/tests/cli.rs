@@ -144,7 +144,8 @@ fn set_changes_what_lint_sees() {
 #[test]
 fn conf_puts_errors_on_stderr_and_summarises_findings() {
     let dledger = "scenarios/conf/dledger-1m-2s";
-    let nothing = check(&["conf", dledger], 2, "n0.properties:4  enableDLegerCommitLog=true");
+    let twice = ["conf", dledger, "--set", "n1.dLegerSelfId=n0"];
+    let nothing = check(&twice, 64, "two members of broker-a are n0");
     assert_eq!(nothing, "");
     let filter = ["conf", "scenarios/conf/noslave-2m", "--fault", "lag_slave"];
     assert_eq!(check(&filter, 64, "fits no group of this cluster"), "");

@@ -12,8 +12,8 @@ pub struct Worst {
     pub seed: u64,
 }
 
-/// How long nothing was acknowledged, at worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How long nothing was acknowledged; what lasts to the end is longer than any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unavailable {
     /// Milliseconds.
     Ms(u64),
@@ -58,6 +58,8 @@ pub struct Figures {
     pub most_lost: Option<Worst>,
     /// Longest time without acknowledgement.
     pub unavailable: Unavailable,
+    /// The median of the runs' longest times; of two in the middle the shorter one.
+    pub unavailable_median: Unavailable,
     /// Simulated milliseconds.
     pub sim_ms: u64,
     /// Real milliseconds, all workers together.
@@ -82,6 +84,10 @@ impl Figures {
             };
             lossy().map(of).reduce(|a, b| if b.value > a.value { b } else { a })
         };
+        let unavailable = reports().map(|report| report.unavailable_ms);
+        let mut unavailable: Vec<Unavailable> =
+            unavailable.map(|ms| ms.map_or(Unavailable::ToTheEnd, Unavailable::Ms)).collect();
+        unavailable.sort_unstable();
         Figures {
             runs: runs.len() as u64,
             vacuous: count(Verdict::Vacuous),
@@ -101,10 +107,8 @@ impl Figures {
                 .map(|report| report.seed),
             rpo_ms: worst(|report| report.rpo_ms),
             most_lost: worst(|report| u64::from(report.lost)),
-            unavailable: reports()
-                .map(|report| report.unavailable_ms)
-                .map(|ms| ms.map_or(Unavailable::ToTheEnd, Unavailable::Ms))
-                .fold(Unavailable::Ms(0), worse),
+            unavailable: unavailable.last().copied().unwrap_or(Unavailable::Ms(0)),
+            unavailable_median: median(&unavailable),
             sim_ms: reports().map(|report| report.sim_ms).sum(),
             wall_ms: reports().map(|report| report.wall_ms).sum(),
             bitten: reports().map(|report| report.bitten.len() as u64).sum(),
@@ -134,9 +138,8 @@ impl Figures {
     }
 }
 
-fn worse(a: Unavailable, b: Unavailable) -> Unavailable {
-    match (a, b) {
-        (Unavailable::Ms(a), Unavailable::Ms(b)) => Unavailable::Ms(a.max(b)),
-        _ => Unavailable::ToTheEnd,
-    }
+/// The one in the middle of what is sorted.
+fn median(sorted: &[Unavailable]) -> Unavailable {
+    let middle = sorted.len().checked_sub(1).map(|last| last / 2);
+    middle.map_or(Unavailable::Ms(0), |middle| sorted[middle])
 }

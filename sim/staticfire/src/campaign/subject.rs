@@ -6,12 +6,13 @@
 //! | `matrix:SYNC_FLUSH/none/-/kill_master/restart` | a row of the expected matrix on a group of its own |
 //! | `swarm` | plans that are drawn, one per seed |
 //! | `conf:DIR#GROUP/FAULT/RECOVERY` | a row of the matrix on a group of a directory's cluster |
+//! | `conf:DIR#GROUP@MODE/FAULT/RECOVERY` | the same in another mode, as `conf --compare` runs it |
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::conf::row::ConfRow;
-use crate::conf::{self, Finding, Overlay};
+use crate::conf::{self, Cast, Finding, Overlay};
 use crate::plan::Plan;
 use crate::stories::matrix_rows::{self, MatrixRow};
 use crate::stories::{rows, swarm};
@@ -197,7 +198,14 @@ fn parse_conf(rest: &str, overlays: &[Overlay]) -> Result<Subject, Unusable> {
     };
     let dir = Path::new(dir);
     let cluster = conf::load_dir(dir, overlays).map_err(Unusable::Findings)?;
-    let mut rows = ConfRow::all(dir, overlays, &cluster);
+    let group = place.split('/').next().unwrap_or_default();
+    let mut rows = match group.rsplit_once('@') {
+        Some((_, cast)) => {
+            let cast: Cast = cast.parse().map_err(Unusable::Text)?;
+            ConfRow::all_cast(dir, overlays, &cluster, cast).map_err(Unusable::Findings)?
+        }
+        None => ConfRow::all(dir, overlays, &cluster),
+    };
     let places: Vec<String> = rows.iter().map(ConfRow::place).collect();
     let found = places.iter().position(|known| known == place);
     let absent = || format!("{}: no row {place:?} (rows: {})", dir.display(), places.join(", "));
@@ -241,9 +249,10 @@ mod tests {
     fn names_are_read_back() {
         let id = "matrix:SYNC_FLUSH/none/-/kill_master/restart";
         let conf = format!("conf:{DIR}#broker-b/power_all/promote");
+        let cast = format!("conf:{DIR}#broker-b@DLEDGER+SYNC_FLUSH/kill_master/elect");
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/ha/flapping-link.toml")
             .to_owned();
-        for name in [id.to_owned(), conf, file] {
+        for name in [id.to_owned(), conf, cast, file] {
             let subject = parse(&name).unwrap();
             assert_eq!(subject.name(), name);
             let seedless = subject.explain(7).replace(" --seed 7", "");

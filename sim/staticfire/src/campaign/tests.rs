@@ -62,6 +62,7 @@ fn figures_add_up_and_name_the_first_seed() {
     assert_eq!(figures.most_lost, Some(Worst { value: 7, seed: 2 }));
     assert_eq!(figures.rpo_ms, Some(Worst { value: 70, seed: 2 }));
     assert_eq!(figures.unavailable, Unavailable::Ms(300));
+    assert_eq!(figures.unavailable_median, Unavailable::Ms(100), "of 0, 100, 200 and 300");
     assert_eq!((figures.bitten, figures.sim_ms), (4, 4_000));
 }
 
@@ -69,7 +70,9 @@ fn figures_add_up_and_name_the_first_seed() {
 fn a_run_that_never_comes_back_is_the_worst() {
     let mut runs = vec![summary(0, 0, Verdict::Kept), summary(9, 0, Verdict::Kept)];
     runs[0].report.unavailable_ms = None;
-    assert_eq!(Outcome { runs }.figures().unavailable, Unavailable::ToTheEnd);
+    let figures = Outcome { runs }.figures();
+    assert_eq!(figures.unavailable, Unavailable::ToTheEnd);
+    assert_eq!(figures.unavailable_median, Unavailable::Ms(900));
 }
 
 #[test]

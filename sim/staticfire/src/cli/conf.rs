@@ -1,6 +1,7 @@
 //! `conf`: what a cluster loses, and when. `--lint` stops after the files.
 
 mod advice;
+mod compare;
 mod filter;
 mod render;
 mod tables;
@@ -10,12 +11,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use mq_broker::config::Severity;
 use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::conf::render::{Colour, all_findings, first_findings, modes, topology, totals};
 use staticfire::conf::row::ConfRow;
-use staticfire::conf::{self, ClusterConf, Finding, FindingKind, Overlay, mirror};
+use staticfire::conf::{self, ClusterConf, Finding, Overlay, mirror};
 use staticfire::run::report::Verdict;
 
 use crate::cli::{ConfArgs, Exit, failures, output};
@@ -75,26 +75,20 @@ fn lint(dir: &Path, args: &ConfArgs) -> Exit {
     };
     output::result(&all_findings(findings, output::colour(&io::stdout())));
     output::result(&format!("{}\n", totals(findings)));
-    if loaded.is_ok() { Exit::Kept } else { exit_of(findings) }
-}
-
-/// What keeps a directory from being run: its files, or a limit of this program.
-fn exit_of(findings: &[Finding]) -> Exit {
-    let mut errors = findings.iter().filter(|it| it.severity == Severity::Error);
-    if errors.all(|it| it.kind == FindingKind::DLedgerGroup) {
-        Exit::Nothing
-    } else {
-        Exit::BadInput
-    }
+    if loaded.is_ok() { Exit::Kept } else { Exit::BadInput }
 }
 
 /// One directory: the files, then the runs.
 fn measure(dir: &Path, args: &ConfArgs, json: &mut output::JsonFile) -> Exit {
-    match measured(dir, args, json) {
+    let done = match args.compare {
+        true => compare::compared(dir, args, json),
+        false => measured(dir, args, json),
+    };
+    match done {
         Ok(exit) => exit,
         Err(Refused::Findings(findings)) => {
             output::complaint(&first_findings(&findings, output::colour(&io::stderr())));
-            exit_of(&findings)
+            Exit::BadInput
         }
         Err(Refused::Text(why)) => output::bad_input(&why),
     }

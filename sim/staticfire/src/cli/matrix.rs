@@ -6,7 +6,7 @@ use staticfire::campaign::seeds::SeedRange;
 use staticfire::campaign::subject::Subject;
 use staticfire::campaign::{self, Figures, Outcome};
 use staticfire::run::report::Verdict;
-use staticfire::stories::matrix_rows::{self, Defence, MatrixRow, Ours, Replication};
+use staticfire::stories::matrix_rows::{self, Defence, MatrixRow, Ours};
 
 use crate::cli::conf::{fault, promise, recovery};
 use crate::cli::table::{Table, count, grouped};
@@ -120,12 +120,11 @@ fn tables(tried: &[Tried], switches: &[String]) -> String {
 }
 
 fn mode(row: &MatrixRow) -> String {
+    if row.is_dledger() {
+        return format!("DLEDGER of 3 + {}", row.flush);
+    }
     let slave = row.slave_flush.map_or_else(|| "no slave".to_owned(), |f| format!("slave {f}"));
-    let replication = match row.replication {
-        Replication::None => "ASYNC_MASTER",
-        _ => row.master_role(),
-    };
-    format!("{replication} + {}, {slave}", row.flush)
+    format!("{} + {}, {slave}", row.master_role(), row.flush)
 }
 
 fn table(rows: &[Tried], switches: &[String]) -> String {

@@ -58,8 +58,16 @@ pub enum FindingKind {
     FlushModesDiffer,
     /// Access control is asked for, and no run has it.
     WithoutAccessControl,
-    /// A DLedger group, of which no row of the matrix speaks: a limit of this program.
+    /// A DLedger group that is none: members and other brokers of one name, or one group of two names.
     DLedgerGroup,
+    /// `dLegerPeers` that differ, or name a member that has no file.
+    DLedgerPeers,
+    /// Two members of one `dLegerSelfId`.
+    DLedgerSelfId,
+    /// A member is looked for where it is not.
+    DLedgerAddress,
+    /// So many members that one fewer would do, or too few to lose any.
+    DLedgerSize,
 }
 
 /// A line, a file or an argument that a finding is about.

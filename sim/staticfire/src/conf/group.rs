@@ -6,21 +6,43 @@ use mq_broker::config::nearest;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
 
 use crate::conf::finding::{Finding, FindingKind};
-use crate::conf::{BrokerConf, promise, reach};
+use crate::conf::{BrokerConf, dledger, promise, reach};
+use crate::stories::elected::Electorate;
 use crate::stories::matrix_rows::{Flush, MatrixRow, Replication};
 
 /// The keys that decide who belongs to which group.
-const GROUP_KEYS: [&str; 4] = ["brokerName", "brokerId", "brokerRole", "enableDLegerCommitLog"];
+const GROUP_KEYS: [&str; 3] = ["brokerName", "brokerId", "brokerRole"];
+
+/// Those of a DLedger group who elect its master: all of its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Electors {
+    /// How many they are.
+    pub members: usize,
+    /// The most of them that stand on one machine.
+    pub on_one_machine: usize,
+}
+
+impl Electors {
+    /// The same, as stories know the group.
+    #[must_use]
+    pub fn electorate(self, group: &str) -> Electorate<'_> {
+        let Electors { members, on_one_machine } = self;
+        Electorate { group, members, on_one_machine, is_patient: false }
+    }
+}
 
 /// The brokers of one `brokerName`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerGroup {
     /// `brokerName`.
     pub name: String,
-    /// The master: index into the cluster's brokers.
+    /// The master: index into the cluster's brokers. Of a DLedger group its first member, whoever leads.
     pub master: usize,
-    /// The slaves that find their master, by id: indices into the cluster's brokers.
+    /// The slaves that find their master, by id: indices into the cluster's brokers. Of a DLedger group all other
+    /// members.
     pub slaves: Vec<usize>,
+    /// Set of a DLedger group.
+    pub electors: Option<Electors>,
     /// The slaves that do not: they replicate nothing.
     pub cut_off: Vec<usize>,
     /// How many of `slaves` stand on the master's machine.
@@ -45,6 +67,33 @@ impl BrokerGroup {
         promise::rows(self)
     }
 
+    /// All brokers but for slaves that are cut off.
+    pub(super) fn members(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.master).chain(self.slaves.iter().copied())
+    }
+
+    /// A DLedger group of these members, of whom there is one at least; `flush` is the weakest of theirs.
+    pub(super) fn of_electors(
+        name: &str,
+        members: &[usize],
+        electors: Electors,
+        flush: FlushDiskType,
+    ) -> BrokerGroup {
+        BrokerGroup {
+            name: name.to_owned(),
+            master: members[0],
+            slaves: members[1..].to_vec(),
+            electors: Some(electors),
+            cut_off: Vec::new(),
+            beside_master: 0,
+            mode: format!("DLEDGER of {} + {}", members.len(), flush.name()),
+            flush: self::flush(flush),
+            acks_from_pool: false,
+            replication: Replication::DLedger,
+            slave_flush: None,
+        }
+    }
+
     fn new(name: &str, master: usize, slaves: Vec<usize>, brokers: &[BrokerConf]) -> BrokerGroup {
         let finds = |slave: &usize| reach::finds(&brokers[*slave], &brokers[master]);
         let (slaves, cut_off): (Vec<usize>, Vec<usize>) = slaves.into_iter().partition(finds);
@@ -60,6 +109,7 @@ impl BrokerGroup {
         BrokerGroup {
             name: name.to_owned(),
             master,
+            electors: None,
             beside_master: slaves.iter().filter(is_beside).count(),
             mode: mode(store, &flushes) + &where_slaves_are(&slaves, &cut_off, brokers, master),
             acks_from_pool: store.is_transient_store_pool_enable()
@@ -75,10 +125,11 @@ impl BrokerGroup {
 }
 
 /// The groups by name; brokers whose group is in doubt are in none.
-pub(super) fn gather(brokers: &[BrokerConf], findings: &mut Vec<Finding>) -> Vec<BrokerGroup> {
+pub(super) fn gather(brokers: &mut [BrokerConf], findings: &mut Vec<Finding>) -> Vec<BrokerGroup> {
+    let mut groups = dledger::gather(brokers, findings);
+    let brokers = &*brokers;
     let mut by_name: BTreeMap<&str, BTreeMap<u64, usize>> = BTreeMap::new();
-    findings.extend(dledger_groups(brokers));
-    let has_master = |broker: &BrokerConf| broker.is_sound(&GROUP_KEYS) && !is_dledger(broker);
+    let has_master = |broker: &BrokerConf| is_sound(broker) && broker.store.dledger.is_none();
     for (index, broker) in brokers.iter().enumerate().filter(|(_, broker)| has_master(broker)) {
         if broker.file.get("brokerName").is_none() {
             let text = format!("brokerName is not written; {:?} is used", broker.stem);
@@ -98,7 +149,6 @@ pub(super) fn gather(brokers: &[BrokerConf], findings: &mut Vec<Finding>) -> Vec
     let masters: Vec<&str> =
         by_name.iter().filter(|(_, ids)| ids.contains_key(&0)).map(|(name, _)| *name).collect();
     let complete = is_complete(brokers);
-    let mut groups = Vec::new();
     for (name, ids) in &by_name {
         let slaves: Vec<usize> = ids.range(1..).map(|(_, index)| *index).collect();
         match ids.get(&0) {
@@ -109,32 +159,24 @@ pub(super) fn gather(brokers: &[BrokerConf], findings: &mut Vec<Finding>) -> Vec
             None => {}
         }
     }
+    groups.sort_by(|one, other| one.name.cmp(&other.name));
     groups
 }
 
-fn is_dledger(broker: &BrokerConf) -> bool {
-    broker.store.dledger.is_some()
-}
-
-/// One finding for each DLedger group: nothing is promised of them by a row.
-fn dledger_groups(brokers: &[BrokerConf]) -> Vec<Finding> {
-    let mut members: BTreeMap<&str, Vec<&BrokerConf>> = BTreeMap::new();
-    for broker in brokers.iter().filter(|broker| is_dledger(broker)) {
-        members.entry(&broker.config.broker_name).or_default().push(broker);
-    }
-    let finding = |(name, members): (&str, Vec<&BrokerConf>)| {
-        let text = format!(
-            "{name} is a DLedger group, and conf has no rows for those yet: a plan with role = \"DLEDGER\" tells a story of one"
-        );
-        let places = members.iter().map(|it| it.place("enableDLegerCommitLog", "false"));
-        Finding::error(FindingKind::DLedgerGroup, text, places.collect())
-    };
-    members.into_iter().map(finding).collect()
+/// Everybody who is a master of one of `groups`, or may be elected one: indices into the cluster's brokers.
+pub(super) fn masters(groups: &[BrokerGroup]) -> impl Iterator<Item = usize> {
+    groups.iter().flat_map(|group| {
+        group.members().take(if group.electors.is_some() { usize::MAX } else { 1 })
+    })
 }
 
 /// Whether every broker's group is known: a broken file may be the missing master or slave.
 pub(super) fn is_complete(brokers: &[BrokerConf]) -> bool {
-    brokers.iter().all(|broker| broker.is_sound(&GROUP_KEYS))
+    brokers.iter().all(is_sound)
+}
+
+fn is_sound(broker: &BrokerConf) -> bool {
+    broker.is_sound(&GROUP_KEYS) && broker.is_sound(&dledger::KEYS)
 }
 
 fn same_name_and_id(earlier: &BrokerConf, broker: &BrokerConf) -> Finding {

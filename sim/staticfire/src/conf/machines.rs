@@ -1,5 +1,5 @@
-//! Who runs where: brokers by `brokerIP1`, else by `placement`, else each on a machine of its own;
-//! name servers at the addresses of `namesrvAddr`.
+//! Who runs where: brokers by `brokerIP1`, else by `placement`, members of DLedger groups else where the others look
+//! for them, everybody else on a machine of its own; name servers at the addresses of `namesrvAddr`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,7 +8,7 @@ use mq_broker::config::nearest;
 
 use crate::conf::finding::{Finding, FindingKind, Place};
 use crate::conf::source::{DirectorySource, PLACEMENT};
-use crate::conf::{BrokerConf, Machine, NamesrvConf};
+use crate::conf::{BrokerConf, Machine, NamesrvConf, dledger};
 
 /// The address of a broker that has no machine yet.
 pub(super) const UNPLACED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -47,7 +47,8 @@ pub(super) fn place(
                 ],
             ));
         }
-        if let Some(address) = by_key.or(by_file.map(|(_, address)| *address)) {
+        let by_file = by_file.map(|(_, address)| *address);
+        if let Some(address) = by_key.or(by_file).or_else(|| among_peers(broker, hosts)) {
             broker.address = address;
         }
     }
@@ -57,6 +58,7 @@ pub(super) fn place(
     }
     for broker in brokers.iter_mut() {
         resolve_namesrvs(broker, hosts, findings);
+        resolve_peers(broker, hosts, findings);
         let placed = placement.get(&broker.stem).map(|(_, address)| *address);
         check_addresses(broker, placed, hosts, findings);
     }
@@ -137,7 +139,7 @@ fn own_machines(brokers: &mut [BrokerConf], hosts: &Hosts, findings: &mut Vec<Fi
         .filter(|address| !taken.contains(address));
     for broker in brokers.iter_mut().filter(|broker| broker.address == UNPLACED) {
         broker.address = free.next().expect("fewer brokers than addresses");
-        if !broker.is_sound(&["brokerIP1"]) {
+        if !broker.is_sound(&["brokerIP1"]) || !broker.is_sound(&dledger::KEYS) {
             continue;
         }
         let text = format!(
@@ -171,6 +173,30 @@ fn resolve_namesrvs(broker: &mut BrokerConf, hosts: &Hosts, findings: &mut Vec<F
                 broker.namesrv_addrs.push(address);
             }
         }
+    }
+}
+
+/// Where the other members of its DLedger group look for a broker.
+fn among_peers(broker: &BrokerConf, hosts: &Hosts) -> Option<IpAddr> {
+    let dledger = broker.store.dledger.as_ref()?;
+    let (_, at) = dledger::peers_of(dledger).find(|(id, _)| *id == dledger.self_id)?;
+    resolve(host_of(at), hosts, UNPLACED)
+}
+
+/// The members of its DLedger group. A loopback address stays one: it is every reader's own machine.
+fn resolve_peers(broker: &mut BrokerConf, hosts: &Hosts, findings: &mut Vec<Finding>) {
+    let Some(dledger) = broker.store.dledger.clone() else { return };
+    for (id, written) in dledger::peers_of(&dledger) {
+        let port = written.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let host = host_of(written);
+        let ip = resolve(host, hosts, UNPLACED);
+        if ip.is_none() {
+            findings.push(unresolvable(host, hosts, broker.place("dLegerPeers", "")));
+            broker.bad_keys.push("dLegerPeers".to_owned());
+        }
+        let address = ip.zip(port).map(|(ip, port)| SocketAddr::new(ip, port));
+        let (id, written) = (id.to_owned(), written.to_owned());
+        broker.peers.push(dledger::Peer { id, written, address });
     }
 }
 

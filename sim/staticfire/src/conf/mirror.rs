@@ -27,14 +27,13 @@ pub fn images(cluster: &ClusterConf) -> BTreeMap<String, String> {
     images
 }
 
-/// Processes of a group, the master's first, slaves by id; empty if some of them are not in the plan.
+/// Processes of a group, the master's first, slaves by id, members of a DLedger group by theirs; empty if some of them are not in the plan.
 fn members(cluster: &ClusterConf, index: usize) -> Vec<&str> {
     let group = &cluster.groups[index];
     if !group.cut_off.is_empty() {
         return Vec::new();
     }
-    let all = std::iter::once(&group.master).chain(&group.slaves);
-    all.map(|broker| &*cluster.brokers[*broker].stem).collect()
+    group.members().map(|broker| &*cluster.brokers[broker].stem).collect()
 }
 
 /// Whether the cluster stays what it is when the brokers of two groups change places, one by one.
@@ -92,7 +91,7 @@ impl Swap {
 
     /// The value of a property with names and addresses swapped, its parts in any order.
     fn value(&self, key: &str, value: &str) -> String {
-        if key == "brokerName" {
+        if key == "brokerName" || key == "dLegerGroup" {
             return self.names.get(value).cloned().unwrap_or_else(|| value.to_owned());
         }
         let parts: Vec<String> = value.split(';').map(|part| self.part(part)).collect();
@@ -100,6 +99,12 @@ impl Swap {
     }
 
     fn part(&self, part: &str) -> String {
+        // A member of a DLedger group: `n0-10.0.0.1:40911`.
+        if let Some((id, address)) = part.split_once('-')
+            && address.parse::<SocketAddr>().is_ok()
+        {
+            return format!("{id}-{}", self.part(address));
+        }
         if let Ok(address) = part.parse::<SocketAddr>() {
             let swapped: Option<IpAddr> = self.address(&address.ip().to_string()).parse().ok();
             return swapped.map_or_else(

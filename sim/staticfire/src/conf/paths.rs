@@ -15,10 +15,15 @@ pub(super) fn absolute(path: &Path) -> String {
     Path::new(START_DIR).join(path).display().to_string()
 }
 
+/// The key that says where a broker's log lies.
+pub(super) fn log_key(broker: &BrokerConf) -> &'static str {
+    if broker.store.dledger.is_some() { "storePathDLedgerCommitLog" } else { "storePathCommitLog" }
+}
+
 /// Says of every relative store path where it points.
 pub(super) fn check(brokers: &[BrokerConf], findings: &mut Vec<Finding>) {
     for broker in brokers {
-        for key in ["storePathRootDir", "storePathCommitLog"] {
+        for key in ["storePathRootDir", log_key(broker)] {
             findings.extend(relative(broker, key).filter(|_| broker.is_sound(&[key])));
         }
     }

@@ -4,12 +4,15 @@
 
 use staticfire_judge::check::bound::Term;
 
-use crate::conf::group::BrokerGroup;
-use crate::stories::matrix_rows::{self, FaultStep, MatrixRow, Ours, Recovery, Replication};
+use crate::conf::group::{BrokerGroup, Electors};
+use crate::stories::matrix_rows::{self, FaultStep, Flush, MatrixRow, Ours, Recovery, Replication};
 
 /// The rows that fit the group, with what they promise there.
 pub(super) fn rows(group: &BrokerGroup) -> Vec<MatrixRow> {
     let mut rows = matrix_rows::rows_for(group.flush, group.replication, group.slave_flush);
+    if let Some(electors) = group.electors {
+        return of_electors(&rows, electors, group.flush);
+    }
     if group.acks_from_pool {
         rows = rows.into_iter().map(with_pool).collect();
     }
@@ -20,6 +23,48 @@ pub(super) fn rows(group: &BrokerGroup) -> Vec<MatrixRow> {
         rows = rows.into_iter().map(|row| with_several_slaves(row, group)).collect();
     }
     rows
+}
+
+/// The rows of a DLedger group, which know three members on a machine each. One machine for so many that the others are
+/// no quorum loses as much as all machines do; with its disk the votes of a majority are gone, and nobody is elected before
+/// an operator decides.
+fn of_electors(rows: &[MatrixRow], electors: Electors, flush: Flush) -> Vec<MatrixRow> {
+    let electorate = electors.electorate("");
+    let is_offered = |row: &&MatrixRow| {
+        let has = |steps: &[FaultStep]| row.fault.iter().any(|step| steps.contains(step));
+        let of_several = [
+            FaultStep::PartitionMasterSlave,
+            FaultStep::IsolateMaster,
+            FaultStep::MuteMaster,
+            FaultStep::DeafenMaster,
+            FaultStep::KillMajority,
+            FaultStep::PowerMajority,
+        ];
+        let of_machines = &of_several[..4];
+        let takes_votes = has(&[FaultStep::DiskMaster, FaultStep::DiskSlave]);
+        !(takes_votes && electors.members > 1 && electorate.is_one_machines())
+            // Links end at machines, and who shares one loses power with it.
+            && !(electors.on_one_machine > 1 && has(of_machines))
+            && !(electors.on_one_machine > 1 && has(&[FaultStep::PowerMajority]))
+            && !(electors.members == 1 && (has(&of_several) || strikes_slave(row)))
+            // Cut off and fallen are as many as are all but one.
+            && !(electors.members == 2 && row.fault.len() > 1)
+    };
+    let takes_power =
+        |row: &MatrixRow| matches!(*row.fault, [FaultStep::PowerMaster | FaultStep::PowerSlave]);
+    let is_weak = flush == Flush::Async && electors.on_one_machine >= electorate.quorum();
+    let mut offered: Vec<MatrixRow> = rows.iter().filter(is_offered).cloned().collect();
+    for row in &mut offered {
+        if electors.members == 1 && row.fault == [FaultStep::DiskMaster] {
+            row.ours = Ours::Owed;
+            "there is one copy".clone_into(&mut row.why);
+        } else if is_weak && takes_power(row) {
+            row.ours = Ours::Owed;
+            "a quorum stands on one machine, and the ack precedes the sync"
+                .clone_into(&mut row.why);
+        }
+    }
+    offered
 }
 
 /// The row of a group that acknowledges what only the master's process has: whatever takes the process also

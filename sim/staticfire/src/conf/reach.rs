@@ -42,7 +42,8 @@ fn astray(slave: &BrokerConf, master: &BrokerConf) -> Option<Astray> {
 /// Says of every group which slaves do not find their master, and of every broker what its `brokerIP2`
 /// means.
 pub(super) fn check(brokers: &[BrokerConf], groups: &[BrokerGroup], findings: &mut Vec<Finding>) {
-    for group in groups {
+    // Members of a DLedger group have no HA connections.
+    for group in groups.iter().filter(|group| group.electors.is_none()) {
         let master = &brokers[group.master];
         for slave in group.cut_off.iter().map(|slave| &brokers[*slave]) {
             findings.extend(astray(slave, master).map(|how| of_slave(how, slave, master, brokers)));

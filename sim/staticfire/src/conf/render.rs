@@ -37,16 +37,22 @@ impl Colour {
 /// The cluster in one line, then a line for each machine.
 #[must_use]
 pub fn topology(cluster: &ClusterConf) -> String {
-    let slaves_of = |group: &BrokerGroup| group.slaves.len() + group.cut_off.len();
-    let slaves = cluster.groups.iter().map(slaves_of).sum();
-    let mut text = format!(
-        "{}: {}, {}, {} on {}\n",
-        cluster.names.join(", "),
-        count(cluster.namesrvs.len(), "name server"),
-        count(cluster.groups.len(), "master"),
-        if slaves == 0 { "no slave".to_owned() } else { count(slaves, "slave") },
-        count(cluster.machines.len(), "machine"),
-    );
+    let (elect, have_masters): (Vec<&BrokerGroup>, Vec<&BrokerGroup>) =
+        cluster.groups.iter().partition(|group| group.electors.is_some());
+    let slaves_of = |group: &&BrokerGroup| group.slaves.len() + group.cut_off.len();
+    let slaves = have_masters.iter().map(slaves_of).sum();
+    let mut parts = vec![count(cluster.namesrvs.len(), "name server")];
+    if !have_masters.is_empty() {
+        parts.push(count(have_masters.len(), "master"));
+        parts.push(if slaves == 0 { "no slave".to_owned() } else { count(slaves, "slave") });
+    }
+    if !elect.is_empty() {
+        let members = elect.iter().map(|group| group.members().count()).sum();
+        let members = count(members, "member");
+        parts.push(format!("{} of {members}", count(elect.len(), "DLedger group")));
+    }
+    let machines = count(cluster.machines.len(), "machine");
+    let mut text = format!("{}: {} on {machines}\n", cluster.names.join(", "), parts.join(", "));
     let address = |machine: &Machine| machine.address.to_string();
     let width = cluster.machines.iter().map(|m| address(m).len()).max().unwrap_or(0);
     for machine in &cluster.machines {
@@ -168,8 +174,11 @@ fn address(place: &Place) -> String {
 }
 
 fn broker(broker: &BrokerConf) -> String {
-    let (role, flush) = (broker.store.broker_role, broker.store.flush_disk_type);
-    format!("{} ({}, {})", broker.stem, role.name(), flush.name())
+    let (role, flush) = (broker.store.broker_role.name(), broker.store.flush_disk_type.name());
+    match &broker.store.dledger {
+        Some(dledger) => format!("{} (DLEDGER {}, {flush})", broker.stem, dledger.self_id),
+        None => format!("{} ({role}, {flush})", broker.stem),
+    }
 }
 
 /// Appends a line without blanks at its end.

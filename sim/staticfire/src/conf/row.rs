@@ -6,10 +6,13 @@ use std::sync::Arc;
 use mq_store::config::{BrokerRole, FlushDiskType, StoreConfig};
 use staticfire_judge::check::Checker;
 
-use crate::conf::{BrokerConf, BrokerGroup, ClusterConf, Overlay, promise};
-use crate::plan::{
-    Action, BrokerPlan, ClusterPlan, EventPlan, Millis, Plan, Trigger, WorkloadPlan,
+use crate::conf::{
+    BrokerConf, BrokerGroup, Cast, ClusterConf, Electors, Finding, Overlay, promise,
 };
+use crate::plan::{
+    Action, BrokerPlan, ClusterPlan, EventPlan, Millis, Plan, Seat, Trigger, WorkloadPlan,
+};
+use crate::stories::elected::Electorate;
 use crate::stories::matrix_rows::{FaultStep, MatrixRow, Ours};
 use crate::stories::rows;
 use crate::stories::story::Roles;
@@ -40,10 +43,12 @@ pub struct ConfRow {
     pub cluster: Arc<ClusterPlan>,
     /// `brokerName` of the group under fault.
     pub group: String,
-    /// Process of its master.
+    /// Process of its master; of a DLedger group the [seat](Seat) of whoever leads.
     pub master: String,
     /// Process of the slave that faults of a slave strike.
     pub slave: Option<String>,
+    /// Set of a DLedger group.
+    pub electors: Option<Electors>,
     /// Process of the slave that is promoted; of several that nothing has struck, the most advanced one is.
     pub promoted: Option<String>,
     /// The other slaves.
@@ -56,6 +61,8 @@ pub struct ConfRow {
     sync_wait: [Millis; 2],
     /// The master is a SYNC_MASTER without a slave: it stores, and acknowledges nothing.
     pub is_sync_alone: bool,
+    /// The mode in which the directory's groups are run, if not in their own.
+    pub cast: Option<Cast>,
     /// The row.
     pub row: MatrixRow,
 }
@@ -85,8 +92,25 @@ impl ConfRow {
         cluster.groups.iter().flat_map(rows_of).collect()
     }
 
+    /// The same in another mode.
+    ///
+    /// # Errors
+    /// As [`Cast::of`].
+    pub fn all_cast(
+        dir: &Path,
+        overlays: &[Overlay],
+        cluster: &ClusterConf,
+        cast: Cast,
+    ) -> Result<Vec<ConfRow>, Vec<Finding>> {
+        let rows = ConfRow::all(dir, overlays, &cast.of(cluster)?);
+        Ok(rows.into_iter().map(|row| ConfRow { cast: Some(cast), ..row }).collect())
+    }
+
     /// A row of a group, without its cluster's plan.
     fn of(cluster: &ClusterConf, group: &BrokerGroup, row: MatrixRow) -> ConfRow {
+        if let Some(electors) = group.electors {
+            return ConfRow::of_electors(group, electors, row);
+        }
         let master = cluster.master(group);
         let is_beside = |slave: &BrokerConf| slave.address == master.address;
         // What takes the master takes whoever stands on its machine: a slave elsewhere comes first.
@@ -105,6 +129,7 @@ impl ConfRow {
             group: group.name.clone(),
             master: master.stem.clone(),
             slave: struck.map(stem),
+            electors: None,
             promoted: promoted.map(stem),
             others: slaves
                 .iter()
@@ -119,14 +144,37 @@ impl ConfRow {
             ],
             is_sync_alone: group.slaves.is_empty()
                 && master.store.broker_role == BrokerRole::SyncMaster,
+            cast: None,
             row,
         }
     }
 
-    /// `GROUP/FAULT/RECOVERY`.
+    /// The same of a DLedger group.
+    fn of_electors(group: &BrokerGroup, electors: Electors, row: MatrixRow) -> ConfRow {
+        ConfRow {
+            dir: PathBuf::new(),
+            overlays: Arc::default(),
+            cluster: Arc::default(),
+            group: group.name.clone(),
+            master: Seat { group: group.name.clone(), place: 0 }.to_string(),
+            slave: None,
+            electors: Some(electors),
+            promoted: None,
+            others: Vec::new(),
+            on_one_machine: false,
+            cut_off: Vec::new(),
+            sync_wait: [Millis(0); 2],
+            is_sync_alone: false,
+            cast: None,
+            row,
+        }
+    }
+
+    /// `GROUP/FAULT/RECOVERY`, or `GROUP@MODE/FAULT/RECOVERY` in another mode than its own.
     #[must_use]
     pub fn place(&self) -> String {
-        format!("{}/{}/{}", self.group, self.row.fault_name(), self.row.recovery)
+        let cast = self.cast.map_or_else(String::new, |cast| format!("@{cast}"));
+        format!("{}{cast}/{}/{}", self.group, self.row.fault_name(), self.row.recovery)
     }
 
     /// Whose log the promise rests on, if it rests on one alone.
@@ -145,8 +193,13 @@ impl ConfRow {
     /// The plan of one seed.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {
-        let roles =
-            Roles { group: &self.group, master: &self.master, slave: self.slave.as_deref() };
+        // A comparison is about how long an election takes.
+        let is_patient = self.cast.is_some();
+        let elected = self.electors.map(|electors| electors.electorate(&self.group));
+        let roles = Roles {
+            elected: elected.map(|electorate| Electorate { is_patient, ..electorate }),
+            ..Roles::of(&self.group, &self.master, self.slave.as_deref())
+        };
         let mut cluster = ClusterPlan::clone(&self.cluster);
         if self.row.ours == Ours::All {
             cluster.brokers.iter_mut().for_each(begin_anew);

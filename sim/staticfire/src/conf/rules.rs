@@ -6,7 +6,7 @@ use mq_store::config::BrokerRole;
 
 use crate::conf::finding::{Finding, FindingKind, Place};
 use crate::conf::group::{self, BrokerGroup};
-use crate::conf::{BrokerConf, Machine};
+use crate::conf::{BrokerConf, Machine, paths};
 
 /// Checks everything that takes more than one file.
 pub(super) fn check(
@@ -19,7 +19,7 @@ pub(super) fn check(
         check_ports(machine, brokers, findings);
         check_store_paths(machine, brokers, findings);
     }
-    for group in groups {
+    for group in groups.iter().filter(|group| group.electors.is_none()) {
         check_group(group, brokers, findings);
     }
     if group::is_complete(brokers) {
@@ -29,7 +29,7 @@ pub(super) fn check(
 
 /// A client that asks a name server learns of the masters that register with it, and of no other.
 fn check_namesrvs(brokers: &[BrokerConf], groups: &[BrokerGroup], findings: &mut Vec<Finding>) {
-    let masters: Vec<&BrokerConf> = groups.iter().map(|group| &brokers[group.master]).collect();
+    let masters: Vec<&BrokerConf> = group::masters(groups).map(|it| &brokers[it]).collect();
     for (index, broker) in brokers.iter().enumerate() {
         for address in &broker.namesrv_addrs {
             let knows = |master: &&&BrokerConf| master.namesrv_addrs.contains(address);
@@ -72,6 +72,7 @@ fn check_ports(machine: &Machine, brokers: &[BrokerConf], findings: &mut Vec<Fin
         }
     }
     for (index, process) in processes.iter().enumerate() {
+        findings.extend(own_collision(process, machine));
         for other in &processes[..index] {
             findings.extend(port_collision(other, process, machine));
         }
@@ -83,6 +84,14 @@ fn broker_listeners(broker: &BrokerConf) -> Vec<Listener> {
     let listen = broker.config.listen_port;
     let place = || broker.place("listenPort", &listen.to_string());
     let (vip, ha) = (broker.config.vip_port(), broker.store.ha_listen_port);
+    if let Some((port, peers)) = dledger_listener(broker) {
+        let vip_place = place().so(&format!("the VIP channel listens on listenPort - 2 = {vip}"));
+        return vec![
+            Listener { port: listen, place: place() },
+            Listener { port: vip, place: vip_place },
+            Listener { port, place: peers },
+        ];
+    }
     let vip_place = place().so(&format!("the VIP channel listens on listenPort - 2 = {vip}"));
     let ha_place = place().so(&format!("HA listens on listenPort + 1 = {ha}"));
     vec![
@@ -90,6 +99,27 @@ fn broker_listeners(broker: &BrokerConf) -> Vec<Listener> {
         Listener { port: vip, place: vip_place },
         Listener { port: ha, place: ha_place },
     ]
+}
+
+/// Where a broker in DLedger mode listens to the others, instead of to slaves.
+fn dledger_listener(broker: &BrokerConf) -> Option<(u16, Place)> {
+    let self_id = &broker.store.dledger.as_ref()?.self_id;
+    let peer = broker.peers.iter().find(|peer| peer.id == *self_id)?;
+    let port = peer.address?.port();
+    let place = broker.place("dLegerPeers", "").so(&format!("{self_id} listens on {port}"));
+    Some((port, place))
+}
+
+/// A port that one broker takes twice.
+fn own_collision(listeners: &[Listener], machine: &Machine) -> Option<Finding> {
+    let taken = |(at, it): (usize, &Listener)| {
+        let earlier = listeners[..at].iter().find(|earlier| earlier.port == it.port)?;
+        Some(vec![earlier.place.clone(), it.place.clone()])
+    };
+    let places = listeners.iter().enumerate().find_map(taken)?;
+    let port = listeners.iter().find(|it| it.place == places[0])?.port;
+    let text = format!("port {port} is taken twice on {}", machine.address);
+    Some(Finding::error(FindingKind::PortCollision, text, places))
 }
 
 fn port_collision(one: &[Listener], other: &[Listener], machine: &Machine) -> Option<Finding> {
@@ -132,7 +162,7 @@ fn check_store_paths(machine: &Machine, brokers: &[BrokerConf], findings: &mut V
 fn store_dirs(broker: &BrokerConf) -> [StoreDir; 2] {
     let (root, log) = (&broker.store.store_path_root_dir, broker.store.commit_log_dir());
     let root_place = broker.place("storePathRootDir", &root.display().to_string());
-    let log_place = broker.place("storePathCommitLog", &log.display().to_string());
+    let log_place = broker.place(paths::log_key(broker), &log.display().to_string());
     [
         StoreDir { path: normal(root), place: root_place },
         StoreDir { path: normal(&log), place: log_place },

@@ -1,5 +1,6 @@
 //! Every rule with a directory that breaks it, and the published set-ups.
 
+mod dledger;
 mod pool;
 mod several;
 
@@ -140,7 +141,7 @@ fn the_plan_has_resolved_addresses() {
 
 #[test]
 fn the_plan_is_one_that_runs() {
-    for name in ["hosts-2m-2s-sync", "noslave-2m", "public-2m-2s-sync"] {
+    for name in ["hosts-2m-2s-sync", "noslave-2m", "public-2m-2s-sync", "dledger-1m-2s"] {
         let cluster = load_dir(&published(name), &[]).expect("sound");
         let row = cluster.groups[0].rows().remove(0);
         let mut plan = crate::stories::rows::plan(&row, 0, &[]);

@@ -408,6 +408,44 @@ impl Action {
         }
     }
 
+    /// The same, to be replaced.
+    pub(crate) fn nodes_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Action::Kill { node }
+            | Action::PowerLoss { node, .. }
+            | Action::DestroyDisk { node }
+            | Action::Pause { node }
+            | Action::Resume { node }
+            | Action::Restart { node, .. }
+            | Action::Stop { node }
+            | Action::Start { node }
+            | Action::ClockJump { node, .. }
+            | Action::ClockDrift { node, .. }
+            | Action::Promote { node }
+            | Action::RejoinAsSlave { node }
+            | Action::SlowDisk { node, .. }
+            | Action::HangDisk { node }
+            | Action::FillDisk { node, .. }
+            | Action::FlushError { node, .. }
+            | Action::LostWrite { node, .. }
+            | Action::MisdirectedWrite { node, .. }
+            | Action::ReadError { node, .. }
+            | Action::OutOfDescriptors { node }
+            | Action::Rot { node, .. }
+            | Action::Calm { node } => vec![node],
+            Action::Partition { between, .. }
+            | Action::Heal { between }
+            | Action::SlowLink { between, .. } => between.iter_mut().collect(),
+            Action::PowerLossGroup { .. }
+            | Action::ResetOffset { .. }
+            | Action::CreateTopic { .. }
+            | Action::DeleteTopic { .. }
+            | Action::DeleteGroup { .. }
+            | Action::Subscribe { .. }
+            | Action::PromoteMostAdvanced { .. } => Vec::new(),
+        }
+    }
+
     /// The broker group that it names.
     #[must_use]
     pub fn group(&self) -> Option<&str> {

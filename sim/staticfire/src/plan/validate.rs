@@ -49,6 +49,8 @@ struct Names {
     groups: BTreeSet<String>,
     /// Every process, and what the present text calls it.
     processes: BTreeSet<String>,
+    /// The same, and seats in DLedger groups: what events may strike.
+    nodes: BTreeSet<String>,
     /// Events and disturbances.
     happenings: BTreeSet<String>,
 }
@@ -75,7 +77,9 @@ impl Names {
         let groups = cluster.brokers.iter().map(|it| group_of(&it.properties).to_owned()).collect();
         let happenings = happenings(plan)?;
         let elected = Elected::of(plan, &cluster)?;
-        Ok(Names { elected, brokers: brokers.into_iter().collect(), groups, processes, happenings })
+        let nodes = processes.iter().cloned().chain(elected.seats()).collect();
+        let brokers = brokers.into_iter().collect();
+        Ok(Names { elected, brokers, groups, processes, nodes, happenings })
     }
 
     fn is_process(&self, name: &str) -> Result<(), String> {
@@ -105,7 +109,8 @@ impl Names {
             Some(Trigger::Replicated(group)) => self.is_group(group)?,
             _ => {}
         }
-        event.action.nodes().into_iter().try_for_each(|node| self.is_process(node))?;
+        let is_node = |node| known(&self.nodes, node, "process is called");
+        event.action.nodes().into_iter().try_for_each(is_node)?;
         event.action.group().map_or(Ok(()), |group| self.is_group(group))?;
         self.elected.check(event)?;
         match &event.action {

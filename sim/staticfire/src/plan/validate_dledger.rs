@@ -1,17 +1,17 @@
 //! What contradicts itself about DLedger groups: their members elect who is the master, and no operator does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::bounds::Nonsense;
 use super::event::{EventPlan, Trigger};
 use super::expand::{group_of, is_dledger};
-use super::{Action, ClusterPlan, Plan};
+use super::{Action, ClusterPlan, Plan, Seat};
 
 /// Slaves of a group of three and of one of five: an even number of members stands no more than one fewer does.
 const SLAVES: [u32; 2] = [2, 4];
 
-/// The brokers of DLedger groups, and the names of the groups.
-pub(super) struct Elected(BTreeSet<String>);
+/// The DLedger groups by name, with the processes of their members.
+pub(super) struct Elected(BTreeMap<String, Vec<String>>);
 
 impl Elected {
     /// Those of a plan, whose long form is `cluster`.
@@ -29,9 +29,24 @@ impl Elected {
             );
             return Err(Nonsense::new("cluster.group.slaves", text).entry(index));
         }
-        let members = cluster.brokers.iter().filter(|broker| is_dledger(broker));
-        let names = members.flat_map(|it| [it.name.clone(), group_of(&it.properties).to_owned()]);
-        Ok(Elected(names.collect()))
+        let mut elected: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for broker in cluster.brokers.iter().filter(|broker| is_dledger(broker)) {
+            let members = elected.entry(group_of(&broker.properties).to_owned()).or_default();
+            members.push(broker.name.clone());
+        }
+        Ok(Elected(elected))
+    }
+
+    /// What events may call the members by: who leads is not known before a run.
+    pub(super) fn seats(&self) -> impl Iterator<Item = String> {
+        let seats = self.0.iter().flat_map(|(group, members)| Seat::all(group, members.len()));
+        seats.map(|seat| seat.to_string())
+    }
+
+    /// Whether a group or a process is one of them, by any name.
+    fn has(&self, name: &str) -> bool {
+        let is_member = || self.0.values().flatten().any(|it| it == name);
+        self.0.contains_key(name) || is_member() || self.seats().any(|it| it == name)
     }
 
     /// Refuses an event that only masters and slaves of an operator know.
@@ -44,7 +59,7 @@ impl Elected {
             Action::PromoteMostAdvanced { group } => Some(group),
             _ => None,
         };
-        if let Some(name) = changed.filter(|name| self.0.contains(*name)) {
+        if let Some(name) = changed.filter(|name| self.has(name)) {
             return Err(format!(
                 "{}: {name} is in DLedger mode, where members elect who is the master (preferredLeaderId in \
                  [cluster.properties] says who is to be)",
@@ -52,7 +67,7 @@ impl Elected {
             ));
         }
         match &event.when {
-            Some(Trigger::SlaveConnected(node)) if self.0.contains(node) => {
+            Some(Trigger::SlaveConnected(node)) if self.has(node) => {
                 Err(format!("slave_connected: {node} is in DLedger mode and has no HA connection"))
             }
             _ => Ok(()),
@@ -127,11 +142,22 @@ promise = "owed"
                 "rejoin_as_slave = { node = \"a\" }",
                 "rejoin_as_slave: a is in DLedger",
             ),
+            (
+                "kill = { node = \"a-s2\" }",
+                "promote = { node = \"follower of a\" }",
+                "promote: follower of a is in DLedger",
+            ),
+            (
+                "kill = { node = \"a-s2\" }",
+                "kill = { node = \"follower 3 of a\" }",
+                "did you mean follower 2 of a?",
+            ),
             ("at = \"3s\"", "when = { slave_connected = \"a-s\" }", "no HA connection"),
         ] {
             let error = Plan::parse(&STORY.replacen(from, to, 1)).unwrap_err();
             assert!(error.contains(text), "{text:?} not in {error:?}");
         }
         Plan::parse(&STORY.replacen("slaves = 2", "slaves = 4", 1)).unwrap();
+        Plan::parse(&STORY.replacen("\"a-s2\"", "\"leader of a\"", 1)).unwrap();
     }
 }

@@ -69,6 +69,8 @@ pub struct Cluster {
     traffic: OnceCell<Arc<Traffic>>,
     clocks: Clocks,
     leaders: Leaders,
+    /// By DLedger group: who had which seat when the story began, as far as an event has asked.
+    seats: RefCell<BTreeMap<String, Vec<String>>>,
     witness: Witness,
     clients: Cell<u8>,
 }
@@ -124,6 +126,7 @@ impl Cluster {
             traffic: OnceCell::new(),
             clocks: Clocks::default(),
             leaders: Leaders::default(),
+            seats: RefCell::default(),
             witness: Witness::default(),
             clients: Cell::new(0),
         };

@@ -41,6 +41,9 @@ pub enum Replication {
     Async,
     /// SYNC_MASTER and a slave.
     Sync,
+    /// A DLedger group, of three in a row's own cluster: its members elect who is the master.
+    #[serde(rename = "DLEDGER")]
+    DLedger,
 }
 
 impl fmt::Display for Replication {
@@ -49,11 +52,13 @@ impl fmt::Display for Replication {
             Replication::None => "none",
             Replication::Async => "async",
             Replication::Sync => "sync",
+            Replication::DLedger => "DLEDGER",
         })
     }
 }
 
-/// One step of a row's fault.
+/// One step of a row's fault. In a DLedger group the master is whoever leads when the story begins, the slave one of those who
+/// follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultStep {
@@ -87,6 +92,21 @@ pub enum FaultStep {
     Promote,
     /// The former master comes back as slave.
     OldMasterReturnsAsSlave,
+    /// The leader and the others of its group cannot reach each other; clients still reach it. This and what follows
+    /// befalls DLedger groups alone.
+    IsolateMaster,
+    /// The others do not hear the leader; it hears them.
+    MuteMaster,
+    /// The leader does not hear the others; they hear it.
+    DeafenMaster,
+    /// The processes of as many members as make a quorum are killed.
+    KillMajority,
+    /// The machines of as many lose power at one instant.
+    PowerMajority,
+    /// One member after the other is stopped in order and started, the leader last.
+    RollingRestart,
+    /// The wall clock of the leader's machine is set.
+    ClockMaster,
 }
 
 impl FaultStep {
@@ -109,6 +129,28 @@ impl FaultStep {
             FaultStep::Restart => "restart",
             FaultStep::Promote => "promotion",
             FaultStep::OldMasterReturnsAsSlave => "old master returns as slave",
+            FaultStep::IsolateMaster => "leader isolated",
+            FaultStep::MuteMaster => "leader heard by nobody",
+            FaultStep::DeafenMaster => "leader hears nobody",
+            FaultStep::KillMajority => "process kill of a majority",
+            FaultStep::PowerMajority => "power loss of a majority",
+            FaultStep::RollingRestart => "rolling restart",
+            FaultStep::ClockMaster => "clock jump of leader",
+        }
+    }
+
+    /// The same of a DLedger group.
+    fn words_of_dledger(self) -> &'static str {
+        match self {
+            FaultStep::KillMaster => "process kill of leader",
+            FaultStep::PowerMaster => "power loss of leader",
+            FaultStep::DiskMaster => "disk of leader destroyed",
+            FaultStep::PauseMaster => "pause of leader",
+            FaultStep::KillSlave => "process kill of a follower",
+            FaultStep::PowerSlave => "power loss of a follower",
+            FaultStep::DiskSlave => "disk of a follower destroyed",
+            FaultStep::PartitionMasterSlave => "partition leader | follower",
+            other => other.words(),
         }
     }
 }
@@ -121,6 +163,8 @@ pub enum Recovery {
     Restart,
     /// The slave is promoted.
     Promote,
+    /// The members of a DLedger group elect another master; what fell comes back as one of them.
+    Elect,
     /// Nothing: the fault passes.
     None,
 }
@@ -130,6 +174,7 @@ impl fmt::Display for Recovery {
         f.write_str(match self {
             Recovery::Restart => "restart",
             Recovery::Promote => "promote",
+            Recovery::Elect => "elect",
             Recovery::None => "none",
         })
     }
@@ -191,7 +236,7 @@ impl Defence {
 pub struct MatrixRow {
     /// `flush/replication/slave_flush/fault/recovery`.
     pub id: String,
-    /// Flush mode of the master.
+    /// Flush mode of the master; of every member of a DLedger group.
     pub flush: Flush,
     /// Replication mode.
     pub replication: Replication,
@@ -248,10 +293,20 @@ impl MatrixRow {
         })
     }
 
-    /// `brokerRole` of the row's master.
+    /// `brokerRole` of the row's master, or `DLEDGER`, as a plan's group has it.
     #[must_use]
     pub fn master_role(&self) -> &'static str {
-        if self.replication == Replication::Sync { "SYNC_MASTER" } else { "ASYNC_MASTER" }
+        match self.replication {
+            Replication::None | Replication::Async => "ASYNC_MASTER",
+            Replication::Sync => "SYNC_MASTER",
+            Replication::DLedger => "DLEDGER",
+        }
+    }
+
+    /// Whether it is about a DLedger group.
+    #[must_use]
+    pub fn is_dledger(&self) -> bool {
+        self.replication == Replication::DLedger
     }
 
     /// The upstream behaviours that break this row's promise when they are switched on together;
@@ -262,6 +317,9 @@ impl MatrixRow {
             DiskMaster, DiskSlave, FlushErrorMaster, KillMaster, OldMasterReturnsAsSlave, PowerAll,
             PowerMaster, PowerSlave, Promote, Restart,
         };
+        if self.is_dledger() {
+            return self.dledger_turned_red_by();
+        }
         let is_sync = self.replication == Replication::Sync;
         match (self.fault.as_slice(), self.recovery) {
             ([PowerSlave, DiskMaster] | [PowerAll], Recovery::Promote)
@@ -289,14 +347,29 @@ impl MatrixRow {
         }
     }
 
+    fn dledger_turned_red_by(&self) -> &'static [UpstreamSwitch] {
+        use FaultStep::{DiskMaster, PartitionMasterSlave, PowerAll, PowerMajority, PowerMaster};
+        match *self.fault {
+            [PowerAll | PowerMajority] | [PartitionMasterSlave, PowerMaster]
+                if self.flush == Flush::Sync =>
+            {
+                &[UpstreamSwitch::DLedgerAcksPageCache]
+            }
+            [PartitionMasterSlave, DiskMaster] => &[UpstreamSwitch::DLedgerBlankNodeVotes],
+            _ => &[],
+        }
+    }
+
     /// The rule of the engine that keeps this row's promise and that a planted bug takes away to turn
-    /// the row red; `None` where an upstream behaviour does, and where loss is promised.
+    /// the row red; `None` where an upstream behaviour does, where loss is promised, and of DLedger groups.
     #[must_use]
     pub fn defence(&self) -> Option<Defence> {
         if self.ours != Ours::Never || !self.turned_red_by().is_empty() {
             return None;
         }
         Some(match (self.flush, self.replication, self.recovery) {
+            // No planted bug is in DLedger's consensus.
+            (_, Replication::DLedger, _) => return None,
             (_, Replication::Sync, _) => Defence::AnsweredAfterReplica,
             (Flush::Sync, ..) => Defence::AnsweredAfterSync,
             (.., Recovery::Promote) => Defence::QueueOffsetsRecomputed,
@@ -313,7 +386,8 @@ impl MatrixRow {
     /// The fault in words.
     #[must_use]
     pub fn fault_words(&self) -> String {
-        let words: Vec<_> = self.fault.iter().map(|step| step.words()).collect();
+        let of = if self.is_dledger() { FaultStep::words_of_dledger } else { FaultStep::words };
+        let words: Vec<_> = self.fault.iter().map(|step| of(*step)).collect();
         words.join(", ")
     }
 }
@@ -376,7 +450,13 @@ mod tests {
         assert_eq!(ids.len(), rows.len());
         for row in &rows {
             assert_eq!(row.ours == Ours::May, !row.bound.is_empty(), "{}", row.id);
-            assert_eq!(row.slave_flush.is_none(), row.replication == Replication::None);
+            let has_slave = matches!(row.replication, Replication::Async | Replication::Sync);
+            assert_eq!(row.slave_flush.is_some(), has_slave, "{}", row.id);
+            let named = format!("{}/{}/", row.flush, row.replication);
+            assert!(row.id.starts_with(&named), "{}", row.id);
+            // The bound terms of a `may` speak of a master and a slave.
+            assert!(!row.is_dledger() || row.ours != Ours::May, "{}", row.id);
+            assert!(row.id.ends_with(&format!("/{}", row.recovery)), "{}", row.id);
         }
     }
 
@@ -388,6 +468,8 @@ mod tests {
         let with = |switch| red.iter().filter(|row| row.turned_red_by().contains(&switch)).count();
         assert_eq!(with(UpstreamSwitch::SlaveAcksPageCache), 4);
         assert_eq!(with(UpstreamSwitch::FlushErrorCountsAsDone), 5);
+        assert_eq!(with(UpstreamSwitch::DLedgerAcksPageCache), 3);
+        assert_eq!(with(UpstreamSwitch::DLedgerBlankNodeVotes), 2);
     }
 
     #[test]

@@ -12,18 +12,25 @@ use crate::plan::{
     Action, CheckPlan, ClusterPlan, EventPlan, GroupPlan, Millis, Plan, Promise, Trigger,
     WorkloadPlan,
 };
+use crate::stories::elected::Electorate;
 use crate::stories::matrix_rows::{FaultStep, MatrixRow, Ours, Replication};
 use crate::stories::story::{self, Roles};
 
 /// Sends per run of a matrix row.
 const MESSAGES: u32 = 200;
 
+/// Members of a DLedger group of a row's own.
+const DLEDGER_MEMBERS: usize = 3;
+
 /// The plan of `row` under `seed` on a group of its own, with upstream behaviours switched on by name.
 #[must_use]
 pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
     let mut draw = stream(row, seed, "shape");
     let has_slave = row.slave_flush.is_some();
-    let roles = Roles { group: "a", master: "a", slave: has_slave.then_some("a-s") };
+    let elected =
+        Electorate { group: "a", members: DLEDGER_MEMBERS, on_one_machine: 1, is_patient: false };
+    let elected = row.is_dledger().then_some(elected);
+    let roles = Roles { elected, ..Roles::of("a", "a", has_slave.then_some("a-s")) };
     let mut properties = BTreeMap::new();
     if draw.random_bool(0.5) {
         // Small files: records meet file ends and rolls.
@@ -38,7 +45,7 @@ pub fn plan(row: &MatrixRow, seed: u64, upstream: &[String]) -> Plan {
         name: roles.group.to_owned(),
         role: row.master_role().to_owned(),
         flush: row.flush.to_string(),
-        slaves: u32::from(has_slave),
+        slaves: if row.is_dledger() { DLEDGER_MEMBERS as u32 - 1 } else { u32::from(has_slave) },
         machines: Vec::new(),
         slave_flush: row.slave_flush.map_or_else(|| "ASYNC_FLUSH".to_owned(), |f| f.to_string()),
     };

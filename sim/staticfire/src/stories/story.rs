@@ -8,6 +8,7 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::plan::{Action, EventPlan, FlushErrorPages, Millis, Trigger};
+use crate::stories::elected::{self, Electorate};
 use crate::stories::matrix_rows::{FaultStep, Recovery};
 
 /// The processes of the group under fault.
@@ -19,6 +20,16 @@ pub struct Roles<'a> {
     pub master: &'a str,
     /// Process of the slave that would be promoted.
     pub slave: Option<&'a str>,
+    /// A DLedger group, whose members have neither role.
+    pub elected: Option<Electorate<'a>>,
+}
+
+impl<'a> Roles<'a> {
+    /// A master with its slave, if it has one.
+    #[must_use]
+    pub fn of(group: &'a str, master: &'a str, slave: Option<&'a str>) -> Self {
+        Roles { group, master, slave, elected: None }
+    }
 }
 
 /// The events of one row for one draw.
@@ -30,6 +41,9 @@ pub fn events(
     messages: u32,
     draw: &mut ChaCha8Rng,
 ) -> Vec<EventPlan> {
+    if let Some(electorate) = roles.elected {
+        return elected::events(fault, recovery, electorate, messages, draw);
+    }
     let mut story = Story { roles, draw, events: Vec::new(), replicated: roles.slave.is_some() };
     let first = story.draw.random_range(messages * 15 / 100..=messages * 55 / 100);
     let strikes_unreplicated = story.replicated && story.draw.random_bool(0.5);
@@ -122,6 +136,13 @@ impl Story<'_> {
             FaultStep::Restart => Action::Restart { node: master, salvage: false },
             FaultStep::Promote => Action::Promote { node: slave },
             FaultStep::OldMasterReturnsAsSlave => Action::RejoinAsSlave { node: master },
+            FaultStep::IsolateMaster
+            | FaultStep::MuteMaster
+            | FaultStep::DeafenMaster
+            | FaultStep::KillMajority
+            | FaultStep::PowerMajority
+            | FaultStep::RollingRestart
+            | FaultStep::ClockMaster => unreachable!("only rows of DLedger groups have {step:?}"),
         };
         self.push(when, action);
     }
@@ -151,6 +172,7 @@ impl Story<'_> {
                 self.push(when, Action::Promote { node: slave });
             }
             Recovery::Promote => {}
+            Recovery::Elect => unreachable!("no master and no slave elects another"),
             Recovery::None => {
                 let outage = self.outage();
                 let (master, slave) = (self.master(), self.slave());
@@ -208,7 +230,7 @@ mod tests {
     use mq_env::rng::Rng;
 
     fn names(fault: &[FaultStep], recovery: Recovery, seed: u64) -> Vec<String> {
-        let roles = Roles { group: "a", master: "a", slave: Some("a-s") };
+        let roles = Roles::of("a", "a", Some("a-s"));
         let mut draw = Rng::from_seed(seed).stream("story");
         let events = events(fault, recovery, roles, 500, &mut draw);
         let name = |event: &EventPlan| format!("{:?}", event.action);
@@ -239,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_seed_draws_the_same_story_again() {
-        let roles = Roles { group: "a", master: "a", slave: Some("a-s") };
+        let roles = Roles::of("a", "a", Some("a-s"));
         let draw = |seed| {
             let mut stream = Rng::from_seed(seed).stream("story");
             events(&[FaultStep::KillMaster], Recovery::Restart, roles, 500, &mut stream)

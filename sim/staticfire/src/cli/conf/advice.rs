@@ -41,6 +41,9 @@ pub(super) fn advice(row: &ConfRow) -> Vec<Advice> {
     let set = |broker: &str, setting| Advice::Set { broker: broker.to_owned(), setting };
     match (row.row.ours, &row.slave) {
         (Ours::Never, _) => Vec::new(),
+        // The name of the group means all of its members.
+        _ if row.row.is_dledger() && row.row.flush == Flush::Sync => Vec::new(),
+        _ if row.row.is_dledger() => vec![set(&row.group, "flushDiskType=SYNC_FLUSH")],
         (Ours::All, Some(slave)) if row.on_one_machine => {
             vec![Advice::Act(format!("put {slave} on a machine of its own"))]
         }

@@ -7,8 +7,8 @@ use staticfire::stories::matrix_rows::{self, FaultStep, MatrixRow, Recovery};
 
 use crate::cli::output;
 
-/// One `--fault`: a fault of the expected matrix, with `/restart`, `/promote` or `/none` one
-/// recovery of it.
+/// One `--fault`: a fault of the expected matrix, with `/restart`, `/promote`, `/elect` or `/none`
+/// one recovery of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FaultFilter {
     fault: Vec<FaultStep>,
@@ -33,11 +33,11 @@ impl FromStr for FaultFilter {
         }
         let recovery = recovery
             .map(|recovery| {
-                [Recovery::Restart, Recovery::Promote, Recovery::None]
+                [Recovery::Restart, Recovery::Promote, Recovery::Elect, Recovery::None]
                     .into_iter()
                     .find(|known| known.to_string() == recovery)
                     .ok_or_else(|| {
-                        let names = ["restart", "promote", "none"];
+                        let names = ["restart", "promote", "elect", "none"];
                         output::with_advice(
                             format!("{recovery:?} is no recovery"),
                             recovery,

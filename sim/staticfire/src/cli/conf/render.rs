@@ -22,6 +22,7 @@ pub(crate) fn recovery(row: &MatrixRow) -> &'static str {
     match row.recovery {
         Recovery::Restart => "restart",
         Recovery::Promote => "promote",
+        Recovery::Elect => "election",
         Recovery::None => "waiting",
     }
 }
@@ -65,7 +66,16 @@ pub(crate) fn rpo(figures: &Figures) -> String {
 
 /// The longest time without acknowledgement.
 pub(crate) fn unavailable(figures: &Figures) -> String {
-    match figures.unavailable {
+    how_long(figures.unavailable)
+}
+
+/// The median of the runs' longest times.
+pub(super) fn unavailable_median(figures: &Figures) -> String {
+    how_long(figures.unavailable_median)
+}
+
+fn how_long(unavailable: Unavailable) -> String {
+    match unavailable {
         Unavailable::Ms(ms) => seconds(ms),
         Unavailable::ToTheEnd => "to the end".to_owned(),
     }

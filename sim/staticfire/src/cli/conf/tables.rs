@@ -7,10 +7,10 @@ use staticfire::conf::ClusterConf;
 use staticfire::conf::row::ConfRow;
 
 use super::Tried;
-use super::render::{fault, lost, promised, recovery, rpo, unavailable, why};
+use super::render::{fault, lost, promised, recovery, rpo, unavailable, unavailable_median, why};
 use crate::cli::table::{Layout, count, grouped, wrapped};
 
-const HEADER: [&str; 11] = [
+const HEADER: [&str; 12] = [
     "fault",
     "recover by",
     "promise",
@@ -21,6 +21,7 @@ const HEADER: [&str; 11] = [
     ">unknown",
     ">RPO",
     ">unavailable",
+    ">at worst",
     "why",
 ];
 
@@ -118,7 +119,9 @@ impl<'a> Tables<'a> {
         let cells = self.rows_of(group).map(|row| {
             let mut cells = known_cells(row);
             let lost = format!("{widest} (all)");
-            cells.extend([widest.as_str(), &lost, "", "", "9.9 s"].map(str::to_owned));
+            cells.extend(
+                [widest.as_str(), &lost, "", "", "9.9 s", "9.9 s", "9.9 s"].map(str::to_owned),
+            );
             cells
         });
         self.layout = Layout::of(&HEADER, &cells.collect::<Vec<_>>());
@@ -139,6 +142,7 @@ impl<'a> Tables<'a> {
             grouped(figures.skipped),
             grouped(figures.unknown),
             rpo(figures),
+            unavailable_median(figures),
             unavailable(figures),
             why(tried, figures),
         ]);

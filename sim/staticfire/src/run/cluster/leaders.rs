@@ -10,6 +10,7 @@ use staticfire_world::trace::{Name, ProcessStep, Trace, TraceEvent, TraceRecord}
 use super::Cluster;
 use super::broker_process::BrokerProcess;
 use crate::lock;
+use crate::plan::{Action, Seat};
 
 /// See the module; clones share it.
 #[derive(Clone, Default)]
@@ -102,6 +103,32 @@ impl Cluster {
     pub(super) fn elected_master(&self, group: &str) -> Option<&BrokerProcess> {
         let now = self.leads_now(group).map(|(broker, _)| broker);
         now.or_else(|| self.brokers.get(&*self.leaders.last(group)?.process))
+    }
+
+    /// The action with processes in the place of [seats](Seat). Who has which seat of a group is looked at when the first
+    /// of them is named, and stays so: whoever led is restarted as the leader, though another one leads by then.
+    pub(super) fn seated(&self, action: &Action) -> Action {
+        let mut action = action.clone();
+        for node in action.nodes_mut() {
+            if let Ok(seat) = node.parse::<Seat>() {
+                *node = self.who_sits(&seat);
+            }
+        }
+        action
+    }
+
+    /// # Panics
+    /// When the group has no such seat: plans are validated before they run.
+    fn who_sits(&self, seat: &Seat) -> String {
+        let mut seats = self.seats.borrow_mut();
+        let members = seats.entry(seat.group.clone()).or_insert_with(|| {
+            let leader = self.elected_master(&seat.group).map(BrokerProcess::name);
+            let mut members: Vec<&str> =
+                self.members_of(&seat.group).map(BrokerProcess::name).collect();
+            members.sort_by_key(|name| Some(*name) != leader);
+            members.into_iter().map(str::to_owned).collect()
+        });
+        members.get(seat.place).unwrap_or_else(|| panic!("nobody is {seat}")).clone()
     }
 
     /// Who served DLedger groups as their masters, and when.

@@ -29,6 +29,7 @@ impl Cluster {
     /// # Errors
     /// When an edited configuration makes no sense.
     pub async fn act(&self, action: &Action) -> Result<(), StandError> {
+        let action = &self.seated(action);
         if !action.is_recovery() && self.witness.first_fault_us.get().is_none() {
             self.witness.first_fault_us.set(Some(self.trace().now_us()));
         }
