@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, Parser, Subcommand};
 use mq_env::Env;
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::commands::{
     acl, broker, clean, cluster, connection, consume_message, consumer, export, group, metrics,
     monitor, namesrv, offset, print_msg, query_cq, query_msg, running_info, send, stats, topic,
@@ -42,9 +42,9 @@ macro_rules! commands {
         }
 
         impl Command {
-            async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+            async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
                 match self {
-                    $(Command::$variant(args) => Box::pin(args.execute(console)).await,)*
+                    $(Command::$variant(args) => Box::pin(args.execute(terminal)).await,)*
                 }
             }
         }
@@ -142,7 +142,7 @@ impl MqAdmin {
         let credentials = surroundings.session_credentials.clone();
         let admin = MqAdminExt::start(env.clone(), addrs, credentials);
         let time = LocalTime::new(env.clock.clone());
-        let result = self.command.execute(&mut Console::new(admin.clone(), time, out)).await;
+        let result = self.command.execute(&mut Terminal::new(admin.clone(), time, out)).await;
         admin.shutdown().await;
         result
     }

@@ -7,7 +7,7 @@ use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_route::{BrokerData, MASTER_ID};
 use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, with_values};
 
-use crate::command::{Console, SubCommand, Target, all_done};
+use crate::command::{SubCommand, Target, Terminal, all_done};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 
@@ -19,14 +19,14 @@ pub(crate) struct BrokerStatus {
 }
 
 impl SubCommand for BrokerStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.brokers(&console.admin).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.brokers(&terminal.admin).await?;
         let names_it = self.target.cluster_name.is_some();
         let ask = async |admin: &MqAdminExt, addr: &str| {
             let stats = admin.fetch_broker_runtime_stats(addr).await?;
             Ok(status_text(names_it.then_some(addr), &stats))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 
@@ -46,17 +46,17 @@ pub(crate) struct GetBrokerConfig {
 }
 
 impl SubCommand for GetBrokerConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let titles = match (&self.target.broker_addr, &self.target.cluster_name) {
-            (None, Some(cluster)) => titles(&console.admin.brokers_of_cluster(cluster).await?),
+            (None, Some(cluster)) => titles(&terminal.admin.brokers_of_cluster(cluster).await?),
             (addr, _) => addr.iter().map(|addr| (addr.clone(), addr.clone())).collect(),
         };
         let mut failures = Vec::new();
         for (title, addr) in titles {
-            let asked = ask_config(&console.admin, &addr).await;
+            let asked = ask_config(&terminal.admin, &addr).await;
             match asked {
                 // Java leaves an empty line behind each broker.
-                Ok(entries) => console.print(&format!("{}\n", config_text(&title, &entries)))?,
+                Ok(entries) => terminal.print(&format!("{}\n", config_text(&title, &entries)))?,
                 Err(error) => failures.push(error),
             }
         }
@@ -115,14 +115,14 @@ pub(crate) struct UpdateBrokerConfig {
 }
 
 impl SubCommand for UpdateBrokerConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.masters(&console.admin).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.masters(&terminal.admin).await?;
         let properties = property_line(&self.key, &self.value)?;
         let ask = async |admin: &MqAdminExt, addr: &str| {
             admin.update_broker_config(addr, properties.clone()).await?;
             Ok(format!("update broker config success, {addr}\n"))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 
@@ -150,11 +150,11 @@ struct LogEnd {
 }
 
 impl SubCommand for HaStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let (mut ends, mut failures) = (Vec::new(), Vec::new());
-        for broker in self.brokers(&console.admin).await? {
+        for broker in self.brokers(&terminal.admin).await? {
             for (broker_id, addr) in &broker.broker_addrs {
-                match console.admin.fetch_broker_runtime_stats(addr).await {
+                match terminal.admin.fetch_broker_runtime_stats(addr).await {
                     Ok(stats) => ends.push(LogEnd {
                         broker_name: broker.broker_name.clone(),
                         broker_id: *broker_id,
@@ -165,7 +165,7 @@ impl SubCommand for HaStatus {
                 }
             }
         }
-        console.print(&ha_text(&ends))?;
+        terminal.print(&ha_text(&ends))?;
         all_done(failures)
     }
 }

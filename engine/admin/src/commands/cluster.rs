@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use mq_protocol::body::tables::KvTable;
 
-use crate::command::{Console, SubCommand, all_done};
+use crate::command::{SubCommand, Terminal, all_done};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 
@@ -31,20 +31,20 @@ pub(crate) struct BrokerRow {
 }
 
 impl SubCommand for ClusterList {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         loop {
-            let (rows, failures) = ask(&console.admin).await?;
+            let (rows, failures) = ask(&terminal.admin).await?;
             let text = match self.more_stats {
                 true => more_stats_text(&rows),
-                false => base_info_text(&rows, console.time.now_ms()),
+                false => base_info_text(&rows, terminal.time.now_ms()),
             };
-            console.print(&text)?;
+            terminal.print(&text)?;
             let Some(interval) = self.interval else { return all_done(failures) };
             for failure in failures {
-                console.print(&format!("{failure}\n"))?;
+                terminal.print(&format!("{failure}\n"))?;
             }
             tokio::time::sleep(Duration::from_secs(interval)).await;
-            console.print("\n")?;
+            terminal.print("\n")?;
         }
     }
 }

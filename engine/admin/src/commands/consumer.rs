@@ -10,7 +10,7 @@ use mq_protocol::body::heartbeat::ConsumeType;
 use mq_protocol::codes::MqVersion;
 use mq_protocol::message::{MessageQueue, RETRY_GROUP_TOPIC_PREFIX};
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 use crate::text::{LocalTime, WITH_SECONDS, front};
@@ -30,10 +30,10 @@ pub(crate) struct ConsumerProgress {
 }
 
 impl SubCommand for ConsumerProgress {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         match &self.group {
-            Some(group) => self.one(console, group).await,
-            None => all(console).await,
+            Some(group) => self.one(terminal, group).await,
+            None => all(terminal).await,
         }
     }
 }
@@ -42,15 +42,15 @@ impl SubCommand for ConsumerProgress {
 type Owners = BTreeMap<MessageQueue, String>;
 
 impl ConsumerProgress {
-    async fn one(&self, console: &mut Console<'_>, group: &str) -> Result<(), AdminError> {
-        let admin = &console.admin;
+    async fn one(&self, terminal: &mut Terminal<'_>, group: &str) -> Result<(), AdminError> {
+        let admin = &terminal.admin;
         let stats = admin.examine_consume_stats(group, self.topic.as_deref()).await?;
         let owners = match self.show_client_ip {
             true => Some(owners(admin, group).await?),
             false => None,
         };
-        let text = progress_text(&stats, owners.as_ref(), &console.time);
-        console.print(&text)
+        let text = progress_text(&stats, owners.as_ref(), &terminal.time);
+        terminal.print(&text)
     }
 }
 
@@ -123,14 +123,14 @@ fn progress_text(stats: &ConsumeStats, owners: Option<&Owners>, time: &LocalTime
     out
 }
 
-async fn all(console: &mut Console<'_>) -> Result<(), AdminError> {
-    console.print(&summary_header())?;
-    for topic in console.admin.fetch_all_topic_list().await? {
+async fn all(terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+    terminal.print(&summary_header())?;
+    for topic in terminal.admin.fetch_all_topic_list().await? {
         let Some(group) = topic.strip_prefix(RETRY_GROUP_TOPIC_PREFIX) else { continue };
         // A group without offsets has consumed nothing, and one without members is offline.
-        let stats = console.admin.examine_consume_stats(group, None).await.unwrap_or_default();
-        let members = console.admin.examine_consumer_connection_info(group, None).await;
-        console.print(&summary_row(group, &stats, &members.unwrap_or_default()))?;
+        let stats = terminal.admin.examine_consume_stats(group, None).await.unwrap_or_default();
+        let members = terminal.admin.examine_consumer_connection_info(group, None).await;
+        terminal.print(&summary_row(group, &stats, &members.unwrap_or_default()))?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::broker::properties;
 use super::cluster::first_number;
 use super::export::{DIRECTORY, user_groups, user_topics, write_export};
 use super::stats::day_sum;
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 
@@ -31,8 +31,8 @@ pub(crate) struct ExportMetrics {
 }
 
 impl SubCommand for ExportMetrics {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let admin = console.admin.clone();
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let admin = terminal.admin.clone();
         let mut evaluate_report = BTreeMap::new();
         for broker in admin.brokers_of_cluster(&self.cluster).await? {
             let Some(addr) = broker.master_addr() else { continue };
@@ -40,7 +40,7 @@ impl SubCommand for ExportMetrics {
         }
         let total_data = totals(&evaluate_report);
         let export = MetricsExport { evaluate_report, total_data };
-        write_export(console, &self.directory.join("metrics.json"), &export)
+        write_export(terminal, &self.directory.join("metrics.json"), &export)
     }
 }
 

@@ -7,7 +7,7 @@ use mq_client::{PullClient, PullStatus};
 use mq_protocol::message::{MessageExt, MessageQueue};
 
 use super::message_text::{Charset, message_line, queue_text};
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 
 /// Messages of a pull.
@@ -72,20 +72,20 @@ pub(crate) struct PrintMsgByQueue {
 }
 
 impl Selection {
-    fn pull_client(&self, console: &Console<'_>) -> PullClient {
-        console.admin.pull_client().with_subscription(&self.sub_expression)
+    fn pull_client(&self, terminal: &Terminal<'_>) -> PullClient {
+        terminal.admin.pull_client().with_subscription(&self.sub_expression)
     }
 
     /// First offset, and the one behind the last.
     async fn range(
         &self,
-        console: &Console<'_>,
+        terminal: &Terminal<'_>,
         queue: &MessageQueue,
     ) -> Result<(i64, i64), AdminError> {
-        let pull_client = console.admin.pull_client();
+        let pull_client = terminal.admin.pull_client();
         let at = async |time: &Option<String>| match time {
             Some(time) => {
-                Ok(Some(pull_client.search_offset(queue, console.time.parse(time)?).await?))
+                Ok(Some(pull_client.search_offset(queue, terminal.time.parse(time)?).await?))
             }
             None => Ok::<_, AdminError>(None),
         };
@@ -102,21 +102,21 @@ impl Selection {
 }
 
 impl SubCommand for PrintMsg {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let charset = Charset::named(&self.selection.charset)?;
         let body = self.print_body.then_some(charset);
-        let pull_client = self.selection.pull_client(console);
+        let pull_client = self.selection.pull_client(terminal);
         for queue in pull_client.fetch_subscribe_message_queues(&self.topic).await? {
-            let (begin, end) = self.selection.range(console, &queue).await?;
-            console
+            let (begin, end) = self.selection.range(terminal, &queue).await?;
+            terminal
                 .print(&format!("minOffset={begin}, maxOffset={end}, {}\n", queue_text(&queue)))?;
             let mut offset = begin;
             while offset < end {
                 let pulled = pull_client.pull(&queue, offset, PULLED_MAX).await?;
                 let (status, next) = (pulled.pull_status, pulled.next_begin_offset);
-                console.print(&lines(&pulled.messages, offset..end, body))?;
+                terminal.print(&lines(&pulled.messages, offset..end, body))?;
                 if status != PullStatus::Found {
-                    console.print(&ended_text(&queue, status, next))?;
+                    terminal.print(&ended_text(&queue, status, next))?;
                 }
                 if next <= offset || !matches!(status, PullStatus::Found | PullStatus::NoMatchedMsg)
                 {
@@ -124,7 +124,7 @@ impl SubCommand for PrintMsg {
                 }
                 offset = next;
             }
-            console.print(RULE)?;
+            terminal.print(RULE)?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ pub(super) fn ended_text(queue: &MessageQueue, status: PullStatus, offset: i64) 
 }
 
 impl SubCommand for PrintMsgByQueue {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let charset = Charset::named(&self.selection.charset)?;
         let body = self.print_body.then_some(charset);
         let queue = MessageQueue {
@@ -156,15 +156,15 @@ impl SubCommand for PrintMsgByQueue {
             broker_name: self.broker_name.clone(),
             queue_id: self.queue_id,
         };
-        let pull_client = self.selection.pull_client(console);
-        let (mut offset, end) = self.selection.range(console, &queue).await?;
+        let pull_client = self.selection.pull_client(terminal);
+        let (mut offset, end) = self.selection.range(terminal, &queue).await?;
         let mut tags = BTreeMap::<String, u64>::new();
         while offset < end {
             let pulled = pull_client.pull(&queue, offset, PULLED_MAX).await?;
             let goes_on =
                 matches!(pulled.pull_status, PullStatus::Found | PullStatus::NoMatchedMsg);
             if self.print_msg {
-                console.print(&lines(&pulled.messages, offset..end, body))?;
+                terminal.print(&lines(&pulled.messages, offset..end, body))?;
             }
             let tagged = pulled.messages.iter().filter_map(|message| message.message.tags());
             tagged.for_each(|tag| *tags.entry(tag.to_owned()).or_default() += 1);
@@ -173,7 +173,7 @@ impl SubCommand for PrintMsgByQueue {
             }
             offset = pulled.next_begin_offset;
         }
-        if self.calculate { console.print(&tags_text(tags)) } else { Ok(()) }
+        if self.calculate { terminal.print(&tags_text(tags)) } else { Ok(()) }
     }
 }
 
