@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `error` | [`AdminError`]: why a command failed |
 //! | `mq_admin_ext` | [`MqAdminExt`]: the requests as functions |
+//! | `runtime_stats` | [`RuntimeStats`]: what a broker says of how it is doing |
 //! | `text` | local times and other texts as Java prints them |
 //! | `command` | what every command has: where it prints, which brokers it is about |
 //! | `commands` | the commands, a module per family; each asks, gets typed results, and prints them by a function without I/O |
@@ -18,10 +19,12 @@ mod command;
 mod commands;
 mod error;
 mod mq_admin_ext;
+mod runtime_stats;
 mod surroundings;
 mod text;
 
 pub use cli::MqAdmin;
 pub use error::AdminError;
 pub use mq_admin_ext::{MessageTrack, MqAdminExt};
+pub use runtime_stats::{Counted, RuntimeStats};
 pub use surroundings::Surroundings;

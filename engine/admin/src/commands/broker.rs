@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use clap::Args;
-use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_route::{BrokerData, MASTER_ID};
 use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, with_values};
 
 use crate::command::{SubCommand, Target, Terminal, all_done};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
+use crate::runtime_stats::RuntimeStats;
 
 /// Shows how a broker, or every broker of a cluster, is doing.
 #[derive(Args)]
@@ -31,8 +31,8 @@ impl SubCommand for BrokerStatus {
 }
 
 /// `addr` where several brokers are shown.
-fn status_text(addr: Option<&str>, stats: &KvTable) -> String {
-    let mut entries: Vec<_> = stats.table.iter().collect();
+fn status_text(addr: Option<&str>, stats: &RuntimeStats) -> String {
+    let mut entries: Vec<_> = stats.0.table.iter().collect();
     entries.sort();
     let addr = addr.map(|addr| format!("{addr:<24} ")).unwrap_or_default();
     entries.iter().map(|(key, value)| format!("{addr}{key:<32}: {value}\n")).collect()
@@ -80,7 +80,11 @@ fn titles(brokers: &[BrokerData]) -> Vec<(String, String)> {
     brokers.iter().flat_map(titles).collect()
 }
 
-async fn ask_config(admin: &MqAdminExt, addr: &str) -> Result<Vec<PropertyEntry>, AdminError> {
+/// The settings of the broker at `addr`.
+pub(crate) async fn ask_config(
+    admin: &MqAdminExt,
+    addr: &str,
+) -> Result<Vec<PropertyEntry>, AdminError> {
     let text = admin.get_broker_config(addr).await?;
     properties(addr, &text)
 }
@@ -182,8 +186,8 @@ impl HaStatus {
     }
 }
 
-fn log_end(addr: &str, stats: &KvTable) -> Result<i64, AdminError> {
-    let end = stats.table.get("commitLogMaxOffset").and_then(|text| text.parse().ok());
+fn log_end(addr: &str, stats: &RuntimeStats) -> Result<i64, AdminError> {
+    let end = stats.text("commitLogMaxOffset").parse().ok();
     end.ok_or_else(|| AdminError::Failed(format!("{addr} does not say where its log ends")))
 }
 
@@ -208,6 +212,8 @@ fn ha_text(ends: &[LogEnd]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mq_protocol::body::tables::KvTable;
+
     use super::*;
 
     #[test]
@@ -217,7 +223,7 @@ mod tests {
             let (key, value) = line.split_once(": ").unwrap();
             (key.trim_end().to_owned(), value.to_owned())
         });
-        let stats = KvTable { table: entries.rev().collect() };
+        let stats = RuntimeStats(KvTable { table: entries.rev().collect() });
         assert_eq!(status_text(None, &stats), recorded);
         let text = status_text(Some("127.0.0.1:10911"), &stats);
         assert!(text.starts_with("127.0.0.1:10911          EndTransactionQueueSize "), "{text}");

@@ -69,12 +69,12 @@ async fn owners(admin: &MqAdminExt, group: &str) -> Result<Owners, AdminError> {
 
 /// Messages that are to be consumed in all.
 pub(crate) fn total_diff(stats: &ConsumeStats) -> i64 {
-    stats.offset_table.values().map(diff).sum()
+    stats.offset_table.values().map(diff).fold(0, i64::saturating_add)
 }
 
-/// Messages between a group's offset and a queue's end.
+/// Messages between a group's offset and a queue's end; a broker may say any two numbers.
 pub(crate) fn diff(offset: &OffsetWrapper) -> i64 {
-    offset.broker_offset - offset.consumer_offset
+    offset.broker_offset.saturating_sub(offset.consumer_offset)
 }
 
 /// The queues of a table in their order.
@@ -142,15 +142,21 @@ fn summary_header() -> String {
     )
 }
 
+/// What the members of a group are: the oldest version among them, PUSH or PULL, CLUSTERING or BROADCASTING; the
+/// last two are empty where nobody is.
+pub(crate) fn kind_of(members: &ConsumerConnection) -> (String, &'static str, &'static str) {
+    let oldest = members.connection_set.iter().map(|member| member.version).min();
+    let Some(oldest) = oldest else { return ("OFFLINE".to_owned(), "", "") };
+    let consume_type = match members.consume_type {
+        ConsumeType::ConsumeActively => "PULL",
+        ConsumeType::ConsumePassively => "PUSH",
+    };
+    (MqVersion::name(oldest), consume_type, members.message_model.name())
+}
+
 fn summary_row(group: &str, stats: &ConsumeStats, members: &ConsumerConnection) -> String {
     let count = members.connection_set.len();
-    let oldest = members.connection_set.iter().map(|member| member.version).min();
-    let version = oldest.map_or_else(|| "OFFLINE".to_owned(), MqVersion::name);
-    let (consume_type, model) = match (count, members.consume_type) {
-        (0, _) => ("", ""),
-        (_, ConsumeType::ConsumeActively) => ("PULL", members.message_model.name()),
-        (_, ConsumeType::ConsumePassively) => ("PUSH", members.message_model.name()),
-    };
+    let (version, consume_type, model) = kind_of(members);
     format!(
         "{:<64}  {count:<6}  {version:<24} {consume_type:<5}  {model:<14}  {:<7}  {}\n",
         front(group, 64),

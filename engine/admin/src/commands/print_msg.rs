@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{ArgAction, Args};
-use mq_client::{PullClient, PullStatus};
+use mq_client::{ClientError, PullClient, PullStatus};
 use mq_protocol::message::{MessageExt, MessageQueue};
 
 use super::message_text::{Charset, message_line, queue_text};
@@ -76,29 +76,34 @@ impl Selection {
         terminal.admin.pull_client().with_subscription(&self.sub_expression)
     }
 
-    /// First offset, and the one behind the last.
     async fn range(
         &self,
         terminal: &Terminal<'_>,
         queue: &MessageQueue,
     ) -> Result<(i64, i64), AdminError> {
-        let pull_client = terminal.admin.pull_client();
-        let at = async |time: &Option<String>| match time {
-            Some(time) => {
-                Ok(Some(pull_client.search_offset(queue, terminal.time.parse(time)?).await?))
-            }
-            None => Ok::<_, AdminError>(None),
-        };
-        let begin = match at(&self.begin).await? {
-            Some(begin) => begin,
-            None => pull_client.min_offset(queue).await?,
-        };
-        let end = match at(&self.end).await? {
-            Some(end) => end,
-            None => pull_client.max_offset(queue).await?,
-        };
-        Ok((begin.max(0), end))
+        let at_ms =
+            |time: &Option<String>| time.as_ref().map(|time| terminal.time.parse(time)).transpose();
+        let (begin_ms, end_ms) = (at_ms(&self.begin)?, at_ms(&self.end)?);
+        Ok(offset_range(&terminal.admin.pull_client(), queue, begin_ms, end_ms).await?)
     }
+}
+
+/// First offset of what a queue has of a time, from `begin_ms` to before `end_ms`, and the one behind the last.
+pub(crate) async fn offset_range(
+    pull_client: &PullClient,
+    queue: &MessageQueue,
+    begin_ms: Option<i64>,
+    end_ms: Option<i64>,
+) -> Result<(i64, i64), ClientError> {
+    let begin = match begin_ms {
+        Some(at_ms) => pull_client.search_offset(queue, at_ms).await?,
+        None => pull_client.min_offset(queue).await?,
+    };
+    let end = match end_ms {
+        Some(at_ms) => pull_client.search_offset(queue, at_ms).await?,
+        None => pull_client.max_offset(queue).await?,
+    };
+    Ok((begin.max(0), end))
 }
 
 impl SubCommand for PrintMsg {

@@ -18,8 +18,8 @@ use crate::text::or_null;
 const BODIES: &str = "/tmp/rocketmq/msgbodys";
 
 /// Messages that a key is looked up for, at most.
-const KEY_MAX_NUM: i32 = 64;
-const UNIQUE_KEY_MAX_NUM: i32 = 32;
+pub(crate) const KEY_MAX_NUM: i32 = 64;
+pub(crate) const UNIQUE_KEY_MAX_NUM: i32 = 32;
 
 /// Shows the message at a place, has a consumer consume it, or sends it again.
 #[derive(Args)]
