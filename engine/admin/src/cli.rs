@@ -9,9 +9,9 @@ use mq_env::Env;
 
 use crate::command::{SubCommand, Terminal};
 use crate::commands::{
-    acl, broker, clean, cluster, connection, consume_message, consumer, export, group, metrics,
-    monitor, namesrv, offset, print_msg, query_cq, query_msg, running_info, send, stats, topic,
-    topic_update, trace,
+    acl, broker, clean, cluster, connection, console, consume_message, consumer, export, group,
+    metrics, monitor, namesrv, offset, print_msg, query_cq, query_msg, running_info, send, stats,
+    topic, topic_update, trace,
 };
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
@@ -115,6 +115,7 @@ commands! {
     "exportConfigs" ExportConfigs(export::ExportConfigs),
     "exportMetrics" ExportMetrics(metrics::ExportMetrics),
     "haStatus" HaStatus(broker::HaStatus),
+    "console" Console(console::Console),
 }
 
 impl MqAdmin {

@@ -9,6 +9,7 @@
 //! | `text` | local times and other texts as Java prints them |
 //! | `command` | what every command has: where it prints, which brokers it is about |
 //! | `commands` | the commands, a module per family; each asks, gets typed results, and prints them by a function without I/O |
+//! | `console` | a page for browsers: what it asks, the JSON that it answers with, and who may ask |
 //! | `surroundings` | [`Surroundings`]: what the arguments do not say |
 //! | `cli` | [`MqAdmin`]: arguments, and the way to the commands |
 //!
@@ -17,6 +18,7 @@
 mod cli;
 mod command;
 mod commands;
+mod console;
 mod error;
 mod mq_admin_ext;
 mod runtime_stats;
