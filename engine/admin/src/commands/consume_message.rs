@@ -4,7 +4,7 @@ use clap::Args;
 use mq_client::{PullClient, PullStatus};
 use mq_protocol::message::MessageQueue;
 
-use super::message_text::{Charset, message_line, queue_text};
+use super::message_text::{Charset, message_line, pulled_messages, queue_text};
 use super::print_msg::ended_text;
 use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
@@ -145,7 +145,8 @@ async fn print_queue(
         let (status, next) = (pulled.pull_status, pulled.next_begin_offset);
         match status {
             PullStatus::Found => {
-                let within = pulled.messages.iter().filter(|it| it.queue_offset <= max);
+                let messages = pulled_messages(pulled);
+                let within = messages.iter().filter(|it| it.queue_offset <= max);
                 let lines = within.map(|it| message_line(it, Some(Charset::Utf8)));
                 terminal.print(&format!("Consume ok\n{}", lines.collect::<String>()))?;
             }

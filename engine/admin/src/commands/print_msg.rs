@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use mq_client::{ClientError, PullClient, PullStatus};
 use mq_protocol::message::{MessageExt, MessageQueue};
 
-use super::message_text::{Charset, message_line, queue_text};
+use super::message_text::{Charset, message_line, pulled_messages, queue_text};
 use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 
@@ -119,7 +119,7 @@ impl SubCommand for PrintMsg {
             while offset < end {
                 let pulled = pull_client.pull(&queue, offset, PULLED_MAX).await?;
                 let (status, next) = (pulled.pull_status, pulled.next_begin_offset);
-                terminal.print(&lines(&pulled.messages, offset..end, body))?;
+                terminal.print(&lines(&pulled_messages(pulled), offset..end, body))?;
                 if status != PullStatus::Found {
                     terminal.print(&ended_text(&queue, status, next))?;
                 }
@@ -166,17 +166,17 @@ impl SubCommand for PrintMsgByQueue {
         let mut tags = BTreeMap::<String, u64>::new();
         while offset < end {
             let pulled = pull_client.pull(&queue, offset, PULLED_MAX).await?;
-            let goes_on =
-                matches!(pulled.pull_status, PullStatus::Found | PullStatus::NoMatchedMsg);
+            let (status, next) = (pulled.pull_status, pulled.next_begin_offset);
+            let messages = pulled_messages(pulled);
             if self.print_msg {
-                terminal.print(&lines(&pulled.messages, offset..end, body))?;
+                terminal.print(&lines(&messages, offset..end, body))?;
             }
-            let tagged = pulled.messages.iter().filter_map(|message| message.message.tags());
+            let tagged = messages.iter().filter_map(|message| message.message.tags());
             tagged.for_each(|tag| *tags.entry(tag.to_owned()).or_default() += 1);
-            if !goes_on || pulled.next_begin_offset <= offset {
+            if next <= offset || !matches!(status, PullStatus::Found | PullStatus::NoMatchedMsg) {
                 break;
             }
-            offset = pulled.next_begin_offset;
+            offset = next;
         }
         if self.calculate { terminal.print(&tags_text(tags)) } else { Ok(()) }
     }

@@ -7,7 +7,7 @@ use mq_client::PullStatus;
 use mq_protocol::body::running_info::ConsumeMessageDirectlyResult;
 use mq_protocol::message::{Message, MessageConst, MessageExt, MessageQueue, OffsetMessageId};
 
-use super::message_text::{details, send_result_text};
+use super::message_text::{details, pulled_messages, send_result_text};
 use super::running_info::{file_name, write_file};
 use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
@@ -226,13 +226,12 @@ impl SubCommand for QueryMsgByOffset {
             queue_id: self.queue_id,
         };
         let pulled = terminal.admin.pull_client().pull(&queue, self.offset, 1).await?;
-        match pulled.messages.first() {
-            Some(message) if pulled.pull_status == PullStatus::Found => {
-                show(terminal, message, true).await
-            }
+        let (status, min, max) = (pulled.pull_status, pulled.min_offset, pulled.max_offset);
+        match pulled_messages(pulled).first() {
+            Some(message) if status == PullStatus::Found => show(terminal, message, true).await,
             _ => Err(AdminError::Failed(format!(
-                "the queue has no message at the offset {}; it has those from {} to before {}",
-                self.offset, pulled.min_offset, pulled.max_offset
+                "the queue has no message at the offset {}; it has those from {min} to before {max}",
+                self.offset
             ))),
         }
     }
