@@ -58,7 +58,7 @@ async function show() {
     if (mine === current) status.textContent = "";
   }
   if (mine !== current) return;
-  main.replaceChildren(...shown.flat(2).filter((it) => it !== null && it !== undefined));
+  main.replaceChildren(...shown.flat(Infinity).filter((it) => it !== null && it !== undefined));
   document.title = `${main.querySelector("h1")?.textContent ?? "No answer"} · mqadmin console`;
 }
 

@@ -7,7 +7,7 @@ export function element(name, attributes = {}, ...children) {
     if (typeof value === "function") made.addEventListener(key, value);
     else if (value !== undefined && value !== null) made.setAttribute(key, value);
   }
-  made.append(...children.flat().filter((it) => it !== null && it !== undefined).map(child));
+  made.append(...children.flat(Infinity).filter((it) => it !== null && it !== undefined).map(child));
   return made;
 }
 
