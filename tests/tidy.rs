@@ -174,7 +174,7 @@ fn crates_know_only_those_below() {
         ("engine/store", &["mq-env", "mq-protocol", "mq-mapped-file"]),
         ("engine/namesrv", &["mq-env", "mq-protocol", "mq-remoting"]),
         ("engine/client", &["mq-env", "mq-protocol", "mq-remoting"]),
-        ("engine/admin", &["mq-client", "mq-env", "mq-protocol"]),
+        ("engine/admin", &["mq-client", "mq-env", "mq-http", "mq-protocol"]),
         (
             "engine/broker",
             &[

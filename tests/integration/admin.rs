@@ -1,6 +1,8 @@
 //! `mqadmin` at clusters: command lines, and what they print.
 
 mod acl;
+mod at_broker;
+mod console;
 mod desk;
 mod messages;
 mod name_servers;

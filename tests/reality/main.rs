@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 #![expect(clippy::print_stdout, reason = "figures are read by people")]
 
+mod console;
 mod dledger;
 mod dledger_brokers;
 mod dledger_store;

@@ -11,7 +11,7 @@ use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings};
 use mq_tests::skip::skipped;
-use mq_tls::TlsSettings;
+use mq_tls::{TlsMode, TlsSettings};
 
 use crate::peers::{Peer, SAID_WITHIN};
 use crate::rig::{mqbroker, name_server_in};
@@ -145,4 +145,30 @@ async fn clients_of_rocketmq_speak_tls_and_show_who_they_are() {
         Ok(rocketmq) => clients_with_accounts(Some(&rocketmq)).await,
         Err(reason) => skipped("Apache RocketMQ", reason),
     }
+}
+
+/// As 4.9's tool is told, by an option of Java.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "another program")]
+async fn mqadmin_asks_servers_that_enforce_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = TlsSettings { mode: TlsMode::Enforcing, ..TlsSettings::default() };
+    let env = mq_tls::encrypted(&Env::os(), settings).unwrap();
+    let (namesrv, namesrv_addr) = name_server_in(env, dir.path()).await;
+    for (options, succeeds) in [("-Xmx64m -Dtls.enable=true", true), ("-Dtls.enable=false", false)]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mqadmin-under-test"));
+        command.args(["clusterList", "-n", &namesrv_addr]).env("JAVA_OPT", options);
+        let mut mqadmin = BrokerProcess::run(command, dir.path().join("mqadmin.log"));
+        let deadline = tokio::time::Instant::now() + SAID_WITHIN;
+        let status = loop {
+            if let Some(status) = mqadmin.ended() {
+                break status;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "mqadmin does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert_eq!(status.code(), Some(i32::from(!succeeds)), "{options}");
+    }
+    namesrv.shutdown().await;
 }

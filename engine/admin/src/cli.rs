@@ -7,11 +7,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, Parser, Subcommand};
 use mq_env::Env;
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::commands::{
-    acl, broker, clean, cluster, connection, consume_message, consumer, export, group, metrics,
-    monitor, namesrv, offset, print_msg, query_cq, query_msg, running_info, send, stats, topic,
-    topic_update, trace,
+    acl, broker, clean, cluster, connection, console, consume_message, consumer, export, group,
+    metrics, monitor, namesrv, offset, print_msg, query_cq, query_msg, running_info, send, stats,
+    topic, topic_update, trace,
 };
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
@@ -42,9 +42,9 @@ macro_rules! commands {
         }
 
         impl Command {
-            async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+            async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
                 match self {
-                    $(Command::$variant(args) => Box::pin(args.execute(console)).await,)*
+                    $(Command::$variant(args) => Box::pin(args.execute(terminal)).await,)*
                 }
             }
         }
@@ -115,6 +115,7 @@ commands! {
     "exportConfigs" ExportConfigs(export::ExportConfigs),
     "exportMetrics" ExportMetrics(metrics::ExportMetrics),
     "haStatus" HaStatus(broker::HaStatus),
+    "console" Console(console::Console),
 }
 
 impl MqAdmin {
@@ -142,7 +143,7 @@ impl MqAdmin {
         let credentials = surroundings.session_credentials.clone();
         let admin = MqAdminExt::start(env.clone(), addrs, credentials);
         let time = LocalTime::new(env.clock.clone());
-        let result = self.command.execute(&mut Console::new(admin.clone(), time, out)).await;
+        let result = self.command.execute(&mut Terminal::new(admin.clone(), time, out)).await;
         admin.shutdown().await;
         result
     }

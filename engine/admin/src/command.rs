@@ -11,19 +11,19 @@ use crate::text::LocalTime;
 /// A command with its arguments.
 pub(crate) trait SubCommand {
     /// Asks, and prints what it is told.
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError>;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError>;
 }
 
 /// Whom a command asks, and where it prints.
-pub(crate) struct Console<'a> {
+pub(crate) struct Terminal<'a> {
     pub(crate) admin: MqAdminExt,
     pub(crate) time: LocalTime,
     out: &'a mut dyn Write,
 }
 
-impl<'a> Console<'a> {
+impl<'a> Terminal<'a> {
     pub(crate) fn new(admin: MqAdminExt, time: LocalTime, out: &'a mut dyn Write) -> Self {
-        Console { admin, time, out }
+        Terminal { admin, time, out }
     }
 
     /// Prints `text` at once: a command that goes on for long is watched.

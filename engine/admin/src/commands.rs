@@ -5,6 +5,7 @@ pub(crate) mod broker;
 pub(crate) mod clean;
 pub(crate) mod cluster;
 pub(crate) mod connection;
+pub(crate) mod console;
 pub(crate) mod consume_message;
 pub(crate) mod consumer;
 pub(crate) mod export;

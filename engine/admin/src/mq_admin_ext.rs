@@ -21,7 +21,7 @@ use mq_protocol::remoting_command::RemotingCommand;
 
 use crate::error::AdminError;
 
-pub(crate) use cluster::masters;
+pub(crate) use cluster::{BrokerAddr, broker_addrs, masters, select_broker_addrs};
 pub(crate) use consumer::is_not_online;
 pub use message::MessageTrack;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use mq_protocol::header::acl::{
     UpdateGlobalWhiteAddrsConfigRequestHeader,
 };
 
-use crate::command::{Console, SubCommand, Target};
+use crate::command::{SubCommand, Target, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 use crate::text::{LocalTime, WITH_SECONDS, or_null};
@@ -50,7 +50,7 @@ pub(crate) struct UpdateAclConfig {
 }
 
 impl SubCommand for UpdateAclConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let header = CreateAccessConfigRequestHeader {
             access_key: Some(self.access_key.clone()),
             secret_key: Some(self.secret_key.clone()),
@@ -61,13 +61,13 @@ impl SubCommand for UpdateAclConfig {
             topic_perms: self.topic_perms.clone(),
             group_perms: self.group_perms.clone(),
         };
-        let addrs = self.target.brokers(&console.admin).await?;
+        let addrs = self.target.brokers(&terminal.admin).await?;
         let update = async |admin: &MqAdminExt, addr: &str| {
             admin.create_and_update_plain_access_config(addr, &header).await?;
             Ok(format!("create or update plain access config to {addr} success.\n"))
         };
-        console.print_each(&addrs, update).await?;
-        console.print(&format!("{}\n", account_line(&header)))
+        terminal.print_each(&addrs, update).await?;
+        terminal.print(&format!("{}\n", account_line(&header)))
     }
 }
 
@@ -108,14 +108,14 @@ pub(crate) struct DeleteAclConfig {
 }
 
 impl SubCommand for DeleteAclConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.brokers(&console.admin).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.brokers(&terminal.admin).await?;
         let delete = async |admin: &MqAdminExt, addr: &str| {
             admin.delete_plain_access_config(addr, &self.access_key).await?;
             Ok(format!("delete plain access config account from {addr} success.\n"))
         };
-        console.print_each(&addrs, delete).await?;
-        console.print(&format!("account's accesskey is:{}\n", self.access_key))
+        terminal.print_each(&addrs, delete).await?;
+        terminal.print(&format!("account's accesskey is:{}\n", self.access_key))
     }
 }
 
@@ -127,10 +127,10 @@ pub(crate) struct ClusterAclConfigVersion {
 }
 
 impl SubCommand for ClusterAclConfigVersion {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.masters(&console.admin).await?;
-        let time = console.time.clone();
-        console.print(&version_row([
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.masters(&terminal.admin).await?;
+        let time = terminal.time.clone();
+        terminal.print(&version_row([
             "#Cluster Name",
             "#Broker Name",
             "#Broker Addr",
@@ -142,9 +142,9 @@ impl SubCommand for ClusterAclConfigVersion {
             let header = admin.examine_broker_cluster_acl_version_info(addr).await?;
             versions_text(&header, &time)
         };
-        console.print_each(&addrs, ask).await?;
+        terminal.print_each(&addrs, ask).await?;
         let whose = if self.target.cluster_name.is_some() { "cluster" } else { "broker" };
-        console.print(&format!("get {whose}'s plain access config version success.\n"))
+        terminal.print(&format!("get {whose}'s plain access config version success.\n"))
     }
 }
 
@@ -184,17 +184,17 @@ pub(crate) struct UpdateGlobalWhiteAddr {
 }
 
 impl SubCommand for UpdateGlobalWhiteAddr {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let header = UpdateGlobalWhiteAddrsConfigRequestHeader {
             global_white_addrs: self.addresses.clone(),
             acl_file_full_path: self.file.clone(),
         };
-        let addrs = self.target.brokers(&console.admin).await?;
+        let addrs = self.target.brokers(&terminal.admin).await?;
         let update = async |admin: &MqAdminExt, addr: &str| {
             admin.update_global_white_addr_config(addr, &header).await?;
             Ok(format!("update global white remote addresses to {addr} success.\n"))
         };
-        console.print_each(&addrs, update).await
+        terminal.print_each(&addrs, update).await
     }
 }
 
@@ -206,12 +206,12 @@ pub(crate) struct GetAclConfig {
 }
 
 impl SubCommand for GetAclConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.masters(&console.admin).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.masters(&terminal.admin).await?;
         let ask = async |admin: &MqAdminExt, addr: &str| {
             Ok(accounts_text(&admin.examine_broker_cluster_acl_config(addr).await?))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use clap::Args;
-use mq_protocol::body::tables::KvTable;
 use mq_protocol::body::topic_route::{BrokerData, MASTER_ID};
 use mq_protocol::properties_file::{PropertiesFile, PropertyEntry, with_values};
 
-use crate::command::{Console, SubCommand, Target, all_done};
+use crate::command::{SubCommand, Target, Terminal, all_done};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
+use crate::runtime_stats::RuntimeStats;
 
 /// Shows how a broker, or every broker of a cluster, is doing.
 #[derive(Args)]
@@ -19,20 +19,20 @@ pub(crate) struct BrokerStatus {
 }
 
 impl SubCommand for BrokerStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.brokers(&console.admin).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.brokers(&terminal.admin).await?;
         let names_it = self.target.cluster_name.is_some();
         let ask = async |admin: &MqAdminExt, addr: &str| {
             let stats = admin.fetch_broker_runtime_stats(addr).await?;
             Ok(status_text(names_it.then_some(addr), &stats))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 
 /// `addr` where several brokers are shown.
-fn status_text(addr: Option<&str>, stats: &KvTable) -> String {
-    let mut entries: Vec<_> = stats.table.iter().collect();
+fn status_text(addr: Option<&str>, stats: &RuntimeStats) -> String {
+    let mut entries: Vec<_> = stats.0.table.iter().collect();
     entries.sort();
     let addr = addr.map(|addr| format!("{addr:<24} ")).unwrap_or_default();
     entries.iter().map(|(key, value)| format!("{addr}{key:<32}: {value}\n")).collect()
@@ -46,17 +46,17 @@ pub(crate) struct GetBrokerConfig {
 }
 
 impl SubCommand for GetBrokerConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let titles = match (&self.target.broker_addr, &self.target.cluster_name) {
-            (None, Some(cluster)) => titles(&console.admin.brokers_of_cluster(cluster).await?),
+            (None, Some(cluster)) => titles(&terminal.admin.brokers_of_cluster(cluster).await?),
             (addr, _) => addr.iter().map(|addr| (addr.clone(), addr.clone())).collect(),
         };
         let mut failures = Vec::new();
         for (title, addr) in titles {
-            let asked = ask_config(&console.admin, &addr).await;
+            let asked = ask_config(&terminal.admin, &addr).await;
             match asked {
                 // Java leaves an empty line behind each broker.
-                Ok(entries) => console.print(&format!("{}\n", config_text(&title, &entries)))?,
+                Ok(entries) => terminal.print(&format!("{}\n", config_text(&title, &entries)))?,
                 Err(error) => failures.push(error),
             }
         }
@@ -80,7 +80,11 @@ fn titles(brokers: &[BrokerData]) -> Vec<(String, String)> {
     brokers.iter().flat_map(titles).collect()
 }
 
-async fn ask_config(admin: &MqAdminExt, addr: &str) -> Result<Vec<PropertyEntry>, AdminError> {
+/// The settings of the broker at `addr`.
+pub(crate) async fn ask_config(
+    admin: &MqAdminExt,
+    addr: &str,
+) -> Result<Vec<PropertyEntry>, AdminError> {
     let text = admin.get_broker_config(addr).await?;
     properties(addr, &text)
 }
@@ -115,14 +119,14 @@ pub(crate) struct UpdateBrokerConfig {
 }
 
 impl SubCommand for UpdateBrokerConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.masters(&console.admin).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.masters(&terminal.admin).await?;
         let properties = property_line(&self.key, &self.value)?;
         let ask = async |admin: &MqAdminExt, addr: &str| {
             admin.update_broker_config(addr, properties.clone()).await?;
             Ok(format!("update broker config success, {addr}\n"))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 
@@ -150,11 +154,11 @@ struct LogEnd {
 }
 
 impl SubCommand for HaStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let (mut ends, mut failures) = (Vec::new(), Vec::new());
-        for broker in self.brokers(&console.admin).await? {
+        for broker in self.brokers(&terminal.admin).await? {
             for (broker_id, addr) in &broker.broker_addrs {
-                match console.admin.fetch_broker_runtime_stats(addr).await {
+                match terminal.admin.fetch_broker_runtime_stats(addr).await {
                     Ok(stats) => ends.push(LogEnd {
                         broker_name: broker.broker_name.clone(),
                         broker_id: *broker_id,
@@ -165,7 +169,7 @@ impl SubCommand for HaStatus {
                 }
             }
         }
-        console.print(&ha_text(&ends))?;
+        terminal.print(&ha_text(&ends))?;
         all_done(failures)
     }
 }
@@ -182,8 +186,8 @@ impl HaStatus {
     }
 }
 
-fn log_end(addr: &str, stats: &KvTable) -> Result<i64, AdminError> {
-    let end = stats.table.get("commitLogMaxOffset").and_then(|text| text.parse().ok());
+fn log_end(addr: &str, stats: &RuntimeStats) -> Result<i64, AdminError> {
+    let end = stats.text("commitLogMaxOffset").parse().ok();
     end.ok_or_else(|| AdminError::Failed(format!("{addr} does not say where its log ends")))
 }
 
@@ -208,6 +212,8 @@ fn ha_text(ends: &[LogEnd]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mq_protocol::body::tables::KvTable;
+
     use super::*;
 
     #[test]
@@ -217,7 +223,7 @@ mod tests {
             let (key, value) = line.split_once(": ").unwrap();
             (key.trim_end().to_owned(), value.to_owned())
         });
-        let stats = KvTable { table: entries.rev().collect() };
+        let stats = RuntimeStats(KvTable { table: entries.rev().collect() });
         assert_eq!(status_text(None, &stats), recorded);
         let text = status_text(Some("127.0.0.1:10911"), &stats);
         assert!(text.starts_with("127.0.0.1:10911          EndTransactionQueueSize "), "{text}");

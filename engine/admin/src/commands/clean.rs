@@ -3,7 +3,7 @@
 use clap::Args;
 use mq_protocol::codes::RequestCode;
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 use crate::mq_admin_ext::masters;
@@ -42,12 +42,12 @@ pub(crate) struct DeleteExpiredCommitLog {
 }
 
 impl Where {
-    async fn clean(&self, console: &mut Console<'_>, code: i32) -> Result<(), AdminError> {
+    async fn clean(&self, terminal: &mut Terminal<'_>, code: i32) -> Result<(), AdminError> {
         let addrs = match (&self.broker_addr, &self.cluster) {
             (Some(addr), _) => vec![addr.clone()],
-            (None, Some(cluster)) => console.admin.masters_of_cluster(cluster).await?,
+            (None, Some(cluster)) => terminal.admin.masters_of_cluster(cluster).await?,
             (None, None) => {
-                let info = console.admin.examine_broker_cluster_info().await?;
+                let info = terminal.admin.examine_broker_cluster_info().await?;
                 let brokers: Vec<_> = info.broker_addr_table.into_values().collect();
                 masters(&brokers).map(str::to_owned).collect()
             }
@@ -55,25 +55,25 @@ impl Where {
         let ask = async |admin: &MqAdminExt, addr: &str| {
             admin.clean(addr, code).await.map(|()| String::new())
         };
-        console.print_each(&addrs, ask).await?;
-        console.print("success\n")
+        terminal.print_each(&addrs, ask).await?;
+        terminal.print("success\n")
     }
 }
 
 impl SubCommand for CleanExpiredCq {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        self.brokers.clean(console, RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE).await
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        self.brokers.clean(terminal, RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE).await
     }
 }
 
 impl SubCommand for CleanUnusedTopic {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        self.brokers.clean(console, RequestCode::CLEAN_UNUSED_TOPIC).await
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        self.brokers.clean(terminal, RequestCode::CLEAN_UNUSED_TOPIC).await
     }
 }
 
 impl SubCommand for DeleteExpiredCommitLog {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        self.brokers.clean(console, RequestCode::DELETE_EXPIRED_COMMITLOG).await
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        self.brokers.clean(terminal, RequestCode::DELETE_EXPIRED_COMMITLOG).await
     }
 }

@@ -8,7 +8,7 @@ use mq_protocol::body::connection::{
 };
 use mq_protocol::codes::MqVersion;
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 
 /// Shows the members of a consumer group, and what it subscribes to.
@@ -23,10 +23,10 @@ pub(crate) struct ConsumerConnection {
 }
 
 impl SubCommand for ConsumerConnection {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let addr = self.broker_addr.as_deref();
-        let members = console.admin.examine_consumer_connection_info(&self.group, addr).await?;
-        console.print(&consumers_text(&members))
+        let members = terminal.admin.examine_consumer_connection_info(&self.group, addr).await?;
+        terminal.print(&consumers_text(&members))
     }
 }
 
@@ -67,10 +67,10 @@ pub(crate) struct ProducerConnection {
 }
 
 impl SubCommand for ProducerConnection {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let admin = &console.admin;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let admin = &terminal.admin;
         let members = admin.examine_producer_connection_info(&self.group, &self.topic).await?;
-        console.print(&producers_text(&members))
+        terminal.print(&producers_text(&members))
     }
 }
 
@@ -94,9 +94,9 @@ pub(crate) struct Producer {
 }
 
 impl SubCommand for Producer {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let table = console.admin.get_all_producer_info(&self.broker_addr).await?;
-        console.print(&producer_table_text(&table))
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let table = terminal.admin.get_all_producer_info(&self.broker_addr).await?;
+        terminal.print(&producer_table_text(&table))
     }
 }
 

@@ -4,9 +4,9 @@ use clap::Args;
 use mq_client::{PullClient, PullStatus};
 use mq_protocol::message::MessageQueue;
 
-use super::message_text::{Charset, message_line, queue_text};
+use super::message_text::{Charset, message_line, pulled_messages, queue_text};
 use super::print_msg::ended_text;
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 
 /// Prints the oldest messages of a topic, or of a queue. No offset is moved.
@@ -39,14 +39,14 @@ pub(crate) struct ConsumeMessage {
 }
 
 impl SubCommand for ConsumeMessage {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let pull_client = match &self.group {
-            Some(group) => console.admin.pull_client_of(group),
-            None => console.admin.pull_client(),
+            Some(group) => terminal.admin.pull_client_of(group),
+            None => terminal.admin.pull_client(),
         };
-        let (begin_ms, end_ms) = self.times(console)?;
+        let (begin_ms, end_ms) = self.times(terminal)?;
         let Some((broker_name, queue_id)) = self.broker_name.as_ref().zip(self.queue_id) else {
-            return self.of_topic(console, &pull_client, (begin_ms, end_ms)).await;
+            return self.of_topic(terminal, &pull_client, (begin_ms, end_ms)).await;
         };
         let queue =
             MessageQueue { topic: self.topic.clone(), broker_name: broker_name.clone(), queue_id };
@@ -54,23 +54,23 @@ impl SubCommand for ConsumeMessage {
         let offset = self.offset.unwrap_or(0);
         if offset > max {
             let text = format!("{} no matched msg, offset={offset}\n", queue_text(&queue));
-            return console.print(&text);
+            return terminal.print(&text);
         }
         let min = min.max(offset);
         if max - min > self.count {
             // The word is RocketMQ's.
-            console.print(&format!("The oldler {} message will be provided\n", self.count))?;
+            terminal.print(&format!("The oldler {} message will be provided\n", self.count))?;
             max = min + self.count - 1;
         }
-        print_queue(console, &pull_client, &queue, min, max).await
+        print_queue(terminal, &pull_client, &queue, min, max).await
     }
 }
 
 impl ConsumeMessage {
-    fn times(&self, console: &Console<'_>) -> Result<(Option<i64>, Option<i64>), AdminError> {
-        let now_ms = console.time.now_ms();
+    fn times(&self, terminal: &Terminal<'_>) -> Result<(Option<i64>, Option<i64>), AdminError> {
+        let now_ms = terminal.time.now_ms();
         let at = |time: &Option<String>| {
-            let at_ms = time.as_ref().map(|time| console.time.parse(time)).transpose()?;
+            let at_ms = time.as_ref().map(|time| terminal.time.parse(time)).transpose()?;
             match (at_ms, time) {
                 (Some(at_ms), Some(time)) if at_ms > now_ms => {
                     Err(AdminError::Input(format!("{time} is later than now")))
@@ -88,7 +88,7 @@ impl ConsumeMessage {
 
     async fn of_topic(
         &self,
-        console: &mut Console<'_>,
+        terminal: &mut Terminal<'_>,
         pull_client: &PullClient,
         times: (Option<i64>, Option<i64>),
     ) -> Result<(), AdminError> {
@@ -101,13 +101,13 @@ impl ConsumeMessage {
             if max - min > left {
                 let id = queue.queue_id;
                 let text = format!("The older {left} message of the {id} queue will be provided\n");
-                console.print(&text)?;
+                terminal.print(&text)?;
                 max = min + left - 1;
                 left = 0;
             } else {
                 left -= max - min;
             }
-            print_queue(console, pull_client, &queue, min, max).await?;
+            print_queue(terminal, pull_client, &queue, min, max).await?;
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ async fn range(
 
 /// From `min` to `max`, both included.
 async fn print_queue(
-    console: &mut Console<'_>,
+    terminal: &mut Terminal<'_>,
     pull_client: &PullClient,
     queue: &MessageQueue,
     min: i64,
@@ -145,11 +145,12 @@ async fn print_queue(
         let (status, next) = (pulled.pull_status, pulled.next_begin_offset);
         match status {
             PullStatus::Found => {
-                let within = pulled.messages.iter().filter(|it| it.queue_offset <= max);
+                let messages = pulled_messages(pulled);
+                let within = messages.iter().filter(|it| it.queue_offset <= max);
                 let lines = within.map(|it| message_line(it, Some(Charset::Utf8)));
-                console.print(&format!("Consume ok\n{}", lines.collect::<String>()))?;
+                terminal.print(&format!("Consume ok\n{}", lines.collect::<String>()))?;
             }
-            _ => console.print(&ended_text(queue, status, next))?,
+            _ => terminal.print(&ended_text(queue, status, next))?,
         }
         let goes_on = matches!(status, PullStatus::Found | PullStatus::NoMatchedMsg);
         if !goes_on || next <= offset {

@@ -10,7 +10,7 @@ use mq_protocol::body::heartbeat::ConsumeType;
 use mq_protocol::codes::MqVersion;
 use mq_protocol::message::{MessageQueue, RETRY_GROUP_TOPIC_PREFIX};
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 use crate::text::{LocalTime, WITH_SECONDS, front};
@@ -30,10 +30,10 @@ pub(crate) struct ConsumerProgress {
 }
 
 impl SubCommand for ConsumerProgress {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         match &self.group {
-            Some(group) => self.one(console, group).await,
-            None => all(console).await,
+            Some(group) => self.one(terminal, group).await,
+            None => all(terminal).await,
         }
     }
 }
@@ -42,15 +42,15 @@ impl SubCommand for ConsumerProgress {
 type Owners = BTreeMap<MessageQueue, String>;
 
 impl ConsumerProgress {
-    async fn one(&self, console: &mut Console<'_>, group: &str) -> Result<(), AdminError> {
-        let admin = &console.admin;
+    async fn one(&self, terminal: &mut Terminal<'_>, group: &str) -> Result<(), AdminError> {
+        let admin = &terminal.admin;
         let stats = admin.examine_consume_stats(group, self.topic.as_deref()).await?;
         let owners = match self.show_client_ip {
             true => Some(owners(admin, group).await?),
             false => None,
         };
-        let text = progress_text(&stats, owners.as_ref(), &console.time);
-        console.print(&text)
+        let text = progress_text(&stats, owners.as_ref(), &terminal.time);
+        terminal.print(&text)
     }
 }
 
@@ -69,12 +69,12 @@ async fn owners(admin: &MqAdminExt, group: &str) -> Result<Owners, AdminError> {
 
 /// Messages that are to be consumed in all.
 pub(crate) fn total_diff(stats: &ConsumeStats) -> i64 {
-    stats.offset_table.values().map(diff).sum()
+    stats.offset_table.values().map(diff).fold(0, i64::saturating_add)
 }
 
-/// Messages between a group's offset and a queue's end.
+/// Messages between a group's offset and a queue's end; a broker may say any two numbers.
 pub(crate) fn diff(offset: &OffsetWrapper) -> i64 {
-    offset.broker_offset - offset.consumer_offset
+    offset.broker_offset.saturating_sub(offset.consumer_offset)
 }
 
 /// The queues of a table in their order.
@@ -123,14 +123,14 @@ fn progress_text(stats: &ConsumeStats, owners: Option<&Owners>, time: &LocalTime
     out
 }
 
-async fn all(console: &mut Console<'_>) -> Result<(), AdminError> {
-    console.print(&summary_header())?;
-    for topic in console.admin.fetch_all_topic_list().await? {
+async fn all(terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+    terminal.print(&summary_header())?;
+    for topic in terminal.admin.fetch_all_topic_list().await? {
         let Some(group) = topic.strip_prefix(RETRY_GROUP_TOPIC_PREFIX) else { continue };
         // A group without offsets has consumed nothing, and one without members is offline.
-        let stats = console.admin.examine_consume_stats(group, None).await.unwrap_or_default();
-        let members = console.admin.examine_consumer_connection_info(group, None).await;
-        console.print(&summary_row(group, &stats, &members.unwrap_or_default()))?;
+        let stats = terminal.admin.examine_consume_stats(group, None).await.unwrap_or_default();
+        let members = terminal.admin.examine_consumer_connection_info(group, None).await;
+        terminal.print(&summary_row(group, &stats, &members.unwrap_or_default()))?;
     }
     Ok(())
 }
@@ -142,15 +142,21 @@ fn summary_header() -> String {
     )
 }
 
+/// What the members of a group are: the oldest version among them, PUSH or PULL, CLUSTERING or BROADCASTING; the
+/// last two are empty where nobody is.
+pub(crate) fn kind_of(members: &ConsumerConnection) -> (String, &'static str, &'static str) {
+    let oldest = members.connection_set.iter().map(|member| member.version).min();
+    let Some(oldest) = oldest else { return ("OFFLINE".to_owned(), "", "") };
+    let consume_type = match members.consume_type {
+        ConsumeType::ConsumeActively => "PULL",
+        ConsumeType::ConsumePassively => "PUSH",
+    };
+    (MqVersion::name(oldest), consume_type, members.message_model.name())
+}
+
 fn summary_row(group: &str, stats: &ConsumeStats, members: &ConsumerConnection) -> String {
     let count = members.connection_set.len();
-    let oldest = members.connection_set.iter().map(|member| member.version).min();
-    let version = oldest.map_or_else(|| "OFFLINE".to_owned(), MqVersion::name);
-    let (consume_type, model) = match (count, members.consume_type) {
-        (0, _) => ("", ""),
-        (_, ConsumeType::ConsumeActively) => ("PULL", members.message_model.name()),
-        (_, ConsumeType::ConsumePassively) => ("PUSH", members.message_model.name()),
-    };
+    let (version, consume_type, model) = kind_of(members);
     format!(
         "{:<64}  {count:<6}  {version:<24} {consume_type:<5}  {model:<14}  {:<7}  {}\n",
         front(group, 64),

@@ -14,7 +14,7 @@ use mq_protocol::topic_validator::{SYSTEM_GROUP_PREFIX, SYSTEM_GROUPS, is_system
 use super::broker::properties;
 use super::running_info::write_file;
 use super::topic::pretty_json;
-use crate::command::{Console, SubCommand, Target};
+use crate::command::{SubCommand, Target, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 
@@ -61,13 +61,13 @@ pub(crate) struct ExportMetadata {
 }
 
 impl SubCommand for ExportMetadata {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let mut export = MetadataExport { export_time: console.time.now_ms(), ..<_>::default() };
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let mut export = MetadataExport { export_time: terminal.time.now_ms(), ..<_>::default() };
         let (mut all_topics, mut all_groups) = (BTreeMap::new(), BTreeMap::new());
-        for addr in self.target.masters(&console.admin).await? {
-            let topics = user_topics(&console.admin, &addr, self.special_topic).await?;
+        for addr in self.target.masters(&terminal.admin).await? {
+            let topics = user_topics(&terminal.admin, &addr, self.special_topic).await?;
             merge(&mut all_topics, topics, add_queues);
-            let groups = user_groups(&console.admin, &addr).await?;
+            let groups = user_groups(&terminal.admin, &addr).await?;
             merge(&mut all_groups, groups, |known, more| {
                 known.retry_queue_nums += more.retry_queue_nums;
             });
@@ -79,18 +79,18 @@ impl SubCommand for ExportMetadata {
             (_, true) => "subscriptionGroup.json",
             _ => "metadata.json",
         };
-        write_export(console, &self.directory.join(name), &export)
+        write_export(terminal, &self.directory.join(name), &export)
     }
 }
 
 /// Writes a file of JSON, and says so.
 pub(super) fn write_export(
-    console: &mut Console<'_>,
+    terminal: &mut Terminal<'_>,
     path: &Path,
     export: &impl Json,
 ) -> Result<(), AdminError> {
-    write_file(&*console.admin.env().disk, path, pretty_json(export).as_bytes())?;
-    console.print(&exported_text(path))
+    write_file(&*terminal.admin.env().disk, path, pretty_json(export).as_bytes())?;
+    terminal.print(&exported_text(path))
 }
 
 fn exported_text(path: &Path) -> String {
@@ -156,8 +156,8 @@ pub(crate) struct ExportConfigs {
 }
 
 impl SubCommand for ExportConfigs {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let admin = console.admin.clone();
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let admin = terminal.admin.clone();
         let namesrv_size = i32::try_from(admin.name_servers().len()).unwrap_or(i32::MAX);
         let mut scale = ClusterScale { namesrv_size, ..ClusterScale::default() };
         let mut broker_configs = BTreeMap::new();
@@ -171,7 +171,7 @@ impl SubCommand for ExportConfigs {
             broker_configs.insert(broker.broker_name, exported);
         }
         let export = ConfigsExport { broker_configs, cluster_scale: scale };
-        write_export(console, &self.directory.join("configs.json"), &export)
+        write_export(terminal, &self.directory.join("configs.json"), &export)
     }
 }
 

@@ -7,7 +7,7 @@ use mq_protocol::body::subscription_group::SubscriptionGroupConfig;
 use mq_protocol::message::{dlq_topic, retry_topic};
 use mq_protocol::topic_validator::is_legal_group;
 
-use crate::command::{Console, SubCommand, Target};
+use crate::command::{SubCommand, Target, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 
@@ -46,7 +46,7 @@ pub(crate) struct UpdateSubGroup {
 }
 
 impl SubCommand for UpdateSubGroup {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         if !is_legal_group(&self.group) {
             let sentence = format!(
                 "{} is no name of a group; allowed: letters, digits, %, |, - and _",
@@ -55,13 +55,13 @@ impl SubCommand for UpdateSubGroup {
             return Err(AdminError::Input(sentence));
         }
         let config = self.config();
-        let addrs = self.target.masters(&console.admin).await?;
+        let addrs = self.target.masters(&terminal.admin).await?;
         let create = async |admin: &MqAdminExt, addr: &str| {
             admin.create_and_update_subscription_group_config(addr, &config).await?;
             Ok(format!("create subscription group to {addr} success.\n"))
         };
-        console.print_each(&addrs, create).await?;
-        console.print(&format!("{}\n", config_line(&config)))
+        terminal.print_each(&addrs, create).await?;
+        terminal.print(&format!("{}\n", config_line(&config)))
     }
 }
 
@@ -115,9 +115,9 @@ pub(crate) struct DeleteSubGroup {
 }
 
 impl SubCommand for DeleteSubGroup {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let group = &self.group;
-        let addrs = self.target.masters(&console.admin).await?;
+        let addrs = self.target.masters(&terminal.admin).await?;
         let within = self.target.cluster_name.as_ref();
         let within = within.map(|it| format!(" in cluster [{it}]")).unwrap_or_default();
         let delete = async |admin: &MqAdminExt, addr: &str| {
@@ -126,14 +126,14 @@ impl SubCommand for DeleteSubGroup {
                 "delete subscription group [{group}] from broker [{addr}]{within} success.\n"
             ))
         };
-        console.print_each(&addrs, delete).await?;
+        terminal.print_each(&addrs, delete).await?;
         let Some(cluster) = &self.target.cluster_name else { return Ok(()) };
         // Nobody consumes from them any more.
         for topic in [retry_topic(group), dlq_topic(group)] {
             for addr in &addrs {
-                console.admin.delete_topic_in_broker(addr, &topic).await?;
+                terminal.admin.delete_topic_in_broker(addr, &topic).await?;
             }
-            console.admin.delete_topic_in_name_server(&topic, Some(cluster)).await?;
+            terminal.admin.delete_topic_in_name_server(&topic, Some(cluster)).await?;
         }
         Ok(())
     }
@@ -148,17 +148,17 @@ pub(crate) struct GetConsumerConfig {
 }
 
 impl SubCommand for GetConsumerConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let info = console.admin.examine_broker_cluster_info().await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let info = terminal.admin.examine_broker_cluster_info().await?;
         let mut found = false;
         let mut brokers: Vec<_> = info.broker_addr_table.values().collect();
         brokers.sort_by(|one, other| one.broker_name.cmp(&other.broker_name));
         for broker in brokers {
             let Some(addr) = broker.master_addr() else { continue };
-            let groups = console.admin.get_all_subscription_group(addr).await?;
+            let groups = terminal.admin.get_all_subscription_group(addr).await?;
             if let Some(config) = groups.subscription_group_table.get(&self.group) {
                 found = true;
-                console.print(&config_text(&broker.cluster, &broker.broker_name, config))?;
+                terminal.print(&config_text(&broker.cluster, &broker.broker_name, config))?;
             }
         }
         match found {

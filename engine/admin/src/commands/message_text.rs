@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use mq_client::{SendResult, SendStatus};
-use mq_protocol::message::{Message, MessageConst, MessageExt, MessageQueue};
+use mq_client::{PullResult, SendResult, SendStatus};
+use mq_protocol::message::{Message, MessageConst, MessageExt, MessageQueue, Properties};
 
 use crate::error::AdminError;
 use crate::text::{LocalTime, WITH_MS, java_map, or_null};
@@ -33,6 +33,22 @@ impl Charset {
             Charset::Latin1 => body.iter().map(|byte| char::from(*byte)).collect(),
         }
     }
+}
+
+/// The messages of a pull, each with the ends of its queue, as Java's client has them (RocketMQ 4.9
+/// `PullAPIWrapper.processPullResult`) and prints them.
+pub(super) fn pulled_messages(pulled: PullResult) -> Vec<MessageExt> {
+    let PullResult { min_offset, max_offset, mut messages, .. } = pulled;
+    for message in &mut messages {
+        let mut properties = Properties::new();
+        properties.insert_display(MessageConst::MIN_OFFSET, min_offset);
+        properties.insert_display(MessageConst::MAX_OFFSET, max_offset);
+        for (name, value) in message.message.properties.iter() {
+            properties.insert(name, value);
+        }
+        message.message.properties = properties;
+    }
+    messages
 }
 
 /// `MSGID: … MessageExt […] BODY: …`, a line.
@@ -134,6 +150,8 @@ pub(super) fn details(
 
 #[cfg(test)]
 pub(super) mod tests {
+    use mq_client::PullStatus;
+
     use super::*;
     use crate::text::tests::utc;
 
@@ -181,8 +199,6 @@ pub(super) mod tests {
         let mut message = recorded();
         message.message.properties = Default::default();
         for (name, value) in [
-            ("MIN_OFFSET", "0"),
-            ("MAX_OFFSET", "37"),
             ("KEYS", "key0"),
             ("UNIQ_KEY", "7F00000149144E0E2F2A92B34A680000"),
             ("CLUSTER", "C1"),
@@ -193,6 +209,15 @@ pub(super) mod tests {
         (message.queue_id, message.queue_offset) = (0, 0);
         (message.born_timestamp, message.store_timestamp) = (1_795_952_423_529, 1_795_952_423_561);
         message.phy_offset = 11_183_840;
+        let pulled = PullResult {
+            pull_status: PullStatus::Found,
+            next_begin_offset: 1,
+            min_offset: 0,
+            max_offset: 37,
+            suggest_which_broker_id: 0,
+            messages: vec![message],
+        };
+        let message = pulled_messages(pulled).remove(0);
         let line = message_line(&message, Some(Charset::Utf8));
         assert_eq!(line, include_str!("../../fixtures/40-printMsgByQueue.txt"));
         assert!(message_line(&message, None).ends_with(" BODY: NOT PRINT BODY\n"));

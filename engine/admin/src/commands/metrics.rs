@@ -7,17 +7,16 @@ use clap::Args;
 use mq_protocol::body::export::{
     BrokerMetrics, DiskRatio, MetricsExport, RuntimeEnv, RuntimeQuota, RuntimeVersion, TotalMetrics,
 };
-use mq_protocol::body::tables::KvTable;
 use mq_protocol::codes::MqVersion;
 use mq_protocol::topic_validator::{RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC};
 
 use super::broker::properties;
-use super::cluster::first_number;
 use super::export::{DIRECTORY, user_groups, user_topics, write_export};
 use super::stats::day_sum;
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
+use crate::runtime_stats::{Counted, RuntimeStats};
 
 /// Writes how the masters of a cluster are doing to metrics.json.
 #[derive(Args)]
@@ -31,8 +30,8 @@ pub(crate) struct ExportMetrics {
 }
 
 impl SubCommand for ExportMetrics {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let admin = console.admin.clone();
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let admin = terminal.admin.clone();
         let mut evaluate_report = BTreeMap::new();
         for broker in admin.brokers_of_cluster(&self.cluster).await? {
             let Some(addr) = broker.master_addr() else { continue };
@@ -40,7 +39,7 @@ impl SubCommand for ExportMetrics {
         }
         let total_data = totals(&evaluate_report);
         let export = MetricsExport { evaluate_report, total_data };
-        write_export(console, &self.directory.join("metrics.json"), &export)
+        write_export(terminal, &self.directory.join("metrics.json"), &export)
     }
 }
 
@@ -55,7 +54,7 @@ async fn metrics(admin: &MqAdminExt, addr: &str) -> Result<BrokerMetrics, AdminE
     Ok(BrokerMetrics {
         runtime_env: RuntimeEnv {
             cpu_num: cpu_num.map(|it| it.value),
-            total_mem_kbytes: stats.table.get("totalMemKBytes").cloned(),
+            total_mem_kbytes: stats.0.table.get("totalMemKBytes").cloned(),
         },
         runtime_quota: RuntimeQuota {
             topic_size: i32::try_from(topics.len()).unwrap_or(i32::MAX),
@@ -87,23 +86,17 @@ async fn client_info(admin: &MqAdminExt, groups: impl Iterator<Item = &String>) 
     kinds.into_iter().collect()
 }
 
-fn quota(stats: &KvTable, transactions: (f64, i64), delayed: (f64, i64)) -> RuntimeQuota {
-    let text = |key: &str| stats.table.get(key).cloned();
-    let number = |key: &str| text(key).and_then(|it| it.parse().ok()).unwrap_or(0);
-    let yesterday = |kind: &str| -> i64 {
-        number(&format!("msg{kind}TotalTodayMorning"))
-            - number(&format!("msg{kind}TotalYesterdayMorning"))
-    };
-    let tps = |key: &str| first_number(&text(key).unwrap_or_default());
+fn quota(stats: &RuntimeStats, transactions: (f64, i64), delayed: (f64, i64)) -> RuntimeQuota {
+    let text = |key: &str| stats.0.table.get(key).cloned();
     let one_day_num = [
-        ("normalOneDayInNum", yesterday("Put")),
-        ("normalOneDayOutNum", yesterday("Get")),
+        ("normalOneDayInNum", stats.yesterday(Counted::Put)),
+        ("normalOneDayOutNum", stats.yesterday(Counted::Get)),
         ("transOneDayInNum", transactions.1),
         ("scheduleOneDayInNum", delayed.1),
     ];
     let tps = [
-        ("normalInTps", tps("putTps")),
-        ("normalOutTps", tps("getTransferedTps")),
+        ("normalInTps", stats.put_tps()),
+        ("normalOutTps", stats.get_tps()),
         ("transInTps", transactions.0),
         ("scheduleInTps", delayed.0),
     ];
@@ -137,6 +130,8 @@ fn totals(brokers: &BTreeMap<String, BrokerMetrics>) -> TotalMetrics {
 
 #[cfg(test)]
 mod tests {
+    use mq_protocol::body::tables::KvTable;
+
     use super::*;
 
     #[test]
@@ -147,7 +142,8 @@ mod tests {
             ("msgPutTotalYesterdayMorning", "4"),
         ];
         let table = table.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let quota = quota(&KvTable { table }, (0.5, 2), (0.0, 0));
+        let stats = RuntimeStats(KvTable { table });
+        let quota = quota(&stats, (0.5, 2), (0.0, 0));
         let metrics = BrokerMetrics { runtime_quota: quota, ..BrokerMetrics::default() };
         let brokers = ["a", "b"].map(|name| (name.to_owned(), metrics.clone())).into();
         let totals = totals(&brokers);

@@ -7,7 +7,7 @@ use clap::Args;
 use mq_protocol::message::RETRY_GROUP_TOPIC_PREFIX;
 
 use super::consumer::{diff, in_order};
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 
@@ -33,14 +33,14 @@ struct UndoneMsgs {
 }
 
 impl SubCommand for StartMonitoring {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         loop {
             // A cluster that cannot be asked is what a monitor is there to tell; it goes on.
-            let text = match round(&console.admin).await {
+            let text = match round(&terminal.admin).await {
                 Ok(undone) => undone_text(&undone, self.level),
                 Err(error) => format!("{error}\n"),
             };
-            console.print(&text)?;
+            terminal.print(&text)?;
             tokio::time::sleep(Duration::from_secs(self.interval)).await;
         }
     }

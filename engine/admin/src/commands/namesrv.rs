@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use mq_protocol::codes::ResponseCode;
 
 use super::broker::{config_text, properties, property_line};
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::{MqAdminExt, NAMESPACE_ORDER_TOPIC_CONFIG};
 
@@ -24,9 +24,9 @@ pub(crate) struct UpdateKvConfig {
 }
 
 impl SubCommand for UpdateKvConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        console.admin.put_kv_config(&self.namespace, &self.key, &self.value).await?;
-        console.print(KV_PUT)
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        terminal.admin.put_kv_config(&self.namespace, &self.key, &self.value).await?;
+        terminal.print(KV_PUT)
     }
 }
 
@@ -45,9 +45,9 @@ pub(crate) struct DeleteKvConfig {
 }
 
 impl SubCommand for DeleteKvConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        console.admin.delete_kv_config(&self.namespace, &self.key).await?;
-        console.print(KV_DELETED)
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        terminal.admin.delete_kv_config(&self.namespace, &self.key).await?;
+        terminal.print(KV_DELETED)
     }
 }
 
@@ -73,8 +73,8 @@ enum Method {
 }
 
 impl SubCommand for UpdateOrderConf {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let (topic, admin) = (&self.topic, console.admin.clone());
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let (topic, admin) = (&self.topic, terminal.admin.clone());
         let text = match self.method {
             Method::Get => {
                 let conf = admin.get_kv_config(NAMESPACE_ORDER_TOPIC_CONFIG, topic).await?;
@@ -91,7 +91,7 @@ impl SubCommand for UpdateOrderConf {
                 format!("delete orderConf success. topic=[{topic}]\n")
             }
         };
-        console.print(&text)
+        terminal.print(&text)
     }
 }
 
@@ -153,13 +153,13 @@ fn merged_order_conf(known: &str, conf: &str) -> String {
 pub(crate) struct GetNamesrvConfig {}
 
 impl SubCommand for GetNamesrvConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = some_name_servers(console)?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = some_name_servers(terminal)?;
         let ask = async |admin: &MqAdminExt, addr: &str| {
             let text = admin.get_name_server_config(addr).await?;
             Ok(config_text(addr, &properties(addr, &text)?))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 
@@ -175,13 +175,13 @@ pub(crate) struct UpdateNamesrvConfig {
 }
 
 impl SubCommand for UpdateNamesrvConfig {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = some_name_servers(console)?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = some_name_servers(terminal)?;
         let UpdateNamesrvConfig { key, value } = self;
         for addr in &addrs {
-            console.admin.update_name_server_config(addr, property_line(key, value)?).await?;
+            terminal.admin.update_name_server_config(addr, property_line(key, value)?).await?;
         }
-        console.print(&updated_text(&addrs, key, value))
+        terminal.print(&updated_text(&addrs, key, value))
     }
 }
 
@@ -206,24 +206,24 @@ pub(crate) struct AddWritePerm {
 }
 
 impl SubCommand for WipeWritePerm {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let (addrs, name) = (some_name_servers(console)?, &self.broker_name);
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let (addrs, name) = (some_name_servers(terminal)?, &self.broker_name);
         let ask = async |admin: &MqAdminExt, addr: &str| {
             let topics = admin.wipe_write_perm_of_broker(addr, name).await?;
             Ok(write_perm_text("wipe", name, addr, topics))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 
 impl SubCommand for AddWritePerm {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let (addrs, name) = (some_name_servers(console)?, &self.broker_name);
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let (addrs, name) = (some_name_servers(terminal)?, &self.broker_name);
         let ask = async |admin: &MqAdminExt, addr: &str| {
             let topics = admin.add_write_perm_of_broker(addr, name).await?;
             Ok(write_perm_text("add", name, addr, topics))
         };
-        console.print_each(&addrs, ask).await
+        terminal.print_each(&addrs, ask).await
     }
 }
 
@@ -232,8 +232,8 @@ fn write_perm_text(verb: &str, broker_name: &str, addr: &str, topics: i32) -> St
 }
 
 /// The name servers, of which there is one at least.
-fn some_name_servers(console: &Console<'_>) -> Result<Vec<String>, AdminError> {
-    match console.admin.name_servers() {
+fn some_name_servers(terminal: &Terminal<'_>) -> Result<Vec<String>, AdminError> {
+    match terminal.admin.name_servers() {
         [] => Err(AdminError::NoNameServer),
         addrs => Ok(addrs.to_vec()),
     }

@@ -11,7 +11,7 @@ use mq_protocol::header::admin::CloneGroupOffsetRequestHeader;
 use mq_protocol::message::MessageQueue;
 
 use super::consumer::in_order;
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::{MqAdminExt, is_not_online};
 use crate::text::{LocalTime, front};
@@ -82,11 +82,11 @@ struct RollbackStats {
 }
 
 impl SubCommand for ResetOffsetByTime {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let GroupAndTopic { group, topic } = &self.whose;
         let Place { timestamp, force } = &self.place;
-        let at_ms = given_time(timestamp, &console.time)?;
-        let admin = console.admin.clone();
+        let at_ms = given_time(timestamp, &terminal.time)?;
+        let admin = terminal.admin.clone();
         let title = |who| title(who, &self.whose, *force, timestamp, at_ms);
         let text = match admin.reset_offset_by_timestamp(group, topic, at_ms, *force).await {
             Ok(offsets) => title("group") + &offsets_text(&offsets),
@@ -96,24 +96,24 @@ impl SubCommand for ResetOffsetByTime {
             }
             Err(error) => return Err(error),
         };
-        console.print(&text)
+        terminal.print(&text)
     }
 }
 
 impl SubCommand for ResetOffsetByTimeOld {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let Place { timestamp, force } = &self.place;
-        let at_ms = given_time(timestamp, &console.time)?;
-        let stats = reset_old(&console.admin, &self.whose, at_ms, *force).await?;
+        let at_ms = given_time(timestamp, &terminal.time)?;
+        let stats = reset_old(&terminal.admin, &self.whose, at_ms, *force).await?;
         let title = title("consumerGroup", &self.whose, *force, timestamp, at_ms);
-        console.print(&(title + &rollback_text(&stats)))
+        terminal.print(&(title + &rollback_text(&stats)))
     }
 }
 
 impl SubCommand for SkipAccumulatedMessage {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let GroupAndTopic { group, topic } = &self.whose;
-        let admin = console.admin.clone();
+        let admin = terminal.admin.clone();
         let text = match admin.reset_offset_by_timestamp(group, topic, END, self.force).await {
             Ok(offsets) => offsets_text(&offsets),
             Err(error) if is_not_online(&error) => {
@@ -121,7 +121,7 @@ impl SubCommand for SkipAccumulatedMessage {
             }
             Err(error) => return Err(error),
         };
-        console.print(&text)
+        terminal.print(&text)
     }
 }
 
@@ -241,7 +241,7 @@ pub(crate) struct CloneGroupOffset {
 }
 
 impl SubCommand for CloneGroupOffset {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let CloneGroupOffset { src_group, dest_group, topic, offline } = self;
         let header = CloneGroupOffsetRequestHeader {
             src_group: src_group.clone(),
@@ -249,8 +249,8 @@ impl SubCommand for CloneGroupOffset {
             topic: Some(topic.clone()),
             offline: *offline,
         };
-        console.admin.clone_group_offset(&header).await?;
-        console.print(&cloned_text(src_group, dest_group, topic))
+        terminal.admin.clone_group_offset(&header).await?;
+        terminal.print(&cloned_text(src_group, dest_group, topic))
     }
 }
 
@@ -272,15 +272,15 @@ pub(crate) struct GetConsumerStatus {
 }
 
 impl SubCommand for GetConsumerStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let GroupAndTopic { group, topic } = &self.whose;
         let client_id = self.client_id.as_deref();
-        let status = console.admin.get_consume_status(group, topic, client_id).await?;
+        let status = terminal.admin.get_consume_status(group, topic, client_id).await?;
         let title = format!(
             "get consumer status from client. group={group}, topic={topic}, originClientId={}\n",
             client_id.unwrap_or_default()
         );
-        console.print(&(title + &status_text(&status)))
+        terminal.print(&(title + &status_text(&status)))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::{ArgAction, Args};
-use mq_client::{PullClient, PullStatus};
+use mq_client::{ClientError, PullClient, PullStatus};
 use mq_protocol::message::{MessageExt, MessageQueue};
 
-use super::message_text::{Charset, message_line, queue_text};
-use crate::command::{Console, SubCommand};
+use super::message_text::{Charset, message_line, pulled_messages, queue_text};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 
 /// Messages of a pull.
@@ -72,51 +72,56 @@ pub(crate) struct PrintMsgByQueue {
 }
 
 impl Selection {
-    fn pull_client(&self, console: &Console<'_>) -> PullClient {
-        console.admin.pull_client().with_subscription(&self.sub_expression)
+    fn pull_client(&self, terminal: &Terminal<'_>) -> PullClient {
+        terminal.admin.pull_client().with_subscription(&self.sub_expression)
     }
 
-    /// First offset, and the one behind the last.
     async fn range(
         &self,
-        console: &Console<'_>,
+        terminal: &Terminal<'_>,
         queue: &MessageQueue,
     ) -> Result<(i64, i64), AdminError> {
-        let pull_client = console.admin.pull_client();
-        let at = async |time: &Option<String>| match time {
-            Some(time) => {
-                Ok(Some(pull_client.search_offset(queue, console.time.parse(time)?).await?))
-            }
-            None => Ok::<_, AdminError>(None),
-        };
-        let begin = match at(&self.begin).await? {
-            Some(begin) => begin,
-            None => pull_client.min_offset(queue).await?,
-        };
-        let end = match at(&self.end).await? {
-            Some(end) => end,
-            None => pull_client.max_offset(queue).await?,
-        };
-        Ok((begin.max(0), end))
+        let at_ms =
+            |time: &Option<String>| time.as_ref().map(|time| terminal.time.parse(time)).transpose();
+        let (begin_ms, end_ms) = (at_ms(&self.begin)?, at_ms(&self.end)?);
+        Ok(offset_range(&terminal.admin.pull_client(), queue, begin_ms, end_ms).await?)
     }
 }
 
+/// First offset of what a queue has of a time, from `begin_ms` to before `end_ms`, and the one behind the last.
+pub(crate) async fn offset_range(
+    pull_client: &PullClient,
+    queue: &MessageQueue,
+    begin_ms: Option<i64>,
+    end_ms: Option<i64>,
+) -> Result<(i64, i64), ClientError> {
+    let begin = match begin_ms {
+        Some(at_ms) => pull_client.search_offset(queue, at_ms).await?,
+        None => pull_client.min_offset(queue).await?,
+    };
+    let end = match end_ms {
+        Some(at_ms) => pull_client.search_offset(queue, at_ms).await?,
+        None => pull_client.max_offset(queue).await?,
+    };
+    Ok((begin.max(0), end))
+}
+
 impl SubCommand for PrintMsg {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let charset = Charset::named(&self.selection.charset)?;
         let body = self.print_body.then_some(charset);
-        let pull_client = self.selection.pull_client(console);
+        let pull_client = self.selection.pull_client(terminal);
         for queue in pull_client.fetch_subscribe_message_queues(&self.topic).await? {
-            let (begin, end) = self.selection.range(console, &queue).await?;
-            console
+            let (begin, end) = self.selection.range(terminal, &queue).await?;
+            terminal
                 .print(&format!("minOffset={begin}, maxOffset={end}, {}\n", queue_text(&queue)))?;
             let mut offset = begin;
             while offset < end {
                 let pulled = pull_client.pull(&queue, offset, PULLED_MAX).await?;
                 let (status, next) = (pulled.pull_status, pulled.next_begin_offset);
-                console.print(&lines(&pulled.messages, offset..end, body))?;
+                terminal.print(&lines(&pulled_messages(pulled), offset..end, body))?;
                 if status != PullStatus::Found {
-                    console.print(&ended_text(&queue, status, next))?;
+                    terminal.print(&ended_text(&queue, status, next))?;
                 }
                 if next <= offset || !matches!(status, PullStatus::Found | PullStatus::NoMatchedMsg)
                 {
@@ -124,7 +129,7 @@ impl SubCommand for PrintMsg {
                 }
                 offset = next;
             }
-            console.print(RULE)?;
+            terminal.print(RULE)?;
         }
         Ok(())
     }
@@ -148,7 +153,7 @@ pub(super) fn ended_text(queue: &MessageQueue, status: PullStatus, offset: i64) 
 }
 
 impl SubCommand for PrintMsgByQueue {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let charset = Charset::named(&self.selection.charset)?;
         let body = self.print_body.then_some(charset);
         let queue = MessageQueue {
@@ -156,24 +161,24 @@ impl SubCommand for PrintMsgByQueue {
             broker_name: self.broker_name.clone(),
             queue_id: self.queue_id,
         };
-        let pull_client = self.selection.pull_client(console);
-        let (mut offset, end) = self.selection.range(console, &queue).await?;
+        let pull_client = self.selection.pull_client(terminal);
+        let (mut offset, end) = self.selection.range(terminal, &queue).await?;
         let mut tags = BTreeMap::<String, u64>::new();
         while offset < end {
             let pulled = pull_client.pull(&queue, offset, PULLED_MAX).await?;
-            let goes_on =
-                matches!(pulled.pull_status, PullStatus::Found | PullStatus::NoMatchedMsg);
+            let (status, next) = (pulled.pull_status, pulled.next_begin_offset);
+            let messages = pulled_messages(pulled);
             if self.print_msg {
-                console.print(&lines(&pulled.messages, offset..end, body))?;
+                terminal.print(&lines(&messages, offset..end, body))?;
             }
-            let tagged = pulled.messages.iter().filter_map(|message| message.message.tags());
+            let tagged = messages.iter().filter_map(|message| message.message.tags());
             tagged.for_each(|tag| *tags.entry(tag.to_owned()).or_default() += 1);
-            if !goes_on || pulled.next_begin_offset <= offset {
+            if next <= offset || !matches!(status, PullStatus::Found | PullStatus::NoMatchedMsg) {
                 break;
             }
-            offset = pulled.next_begin_offset;
+            offset = next;
         }
-        if self.calculate { console.print(&tags_text(tags)) } else { Ok(()) }
+        if self.calculate { terminal.print(&tags_text(tags)) } else { Ok(()) }
     }
 }
 

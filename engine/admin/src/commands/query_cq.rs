@@ -7,7 +7,7 @@ use mq_protocol::body::consume_stats::{ConsumeQueueData, QueryConsumeQueueRespon
 use mq_protocol::header::query_message::QueryConsumeQueueRequestHeader;
 
 use super::topic::pretty_json;
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::masters;
 use crate::text::or_null;
@@ -38,11 +38,11 @@ pub(crate) struct QueryCq {
 }
 
 impl SubCommand for QueryCq {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let addr = match &self.broker_addr {
             Some(addr) => addr.clone(),
             None => {
-                let route = console.admin.examine_topic_route_info(&self.topic).await?;
+                let route = terminal.admin.examine_topic_route_info(&self.topic).await?;
                 let master = masters(&route.broker_datas).next().map(str::to_owned);
                 master.ok_or_else(|| {
                     AdminError::Failed(format!("no master has the topic {}", self.topic))
@@ -56,8 +56,8 @@ impl SubCommand for QueryCq {
             count: self.count,
             consumer_group: self.group.clone(),
         };
-        let body = console.admin.query_consume_queue(&addr, &header).await?;
-        console.print(&units_text(&body, self.index))
+        let body = terminal.admin.query_consume_queue(&addr, &header).await?;
+        terminal.print(&units_text(&body, self.index))
     }
 }
 

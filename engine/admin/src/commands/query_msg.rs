@@ -7,9 +7,9 @@ use mq_client::PullStatus;
 use mq_protocol::body::running_info::ConsumeMessageDirectlyResult;
 use mq_protocol::message::{Message, MessageConst, MessageExt, MessageQueue, OffsetMessageId};
 
-use super::message_text::{details, send_result_text};
+use super::message_text::{details, pulled_messages, send_result_text};
 use super::running_info::{file_name, write_file};
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MessageTrack;
 use crate::text::or_null;
@@ -18,8 +18,8 @@ use crate::text::or_null;
 const BODIES: &str = "/tmp/rocketmq/msgbodys";
 
 /// Messages that a key is looked up for, at most.
-const KEY_MAX_NUM: i32 = 64;
-const UNIQUE_KEY_MAX_NUM: i32 = 32;
+pub(crate) const KEY_MAX_NUM: i32 = 64;
+pub(crate) const UNIQUE_KEY_MAX_NUM: i32 = 32;
 
 /// Shows the message at a place, has a consumer consume it, or sends it again.
 #[derive(Args)]
@@ -42,15 +42,15 @@ pub(crate) struct QueryMsgById {
 }
 
 impl SubCommand for QueryMsgById {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         for id in &self.msg_ids {
-            let message = console.admin.view_message(&offset_id(id)?).await?;
+            let message = terminal.admin.view_message(&offset_id(id)?).await?;
             match (&self.group, &self.client_id) {
                 (Some(group), Some(client_id)) => {
-                    push(console, group, client_id, &message).await?;
+                    push(terminal, group, client_id, &message).await?;
                 }
-                _ if self.send_message => resend(console, id, message).await?,
-                _ => show(console, &message, true).await?,
+                _ if self.send_message => resend(terminal, id, message).await?,
+                _ => show(terminal, &message, true).await?,
             }
         }
         Ok(())
@@ -67,13 +67,13 @@ fn offset_id(text: &str) -> Result<OffsetMessageId, AdminError> {
 }
 
 async fn push(
-    console: &mut Console<'_>,
+    terminal: &mut Terminal<'_>,
     group: &str,
     client_id: &str,
     message: &MessageExt,
 ) -> Result<(), AdminError> {
-    let result = console.admin.consume_message_directly(group, client_id, message).await?;
-    console.print(&format!("{}\n", direct_result_text(&result)))
+    let result = terminal.admin.consume_message_directly(group, client_id, message).await?;
+    terminal.print(&format!("{}\n", direct_result_text(&result)))
 }
 
 fn direct_result_text(result: &ConsumeMessageDirectlyResult) -> String {
@@ -87,11 +87,11 @@ fn direct_result_text(result: &ConsumeMessageDirectlyResult) -> String {
 
 /// Sends what its producer sent; the broker's own properties stay behind.
 async fn resend(
-    console: &mut Console<'_>,
+    terminal: &mut Terminal<'_>,
     id: &str,
     message: MessageExt,
 ) -> Result<(), AdminError> {
-    console.print(&format!("prepare resend msg. originalMsgId={id}\n"))?;
+    terminal.print(&format!("prepare resend msg. originalMsgId={id}\n"))?;
     let mut again = Message::new(message.message.topic, message.message.body);
     again.flag = message.message.flag;
     for (name, value) in message.message.properties.iter() {
@@ -99,22 +99,22 @@ async fn resend(
             again.properties.insert(name, value);
         }
     }
-    let result = console.admin.producer("ReSendMsgById").send(again).await?;
-    console.print(&format!("{}\n", send_result_text(&result)))
+    let result = terminal.admin.producer("ReSendMsgById").send(again).await?;
+    terminal.print(&format!("{}\n", send_result_text(&result)))
 }
 
 /// Prints a message, keeps its body in a file, and tells who has consumed it.
 async fn show(
-    console: &mut Console<'_>,
+    terminal: &mut Terminal<'_>,
     message: &MessageExt,
     with_id: bool,
 ) -> Result<(), AdminError> {
     let path = body_path(&message.msg_id());
-    write_file(&*console.admin.env().disk, &path, &message.message.body)?;
-    let text = details(message, &path.display().to_string(), with_id, &console.time);
-    console.print(&text)?;
-    let tracks = console.admin.message_track_detail(message).await?;
-    console.print(&tracks_text(&tracks))
+    write_file(&*terminal.admin.env().disk, &path, &message.message.body)?;
+    let text = details(message, &path.display().to_string(), with_id, &terminal.time);
+    terminal.print(&text)?;
+    let tracks = terminal.admin.message_track_detail(message).await?;
+    terminal.print(&tracks_text(&tracks))
 }
 
 fn body_path(msg_id: &str) -> PathBuf {
@@ -141,13 +141,13 @@ pub(crate) struct QueryMsgByKey {
 }
 
 impl SubCommand for QueryMsgByKey {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let QueryMsgByKey { topic, key } = self;
-        let found = console.admin.query_message(topic, key, KEY_MAX_NUM, false).await?;
+        let found = terminal.admin.query_message(topic, key, KEY_MAX_NUM, false).await?;
         if found.is_empty() {
             return Err(not_found(topic, key));
         }
-        console.print(&key_text(&found))
+        terminal.print(&key_text(&found))
     }
 }
 
@@ -184,18 +184,18 @@ pub(crate) struct QueryMsgByUniqueKey {
 }
 
 impl SubCommand for QueryMsgByUniqueKey {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let (topic, key) = (&self.topic, &self.msg_id);
         let max_num = UNIQUE_KEY_MAX_NUM;
-        let mut found = console.admin.query_message(topic, key, max_num, true).await?;
+        let mut found = terminal.admin.query_message(topic, key, max_num, true).await?;
         found.sort_by_key(|message| message.store_timestamp);
         let Some(first) = found.first() else { return Err(not_found(topic, key)) };
         if let (Some(group), Some(client_id)) = (&self.group, &self.client_id) {
-            return push(console, group, client_id, first).await;
+            return push(terminal, group, client_id, first).await;
         }
         let shown = if self.show_all { found.len() } else { 1 };
         for message in &found[..shown] {
-            show(console, message, false).await?;
+            show(terminal, message, false).await?;
         }
         Ok(())
     }
@@ -219,20 +219,19 @@ pub(crate) struct QueryMsgByOffset {
 }
 
 impl SubCommand for QueryMsgByOffset {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let queue = MessageQueue {
             topic: self.topic.clone(),
             broker_name: self.broker_name.clone(),
             queue_id: self.queue_id,
         };
-        let pulled = console.admin.pull_client().pull(&queue, self.offset, 1).await?;
-        match pulled.messages.first() {
-            Some(message) if pulled.pull_status == PullStatus::Found => {
-                show(console, message, true).await
-            }
+        let pulled = terminal.admin.pull_client().pull(&queue, self.offset, 1).await?;
+        let (status, min, max) = (pulled.pull_status, pulled.min_offset, pulled.max_offset);
+        match pulled_messages(pulled).first() {
+            Some(message) if status == PullStatus::Found => show(terminal, message, true).await,
             _ => Err(AdminError::Failed(format!(
-                "the queue has no message at the offset {}; it has those from {} to before {}",
-                self.offset, pulled.min_offset, pulled.max_offset
+                "the queue has no message at the offset {}; it has those from {min} to before {max}",
+                self.offset
             ))),
         }
     }
@@ -247,11 +246,11 @@ pub(crate) struct DecodeMessageId {
 }
 
 impl SubCommand for DecodeMessageId {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         for text in &self.msg_ids {
             let id = offset_id(text)?;
             let (ip, port) = (id.store_host.ip(), id.store_host.port());
-            console.print(&format!("ip={ip}\nport={port}\noffset={}\n", id.phy_offset))?;
+            terminal.print(&format!("ip={ip}\nport={port}\noffset={}\n", id.phy_offset))?;
         }
         Ok(())
     }

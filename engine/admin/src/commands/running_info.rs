@@ -10,7 +10,7 @@ use mq_protocol::body::running_info::{ConsumeStatus, ConsumerRunningInfo, Proces
 use mq_protocol::codes::MqVersion;
 use mq_protocol::message::MessageQueue;
 
-use crate::command::{Console, SubCommand, all_done};
+use crate::command::{SubCommand, Terminal, all_done};
 use crate::error::AdminError;
 use crate::text::LocalTime;
 
@@ -36,20 +36,20 @@ pub(crate) struct ConsumerStatus {
 const DIGITS: &str = "%Y%m%d%H%M%S%3f";
 
 impl SubCommand for ConsumerStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let (admin, group) = (console.admin.clone(), &self.group);
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let (admin, group) = (terminal.admin.clone(), &self.group);
         if let Some(client_id) = &self.client_id {
             let info = admin.get_consumer_running_info(group, client_id, self.jstack).await?;
-            let text = info_text(&info, &console.time);
-            return console.print(&text);
+            let text = info_text(&info, &terminal.time);
+            return terminal.print(&text);
         }
         let addr = self.broker_addr.as_deref();
         let members = admin.examine_consumer_connection_info(group, addr).await?;
-        console.print(&format!(
+        terminal.print(&format!(
             "{:<10} {:<40} {:<20} {}\n",
             "#Index", "#ClientId", "#Version", "#ConsumerRunningInfoFile"
         ))?;
-        let directory = console.time.now_ms().to_string();
+        let directory = terminal.time.now_ms().to_string();
         let (mut infos, mut failures) = (BTreeMap::new(), Vec::new());
         for member in members.connection_set {
             let asked = admin.get_consumer_running_info(group, &member.client_id, self.jstack);
@@ -61,12 +61,12 @@ impl SubCommand for ConsumerStatus {
                 }
             };
             let path = Path::new(&directory).join(file_name(&member.client_id));
-            write_file(&*admin.env().disk, &path, info_text(&info, &console.time).as_bytes())?;
+            write_file(&*admin.env().disk, &path, info_text(&info, &terminal.time).as_bytes())?;
             infos.insert(member.client_id.clone(), info);
-            console.print(&member_row(infos.len(), &member.client_id, member.version, &path))?;
+            terminal.print(&member_row(infos.len(), &member.client_id, member.version, &path))?;
         }
         if !infos.is_empty() {
-            console.print(&judgement(&infos))?;
+            terminal.print(&judgement(&infos))?;
         }
         all_done(failures)
     }

@@ -9,7 +9,7 @@ use mq_protocol::topic_validator::is_not_allowed_send_topic;
 use tokio::time::Instant;
 
 use super::message_text::{send_result_text, send_status_name};
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 use crate::text::WITH_SECONDS;
@@ -44,7 +44,7 @@ pub(crate) struct SendMessage {
 }
 
 impl SubCommand for SendMessage {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         if self.trace {
             let sentence = "messages are not traced here; leave -m out or say -m false";
             return Err(AdminError::Input(sentence.to_owned()));
@@ -53,7 +53,7 @@ impl SubCommand for SendMessage {
             let sentence = format!("nobody may send to the topic {}", self.topic);
             return Err(AdminError::Input(sentence));
         }
-        let producer = console.admin.producer(PRODUCER_GROUP);
+        let producer = terminal.admin.producer(PRODUCER_GROUP);
         let message = self.message();
         let result = match (&self.broker_name, self.queue_id) {
             (Some(broker_name), queue_id) => {
@@ -66,7 +66,7 @@ impl SubCommand for SendMessage {
             }
             (None, _) => producer.send(message).await?,
         };
-        console.print(&sent_text(&result))
+        terminal.print(&sent_text(&result))
     }
 }
 
@@ -109,15 +109,15 @@ pub(crate) struct SendMsgStatus {
 }
 
 impl SubCommand for SendMsgStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let producer = console.admin.producer("PID_SMSC");
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let producer = terminal.admin.producer("PID_SMSC");
         // The first one opens the connection, which is not to be measured.
         producer.send(sized_message(&self.broker_name, 16)).await?;
         for _ in 0..self.count {
             let begin = Instant::now();
             let result =
                 producer.send(sized_message(&self.broker_name, self.message_bytes)).await?;
-            console.print(&status_text(begin.elapsed(), &result))?;
+            terminal.print(&status_text(begin.elapsed(), &result))?;
         }
         Ok(())
     }
@@ -146,15 +146,15 @@ pub(crate) struct CheckMsgSendRt {
 }
 
 impl SubCommand for CheckMsgSendRt {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let queues =
-            console.admin.pull_client().fetch_subscribe_message_queues(&self.topic).await?;
+            terminal.admin.pull_client().fetch_subscribe_message_queues(&self.topic).await?;
         if queues.is_empty() {
             let sentence = format!("the topic {} has no queue", self.topic);
             return Err(AdminError::Failed(sentence));
         }
-        let producer = console.admin.producer(PRODUCER_GROUP);
-        console.print(&table_row("#Broker Name", "#QID", "#Send Result", "#RT"))?;
+        let producer = terminal.admin.producer(PRODUCER_GROUP);
+        terminal.print(&table_row("#Broker Name", "#QID", "#Send Result", "#RT"))?;
         let (mut took, mut failed) = (Vec::new(), 0);
         for queue in queues.iter().cycle().take(self.amount as usize) {
             let begin = Instant::now();
@@ -163,9 +163,9 @@ impl SubCommand for CheckMsgSendRt {
             failed += u64::from(!is_sent);
             took.push(begin.elapsed().as_millis() as u64);
             let (id, rt) = (queue.queue_id.to_string(), begin.elapsed().as_millis().to_string());
-            console.print(&table_row(&queue.broker_name, &id, &is_sent.to_string(), &rt))?;
+            terminal.print(&table_row(&queue.broker_name, &id, &is_sent.to_string(), &rt))?;
         }
-        console.print(&average_text(&took))?;
+        terminal.print(&average_text(&took))?;
         match failed {
             0 => Ok(()),
             failed => Err(AdminError::Failed(format!(
@@ -218,23 +218,23 @@ struct BrokerRt {
 }
 
 impl SubCommand for ClusterRt {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let brokers = self.brokers(&console.admin).await?;
-        let producer = console.admin.producer("TEST_PRODUCER_RT");
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let brokers = self.brokers(&terminal.admin).await?;
+        let producer = terminal.admin.producer("TEST_PRODUCER_RT");
         if !self.print_log {
-            console.print(&rt_header())?;
+            terminal.print(&rt_header())?;
         }
         loop {
             for (cluster, broker_name) in &brokers {
                 let rt = self.measure(&producer, cluster, broker_name).await;
                 let text = match self.print_log {
                     true => {
-                        let now = console.time.text(console.time.now_ms(), WITH_SECONDS);
+                        let now = terminal.time.text(terminal.time.now_ms(), WITH_SECONDS);
                         log_line(&now, &self.machine_room, &rt)
                     }
                     false => rt_row(&rt),
                 };
-                console.print(&text)?;
+                terminal.print(&text)?;
             }
             tokio::time::sleep(Duration::from_secs(self.interval)).await;
         }

@@ -9,7 +9,7 @@ use mq_protocol::body::topic_route::TopicRouteData;
 use mq_protocol::message::{DLQ_GROUP_TOPIC_PREFIX, RETRY_GROUP_TOPIC_PREFIX};
 
 use super::consumer::{diff, in_order, total_diff};
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::mq_admin_ext::{MqAdminExt, masters};
 use crate::text::{LocalTime, WITH_SECONDS, front};
@@ -32,11 +32,11 @@ pub(crate) struct BrokerConsumeStats {
 }
 
 impl SubCommand for BrokerConsumeStats {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let admin = console.admin.with_timeout(Duration::from_millis(self.timeout_ms));
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let admin = terminal.admin.with_timeout(Duration::from_millis(self.timeout_ms));
         let list = admin.fetch_consume_stats_in_broker(&self.broker_addr, self.order).await?;
-        let text = broker_text(&list, self.level, &console.time);
-        console.print(&text)
+        let text = broker_text(&list, self.level, &terminal.time);
+        terminal.print(&text)
     }
 }
 
@@ -105,9 +105,9 @@ struct GroupFlow {
 }
 
 impl SubCommand for StatsAll {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let topics = console.admin.fetch_all_topic_list().await?;
-        console.print(&all_header())?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let topics = terminal.admin.fetch_all_topic_list().await?;
+        terminal.print(&all_header())?;
         let is_wanted = |topic: &&String| match &self.topic {
             Some(wanted) => *topic == wanted,
             None => ![RETRY_GROUP_TOPIC_PREFIX, DLQ_GROUP_TOPIC_PREFIX]
@@ -116,8 +116,8 @@ impl SubCommand for StatsAll {
         };
         for topic in topics.iter().filter(is_wanted) {
             // A topic that goes while the list is made is left out.
-            let Ok((into, groups)) = flows(&console.admin, topic).await else { continue };
-            console.print(&topic_rows(topic, into, &groups, self.active_topic))?;
+            let Ok((into, groups)) = flows(&terminal.admin, topic).await else { continue };
+            terminal.print(&topic_rows(topic, into, &groups, self.active_topic))?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use mq_protocol::body::topic_route::TopicRouteData;
 use mq_protocol::fastjson::{Json, JsonStyle, JsonWriter};
 use mq_protocol::message::{DLQ_GROUP_TOPIC_PREFIX, MessageQueue, RETRY_GROUP_TOPIC_PREFIX};
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::text::{LocalTime, WITH_MS, front};
 
@@ -24,13 +24,13 @@ pub(crate) struct TopicList {
 }
 
 impl SubCommand for TopicList {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let topics = console.admin.fetch_all_topic_list().await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let topics = terminal.admin.fetch_all_topic_list().await?;
         if !self.cluster_model {
-            return console.print(&topics.iter().map(|it| format!("{it}\n")).collect::<String>());
+            return terminal.print(&topics.iter().map(|it| format!("{it}\n")).collect::<String>());
         }
-        console.print(&cluster_model_header())?;
-        let info = console.admin.examine_broker_cluster_info().await?;
+        terminal.print(&cluster_model_header())?;
+        let info = terminal.admin.examine_broker_cluster_info().await?;
         for topic in topics {
             let is_groups = topic.starts_with(RETRY_GROUP_TOPIC_PREFIX)
                 || topic.starts_with(DLQ_GROUP_TOPIC_PREFIX);
@@ -38,13 +38,14 @@ impl SubCommand for TopicList {
                 continue;
             }
             // A topic that goes while the list is made has no route; the list goes on.
-            let route = console.admin.examine_topic_route_info(&topic).await.unwrap_or_default();
+            let route = terminal.admin.examine_topic_route_info(&topic).await.unwrap_or_default();
             let broker = route.broker_datas.first().map(|it| it.broker_name.clone());
             let mut clusters = info.cluster_addr_table.iter();
             let cluster = clusters.find(|(_, names)| broker.iter().any(|it| names.contains(it)));
             let cluster = cluster.map_or("", |(name, _)| name.as_str());
-            let groups = console.admin.query_topic_consume_by_who(&topic).await.unwrap_or_default();
-            console.print(&cluster_model_rows(cluster, &topic, &groups))?;
+            let groups =
+                terminal.admin.query_topic_consume_by_who(&topic).await.unwrap_or_default();
+            terminal.print(&cluster_model_rows(cluster, &topic, &groups))?;
         }
         Ok(())
     }
@@ -77,9 +78,9 @@ pub(crate) struct TopicRoute {
 }
 
 impl SubCommand for TopicRoute {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let route = console.admin.examine_topic_route_info(&self.topic).await?;
-        console.print(&match self.list {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let route = terminal.admin.examine_topic_route_info(&self.topic).await?;
+        terminal.print(&match self.list {
             true => route_table(&route),
             false => format!("{}\n", pretty_json(&route)),
         })
@@ -135,10 +136,10 @@ pub(crate) struct TopicStatus {
 }
 
 impl SubCommand for TopicStatus {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let queues = console.admin.examine_topic_stats(&self.topic).await?;
-        let text = status_text(&queues, &console.time);
-        console.print(&text)
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let queues = terminal.admin.examine_topic_stats(&self.topic).await?;
+        let text = status_text(&queues, &terminal.time);
+        terminal.print(&text)
     }
 }
 
@@ -173,12 +174,12 @@ pub(crate) struct TopicClusterList {
 }
 
 impl SubCommand for TopicClusterList {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let route = console.admin.examine_topic_route_info(&self.topic).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let route = terminal.admin.examine_topic_route_info(&self.topic).await?;
         let clusters: BTreeSet<&str> =
             route.broker_datas.iter().map(|broker| broker.cluster.as_str()).collect();
         let lines: String = clusters.iter().map(|cluster| format!("{cluster}\n")).collect();
-        console.print(&lines)
+        terminal.print(&lines)
     }
 }
 
@@ -194,10 +195,10 @@ pub(crate) struct AllocateMq {
 }
 
 impl SubCommand for AllocateMq {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let queues =
-            console.admin.pull_client().fetch_subscribe_message_queues(&self.topic).await?;
-        console.print(&format!("{}\n", allocation_text(&queues, &self.ip_list)?))
+            terminal.admin.pull_client().fetch_subscribe_message_queues(&self.topic).await?;
+        terminal.print(&format!("{}\n", allocation_text(&queues, &self.ip_list)?))
     }
 }
 

@@ -6,7 +6,7 @@ use mq_protocol::sys_flag::TopicSysFlag;
 use mq_protocol::topic_validator::validate_topic;
 
 use super::namesrv::{delete_order_conf, order_conf_with, put_order_conf};
-use crate::command::{Console, SubCommand, Target, all_done};
+use crate::command::{SubCommand, Target, Terminal, all_done};
 use crate::error::AdminError;
 use crate::mq_admin_ext::MqAdminExt;
 use crate::text::perm_text;
@@ -40,19 +40,19 @@ pub(crate) struct UpdateTopic {
 }
 
 impl SubCommand for UpdateTopic {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         validate_topic(&self.topic).map_err(|why| AdminError::Input(why.to_owned()))?;
         let config = self.config();
-        let addrs = self.target.masters(&console.admin).await?;
+        let addrs = self.target.masters(&terminal.admin).await?;
         let create = async |admin: &MqAdminExt, addr: &str| {
             admin.create_and_update_topic_config(addr, &config).await?;
             Ok(format!("create topic to {addr} success.\n"))
         };
-        console.print_each(&addrs, create).await?;
+        terminal.print_each(&addrs, create).await?;
         if self.order {
-            self.put_order_conf(console, &addrs).await?;
+            self.put_order_conf(terminal, &addrs).await?;
         }
-        console.print(&format!("{}\n", config_text(&config)))
+        terminal.print(&format!("{}\n", config_text(&config)))
     }
 }
 
@@ -74,28 +74,28 @@ impl UpdateTopic {
     /// Tells the name servers how many queues each broker has: those of a cluster are all, one broker is one more.
     async fn put_order_conf(
         &self,
-        console: &mut Console<'_>,
+        terminal: &mut Terminal<'_>,
         addrs: &[String],
     ) -> Result<(), AdminError> {
         let mut conf = Vec::new();
         for addr in addrs {
-            let name = console.admin.fetch_broker_name_by_addr(addr).await?;
+            let name = terminal.admin.fetch_broker_name_by_addr(addr).await?;
             conf.push(format!("{name}:{}", self.write_queue_nums));
         }
         let conf = conf.join(";");
         let whose = match self.target.cluster_name {
             Some(_) => {
-                put_order_conf(&console.admin, &self.topic, &conf).await?;
+                put_order_conf(&terminal.admin, &self.topic, &conf).await?;
                 "cluster"
             }
             None => {
-                let merged = order_conf_with(&console.admin, &self.topic, &conf).await?;
-                put_order_conf(&console.admin, &self.topic, &merged).await?;
+                let merged = order_conf_with(&terminal.admin, &self.topic, &conf).await?;
+                put_order_conf(&terminal.admin, &self.topic, &merged).await?;
                 "broker"
             }
         };
         let order = self.order;
-        console.print(&format!("set {whose} orderConf. isOrder={order}, orderConf=[{conf}]"))
+        terminal.print(&format!("set {whose} orderConf. isOrder={order}, orderConf=[{conf}]"))
     }
 }
 
@@ -125,8 +125,8 @@ pub(crate) struct UpdateTopicPerm {
 }
 
 impl SubCommand for UpdateTopicPerm {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
-        let addrs = self.target.masters(&console.admin).await?;
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
+        let addrs = self.target.masters(&terminal.admin).await?;
         let update = async |admin: &MqAdminExt, addr: &str| {
             let mut config = admin.examine_topic_config(addr, &self.topic).await?;
             let before = std::mem::replace(&mut config.perm, self.perm);
@@ -136,7 +136,7 @@ impl SubCommand for UpdateTopicPerm {
             admin.create_and_update_topic_config(addr, &config).await?;
             Ok(perm_text_of(before, addr, &config))
         };
-        console.print_each(&addrs, update).await
+        terminal.print_each(&addrs, update).await
     }
 }
 
@@ -160,18 +160,18 @@ pub(crate) struct DeleteTopic {
 }
 
 impl SubCommand for DeleteTopic {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let DeleteTopic { topic, cluster } = self;
         let mut failures = Vec::new();
-        for addr in console.admin.masters_of_cluster(cluster).await? {
-            failures.extend(console.admin.delete_topic_in_broker(&addr, topic).await.err());
+        for addr in terminal.admin.masters_of_cluster(cluster).await? {
+            failures.extend(terminal.admin.delete_topic_in_broker(&addr, topic).await.err());
         }
         // A broker that still has it would have it come back.
         all_done(failures)?;
-        console.print(&format!("delete topic [{topic}] from cluster [{cluster}] success.\n"))?;
-        console.admin.delete_topic_in_name_server(topic, Some(cluster)).await?;
-        console.print(&format!("delete topic [{topic}] from NameServer success.\n"))?;
-        delete_order_conf(&console.admin, topic).await
+        terminal.print(&format!("delete topic [{topic}] from cluster [{cluster}] success.\n"))?;
+        terminal.admin.delete_topic_in_name_server(topic, Some(cluster)).await?;
+        terminal.print(&format!("delete topic [{topic}] from NameServer success.\n"))?;
+        delete_order_conf(&terminal.admin, topic).await
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use mq_protocol::message::MessageExt;
 use mq_protocol::topic_validator::RMQ_SYS_TRACE_TOPIC;
 
-use crate::command::{Console, SubCommand};
+use crate::command::{SubCommand, Terminal};
 use crate::error::AdminError;
 use crate::text::{LocalTime, WITH_SECONDS};
 
@@ -42,16 +42,16 @@ struct TraceView {
 }
 
 impl SubCommand for QueryMsgTraceById {
-    async fn execute(&self, console: &mut Console<'_>) -> Result<(), AdminError> {
+    async fn execute(&self, terminal: &mut Terminal<'_>) -> Result<(), AdminError> {
         let (topic, id) = (&self.trace_topic, &self.msg_id);
-        let found = console.admin.query_message(topic, id, MAX_NUM, false).await?;
+        let found = terminal.admin.query_message(topic, id, MAX_NUM, false).await?;
         let views: Vec<TraceView> = found.iter().flat_map(|message| views(message, id)).collect();
         if views.is_empty() {
             let sentence = format!("the topic {topic} has no trace of the message {id}");
             return Err(AdminError::Failed(sentence));
         }
-        let text = views_text(&views, &console.time);
-        console.print(&text)
+        let text = views_text(&views, &terminal.time);
+        terminal.print(&text)
     }
 }
 

@@ -2,20 +2,20 @@
 
 use mq_protocol::body::connection::ProducerTableInfo;
 use mq_protocol::body::consume_stats::{BrokerStatsData, ConsumeStatsList};
-use mq_protocol::body::tables::KvTable;
 use mq_protocol::codes::RequestCode;
 use mq_protocol::header::admin::{GetConsumeStatsInBrokerHeader, ViewBrokerStatsDataRequestHeader};
 
 use super::MqAdminExt;
 use crate::error::AdminError;
+use crate::runtime_stats::RuntimeStats;
 
 impl MqAdminExt {
     /// How a broker is doing (28).
     ///
     /// # Errors
     /// When it does not answer.
-    pub async fn fetch_broker_runtime_stats(&self, addr: &str) -> Result<KvTable, AdminError> {
-        self.ask_body(addr, RequestCode::GET_BROKER_RUNTIME_INFO, &()).await
+    pub async fn fetch_broker_runtime_stats(&self, addr: &str) -> Result<RuntimeStats, AdminError> {
+        self.ask_body(addr, RequestCode::GET_BROKER_RUNTIME_INFO, &()).await.map(RuntimeStats)
     }
 
     /// Its settings, as lines of a `.properties` file (26).

@@ -66,6 +66,35 @@ impl MqAdminExt {
     }
 }
 
+/// A broker as name servers know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BrokerAddr {
+    pub(crate) cluster: String,
+    pub(crate) broker_name: String,
+    pub(crate) broker_id: i64,
+    pub(crate) addr: String,
+}
+
+/// All brokers, by cluster, name and id.
+pub(crate) fn broker_addrs(info: &ClusterInfo) -> Vec<BrokerAddr> {
+    let mut clusters: Vec<_> = info.cluster_addr_table.iter().collect();
+    clusters.sort();
+    let mut all = Vec::new();
+    for (cluster, names) in clusters {
+        let mut names = names.clone();
+        names.sort();
+        for broker in names.iter().filter_map(|name| info.broker_addr_table.get(name)) {
+            all.extend(broker.broker_addrs.iter().map(|(broker_id, addr)| BrokerAddr {
+                cluster: cluster.clone(),
+                broker_name: broker.broker_name.clone(),
+                broker_id: *broker_id,
+                addr: addr.clone(),
+            }));
+        }
+    }
+    all
+}
+
 /// The brokers of a cluster, by name.
 ///
 /// # Errors

@@ -111,20 +111,31 @@ impl MqAdminExt {
         group: &str,
         addr: Option<&str>,
     ) -> Result<ConsumerConnection, AdminError> {
-        let header = ConsumerGroupRequestHeader { consumer_group: group.to_owned() };
         let addrs = match addr {
             Some(addr) => vec![addr.to_owned()],
             None => self.addrs_of_group(group).await?,
         };
-        let code = RequestCode::GET_CONSUMER_CONNECTION_LIST;
         let mut outcome = Err(AdminError::Failed(format!("no broker knows the group {group}")));
         for addr in addrs {
-            outcome = self.ask_body(&addr, code, &header).await;
+            outcome = self.consumer_connections_of(&addr, group).await;
             if outcome.is_ok() {
                 break;
             }
         }
         outcome
+    }
+
+    /// The members of a group that one broker knows (203).
+    ///
+    /// # Errors
+    /// When it knows none (206), or does not answer.
+    pub async fn consumer_connections_of(
+        &self,
+        addr: &str,
+        group: &str,
+    ) -> Result<ConsumerConnection, AdminError> {
+        let header = ConsumerGroupRequestHeader { consumer_group: group.to_owned() };
+        self.ask_body(addr, RequestCode::GET_CONSUMER_CONNECTION_LIST, &header).await
     }
 
     /// The producers of a group (204), as the first broker of the topic tells that knows any.

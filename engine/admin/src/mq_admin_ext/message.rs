@@ -32,7 +32,7 @@ pub(crate) enum TrackType {
 }
 
 impl TrackType {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             TrackType::Consumed => "CONSUMED",
             TrackType::ConsumedButFiltered => "CONSUMED_BUT_FILTERED",
@@ -72,12 +72,23 @@ impl MqAdminExt {
     /// # Errors
     /// When the broker does not answer, or has no message there.
     pub async fn view_message(&self, id: &OffsetMessageId) -> Result<MessageExt, AdminError> {
-        let addr = id.store_host.to_string();
-        let header = ViewMessageRequestHeader { offset: id.phy_offset };
-        let response = self.ask(&addr, RequestCode::VIEW_MESSAGE_BY_ID, &header).await?;
-        decode_messages(&response.body)
-            .pop()
-            .ok_or_else(|| AdminError::Failed(format!("{addr} has no message at the place {id}")))
+        self.view_message_at(&id.store_host.to_string(), id.phy_offset).await
+    }
+
+    /// The message at a CommitLog offset of the broker at `addr` (33).
+    ///
+    /// # Errors
+    /// As [`MqAdminExt::view_message`].
+    pub async fn view_message_at(
+        &self,
+        addr: &str,
+        phy_offset: i64,
+    ) -> Result<MessageExt, AdminError> {
+        let header = ViewMessageRequestHeader { offset: phy_offset };
+        let response = self.ask(addr, RequestCode::VIEW_MESSAGE_BY_ID, &header).await?;
+        decode_messages(&response.body).pop().ok_or_else(|| {
+            AdminError::Failed(format!("{addr} has no message at the place {phy_offset}"))
+        })
     }
 
     /// The messages of a topic with an index key, or with a `UNIQ_KEY` (12), of all brokers that have it: at most
@@ -92,6 +103,26 @@ impl MqAdminExt {
         max_num: i32,
         is_unique_key: bool,
     ) -> Result<Vec<MessageExt>, AdminError> {
+        let route = self.examine_topic_route_info(topic).await?;
+        let mut found = Vec::new();
+        for addr in select_broker_addrs(&route) {
+            found.extend(self.query_message_of(&addr, topic, key, max_num, is_unique_key).await?);
+        }
+        Ok(found)
+    }
+
+    /// The messages of a topic with an index key, or with a `UNIQ_KEY`, of one broker (12): at most `max_num`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn query_message_of(
+        &self,
+        addr: &str,
+        topic: &str,
+        key: &str,
+        max_num: i32,
+        is_unique_key: bool,
+    ) -> Result<Vec<MessageExt>, AdminError> {
         let header = QueryMessageRequestHeader {
             topic: topic.to_owned(),
             key: key.to_owned(),
@@ -99,18 +130,15 @@ impl MqAdminExt {
             begin_timestamp: 0,
             end_timestamp: i64::MAX,
         };
-        let route = self.examine_topic_route_info(topic).await?;
-        let mut found = Vec::new();
-        for addr in select_broker_addrs(&route) {
-            let mut request = RemotingCommand::request(RequestCode::QUERY_MESSAGE, &header);
-            let is_unique = if is_unique_key { "true" } else { "false" };
-            request.ext_fields.insert(UNIQUE_KEY_QUERY, is_unique);
-            match self.instance.ask(&addr, request, self.timeout).await.map_err(AdminError::from) {
-                Ok(response) => found.extend(decode_messages(&response.body)),
-                Err(error) if error.response_code() == Some(ResponseCode::QUERY_NOT_FOUND) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let mut request = RemotingCommand::request(RequestCode::QUERY_MESSAGE, &header);
+        let is_unique = if is_unique_key { "true" } else { "false" };
+        request.ext_fields.insert(UNIQUE_KEY_QUERY, is_unique);
+        let answer = self.instance.ask(addr, request, self.timeout).await.map_err(AdminError::from);
+        let mut found = match answer {
+            Ok(response) => decode_messages(&response.body),
+            Err(error) if error.response_code() == Some(ResponseCode::QUERY_NOT_FOUND) => vec![],
+            Err(error) => return Err(error),
+        };
         // Keys are looked for by their hash.
         found.retain(|message| match is_unique_key {
             true => message.msg_id() == key,
@@ -149,13 +177,18 @@ impl MqAdminExt {
     ) -> Result<Vec<MessageTrack>, AdminError> {
         let mut tracks = Vec::new();
         for group in self.query_topic_consume_by_who(&message.message.topic).await? {
-            let (track_type, exception_desc) = match self.track(&group, message).await {
-                Ok(track_type) => (track_type, None),
-                Err(error) => failed_track(&error),
-            };
-            tracks.push(MessageTrack { consumer_group: group, track_type, exception_desc });
+            tracks.push(self.message_track(group, message).await);
         }
         Ok(tracks)
+    }
+
+    /// How a message stands with one group.
+    pub async fn message_track(&self, group: String, message: &MessageExt) -> MessageTrack {
+        let (track_type, exception_desc) = match self.track(&group, message).await {
+            Ok(track_type) => (track_type, None),
+            Err(error) => failed_track(&error),
+        };
+        MessageTrack { consumer_group: group, track_type, exception_desc }
     }
 
     async fn track(&self, group: &str, message: &MessageExt) -> Result<TrackType, AdminError> {

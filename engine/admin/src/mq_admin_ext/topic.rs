@@ -85,13 +85,25 @@ impl MqAdminExt {
         let route = self.examine_topic_route_info(topic).await?;
         let mut queues = OrderedMap::default();
         for addr in select_broker_addrs(&route) {
-            let header = TopicRequestHeader { topic: topic.to_owned() };
-            let stats: TopicStatsTable =
-                self.ask_body(&addr, RequestCode::GET_TOPIC_STATS_INFO, &header).await?;
-            queues.extend(stats.offset_table);
+            queues.extend(self.topic_stats_of(&addr, topic).await?);
         }
         queues.sort_keys();
         Ok(queues)
+    }
+
+    /// The ends of a topic's queues on one broker (202).
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn topic_stats_of(
+        &self,
+        addr: &str,
+        topic: &str,
+    ) -> Result<OrderedMap<MessageQueue, TopicOffset>, AdminError> {
+        let header = TopicRequestHeader { topic: topic.to_owned() };
+        let stats: TopicStatsTable =
+            self.ask_body(addr, RequestCode::GET_TOPIC_STATS_INFO, &header).await?;
+        Ok(stats.offset_table)
     }
 
     /// The groups that consume a topic (300), of all brokers that have it, each once.
@@ -102,12 +114,25 @@ impl MqAdminExt {
         let route = self.examine_topic_route_info(topic).await?;
         let mut groups = OrderedMap::default();
         for addr in select_broker_addrs(&route) {
-            let header = TopicRequestHeader { topic: topic.to_owned() };
-            let list: GroupList =
-                self.ask_body(&addr, RequestCode::QUERY_TOPIC_CONSUME_BY_WHO, &header).await?;
-            groups.extend(list.group_list.into_iter().map(|group| (group, ())));
+            let known = self.consume_by_who_of(&addr, topic).await?;
+            groups.extend(known.into_iter().map(|group| (group, ())));
         }
         Ok(groups.into_keys().collect())
+    }
+
+    /// The groups that consume a topic of one broker (300).
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn consume_by_who_of(
+        &self,
+        addr: &str,
+        topic: &str,
+    ) -> Result<Vec<String>, AdminError> {
+        let header = TopicRequestHeader { topic: topic.to_owned() };
+        let list: GroupList =
+            self.ask_body(addr, RequestCode::QUERY_TOPIC_CONSUME_BY_WHO, &header).await?;
+        Ok(list.group_list)
     }
 
     /// Units of a queue (321).
