@@ -251,6 +251,7 @@ mod tests {
             peers: "n0-h:1".to_owned(),
             self_id: "n0".to_owned(),
             preferred_leader_ids: Vec::new(),
+            java_peers: Vec::new(),
             store_path: None,
         };
         let node = node_config(&store, &dledger, SocketAddr::from(([127, 0, 0, 1], 1))).unwrap();

@@ -70,6 +70,7 @@ mod tests {
             peers: "n0-h:40911; n1-h:40912".to_owned(),
             self_id: "n1".to_owned(),
             preferred_leader_ids: Vec::new(),
+            java_peers: Vec::new(),
             store_path: None,
         });
         assert_eq!(of(&config, &store), [10_911, 10_909, 40_912, 5_557]);
