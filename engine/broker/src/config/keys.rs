@@ -71,7 +71,7 @@ static UNREAD_KEYS: [ConfigKey; 8] = [
 
 /// What 4.9 reads from system properties (`-Drocketmq.broker.diskSpaceWarningLevelRatio=0.90`), 5.x
 /// from the file, in percent; and this engine's own keys.
-static OURS: [ConfigKey; 7] = [
+static OURS: [ConfigKey; 8] = [
     row(
         "diskSpaceWarningLevelRatio",
         PERCENT,
