@@ -16,7 +16,7 @@ use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use mq_tests::skip::skipped;
 
-use crate::rocketmq::RocketMq;
+use mq_tests::rocketmq::RocketMq;
 
 /// Of the data files.
 const FILE_BYTES: usize = 65_536;

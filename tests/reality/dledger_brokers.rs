@@ -20,8 +20,8 @@ use mq_tests::senders::{lock, producer_config};
 use mq_tests::skip::skipped;
 use tokio::time::Instant;
 
-use crate::rig::{mqbroker, name_server};
-use crate::rocketmq::RocketMq;
+use mq_tests::rig::{mqbroker, name_server};
+use mq_tests::rocketmq::RocketMq;
 
 /// Senders at the moment of a kill.
 const SENDERS: u32 = 4;

@@ -17,8 +17,8 @@ use mq_tests::read_back::client_of_started;
 use mq_tests::senders::producer_config;
 use mq_tests::skip::skipped;
 
-use crate::rig::mqbroker;
-use crate::rocketmq::RocketMq;
+use mq_tests::rig::mqbroker;
+use mq_tests::rocketmq::RocketMq;
 
 /// A node of Java's, with 286 entries in files of 64 KiB.
 const STORE: &[u8] = include_bytes!("../fixtures/golden/dledger-n0-store.tar.gz");

@@ -8,8 +8,8 @@ use mq_protocol::message::{Message, MessageQueue};
 use mq_tests::senders::producer_config;
 use mq_tests::skip::skipped;
 
-use crate::peers::{Cluster, Language, Peer, Said};
-use crate::rocketmq::RocketMq;
+use mq_tests::peers::{Cluster, Language, Peer, Said};
+use mq_tests::rocketmq::RocketMq;
 
 /// Messages of the warm log.
 const MESSAGES: usize = 200_000;

@@ -19,7 +19,7 @@ use mq_tests::read_back::{ReadBack, client_of_started};
 use mq_tests::senders::{lock, producer_config};
 use mq_tests::skip::skipped;
 
-use crate::rig::{mqbroker, name_server};
+use mq_tests::rig::{mqbroker, name_server};
 
 /// Size of the file system.
 const SPACE_BYTES: u64 = 4 << 20;

@@ -15,8 +15,8 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::ownership::{Life, Ownership};
-use crate::peers::{Cluster, Got, Language, Peer, SAID_WITHIN};
-use crate::rocketmq::RocketMq;
+use mq_tests::peers::{Cluster, Got, Language, Peer, SAID_WITHIN};
+use mq_tests::rocketmq::RocketMq;
 
 const TOPIC: &str = "Shared";
 const GROUP: &str = "shared-group";

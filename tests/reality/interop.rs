@@ -8,8 +8,8 @@ use std::time::Duration;
 use mq_protocol::message::{MessageConst, Properties, dlq_topic};
 use mq_tests::skip::skipped;
 
-use crate::peers::{Cluster, Got, Language, Peer, Said};
-use crate::rocketmq::RocketMq;
+use mq_tests::peers::{Cluster, Got, Language, Peer, Said};
+use mq_tests::rocketmq::RocketMq;
 
 /// Short delays, so that retries come soon; short checks; filters are allowed.
 const SETTINGS: [&str; 5] = [

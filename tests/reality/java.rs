@@ -19,8 +19,8 @@ use mq_tests::senders::{SenderPlan, Senders, lock, producer_config};
 use mq_tests::skip::skipped;
 
 use crate::later;
-use crate::rig::mqbroker;
-use crate::rocketmq::RocketMq;
+use mq_tests::rig::mqbroker;
+use mq_tests::rocketmq::RocketMq;
 
 /// Messages of every shape go here.
 const SHAPES: &str = "Shapes";

@@ -14,7 +14,7 @@ use mq_tests::read_back::{ReadBack, client_of_started};
 use mq_tests::senders::{AckSink, SenderPlan, Senders, lock};
 use rand::Rng as _;
 
-use crate::rig::{mqbroker, name_server};
+use mq_tests::rig::{mqbroker, name_server};
 
 /// Kills per flush type.
 const KILLS: u32 = 50;

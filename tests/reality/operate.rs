@@ -8,7 +8,7 @@ use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings};
 use mq_tests::read_back::client_of_started;
 
-use crate::rig::{mqbroker, name_server};
+use mq_tests::rig::{mqbroker, name_server};
 
 #[expect(clippy::disallowed_methods, reason = "the program itself")]
 fn check(settings: &BrokerSettings) -> (Option<i32>, String, String) {

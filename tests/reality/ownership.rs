@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::peers::{Peer, Said};
+use mq_tests::peers::{Peer, Said};
 
 /// What a member said of the queues that it owned.
 #[derive(Clone, Debug)]

@@ -13,9 +13,9 @@ use mq_tests::broker_process::{BrokerProcess, BrokerSettings};
 use mq_tests::skip::skipped;
 use mq_tls::{TlsMode, TlsSettings};
 
-use crate::peers::{Peer, SAID_WITHIN};
-use crate::rig::{mqbroker, name_server_in};
-use crate::rocketmq::RocketMq;
+use mq_tests::peers::{Peer, SAID_WITHIN};
+use mq_tests::rig::{mqbroker, name_server_in};
+use mq_tests::rocketmq::RocketMq;
 
 const ACCOUNTS: &str = "accounts:\n- accessKey: sender1\n  secretKey: 12345678\n  defaultTopicPerm: PUB\n- accessKey: reader1\n  \
                         secretKey: 12345678\n  defaultTopicPerm: SUB\n  defaultGroupPerm: SUB\n";

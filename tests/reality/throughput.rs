@@ -13,8 +13,8 @@ use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use mq_tests::skip::skipped;
 
-use crate::rig::{mqbroker, mqload};
-use crate::rocketmq::RocketMq;
+use mq_tests::rig::{mqbroker, mqload};
+use mq_tests::rocketmq::RocketMq;
 
 /// Each figure is taken so often, by turns.
 const ROUNDS: usize = 5;

@@ -9,7 +9,7 @@ use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use mq_tests::read_back::client_of_started;
 
-use crate::rig::{mqbroker, name_server};
+use mq_tests::rig::{mqbroker, name_server};
 
 /// A broker without name server in `dir`.
 fn settings(dir: &Path) -> BrokerSettings {

@@ -147,6 +147,14 @@ impl BrokerProcess {
     /// # Panics
     /// When it had ended by itself.
     pub fn kill(mut self) {
+        self.kill_in_place();
+    }
+
+    /// As [`BrokerProcess::kill`], for who keeps the process in a field.
+    ///
+    /// # Panics
+    /// When it had ended by itself.
+    pub fn kill_in_place(&mut self) {
         assert_eq!(self.ended(), None, "the broker ended by itself");
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -7,6 +7,9 @@
 //! | [`senders`] | traffic until somebody pulls a plug |
 //! | [`read_back`] | every queue from its minimum, held against the ledger |
 //! | [`broker_process`] | `mqbroker` as a child process |
+//! | [`rig`] | a name server in the test's process, the programs that cargo built, a folder for what is fetched |
+//! | [`rocketmq`] | Apache RocketMQ's servers and client, fetched where asked for |
+//! | [`peers`] | a client as a process, whose lines are kept, and a cluster of either make for it |
 //! | [`raw_peer`] | a connection without manners, and frames that no honest peer sends |
 //! | [`crash`] | every crash point of the store's operations on the simulated disk |
 //! | [`openmetrics`] | figures by their grammar |
@@ -25,6 +28,12 @@ pub mod senders;
 pub mod read_back;
 
 pub mod broker_process;
+
+pub mod rig;
+
+pub mod rocketmq;
+
+pub mod peers;
 
 pub mod raw_peer;
 

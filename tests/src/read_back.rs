@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use mq_client::{ClientConfig, ClientInstance, PullClient, PullStatus};
+use mq_client::{ClientConfig, ClientInstance, PullClient, PullStatus, SessionCredentials};
 use mq_env::Env;
 use mq_protocol::message::{MessageExt, MessageQueue};
 
@@ -171,8 +171,17 @@ impl FromStr for ReadBack {
 /// A client of the name server at `namesrv_addr`.
 #[must_use]
 pub fn client_of(namesrv_addr: &str) -> ClientInstance {
+    client_with(namesrv_addr, None)
+}
+
+/// The same, which signs.
+fn client_with(
+    namesrv_addr: &str,
+    session_credentials: Option<SessionCredentials>,
+) -> ClientInstance {
     let namesrv_addrs = vec![namesrv_addr.to_owned()];
-    ClientInstance::start(Env::os(), ClientConfig { namesrv_addrs, ..ClientConfig::default() })
+    let config = ClientConfig { namesrv_addrs, session_credentials, ..ClientConfig::default() };
+    ClientInstance::start(Env::os(), config)
 }
 
 /// A client of a broker that has just been started, once that answers.
@@ -180,7 +189,19 @@ pub fn client_of(namesrv_addr: &str) -> ClientInstance {
 /// # Panics
 /// When the broker ends instead.
 pub async fn client_of_started(broker: &mut BrokerProcess, namesrv_addr: &str) -> ClientInstance {
-    let client = client_of(namesrv_addr);
+    signing_client_of_started(broker, namesrv_addr, None).await
+}
+
+/// The same, which signs.
+///
+/// # Panics
+/// As [`client_of_started`].
+pub async fn signing_client_of_started(
+    broker: &mut BrokerProcess,
+    namesrv_addr: &str,
+    session_credentials: Option<SessionCredentials>,
+) -> ClientInstance {
+    let client = client_with(namesrv_addr, session_credentials);
     let pulls = PullClient::new(&client, READERS);
     let mut answers = std::pin::pin!(wait_for_topic(&pulls, "TBW102"));
     while tokio::time::timeout(Duration::from_millis(100), &mut answers).await.is_err() {

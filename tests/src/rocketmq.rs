@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use mq_env::Env;
-use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
+use crate::broker_process::{BrokerProcess, BrokerSettings, free_port};
+use crate::rig::tmp_dir;
 
 const VERSION: &str = "4.9.7";
 
@@ -33,7 +34,7 @@ const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reality/java");
 
 /// The jars of one release.
 #[derive(Clone)]
-pub(crate) struct RocketMq {
+pub struct RocketMq {
     lib: PathBuf,
 }
 
@@ -42,7 +43,7 @@ impl RocketMq {
     ///
     /// # Panics
     /// When somebody asked and it cannot be had: a run that was to show something must not pass without.
-    pub(crate) fn get() -> Result<RocketMq, &'static str> {
+    pub fn get() -> Result<RocketMq, &'static str> {
         static LIB: OnceLock<Option<PathBuf>> = OnceLock::new();
         let lib = LIB.get_or_init(|| asked_for().map(|asked| asked.unwrap()));
         lib.clone().map(|lib| RocketMq { lib }).ok_or(
@@ -59,7 +60,7 @@ impl RocketMq {
         clippy::disallowed_methods,
         reason = "what may take long is said to the test, not to an engine"
     )]
-    pub(crate) fn get_nightly() -> Result<RocketMq, &'static str> {
+    pub fn get_nightly() -> Result<RocketMq, &'static str> {
         match std::env::var("STATICFIRE_NIGHTLY").is_ok_and(|it| it == "1") {
             true => RocketMq::get(),
             false => Err("takes minutes; STATICFIRE_NIGHTLY=1 beside STATICFIRE_JAVA runs it"),
@@ -67,7 +68,7 @@ impl RocketMq {
     }
 
     /// A name server with its files in `dir`; returns its address.
-    pub(crate) fn name_server(&self, dir: &Path) -> (BrokerProcess, String) {
+    pub fn name_server(&self, dir: &Path) -> (BrokerProcess, String) {
         let port = free_port();
         let config = dir.join("namesrv.properties");
         let kv_config = dir.join("kvConfig.json");
@@ -79,7 +80,7 @@ impl RocketMq {
     }
 
     /// A broker with `settings`.
-    pub(crate) fn broker(&self, settings: &BrokerSettings) -> BrokerProcess {
+    pub fn broker(&self, settings: &BrokerSettings) -> BrokerProcess {
         let mut command = self.java(&settings.dir, "broker");
         command.args(["-Xmx256m", "-XX:MaxDirectMemorySize=256m"]).args(OPENS);
         command.args(["org.apache.rocketmq.broker.BrokerStartup", "-c"]).arg(settings.write());
@@ -87,7 +88,7 @@ impl RocketMq {
     }
 
     /// A client, `Peer`, that keeps its logs in `dir`. What is measured is `warm`: compiled as well as Java can.
-    pub(crate) fn peer(&self, dir: &Path, warm: bool) -> Command {
+    pub fn peer(&self, dir: &Path, warm: bool) -> Command {
         static CLASSES: OnceLock<PathBuf> = OnceLock::new();
         let classes = CLASSES.get_or_init(|| self.compile_clients());
         let options = if warm { &OPTIONS[2..] } else { &OPTIONS };
@@ -101,7 +102,7 @@ impl RocketMq {
 
     /// Compiles the clients; returns where to.
     fn compile_clients(&self) -> PathBuf {
-        let classes = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rocketmq-clients");
+        let classes = tmp_dir().join("rocketmq-clients");
         let mut command = Command::new("javac");
         command.arg("-d").arg(&classes).arg("-cp").arg(self.lib.join("*"));
         command.args(["Peer", "Figures"].map(|name| format!("{CLIENTS}/{name}.java")));
@@ -141,7 +142,7 @@ fn fetch() -> Result<PathBuf, String> {
     for tool in ["java", "mvn"] {
         runs(Command::new(tool).arg("-version"))?;
     }
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rocketmq-{VERSION}"));
+    let dir = tmp_dir().join(format!("rocketmq-{VERSION}"));
     let (lib, whole) = (dir.join("lib"), dir.join("whole"));
     let disk = Env::os().disk;
     if disk.stat(&whole).is_ok() {
@@ -172,8 +173,11 @@ fn pom() -> String {
     )
 }
 
-/// Runs a command to its end; says why it failed, if it did.
-fn runs(command: &mut Command) -> Result<(), String> {
+/// Runs a command to its end.
+///
+/// # Errors
+/// Why it failed, with the first line that it said.
+pub fn runs(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name}: {error}"))?;
     if output.status.success() {
