@@ -17,10 +17,9 @@ use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use mq_store::config::FlushDiskType;
 use mq_tests::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use mq_tests::read_back::client_of_started;
+use mq_tests::rig::{mqadmin, mqbroker, name_server};
 use mq_tests::skip::skipped;
 use tokio::time::Instant;
-
-use crate::rig::{mqbroker, name_server};
 
 /// Whatever a process is waited for, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,7 +65,7 @@ async fn register_hostile(namesrv_addr: &str) -> RemotingClient {
 /// `mqadmin console`, once it listens; returns its address.
 async fn console(dir: &Path, namesrv_addr: &str) -> (BrokerProcess, String) {
     let addr = format!("127.0.0.1:{}", free_port());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mqadmin-under-test"));
+    let mut command = Command::new(mqadmin());
     command.args(["console", "-n", namesrv_addr, "--allow-changes", "--listen", &addr]);
     let mut console = BrokerProcess::run(command, dir.join("console.log"));
     let begin = Instant::now();

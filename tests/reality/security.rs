@@ -14,7 +14,7 @@ use mq_tests::skip::skipped;
 use mq_tls::{TlsMode, TlsSettings};
 
 use mq_tests::peers::{Peer, SAID_WITHIN};
-use mq_tests::rig::{mqbroker, name_server_in};
+use mq_tests::rig::{mqadmin, mqbroker, name_server_in};
 use mq_tests::rocketmq::RocketMq;
 
 const ACCOUNTS: &str = "accounts:\n- accessKey: sender1\n  secretKey: 12345678\n  defaultTopicPerm: PUB\n- accessKey: reader1\n  \
@@ -157,7 +157,7 @@ async fn mqadmin_asks_servers_that_enforce_tls() {
     let (namesrv, namesrv_addr) = name_server_in(env, dir.path()).await;
     for (options, succeeds) in [("-Xmx64m -Dtls.enable=true", true), ("-Dtls.enable=false", false)]
     {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mqadmin-under-test"));
+        let mut command = Command::new(mqadmin());
         command.args(["clusterList", "-n", &namesrv_addr]).env("JAVA_OPT", options);
         let mut mqadmin = BrokerProcess::run(command, dir.path().join("mqadmin.log"));
         let deadline = tokio::time::Instant::now() + SAID_WITHIN;

@@ -49,6 +49,13 @@ pub fn mqload() -> &'static Path {
     &PROGRAM
 }
 
+/// The tool of operators, likewise.
+#[must_use]
+pub fn mqadmin() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| program("mqadmin-under-test"));
+    &PROGRAM
+}
+
 /// A name server on a free port, its file in `dir`; returns its address.
 ///
 /// # Panics
