@@ -40,15 +40,17 @@ fn of_electors(rows: &[MatrixRow], electors: Electors, flush: Flush) -> Vec<Matr
             FaultStep::KillMajority,
             FaultStep::PowerMajority,
         ];
-        let of_machines = &of_several[..4];
         let takes_votes = has(&[FaultStep::DiskMaster, FaultStep::DiskSlave]);
-        !(takes_votes && electors.members > 1 && electorate.is_one_machines())
-            // Links end at machines, and who shares one loses power with it.
-            && !(electors.on_one_machine > 1 && has(of_machines))
-            && !(electors.on_one_machine > 1 && has(&[FaultStep::PowerMajority]))
-            && !(electors.members == 1 && (has(&of_several) || strikes_slave(row)))
+        // Links end at machines, and who shares one loses power with it.
+        let takes_machines = has(&of_several[..4]) || has(&[FaultStep::PowerMajority]);
+        let is_refused = match electors.members {
+            1 => has(&of_several) || strikes_slave(row),
             // Cut off and fallen are as many as are all but one.
-            && !(electors.members == 2 && row.fault.len() > 1)
+            2 if row.fault.len() > 1 => true,
+            _ => takes_votes && electorate.is_one_machines(),
+        };
+        let is_split = electors.on_one_machine > 1 && takes_machines;
+        !is_refused && !is_split
     };
     let takes_power =
         |row: &MatrixRow| matches!(*row.fault, [FaultStep::PowerMaster | FaultStep::PowerSlave]);
