@@ -1,7 +1,6 @@
 //! Our broker is killed and started again while a client sends and consumes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use mq_tests::peers::{Cluster, Peer, Said};
 use mq_tests::skip::skipped;
@@ -39,8 +38,6 @@ async fn what_was_acknowledged_is_given(client: Client) {
     let given = |peer: &Peer| -> BTreeSet<String> {
         peer.said_of("got").iter().map(|said: &Said| said.fields[1].clone()).collect()
     };
-    // It says when it has heard that it shall end, and consumes on.
-    tokio::time::sleep(Duration::from_millis(10)).await;
     peer.leave().await;
     let (acknowledged, given) = (acknowledged(&peer), given(&peer));
     let missing: Vec<&String> = acknowledged.difference(&given).collect();

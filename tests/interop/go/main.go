@@ -27,7 +27,7 @@ import (
 )
 
 // What a feature waits for what it was sent, at most.
-const within = 40 * time.Second
+const within = 60 * time.Second
 
 // Time for what should not come.
 const settle = 1500 * time.Millisecond
@@ -51,6 +51,7 @@ type feature struct {
 	name  string
 	lock  sync.Mutex
 	count int
+	keys  map[string]bool
 }
 
 func (f *feature) topic() string { return args["topic"] + "-" + f.name }
@@ -71,6 +72,7 @@ func (f *feature) got(message *primitive.MessageExt) {
 		strconv.Itoa(int(message.ReconsumeTimes)), message.GetProperty("color"))
 	f.lock.Lock()
 	f.count++
+	f.keys[message.GetKeys()] = true
 	f.lock.Unlock()
 }
 
@@ -280,7 +282,7 @@ func (f *feature) transaction() {
 
 func (f *feature) request() {
 	p := f.producer()
-	replies := &feature{name: "reply"}
+	replies := &feature{name: "reply", keys: map[string]bool{}}
 	r := replies.producer()
 	c := f.consumer("read", "*", func(message *primitive.MessageExt) consumer.ConsumeResult {
 		f.got(message)
@@ -300,6 +302,8 @@ func (f *feature) request() {
 	if !f.failed("request", err) {
 		say("got", f.name, "reply", "", string(reply.Body), "0", "")
 	}
+	// The reply may be here before who sent it has its answer.
+	time.Sleep(settle)
 	f.failed("end", c.Shutdown())
 	f.failed("end", p.Shutdown())
 	f.failed("end", r.Shutdown())
@@ -382,38 +386,42 @@ func (f *feature) denied() {
 	f.failed("end", p.Shutdown())
 }
 
-// Sends and consumes until it is told to end, then consumes on until nothing came for a while.
+// Sends and consumes until it is told to end, and then consumes what was acknowledged.
 func (f *feature) hold(ended <-chan struct{}) {
 	p, c := f.producer(), f.consumer("read", "*", f.take)
 	if p == nil || c == nil {
 		return
 	}
-	for number := 0; ; number++ {
+	acknowledged := []string{}
+	for number, on := 0, true; on; number++ {
 		select {
 		case <-ended:
-			say("stopped", f.name)
-			f.untilQuiet()
-			f.failed("end", c.Shutdown())
-			f.failed("end", p.Shutdown())
-			return
+			on = false
 		case <-time.After(5 * time.Millisecond):
 			message := f.message(number)
 			result, err := p.SendSync(context.Background(), message)
 			f.sent(message.GetKeys(), result, err)
+			if err == nil && result.Status == primitive.SendOK {
+				acknowledged = append(acknowledged, message.GetKeys())
+			}
 		}
 	}
+	for end := time.Now().Add(within); !f.gotAll(acknowledged) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	f.failed("end", c.Shutdown())
+	f.failed("end", p.Shutdown())
 }
 
-func (f *feature) untilQuiet() {
-	for before := -1; ; time.Sleep(3 * time.Second) {
-		f.lock.Lock()
-		now := f.count
-		f.lock.Unlock()
-		if now == before {
-			return
+func (f *feature) gotAll(keys []string) bool {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	for _, key := range keys {
+		if !f.keys[key] {
+			return false
 		}
-		before = now
 	}
+	return true
 }
 
 func main() {
@@ -429,7 +437,7 @@ func main() {
 	}()
 	var all sync.WaitGroup
 	for _, name := range strings.Split(args["features"], ",") {
-		f := &feature{name: name}
+		f := &feature{name: name, keys: map[string]bool{}}
 		run := map[string]func(){
 			"send": f.send, "oneway": f.oneway, "batch": f.batch, "delayed": f.delayed, "ordered": f.ordered,
 			"transaction": f.transaction, "request": f.request, "broadcast": f.broadcast, "pull": f.pull,

@@ -15,7 +15,7 @@ const call = (object, name, ...values) => {
   return result && typeof result.next === 'function' ? co(result) : Promise.resolve(result);
 };
 
-const WITHIN_MS = 40000;
+const WITHIN_MS = 60000;
 const SETTLE_MS = 1500;
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 const say = (word, ...fields) => {
@@ -30,6 +30,8 @@ class Feature {
     this.name = name;
     this.topic = `${args.topic}-${name}`;
     this.count = 0;
+    this.keys = new Set();
+    this.acknowledged = [];
     this.open = [];
   }
 
@@ -68,6 +70,7 @@ class Feature {
 
   got(message) {
     this.count++;
+    this.keys.add(message.keys);
     const { keys, tags, body, reconsumeTimes, properties } = message;
     say('got', this.name, keys, tags, body.toString(), reconsumeTimes, properties.color);
   }
@@ -81,6 +84,7 @@ class Feature {
     try {
       const { sendStatus } = await call(producer, 'send', message);
       say('sent', this.name, key, sendStatus);
+      if (sendStatus === 'SEND_OK') this.acknowledged.push(key);
     } catch (error) {
       say('error', this.name, `send ${key}: ${error.message}`);
     }
@@ -136,7 +140,7 @@ const features = {
     await f.sendAll(1);
   },
 
-  // Sends and consumes until it is told to end, then consumes on until nothing came for a while.
+  // Sends and consumes until it is told to end, and then consumes what was acknowledged.
   async hold(f) {
     let ended = false;
     process.stdin.on('end', () => { ended = true; }).resume();
@@ -146,8 +150,8 @@ const features = {
       await f.send(producer, number);
       await sleep(5);
     }
-    say('stopped', f.name);
-    for (let before = -1; before !== f.count; await sleep(3000)) before = f.count;
+    const end = Date.now() + WITHIN_MS;
+    while (!f.acknowledged.every(key => f.keys.has(key)) && Date.now() < end) await sleep(10);
   },
 };
 

@@ -9,7 +9,7 @@ from rocketmq.client import Message, Producer, PullConsumer, PushConsumer
 from rocketmq.ffi import MessageModel
 
 ARGS = dict(arg.split("=", 1) for arg in sys.argv[1:])
-WITHIN_S = 40
+WITHIN_S = 60
 SETTLE_S = 1.5
 STATUSES = ["SEND_OK", "FLUSH_DISK_TIMEOUT", "FLUSH_SLAVE_TIMEOUT", "SLAVE_NOT_AVAILABLE"]
 
