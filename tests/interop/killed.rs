@@ -44,7 +44,9 @@ async fn what_was_acknowledged_is_given(client: Client) {
     assert!(missing.is_empty(), "acknowledged, never given: {missing:?}");
     let failed = peer.said_of("error").len();
     let (acknowledged, given) = (acknowledged.len(), given.len());
-    println!("{client:?}: {KILLS} kills, {acknowledged} acknowledged, {given} given, {failed} failed");
+    println!(
+        "{client:?}: {KILLS} kills, {acknowledged} acknowledged, {given} given, {failed} failed"
+    );
     drop(peer);
     cluster.stop().await;
 }

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::broker_process::{BrokerProcess, BrokerSettings};
+use crate::read_back::{client_of_started, signing_client_of_started};
 use mq_client::{ClientInstance, SessionCredentials};
 use mq_env::Env;
 use mq_namesrv::NamesrvController;
@@ -18,8 +20,6 @@ use mq_protocol::header::admin::CreateTopicRequestHeader;
 use mq_protocol::remoting_command::RemotingCommand;
 use mq_remoting::{ProcessorTable, RemotingClient, RemotingClientConfig};
 use mq_store::config::FlushDiskType;
-use crate::broker_process::{BrokerProcess, BrokerSettings};
-use crate::read_back::{client_of_started, signing_client_of_started};
 
 use crate::rig::{mqbroker, name_server, program};
 use crate::rocketmq::RocketMq;
@@ -342,13 +342,7 @@ impl Cluster {
     }
 
     /// As [`Cluster::peer`], for what is measured.
-    pub fn warm_peer(
-        &self,
-        language: Language,
-        mode: &str,
-        name: &str,
-        args: &[&str],
-    ) -> Peer {
+    pub fn warm_peer(&self, language: Language, mode: &str, name: &str, args: &[&str]) -> Peer {
         self.run(language, mode, name, args, true)
     }
 

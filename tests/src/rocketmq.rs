@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use mq_env::Env;
 use crate::broker_process::{BrokerProcess, BrokerSettings, free_port};
 use crate::rig::tmp_dir;
+use mq_env::Env;
 
 const VERSION: &str = "4.9.7";
 
