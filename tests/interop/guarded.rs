@@ -45,7 +45,8 @@ async fn at(rocketmq: Option<&RocketMq>, client: Client) {
         let (sent, errors) = (peer.said_of("sent"), peer.said_of("error"));
         assert!(sent.is_empty() && !errors.is_empty(), "{:?}", peer.said());
         // The others tell that it failed, not what the broker said.
-        let says_why = client != Client::Go || errors.iter().any(|said| said.fields[1].contains(why));
+        let says_why =
+            client != Client::Go || errors.iter().any(|said| said.fields[1].contains(why));
         assert!(says_why, "{why}: {errors:?}");
     }
     cluster.stop().await;

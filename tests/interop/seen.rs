@@ -48,7 +48,7 @@ fn of_feature(feature: &str) -> Seen {
         }
         "request" => {
             let replied = format!("got {feature}|reply||re: body 0|0|");
-            vec!["sent reply|reply|SEND_OK".to_owned(), got(0, 0), replied]
+            vec![got(0, 0), replied, sent("reply")]
         }
         // Two members, each of which is given all.
         "broadcast" => sent_all(3).chain(got_all(3)).chain(got_all(3)).collect(),
