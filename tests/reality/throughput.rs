@@ -2,6 +2,7 @@
 //! is asserted, as in [`figures`](crate::figures).
 //!
 //! `STATICFIRE_JAVA=fetch STATICFIRE_NIGHTLY=1 cargo test --release -p mq-tests --test reality by_turns -- --nocapture`
+#![expect(clippy::disallowed_methods, reason = "an echo is a process of its own")]
 
 use std::path::Path;
 use std::process::Command;
