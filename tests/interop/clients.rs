@@ -13,6 +13,12 @@ use mq_tests::rocketmq::runs;
 /// The programs, each in its folder here.
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/interop");
 
+/// Programs that have to be there, and how each says that it is.
+type Tools = &'static [(&'static str, &'static str)];
+
+/// Fetches or builds a client.
+type Fetch = fn() -> Result<(), String>;
+
 /// A client, by the name of its package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Client {
@@ -39,7 +45,7 @@ impl Client {
         static GO: OnceLock<()> = OnceLock::new();
         static NODE: OnceLock<()> = OnceLock::new();
         static PYTHON: OnceLock<()> = OnceLock::new();
-        let (tools, fetched, fetch): (&[(&str, &str)], _, fn() -> Result<(), String>) = match self {
+        let (tools, fetched, fetch): (Tools, _, Fetch) = match self {
             Client::Go => (&[("go", "version")], &GO, build_go),
             Client::AliOns | Client::NpmRocketmq => {
                 (&[("node", "--version"), ("npm", "--version")], &NODE, fetch_node)
