@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::listed::Listed;
 use super::refusal::{Refusal, trouble};
-use super::side_by_side;
 use crate::commands::broker::ask_config;
 use crate::error::AdminError;
 use crate::mq_admin_ext::{BrokerAddr, MqAdminExt, broker_addrs};
@@ -72,13 +71,12 @@ impl Figures {
 /// When no name server answers.
 pub(super) async fn all(admin: &MqAdminExt) -> Result<ClusterTable, Refusal> {
     let known = broker_addrs(&admin.examine_broker_cluster_info().await?);
-    let mut brokers = Listed::first_of(known, BROKERS_MAX, "brokers");
-    let items = std::mem::take(&mut brokers.items);
-    let rows = side_by_side(items, |broker| row(admin, broker)).await;
+    let brokers = Listed::first_of(known, BROKERS_MAX, "brokers");
+    let brokers = brokers.asked(|broker| row(admin, broker)).await;
     Ok(ClusterTable {
         at_ms: i64::try_from(admin.env().clock.now_millis()).unwrap_or(i64::MAX),
         name_servers: admin.name_servers().to_vec(),
-        brokers: brokers.with(rows),
+        brokers,
     })
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use mq_protocol::message::{DLQ_GROUP_TOPIC_PREFIX, dlq_topic};
 use serde::{Deserialize, Serialize};
 
+use super::groups::page_of_groups;
 use super::listed::Listed;
 use super::messages::{MessagePage, Span, newest};
 use super::refusal::{Refusal, trouble};
-use super::{Query, brokers, side_by_side};
+use super::{Query, brokers};
 use crate::mq_admin_ext::{MqAdminExt, is_not_online};
 
 /// Groups on a page.
@@ -35,16 +36,8 @@ pub(super) async fn groups(
     admin: &MqAdminExt,
     query: Query<'_>,
 ) -> Result<Listed<DeadGroup>, Refusal> {
-    let page = query.page()?;
-    let topics = admin.fetch_all_topic_list().await?;
-    let groups = topics.iter().filter_map(|topic| topic.strip_prefix(DLQ_GROUP_TOPIC_PREFIX));
-    let mut groups: Vec<_> =
-        groups.filter(|group| query.lets_pass(group)).map(str::to_owned).collect();
-    groups.sort();
-    let mut groups = Listed::page_of(groups, page, GROUPS_A_PAGE, "groups");
-    let items = std::mem::take(&mut groups.items);
-    let rows = side_by_side(items, |group| row(admin, group)).await;
-    Ok(groups.with(rows))
+    let groups = page_of_groups(admin, query, DLQ_GROUP_TOPIC_PREFIX, GROUPS_A_PAGE).await?;
+    Ok(groups.asked(|group| row(admin, group)).await)
 }
 
 async fn row(admin: &MqAdminExt, group: String) -> DeadGroup {

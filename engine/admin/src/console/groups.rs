@@ -41,16 +41,27 @@ pub(super) struct GroupRow {
 /// # Errors
 /// When no name server answers.
 pub(super) async fn all(admin: &MqAdminExt, query: Query<'_>) -> Result<Listed<GroupRow>, Refusal> {
+    let groups = page_of_groups(admin, query, RETRY_GROUP_TOPIC_PREFIX, GROUPS_A_PAGE).await?;
+    Ok(groups.asked(|group| row(admin, group)).await)
+}
+
+/// A page of the groups that a filter lets pass and that have a topic of their own behind `prefix`.
+///
+/// # Errors
+/// When no name server answers.
+pub(super) async fn page_of_groups(
+    admin: &MqAdminExt,
+    query: Query<'_>,
+    prefix: &str,
+    page_size: usize,
+) -> Result<Listed<String>, Refusal> {
     let page = query.page()?;
     let topics = admin.fetch_all_topic_list().await?;
-    let groups = topics.iter().filter_map(|topic| topic.strip_prefix(RETRY_GROUP_TOPIC_PREFIX));
+    let groups = topics.iter().filter_map(|topic| topic.strip_prefix(prefix));
     let mut groups: Vec<_> =
         groups.filter(|group| query.lets_pass(group)).map(str::to_owned).collect();
     groups.sort();
-    let mut groups = Listed::page_of(groups, page, GROUPS_A_PAGE, "groups");
-    let items = std::mem::take(&mut groups.items);
-    let rows = side_by_side(items, |group| row(admin, group)).await;
-    Ok(groups.with(rows))
+    Ok(Listed::page_of(groups, page, page_size, "groups"))
 }
 
 async fn row(admin: &MqAdminExt, group: String) -> GroupRow {

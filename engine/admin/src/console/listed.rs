@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::side_by_side;
+
 /// A part of a list.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Listed<T> {
@@ -40,10 +42,13 @@ impl<T> Listed<T> {
         Listed { items: all, total, page: 1, pages: 1, note }
     }
 
-    /// The same part of other facts.
-    pub(super) fn with<U>(self, items: Vec<U>) -> Listed<U> {
-        let Listed { total, page, pages, note, .. } = self;
-        Listed { items, total, page, pages, note }
+    /// The same part, with what `ask` makes of each item; asked side by side.
+    pub(super) async fn asked<U, F>(self, ask: impl Fn(T) -> F) -> Listed<U>
+    where
+        F: Future<Output = U>,
+    {
+        let Listed { items, total, page, pages, note } = self;
+        Listed { items: side_by_side(items, ask).await, total, page, pages, note }
     }
 }
 

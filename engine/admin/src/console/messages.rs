@@ -188,10 +188,10 @@ pub(super) async fn one(admin: &MqAdminExt, query: Query<'_>) -> Result<MessageD
             vec![]
         }
     };
-    let mut groups = Listed::first_of(groups, TRACKS_MAX, "groups");
-    let items = std::mem::take(&mut groups.items);
-    let tracks = side_by_side(items, |group| admin.message_track(group, &message)).await;
-    let tracks = tracks.into_iter().map(Track::from).collect();
+    let groups = Listed::first_of(groups, TRACKS_MAX, "groups");
+    let groups = groups
+        .asked(|group| async { Track::from(admin.message_track(group, &message).await) })
+        .await;
     let properties = message.message.properties.iter();
     let property =
         |(name, value): (&str, &str)| Property { name: name.to_owned(), value: value.to_owned() };
@@ -202,7 +202,7 @@ pub(super) async fn one(admin: &MqAdminExt, query: Query<'_>) -> Result<MessageD
         born_host: message.born_host.to_string(),
         properties: properties.map(property).collect(),
         body: Body::of(&message.message.body),
-        groups: groups.with(tracks),
+        groups,
         troubles,
     })
 }

@@ -72,10 +72,8 @@ pub(super) async fn all(admin: &MqAdminExt, query: Query<'_>) -> Result<Listed<T
     let mut topics = admin.fetch_all_topic_list().await?;
     topics.retain(|topic| query.lets_pass(topic));
     topics.sort_by_cached_key(|topic| (Kind::of(topic) as u8, topic.clone()));
-    let mut topics = Listed::page_of(topics, page, TOPICS_A_PAGE, "topics");
-    let items = std::mem::take(&mut topics.items);
-    let rows = side_by_side(items, |topic| row(admin, topic)).await;
-    Ok(topics.with(rows))
+    let topics = Listed::page_of(topics, page, TOPICS_A_PAGE, "topics");
+    Ok(topics.asked(|topic| row(admin, topic)).await)
 }
 
 async fn row(admin: &MqAdminExt, topic: String) -> TopicRow {

@@ -15,7 +15,7 @@ use mq_servers::monitor::{Monitor, WatchedBroker};
 use mq_servers::stop::{StopSignals, Stopped, block_on};
 use mq_servers::{Failure, arguments, exit_code, notify, refusals};
 
-/// Half of what a message costs in memory is taken and given back at once, on several threads.
+/// For memory that one thread takes and another gives back, as requests have it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -18,22 +18,29 @@ struct Args {
     what: What,
 }
 
+/// Where the load goes.
+#[derive(clap::Args)]
+struct Target {
+    /// The broker's host:port.
+    #[arg(short, long)]
+    broker: String,
+    /// Topic.
+    #[arg(short, long, default_value = "mqload")]
+    topic: String,
+    /// Queues of the topic.
+    #[arg(short, long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    queues: i32,
+    /// Connections; those that pull share the queues.
+    #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+}
+
 #[derive(Subcommand)]
 enum What {
     /// Sends messages, and makes the topic first.
     Send {
-        /// The broker's host:port.
-        #[arg(short, long)]
-        broker: String,
-        /// Topic.
-        #[arg(short, long, default_value = "mqload")]
-        topic: String,
-        /// Queues of the topic.
-        #[arg(short, long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=1024))]
-        queues: i32,
-        /// Connections.
-        #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-        connections: u16,
+        #[command(flatten)]
+        target: Target,
         /// Sends that are under way on each of them at any time.
         #[arg(short = 'm', long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
         in_flight: u16,
@@ -52,18 +59,8 @@ enum What {
     },
     /// Pulls everything that a topic's queues have.
     Pull {
-        /// The broker's host:port.
-        #[arg(short, long)]
-        broker: String,
-        /// Topic.
-        #[arg(short, long, default_value = "mqload")]
-        topic: String,
-        /// Queues of the topic.
-        #[arg(short, long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=1024))]
-        queues: i32,
-        /// Connections, which share the queues.
-        #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-        connections: u16,
+        #[command(flatten)]
+        target: Target,
         /// Messages of a pull at most.
         #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(i32).range(1..=1024))]
         batch: i32,
@@ -89,10 +86,7 @@ async fn run(what: What) -> Result<(), Failure> {
     let env = Env::os();
     match what {
         What::Send {
-            broker,
-            topic,
-            queues,
-            connections,
+            target: Target { broker, topic, queues, connections },
             in_flight,
             size,
             warm_up,
@@ -113,7 +107,7 @@ async fn run(what: What) -> Result<(), Failure> {
             };
             say(&send(&env, &broker, &load).await.map_err(failed)?)
         }
-        What::Pull { broker, topic, queues, connections, batch } => {
+        What::Pull { target: Target { broker, topic, queues, connections }, batch } => {
             let load = PullLoad { topic, queues, connections: usize::from(connections), batch };
             say(&pull(&env, &broker, &load).await.map_err(failed)?)
         }
